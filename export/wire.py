@@ -1,0 +1,216 @@
+"""The messages of a prediction call, without TensorFlow: Python values enter, TF Serving's bytes leave, and back.
+
+The generated classes of `tensorflow_serving.apis` import all of TensorFlow. These are copies of the fields that a
+client needs, with the same field numbers and types, so the bytes are the same. They live in a descriptor pool of their
+own, so a process may load both kinds. Enumerations are plain integers here, which are the same bytes.
+
+Source: tensorflow/serving tensorflow_serving/apis/{model,predict,get_model_status}.proto and tensorflow/tensorflow
+tensorflow/core/framework/{tensor,tensor_shape}.proto (the field numbers).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from softprompt_tf.errors import DataError
+
+TensorMessage: TypeAlias = Any  # a TensorProto of this module or of TensorFlow: both have the same fields
+
+# Type enumeration of tensorflow/core/framework/types.proto.
+DT_FLOAT, DT_DOUBLE, DT_INT32, DT_STRING, DT_INT64, DT_BOOL = 1, 2, 3, 7, 9, 10
+
+# ModelVersionStatus.State of get_model_status.proto.
+VERSION_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+
+_PACKAGE = "softprompt_tf.wire"
+
+# One line a field: number, name, type ("map X" is a map from string to X), and the oneof that it belongs to, if any.
+_MESSAGES = {
+    "Int64Value": ["1 value int64"],
+    "TensorShapeDim": ["1 size int64", "2 name string"],
+    "TensorShapeProto": ["2 dim repeated TensorShapeDim", "3 unknown_rank bool"],
+    "TensorProto": [
+        "1 dtype int32",
+        "2 tensor_shape TensorShapeProto",
+        "4 tensor_content bytes",
+        "5 float_val repeated float",
+        "6 double_val repeated double",
+        "7 int_val repeated int32",
+        "8 string_val repeated bytes",
+        "10 int64_val repeated int64",
+        "11 bool_val repeated bool",
+    ],
+    "ModelSpec": [
+        "1 name string",
+        "2 version Int64Value oneof",
+        "3 signature_name string",
+        "4 version_label string oneof",
+    ],
+    "PredictRequest": ["1 model_spec ModelSpec", "2 inputs map TensorProto", "3 output_filter repeated string"],
+    "PredictResponse": ["1 outputs map TensorProto", "2 model_spec ModelSpec"],
+    "StatusProto": ["1 error_code int32", "2 error_message string"],
+    "ModelVersionStatus": ["1 version int64", "2 state int32", "3 status StatusProto"],
+    "GetModelStatusRequest": ["1 model_spec ModelSpec"],
+    "GetModelStatusResponse": ["1 model_version_status repeated ModelVersionStatus"],
+}
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_SCALARS = frozenset(_Field.Type.keys())
+
+
+def _add_field(message: descriptor_pb2.DescriptorProto, line: str) -> None:
+    number, name, *words = line.split()
+    field = message.field.add(name=name, number=int(number), label=_Field.LABEL_OPTIONAL)
+    if words[0] == "map":
+        entry = message.nested_type.add(name=f"{name.capitalize()}Entry")
+        entry.options.map_entry = True
+        _add_field(entry, "1 key string")
+        _add_field(entry, f"2 value {words[1]}")
+        words = ["repeated", f"{message.name}.{entry.name}"]
+    if words[0] == "repeated":
+        field.label = _Field.LABEL_REPEATED
+        words = words[1:]
+    if words[-1] == "oneof":
+        field.oneof_index = 0
+    scalar = f"TYPE_{words[0].upper()}"
+    if scalar in _SCALARS:
+        field.type = _Field.Type.Value(scalar)
+    else:
+        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{words[0]}"
+
+
+def _build_messages() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(name="softprompt_tf_wire.proto", package=_PACKAGE, syntax="proto3")
+    for name, lines in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        if any(line.endswith(" oneof") for line in lines):
+            message.oneof_decl.add(name="choice")
+        for line in lines:
+            _add_field(message, line)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES
+    }
+
+
+_CLASSES = _build_messages()
+TensorProto: Any = _CLASSES["TensorProto"]
+ModelSpec: Any = _CLASSES["ModelSpec"]
+PredictRequest: Any = _CLASSES["PredictRequest"]
+PredictResponse: Any = _CLASSES["PredictResponse"]
+GetModelStatusRequest: Any = _CLASSES["GetModelStatusRequest"]
+GetModelStatusResponse: Any = _CLASSES["GetModelStatusResponse"]
+
+# Type number -> how the values lie in `tensor_content` (little-endian), and the field that else holds them.
+_NUMERIC: dict[int, tuple[np.dtype, str]] = {
+    DT_FLOAT: (np.dtype("<f4"), "float_val"),
+    DT_DOUBLE: (np.dtype("<f8"), "double_val"),
+    DT_INT32: (np.dtype("<i4"), "int_val"),
+    DT_INT64: (np.dtype("<i8"), "int64_val"),
+    DT_BOOL: (np.dtype("?"), "bool_val"),
+}
+
+
+def encode_column(name: str, values: Sequence[str], *, rows: int | None = None) -> list[bytes]:
+    """Encode one string per row as UTF-8.
+
+    Args:
+      name: what the caller knows the values as, for messages.
+      values: B strings.
+      rows: B, where it is known already.
+
+    Raises:
+      DataError: if `values` is one string, holds something else than strings, has another length, or holds half of a
+        surrogate pair, which UTF-8 cannot express.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise DataError(f"`{name}` must be a sequence of str. Received: one {values!r:.80}. Hint: put it into a list.")
+    values = list(values)
+    for index, value in enumerate(values):
+        if not isinstance(value, str):
+            raise DataError(f"`{name}` must hold str only. Received: {type(value).__name__} at row {index}.")
+    if rows is not None and len(values) != rows:
+        raise DataError(f"`{name}` must have one entry per text. Received: {len(values)} for {rows} texts.")
+    return [_encode(name, value, index) for index, value in enumerate(values)]
+
+
+def set_strings(tensor: TensorMessage, values: Sequence[bytes]) -> None:
+    """Fill `tensor` with strings of shape [B]."""
+    tensor.dtype = DT_STRING
+    tensor.tensor_shape.dim.add(size=len(values))
+    tensor.string_val.extend(values)
+
+
+def set_array(tensor: TensorMessage, array: np.ndarray) -> None:
+    """Fill `tensor` with an array of any shape, of float32, float64, int32, int64, bool, or of str or bytes.
+
+    Raises:
+      DataError: if the array has another dtype.
+    """
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    if array.dtype.kind in "OSU":
+        tensor.dtype = DT_STRING
+        tensor.string_val.extend(
+            value.encode() if isinstance(value, str) else value for value in array.ravel().tolist()
+        )
+        return
+    for number, (dtype, _) in _NUMERIC.items():
+        if array.dtype == dtype:
+            tensor.dtype = number
+            tensor.tensor_content = np.ascontiguousarray(array, dtype=dtype).tobytes()
+            return
+    raise DataError(f"A tensor must be float32, float64, int32, int64, bool or strings. Received: dtype={array.dtype}.")
+
+
+def read_array(tensor: TensorMessage) -> np.ndarray:
+    """Return a tensor's values in its shape; strings come as an object array of bytes.
+
+    Both forms are read: packed `tensor_content`, and one field per type, where a last value that is left out repeats
+    (as TensorFlow reads it) and no value at all means zeros.
+
+    Raises:
+      DataError: if the type is none that this module knows, or the values do not fill the shape.
+    """
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.dtype == DT_STRING:
+        return _fill_shape(_object_array(tensor.string_val), shape, empty=b"")
+    if tensor.dtype not in _NUMERIC:
+        raise DataError(f"A tensor must be of type number {sorted([*_NUMERIC, DT_STRING])}. Received: {tensor.dtype}.")
+    dtype, field = _NUMERIC[tensor.dtype]
+    if not tensor.tensor_content:
+        return _fill_shape(np.array(getattr(tensor, field), dtype=dtype), shape, empty=0)
+    try:
+        return np.frombuffer(tensor.tensor_content, dtype=dtype).reshape(shape)
+    except ValueError as error:
+        length = len(tensor.tensor_content)
+        raise DataError(f"A tensor's bytes must fill its shape. Received: {length} bytes, shape={shape}.") from error
+
+
+def _encode(name: str, value: str, index: int) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"`{name}` must be text that UTF-8 can express. Received: a lone surrogate at character {error.start} of row"
+            f" {index}. Hint: read the source with errors='replace'."
+        ) from error
+
+
+def _object_array(values: Sequence[bytes]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = list(values)
+    return array
+
+
+def _fill_shape(values: np.ndarray, shape: tuple[int, ...], *, empty: bytes | int) -> np.ndarray:
+    if any(size < 0 for size in shape) or values.size > np.prod(shape, dtype=np.int64):
+        raise DataError(f"A tensor's values must fill its shape. Received: {values.size} values, shape={shape}.")
+    if values.size == np.prod(shape, dtype=np.int64):
+        return values.reshape(shape)
+    filled = np.full(shape, empty if not values.size else values[-1], dtype=values.dtype)
+    filled.flat[: values.size] = values
+    return filled

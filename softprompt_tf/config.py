@@ -1,0 +1,253 @@
+"""A run's settings: a YAML file and `key=value` overrides enter, one typed and checked config leaves; and the way back,
+from a config to YAML."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from softprompt_tf.config_files import apply_override, read_tree, resolve_source
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.names import nearest
+from softprompt_tf.yaml_tree import KeyPath, Tree, dump_yaml
+
+SPLITS = ("train", "validation", "test")
+
+_UNION_TAGS = ("one task", "several tasks")
+_WHOLE_NUMBER = "a whole number above 0"
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _with_text_keys(value: Any) -> Any:
+    return {str(key): word for key, word in value.items()} if isinstance(value, Mapping) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Labels = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
+
+
+class _Section(BaseModel):
+    """Frozen; an unknown key is an error; no value is turned into another type, except whole numbers into floats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TaskConfig(_Section):
+    """One task: where its rows lie and how they become text. `softprompt_tf.tasks.Task` says what each field means."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="a name of letters, digits, `_`, `.` and `-`")
+    inputs: str = Field(description='a template, such as "sst2 sentence: {sentence}"')
+    targets: str = Field(default="{label}", description='a template, such as "{label}"')
+    labels: Labels | None = Field(
+        default=None, min_length=1, description='a mapping from raw value to label word, such as {0: "negative"}'
+    )
+    metrics: Names = Field(default=("accuracy",), min_length=1, description="a list of metric names")
+    train: str | None = Field(default=None, description="a file or a TFDS name")
+    validation: str | None = Field(default=None, description="a file or a TFDS name")
+    test: str | None = Field(default=None, description="a file or a TFDS name")
+    columns: Names | None = Field(default=None, min_length=1, description="a list of column names")
+    max_input_tokens: int = Field(
+        default=512, gt=0, description=f"{_WHOLE_NUMBER} (tokens, the end of sequence included)"
+    )
+    max_target_tokens: int | None = Field(
+        default=None, gt=0, description=f"{_WHOLE_NUMBER} (tokens, the end of sequence included), or null"
+    )
+
+
+class PromptConfig(_Section):
+    """The prompt: its method, its length P and where its first values come from."""
+
+    method: str = Field(default="prompt_tuning", min_length=1, description="the name of a prompt method")
+    length: int = Field(default=20, gt=0, description=f"{_WHOLE_NUMBER} (positions)")
+    init: str = Field(
+        default="class_labels",
+        pattern=r"^(class_labels|sampled_vocabulary|random_uniform|text:[\s\S]+|file:[\s\S]+)$",
+        description="class_labels, sampled_vocabulary, random_uniform, text:WORDS or file:PATH",
+    )
+    population_size: int = Field(default=5_000, gt=0, description=f"{_WHOLE_NUMBER} (the most frequent pieces)")
+
+
+class TrainingConfig(_Section):
+    """The recipe of Lester et al. 2021 (arXiv:2104.08691); configs/defaults.yaml gives the source of each value."""
+
+    steps: int = Field(default=30_000, gt=0, description=f"{_WHOLE_NUMBER} (batches)")
+    batch_size: int = Field(default=32, gt=0, description=f"{_WHOLE_NUMBER} (rows per step)")
+    learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step, constant)")
+    evaluate_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")
+    checkpoint_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")
+    early_stopping_patience: int | None = Field(
+        default=None, gt=0, description=f"{_WHOLE_NUMBER} (evaluations without a better score), or null for off"
+    )
+    weight_decay: float = Field(default=1e-5, ge=0, lt=1, description="a number from 0 up to 1 (share lost per step)")
+    z_loss: float = Field(default=1e-4, ge=0, description="a number from 0 up (weight of log(Z)^2 in the loss)")
+    initial_step: int = Field(
+        default=0, ge=0, description="a whole number from 0 up (where the optimizer's count starts)"
+    )
+    strategy: Literal["default", "mirrored", "tpu"] = Field(default="default", description="default, mirrored or tpu")
+    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="float32 or bfloat16")
+
+
+def _task_tag(value: Any) -> str | None:
+    if isinstance(value, Mapping | TaskConfig):
+        return _UNION_TAGS[0]
+    return _UNION_TAGS[1] if isinstance(value, list | tuple) else None
+
+
+_Tasks = Annotated[tuple[TaskConfig, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class RunConfig(_Section):
+    """All that one training run needs to know.
+
+    Args:
+      backbone: a bundled name, a KerasHub preset or a directory (relative to the working directory).
+      task: one task, or several for multi-task training.
+      output_dir: the run directory, relative to the working directory.
+      seed: decides the prompt's first values and the order of the rows.
+    """
+
+    backbone: str = Field(min_length=1, description="a bundled name, a KerasHub preset or a directory")
+    task: Annotated[
+        Annotated[TaskConfig, Tag(_UNION_TAGS[0])] | Annotated[_Tasks, Tag(_UNION_TAGS[1])], Discriminator(_task_tag)
+    ] = Field(description="a mapping, the path of a task file, or a list of these")
+    prompt: PromptConfig = Field(default=PromptConfig(), description="a mapping")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="a mapping")
+    output_dir: str = Field(min_length=1, description="a directory")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="a whole number from 0 up")
+
+    @property
+    def tasks(self) -> tuple[TaskConfig, ...]:
+        """The tasks, also where there is but one."""
+        return (self.task,) if isinstance(self.task, TaskConfig) else self.task
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read the config of a run.
+
+    Args:
+      path: a YAML file. `include: [defaults.yaml, ...]` names files below it, merged in order, the file's own keys on
+        top. `task` may be the path of a task file. Included files, task files, sources and `file:` prompts are relative
+        to the file that names them; `${NAME}` in a source is an environment variable.
+      overrides: such as "training.steps=50", laid on top in order; their paths are relative to the working directory.
+
+    Raises:
+      ConfigError: names file, line, key, what was received and what is right.
+    """
+    tree = read_tree(Path(path), localise=_localise_run)
+    for override in overrides:
+        apply_override(tree, override, localise=_localise_run)
+    return _validated(RunConfig, tree)
+
+
+def load_task_config(path: str | Path) -> TaskConfig:
+    """Read one task file, whose sources are relative to its own directory; `include` works as in `load_config`.
+
+    Raises:
+      ConfigError: as `load_config`.
+    """
+    return _validated(TaskConfig, _read_task(Path(path)))
+
+
+def task_config(values: Mapping[str, Any]) -> TaskConfig:
+    """Check one task given as a mapping, whose sources are relative to the working directory.
+
+    Raises:
+      ConfigError: as `load_config`.
+    """
+    tree = Tree({str(key): value for key, value in values.items()}, {(): "the task's mapping"})
+    _localise_task(tree, Path.cwd())
+    return _validated(TaskConfig, tree)
+
+
+def dump_config(config: RunConfig) -> str:
+    """Write a config as YAML that `load_config` reads back to an equal config, from any directory."""
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+# === What one file says, made independent of its directory ===
+
+
+def _localise_run(tree: Tree, directory: Path) -> None:
+    task = tree.values.get("task")
+    if isinstance(task, tuple):
+        tree.values["task"] = tuple(
+            _task_values(tree, item, directory, ("task", str(number))) for number, item in enumerate(task)
+        )
+    elif task is not None:
+        tree.values["task"] = _task_values(tree, task, directory, ("task",))
+    prompt = tree.values.get("prompt")
+    init = prompt.get("init") if isinstance(prompt, dict) else None
+    if isinstance(init, str) and init.startswith("file:"):
+        place = tree.place(("prompt", "init"))
+        name = resolve_source(init.removeprefix("file:"), directory=directory, key="prompt.init", place=place)
+        prompt["init"] = f"file:{(directory / name).absolute()}"  # type: ignore[index]
+
+
+def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:
+    if isinstance(task, str):
+        read = _read_task(directory / task)
+        tree.places.update({(*path, *below): place for below, place in read.places.items()})
+        tree.whole.add(path)
+        return read.values
+    if isinstance(task, dict):
+        _resolve_sources(tree, task, directory, path)
+    return task
+
+
+def _read_task(path: Path) -> Tree:
+    return read_tree(path, localise=_localise_task)
+
+
+def _localise_task(tree: Tree, directory: Path) -> None:
+    _resolve_sources(tree, tree.values, directory, ())
+
+
+def _resolve_sources(tree: Tree, task: dict[str, Any], directory: Path, path: KeyPath) -> None:
+    for split in SPLITS:
+        if isinstance(task.get(split), str):
+            here = (*path, split)
+            task[split] = resolve_source(task[split], directory=directory, key=".".join(here), place=tree.place(here))
+
+
+# === From pydantic's errors to ours ===
+
+_SUBSECTIONS: Mapping[str, type[_Section]] = {"task": TaskConfig, "prompt": PromptConfig, "training": TrainingConfig}
+_AnySection = TypeVar("_AnySection", bound=_Section)
+
+
+def _validated(section: type[_AnySection], tree: Tree) -> _AnySection:
+    try:
+        return section.model_validate(tree.values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_message(section, tree, dict(detail)) for detail in error.errors())) from None
+
+
+def _message(section: type[_Section], tree: Tree, detail: dict[str, Any]) -> str:
+    path = tuple(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+    key, place = ".".join(path), tree.place(path)
+    fields, description = _schema(section, path)
+    if detail["type"] == "extra_forbidden":
+        return f"Unknown key `{key}` in {place}.{nearest(path[-1], fields)}"
+    if detail["type"] == "missing":
+        return f"Missing key `{key}` in {place}. It must be {description}."
+    return f"`{key}` must be {description}. Received: {_received(detail['input'])} ({place})."
+
+
+def _schema(section: type[_Section], path: KeyPath) -> tuple[list[str], str]:
+    """Return the keys that may stand where a path ends, and what the last known key on the path must be."""
+    description = ""
+    known: Mapping[str, Any] = {}
+    for key in path:
+        known = section.model_fields
+        description = (known[key].description or "") if key in known else description
+        section = _SUBSECTIONS.get(key, section)
+    return list(known), description
+
+
+def _received(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."

@@ -1,0 +1,162 @@
+"""Encoder output in, decoded ids and scores out: greedy and beam search over one cached step function.
+
+Both stop as soon as every row has ended. A score is the sum of the log-probabilities of the tokens of the answer, the end
+of sequence included, in nats.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from keras import ops
+
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.t5 import EOS_ID, PAD_ID, START_ID, FrozenT5
+from softprompt_tf.t5.cached_decoder import decode_step, empty_cache, position_biases, project_encoder_output
+from softprompt_tf.typing import Tensor
+
+_IMPOSSIBLE = -1e9
+
+
+class Sampler(Protocol):
+    """A way to decode: `sampler(t5, encoder_output [B, S, H], padding_mask [B, S], max_tokens)` to (ids [B, U], scores [B])."""
+
+    def __call__(
+        self, t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, max_tokens: int
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Take the most likely token at every step."""
+
+    def __call__(
+        self, t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, max_tokens: int
+    ) -> tuple[Tensor, Tensor]:
+        encoder = project_encoder_output(t5, encoder_output, padding_mask)
+        biases = position_biases(t5, max_tokens)
+        batch = ops.shape(encoder_output)[0]
+
+        def step(index, ids, tokens, scores, done, *cache):
+            logits, cache = decode_step(t5, tokens, index, cache, biases, encoder)
+            logits = logits[:, 0]  # [B, V]
+            best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+            gained = ops.max(logits, axis=-1) - ops.logsumexp(logits, axis=-1)
+            best = ops.where(done, PAD_ID, best)
+            scores = scores + ops.where(done, 0.0, gained)
+            ids = ops.where(ops.equal(ops.arange(max_tokens), index)[None], best[:, None], ids)
+            done = ops.logical_or(done, ops.equal(best, EOS_ID))
+            return index + 1, ids, best[:, None], scores, done, *cache
+
+        def goes_on(index, ids, tokens, scores, done, *cache):
+            return ops.logical_not(ops.all(done))
+
+        # Made from the batch, so that every loop variable has the batch as its first dimension.
+        zeros = ops.zeros((batch, 1), dtype="int32")
+        state = (
+            ops.convert_to_tensor(0, dtype="int32"),
+            ops.full((batch, max_tokens), PAD_ID, dtype="int32"),
+            zeros + START_ID,
+            ops.zeros((batch,), dtype="float32"),
+            ops.zeros((batch,), dtype="bool"),
+            *empty_cache(t5, batch, max_tokens),
+        )
+        _, ids, _, scores, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)
+        return ids, scores
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Keep the `num_beams` likeliest answers at every step and return the best whole one.
+
+    Args:
+      num_beams: G, at least 1; 1 is greedy search.
+      length_penalty: alpha of ((5 + length) / 6)^alpha, by which the sum of log-probabilities is divided to rank answers.
+        Default 0.6, as T5X's `decode_fn`. The score that is returned is the plain sum.
+
+    Source: Wu et al. 2016, section 7, arXiv:1609.08144.
+    """
+
+    num_beams: int = 4
+    length_penalty: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.num_beams < 1:
+            raise ConfigError(f"`num_beams` must be at least 1. Received: num_beams={self.num_beams}.")
+
+    def __call__(
+        self, t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, max_tokens: int
+    ) -> tuple[Tensor, Tensor]:
+        encoder = project_encoder_output(t5, encoder_output, padding_mask)
+        biases = position_biases(t5, max_tokens)
+        batch, beams = ops.shape(encoder_output)[0], self.num_beams
+        # Only beam 0 is alive at first: all beams start from the same token.
+        first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
+        state = (
+            ops.convert_to_tensor(0, dtype="int32"),
+            ops.full((batch, beams, max_tokens), PAD_ID, dtype="int32"),
+            ops.full((batch, beams), START_ID, dtype="int32"),
+            ops.zeros((batch, 1), dtype="float32") + first,
+            ops.zeros((batch, beams), dtype="bool"),
+            ops.zeros((batch, beams), dtype="float32"),
+            *empty_cache(t5, batch * beams, max_tokens),
+        )
+
+        def step(index, ids, tokens, scores, done, lengths, *cache):
+            logits, cache = decode_step(t5, tokens, index, cache, biases, encoder)
+            gained = logits - ops.logsumexp(logits, axis=-1, keepdims=True)  # [B, G, V]
+            scores, parent, token = self._extend(scores, done, lengths, gained)
+            ids = ops.take_along_axis(ids, parent[..., None], axis=1)
+            done = ops.take_along_axis(done, parent, axis=1)
+            lengths = ops.take_along_axis(lengths, parent, axis=1) + ops.cast(ops.logical_not(done), "float32")
+            token = ops.where(done, PAD_ID, token)
+            ids = ops.where(ops.equal(ops.arange(max_tokens), index), token[..., None], ids)
+            done = ops.logical_or(done, ops.equal(token, EOS_ID))
+            rows = ops.reshape(ops.arange(batch, dtype="int32")[:, None] * beams + parent, (-1,))
+            return index + 1, ids, token, scores, done, lengths, *(ops.take(part, rows, axis=0) for part in cache)
+
+        def goes_on(index, ids, tokens, scores, done, lengths, *cache):
+            return ops.logical_not(ops.all(done))
+
+        _, ids, _, scores, _, lengths, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)
+        best = ops.argmax(scores / self._penalty(lengths), axis=-1)[:, None]  # [B, 1]
+        return (
+            ops.squeeze(ops.take_along_axis(ids, best[..., None], axis=1), axis=1),
+            ops.squeeze(ops.take_along_axis(scores, best, axis=1), axis=1),
+        )
+
+    def _extend(self, scores: Tensor, done: Tensor, lengths: Tensor, gained: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the best G of all one-token extensions, ranked with the length penalty.
+
+        Args:
+          scores: [B, G] sums of log-probabilities so far.
+          done: [B, G]; a beam that has ended goes on as itself alone.
+          lengths: [B, G] tokens so far, as floats.
+          gained: [B, G, V] log-probabilities of the next token.
+
+        Returns:
+          scores [B, G], the beam that each one extends int32 [B, G], and its token int32 [B, G].
+        """
+        vocabulary_size = gained.shape[-1]
+        stays = ops.where(ops.arange(vocabulary_size) == PAD_ID, 0.0, _IMPOSSIBLE)  # [V]
+        totals = scores[..., None] + ops.where(done[..., None], stays, gained)
+        new_lengths = lengths + ops.cast(ops.logical_not(done), "float32")
+        ranked = ops.reshape(totals / self._penalty(new_lengths)[..., None], (-1, gained.shape[1] * vocabulary_size))
+        _, chosen = ops.top_k(ranked, self.num_beams)
+        chosen = ops.cast(chosen, "int32")
+        scores = ops.take_along_axis(ops.reshape(totals, ops.shape(ranked)), chosen, axis=1)
+        return scores, chosen // vocabulary_size, chosen % vocabulary_size
+
+    def _penalty(self, lengths: Tensor) -> Tensor:
+        return ((5.0 + lengths) / 6.0) ** self.length_penalty
+
+
+def get_sampler(sampler: "str | Sampler") -> Sampler:
+    """Turn "greedy" or "beam" into a sampler; a sampler object comes back as it is."""
+    named: dict[str, Sampler] = {"greedy": Greedy(), "beam": Beam()}
+    if not isinstance(sampler, str):
+        return sampler
+    if sampler not in named:
+        raise ConfigError(
+            f"`sampler` must be one of {', '.join(named)} or an object such as Beam(8). Received: {sampler!r}."
+        )
+    return named[sampler]

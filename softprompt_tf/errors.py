@@ -1,0 +1,102 @@
+"""Every exception that this library raises on purpose, in one tree.
+
+    SoftPromptError
+    |-- ConfigError             a config file, a key or a value is wrong
+    |-- DataError               a row, a file or a template does not fit
+    |-- BackboneError           a T5 cannot be found, read or used
+    |-- PromptError             a prompt has the wrong shape, dtype or settings
+    |   |-- PromptFileError     a prompt file is missing, damaged or not one of ours
+    |   `-- BackboneMismatchError  a prompt was made for another backbone
+    |-- TrainingError           a run cannot start, go on or resume
+    |   `-- NonFiniteLossError  the loss became NaN or infinite
+    |-- ExportError             a SavedModel cannot be written
+    |   `-- VerificationError   a written SavedModel does not answer as Keras does
+    `-- ServingError            a request to a model server failed
+        `-- RowError            the server answered, but some rows are bad
+
+Each one is a builtin too (`ValueError` or `RuntimeError`), so code that knows nothing of this library can catch it.
+"""
+
+
+class SoftPromptError(Exception):
+    """The base of every error that this library raises on purpose."""
+
+
+class ConfigError(SoftPromptError, ValueError):
+    """A config file, one of its keys or one of its values is wrong."""
+
+
+class DataError(SoftPromptError, ValueError):
+    """A row, a file or a template does not fit; the message names file, line and field where they are known."""
+
+
+class BackboneError(SoftPromptError, ValueError):
+    """A T5 cannot be found, read or used."""
+
+
+class PromptError(SoftPromptError, ValueError):
+    """A prompt has the wrong shape, dtype or settings."""
+
+
+class PromptFileError(PromptError):
+    """A prompt file is missing, damaged or not one of ours."""
+
+
+class BackboneMismatchError(PromptError):
+    """A prompt was made for another backbone or another tokenizer."""
+
+
+class TrainingError(SoftPromptError, RuntimeError):
+    """A training run cannot start, go on or resume."""
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss became NaN or infinite; the message says at which step and learning rate."""
+
+
+class ExportError(SoftPromptError, RuntimeError):
+    """A SavedModel cannot be written; whatever stood in the target directory before still stands there."""
+
+
+class VerificationError(ExportError):
+    """A written SavedModel does not load, or does not answer as the Keras model does."""
+
+
+class ServingError(SoftPromptError, RuntimeError):
+    """A request to a model server failed.
+
+    Attributes:
+      status: the gRPC status' name, such as "NOT_FOUND".
+      target: "host:port" of the server.
+      model_name: the model that was asked.
+      timeout_s: the deadline of the call, in seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: str = "UNKNOWN",
+        target: str = "",
+        model_name: str = "",
+        timeout_s: float | None = None,
+    ):
+        super().__init__(message)
+        self.status = status
+        self.target = target
+        self.model_name = model_name
+        self.timeout_s = timeout_s
+
+
+class RowError(ServingError):
+    """The server answered, but some rows of the request are bad.
+
+    Attributes:
+      row_status: the status of each row, "" for a good one.
+      answers: what the server answered for every row, in the client's own result type; a bad row's answer is None.
+    """
+
+    def __init__(self, message: str, *, row_status: list[str], answers: object = None, **context: object):
+        super().__init__(message, status="INVALID_ARGUMENT", **context)  # type: ignore[arg-type]
+        self.row_status = row_status
+        self.answers = answers

@@ -1,0 +1,343 @@
+"""Where the frozen T5 and prompts meet: a functional Keras model that trains nothing but the prompt.
+
+Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `score` answer, `save_prompt` keeps the result.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.answers import Classification, Generation
+from softprompt_tf.decoding import Sampler, get_sampler
+from softprompt_tf.errors import DataError, PromptError
+from softprompt_tf.prompts import (
+    PromptMethod,
+    PromptTable,
+    TaskPrompt,
+    Vocabulary,
+    check_backbone,
+    init,
+    prepend,
+    prompt_tuning,
+    write_prompt,
+)
+from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.text_batches import TextBatches
+from softprompt_tf.typing import Tensor
+
+_BATCH_SIZE = 32
+
+
+@keras.saving.register_keras_serializable("softprompt_tf")
+class PromptedT5(keras.Model):
+    """A frozen T5 with a trainable prompt in front of its input.
+
+    Args:
+      t5: the frozen T5, as `load_t5` gives it.
+      prompt: how the prompt starts (`prompt_tuning(...)`, of one task or of several), or a trained prompt
+        (`load_prompt(...)`). Default: `prompt_tuning()`.
+      labels: the label words of the task, for `classify`. Default: those of a loaded prompt.
+      max_input_tokens: where inputs are cut, the end of sequence included. Default 512, or a loaded prompt's.
+      max_target_tokens: where targets are cut and generation stops. Default 32, or a loaded prompt's.
+
+    Call arguments:
+      A dictionary of int32 tensors: `encoder_token_ids` [B, T], `encoder_padding_mask` [B, T], `decoder_token_ids` [B, U]
+      and `decoder_padding_mask` [B, U]; with several tasks also `task_id` [B], the index into `task_ids`.
+
+    Returns:
+      Logits float32 [B, U, V].
+
+    Raises:
+      BackboneMismatchError: where a loaded prompt was made for another backbone.
+
+    Example:
+      >>> t5 = sp.load_t5("mini")
+      >>> model = sp.PromptedT5(t5, sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"])))
+      >>> model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
+      >>> model.fit({"encoder_text": ["a charming film"], "decoder_text": ["positive"]}, epochs=5)
+      >>> model.generate(["a charming film"])
+
+    Source: Lester et al. 2021, arXiv:2104.08691.
+    """
+
+    def __init__(
+        self,
+        t5: FrozenT5,
+        prompt: PromptMethod | TaskPrompt | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        max_input_tokens: int | None = None,
+        max_target_tokens: int | None = None,
+        name: str = "prompted_t5",
+    ):
+        method, loaded = _method_of(prompt, t5)
+        table = PromptTable(
+            method.length,
+            t5.hidden_dim,
+            num_tasks=method.num_tasks,
+            initial_value=method.initial_value(
+                Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size())
+            ),
+            dtype=t5.backbone.dtype_policy,
+            name="prompt",
+        )
+
+        # === Functional Model ===
+        inputs = {
+            key: keras.Input((None,), dtype="int32", name=key)
+            for key in ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
+        }
+        if method.task_ids is not None:
+            inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
+        encoder_output, mask = _encode(t5, table, inputs)
+        states = t5.decode(inputs["decoder_token_ids"], encoder_output, mask)
+        super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
+
+        # === Config ===
+        self.t5 = t5
+        self.tokenizer = t5.tokenizer
+        self.prompt_table = table
+        self.method_name = method.name
+        self.task_ids = method.task_ids
+        self.labels = tuple(labels if labels is not None else loaded.labels)
+        self.max_input_tokens = int(max_input_tokens or loaded.max_input_tokens or 512)
+        self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
+        self.sampler: Sampler = get_sampler("greedy")
+        self._functions: dict[Any, Callable[..., Any]] = {}
+
+    @property
+    def prompt_variable(self) -> keras.Variable:
+        """The one trainable variable: float32 [P, H], or [K, P, H] with several tasks."""
+        return self.prompt_table.prompt
+
+    @property
+    def text_batches(self) -> TextBatches:
+        """What turns this model's texts into token dictionaries."""
+        return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids)
+
+    # === Training ===
+
+    def compile(self, *args: Any, sampler: str | Sampler = "greedy", jit_compile: bool = False, **kwargs: Any) -> None:
+        """Compile as any Keras model; `sampler` is "greedy", "beam", or an object such as `Beam(num_beams=8)`.
+
+        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length anew.
+        """
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+        self.sampler = get_sampler(sampler)
+
+    def fit(
+        self, x: Any = None, y: Any = None, *, batch_size: int | None = None, shuffle: bool = True, **kwargs: Any
+    ) -> Any:
+        """Train the prompt as `keras.Model.fit` does.
+
+        Args:
+          x: token dictionaries, or texts: {"encoder_text": [...], "decoder_text": [...]} (and "task_id", names or indices,
+            with several tasks), a list of input texts with the targets in `y`, or a batched `tf.data.Dataset` of either.
+          batch_size: rows, for texts that are no dataset. Default 32.
+          shuffle: for texts that are no dataset: a new order every epoch, from `keras.utils.set_random_seed`.
+        """
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self.text_batches.of_pair(kwargs["validation_data"], batch_size or _BATCH_SIZE)
+        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or _BATCH_SIZE, shuffle=shuffle)
+        return super().fit(x, y, batch_size=None if used else batch_size, shuffle=shuffle and not used, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts are taken as `fit` takes them."""
+        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or _BATCH_SIZE, shuffle=False)
+        return super().evaluate(x, y, batch_size=None if used else batch_size, **kwargs)
+
+    def quantize(self, mode: str, **kwargs: Any) -> None:
+        """Quantize the frozen T5 as `keras.Model.quantize` does; the prompt stays float32 and alone trainable."""
+        _ = self.t5.embedding_table, self.t5.fingerprint  # of the weights before quantization
+        self.t5.backbone.quantize(mode, **kwargs)
+        self.t5.backbone.trainable = False
+        self.train_function = self.test_function = self.predict_function = None
+        self._functions.clear()
+
+    # === Answers ===
+
+    def generate(self, inputs: str | Sequence[str], *, max_tokens: int | None = None, task_id: Any = None) -> Any:
+        """Answer texts with texts: a list for a list, one string for one string.
+
+        Args:
+          inputs: one text or several, as the model saw them in training (with the template applied, if there was one).
+          max_tokens: where an answer is cut. Default `max_target_tokens`.
+          task_id: with several tasks, one name or index for all rows or a sequence with one for each.
+        """
+        if isinstance(inputs, str):
+            return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text
+        return [answer.text for answer in self.generate_scored(inputs, max_tokens=max_tokens, task_id=task_id)]
+
+    def generate_scored(
+        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
+    ) -> list[Generation]:
+        """Answer texts with texts and their scores; arguments as in `generate`."""
+        length = max_tokens or self.max_target_tokens
+        run = self._function(("generate", self.sampler, length), self._generate_ids(length))
+        answers: list[Any] = [None] * len(texts)
+        for rows, batch in self._inference_batches(texts, task_id):
+            ids, scores = run(batch)
+            decoded = self.t5.detokenize(ids.numpy())
+            for row, text, score in zip(rows, decoded, scores.numpy(), strict=True):
+                answers[row] = Generation(text, float(score))
+        return answers
+
+    def classify(
+        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
+    ) -> list[Classification]:
+        """Choose the likeliest label of each text, by the log-probability of the label's whole text.
+
+        Args:
+          texts: as in `generate`.
+          labels: the label words. Default `self.labels`.
+          task_id: as in `generate`.
+        """
+        words = tuple(labels if labels is not None else self.labels)
+        if not words:
+            raise PromptError("`classify` needs labels. Received: none. Pass `labels=[...]` here or to the model.")
+        scores = self._target_scores(texts, [list(words)] * len(texts), task_id)
+        return [_classification(words, row) for row in scores]
+
+    def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
+        """Return the log-probability of each target given its text, the end of sequence included, in nats."""
+        if len(texts) != len(targets):
+            raise DataError(
+                f"There must be one target for each text. Received: {len(texts)} texts, {len(targets)} targets."
+            )
+        return [float(row[0]) for row in self._target_scores(texts, [[target] for target in targets], task_id)]
+
+    def _target_scores(self, texts: Sequence[str], targets: list[list[str]], task_id: Any) -> np.ndarray:
+        """Return float32 [B, C] for C targets of every text."""
+        run = self._function("score", self._score_targets)
+        ids = self.text_batches.target_ids(targets)  # [B, C, U]
+        scores = np.zeros(ids.shape[:2], np.float32)
+        for rows, batch in self._inference_batches(texts, task_id):
+            scores[rows] = run(batch, tf.constant(ids[rows])).numpy()
+        return scores
+
+    def _generate_ids(self, max_tokens: int) -> Callable[[dict[str, Tensor]], Any]:
+        def run(batch: dict[str, Tensor]) -> Any:
+            return self.sampler(self.t5, *_encode(self.t5, self.prompt_table, batch), max_tokens)
+
+        return run
+
+    def _score_targets(self, batch: dict[str, Tensor], target_ids: Tensor) -> Tensor:
+        encoder = project_encoder_output(self.t5, *_encode(self.t5, self.prompt_table, batch))
+        return target_log_probabilities(self.t5, target_ids, encoder)
+
+    def _function(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        if key not in self._functions:
+            self._functions[key] = tf.function(function, reduce_retracing=True)
+        return self._functions[key]
+
+    def _inference_batches(self, texts: Sequence[str], task_id: Any) -> Any:
+        """Yield row numbers and token dictionaries, rows of alike length together."""
+        if isinstance(texts, str):
+            raise DataError(f"`texts` must be a sequence of strings. Received: the string {texts[:60]!r}.")
+        return self.text_batches.inference(texts, task_id, batch_size=_BATCH_SIZE)
+
+    # === Keeping ===
+
+    def prompt_value(self, task_id: str | None = None) -> np.ndarray:
+        """Return one task's prompt, float32 [P, H]."""
+        value = np.asarray(keras.ops.convert_to_numpy(self.prompt_variable), np.float32)
+        if self.task_ids is None:
+            return value
+        if task_id not in self.task_ids:
+            raise PromptError(f"`task_id` must be one of {list(self.task_ids)}. Received: task_id={task_id!r}.")
+        return value[self.task_ids.index(task_id)]
+
+    def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
+        """Return the prompt with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
+        known = {
+            "method": self.method_name,
+            "backbone": self.t5.name,
+            "backbone_fingerprint": self.t5.fingerprint,
+            "tokenizer_fingerprint": self.t5.tokenizer_fingerprint,
+            "labels": self.labels,
+            "max_input_tokens": self.max_input_tokens,
+            "max_target_tokens": self.max_target_tokens,
+        }
+        return TaskPrompt(prompt=self.prompt_value(task_id), task_id=task_id, **{**known, **fields})
+
+    def save_prompt(self, path: str | Path, *, task_id: str, **fields: Any) -> None:
+        """Write one task's prompt to a `.safetensors` file; `fields` as in `task_prompt`."""
+        write_prompt(path, self.task_prompt(task_id, **fields))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
+            "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
+            "t5_name": self.t5.name,
+            "method": self.method_name,
+            "prompt_length": self.prompt_table.length,
+            "task_ids": self.task_ids,
+            "labels": self.labels,
+            "max_input_tokens": self.max_input_tokens,
+            "max_target_tokens": self.max_target_tokens,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
+        backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
+        tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
+        t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
+        # The real values follow with the weights.
+        method = prompt_tuning(config["prompt_length"], init.random_uniform(), task_ids=config["task_ids"])
+        keys = ("labels", "max_input_tokens", "max_target_tokens", "name")
+        return cls(t5, method, **{key: config[key] for key in keys})
+
+
+def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Run the encoder with the prompt in front; return its output [B, P + T, H] and mask [B, P + T]."""
+    token_ids = batch["encoder_token_ids"]
+    prompt = table(token_ids, batch.get("task_id"))  # [B, P, H]
+    embeddings, mask = prepend(prompt, t5.embed(token_ids), batch["encoder_padding_mask"])
+    return t5.encode(embeddings, mask), mask
+
+
+def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[PromptMethod, TaskPrompt]:
+    """Return the method, and what a loaded prompt knows of its task (nothing, for a fresh one)."""
+    if isinstance(prompt, TaskPrompt):
+        check_backbone(
+            prompt,
+            backbone=t5.name,
+            fingerprint=t5.fingerprint,
+            hidden_dim=t5.hidden_dim,
+            tokenizer_fingerprint=t5.tokenizer_fingerprint,
+        )
+        return prompt_tuning(prompt.length, init.from_array(prompt.prompt)), prompt
+    if prompt is not None and not isinstance(prompt, PromptMethod):
+        raise PromptError(
+            "`prompt` must be a method such as prompt_tuning(length=20) or a prompt from load_prompt(path). "
+            f"Received: {type(prompt).__name__}."
+        )
+    return prompt or prompt_tuning(), TaskPrompt(prompt=np.zeros((1, 1), np.float32))
+
+
+def _one_text(t5: FrozenT5) -> Callable[[str], list[int]]:
+    return lambda text: t5.tokenize([text])[0]
+
+
+def _classification(labels: tuple[str, ...], scores: np.ndarray) -> Classification:
+    """Normalize one row of log-probabilities [C] over the labels."""
+    scores = scores.astype(np.float64)
+    log_probabilities = scores - scores.max() - np.log(np.exp(scores - scores.max()).sum())
+    best = int(np.argmax(log_probabilities))
+    return Classification(
+        label=labels[best],
+        probability=float(np.exp(log_probabilities[best])),
+        labels=labels,
+        log_probabilities=tuple(log_probabilities.tolist()),
+    )
+
+
+__all__ = ["EOS_ID", "PromptedT5"]

@@ -1,0 +1,154 @@
+"""Prompts of other tools: a .npy file [P, H] or a PEFT adapter folder enters or leaves, as a `TaskPrompt`.
+
+`.npy` is what google-research/prompt-tuning publishes; a PEFT adapter folder (huggingface/peft) holds
+`adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`. Neither has a fingerprint,
+so only the width of such a prompt can be checked against a backbone.
+"""
+
+import io
+import json
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.prompts.atomic_file import write_atomically
+from softprompt_tf.prompts.task_prompt import TaskPrompt
+from softprompt_tf.prompts.tensor_file import read_tensor
+
+PEFT_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+PEFT_TENSOR = "prompt_embeddings"
+NPY_MAGIC = b"\x93NUMPY"
+# NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
+NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
+
+
+def read_npy(path: str | Path) -> TaskPrompt:
+    """Read a prompt [P, H] from a .npy file of any floating dtype; the task id is the file's stem.
+
+    Raises:
+      PromptFileError: if the file is missing, cut short, pickled or holds no prompt.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise ValueError("the first bytes are not those of a .npy file")
+        # A memory map compares the header's shape with the file's size before anything is allocated.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError as error:
+        raise PromptFileError(f"Prompt file must exist. Received: {path}.") from error
+    except NPY_ERRORS as error:
+        reason = " ".join(str(error).split())  # some of NumPy's messages have several lines
+        raise PromptFileError(f"Prompt file {path} must be a whole .npy file. Received: {reason}.") from error
+    return task_prompt_of(path, prompt=array, task_id=path.stem)
+
+
+def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
+    """Write the bare prompt [P, H], float32, as a .npy file; all else that is known of it is lost.
+
+    Raises:
+      PromptFileError: if the name does not end in .npy or the file cannot be written.
+    """
+    if Path(path).suffix != ".npy":
+        raise PromptFileError(f"`path` must end in .npy. Received: {path}.")
+    content = io.BytesIO()
+    np.save(content, task_prompt.prompt, allow_pickle=False)
+    return write_atomically(path, content.getvalue())
+
+
+def read_peft_adapter(path: str | Path) -> TaskPrompt:
+    """Read a prompt-tuning adapter of PEFT; the task id is the folder's name.
+
+    For a sequence-to-sequence model PEFT keeps `num_transformer_submodules` times `num_virtual_tokens` rows, two times
+    by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read.
+
+    Raises:
+      PromptFileError: if the folder lacks a file, or is an adapter of another kind.
+    """
+    path = Path(path)
+    config = _read_peft_config(path / PEFT_CONFIG)
+    peft_type = config.get("peft_type")
+    if peft_type != "PROMPT_TUNING":
+        raise PromptFileError(f"PEFT adapter {path} must be of type PROMPT_TUNING. Received: peft_type={peft_type!r}.")
+    if not (path / PEFT_WEIGHTS).exists():
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold {PEFT_WEIGHTS}. Received: {sorted(item.name for item in path.iterdir())}. "
+            "Pickle files (.bin) are never read: save the adapter with safe_serialization=True."
+        )
+    rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
+    length = config.get("num_virtual_tokens")
+    if not isinstance(length, int) or rows.ndim != 2 or len(rows) not in (length, 2 * length):
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold num_virtual_tokens or twice as many rows [P, H]. "
+            f"Received: num_virtual_tokens={length}, tensor {list(rows.shape)}."
+        )
+    backbone = str(config.get("base_model_name_or_path") or "")
+    return task_prompt_of(path, prompt=rows[:length], task_id=path.name, backbone=backbone)
+
+
+def write_peft_adapter(
+    path: str | Path, task_prompt: TaskPrompt, *, num_attention_heads: int | None = None, num_layers: int | None = None
+) -> Path:
+    """Write the prompt as a PEFT prompt-tuning adapter folder for a sequence-to-sequence model.
+
+    Args:
+      path: the folder; made where it is missing.
+      task_prompt: its backbone's name becomes `base_model_name_or_path`.
+      num_attention_heads: N of the backbone; PEFT keeps it but prompt tuning does not use it.
+      num_layers: L of the backbone; the same holds.
+
+    Raises:
+      PromptFileError: if a file cannot be written.
+    """
+    path = Path(path)
+    config = {
+        "base_model_name_or_path": task_prompt.backbone or None,
+        "inference_mode": True,
+        "num_attention_heads": num_attention_heads,
+        "num_layers": num_layers,
+        "num_transformer_submodules": 1,  # the encoder alone; PEFT would otherwise expect as many unused rows again
+        "num_virtual_tokens": task_prompt.length,
+        "peft_type": "PROMPT_TUNING",
+        "prompt_tuning_init": "RANDOM",
+        "prompt_tuning_init_text": None,
+        "revision": None,
+        "task_type": "SEQ_2_SEQ_LM",
+        "token_dim": task_prompt.hidden_dim,
+        "tokenizer_name_or_path": None,
+    }
+    weights = safetensors.numpy.save({PEFT_TENSOR: np.ascontiguousarray(task_prompt.prompt)}, metadata={"format": "pt"})
+    write_atomically(path / PEFT_WEIGHTS, weights)
+    write_atomically(path / PEFT_CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    return path
+
+
+def task_prompt_of(path: Path, **fields: Any) -> TaskPrompt:
+    """Return the `TaskPrompt` of a file's fields; what is wrong with them is said with the file's name.
+
+    Raises:
+      PromptFileError: if the prompt is no finite [P, H], or a field has the wrong type.
+    """
+    try:
+        return TaskPrompt(**fields)
+    except PromptError as error:
+        raise PromptFileError(f"{error} File: {path}.") from error
+
+
+def _read_peft_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PromptFileError(
+            f"A folder is read as a PEFT adapter and must hold {PEFT_CONFIG}. Received: {path.parent}. "
+            "Name the .safetensors file itself where the folder holds one."
+        ) from error
+    except (ValueError, OSError) as error:
+        raise PromptFileError(f"{path} must be a JSON file. Received: {error}.") from error
+    if not isinstance(config, dict):
+        raise PromptFileError(f"{path} must hold a JSON object. Received: {type(config).__name__}.")
+    return config

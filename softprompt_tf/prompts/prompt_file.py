@@ -1,0 +1,118 @@
+"""The prompt file: a `TaskPrompt` enters, one .safetensors file leaves, and back again.
+
+The file holds the tensor `prompt` [P, H], float32, and string metadata: `format`, then the text fields of a
+`TaskPrompt` as they are and its other fields as JSON. It is written to a temporary name, synced and renamed, so that
+nobody ever reads half of it, and nothing in it is ever executed.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.prompts.atomic_file import write_atomically
+from softprompt_tf.prompts.foreign_formats import (
+    read_npy,
+    read_peft_adapter,
+    task_prompt_of,
+    write_npy,
+    write_peft_adapter,
+)
+from softprompt_tf.prompts.task_prompt import STRING_FIELDS, TaskPrompt, check_backbone
+from softprompt_tf.prompts.tensor_file import read_metadata, read_tensor
+from softprompt_tf.version import __version__
+
+__all__ = ["TaskPrompt", "check_backbone", "load_prompt", "write_npy", "write_peft_adapter", "write_prompt"]
+
+FORMAT = "softprompt-tf/1"
+JSON_FIELDS: dict[str, tuple[type, ...]] = {  # field -> the JSON types that it may have in a file
+    "labels": (list,),
+    "max_input_tokens": (int, type(None)),
+    "max_target_tokens": (int, type(None)),
+    "metrics": (dict,),
+    "training_config": (dict,),
+}
+
+
+def write_prompt(path: str | Path, task_prompt: TaskPrompt) -> Path:
+    """Write a prompt file, whole or not at all; `library_version` becomes this library's.
+
+    Args:
+      path: ends in .safetensors; a file that stands there is replaced.
+      task_prompt: the prompt and what is known of it.
+
+    Returns:
+      The path.
+
+    Raises:
+      PromptFileError: if the name has another ending or the file cannot be written.
+      PromptError: if a field holds what JSON cannot.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise PromptFileError(f"`path` must end in .safetensors. Received: {path}.")
+    tensors = {"prompt": np.ascontiguousarray(task_prompt.prompt)}
+    return write_atomically(path, safetensors.numpy.save(tensors, metadata=_to_metadata(task_prompt)))
+
+
+def load_prompt(path: str | Path) -> TaskPrompt:
+    """Read a prompt: a .safetensors file of this library, a .npy [P, H], or a PEFT adapter folder.
+
+    Args:
+      path: a folder is read as a PEFT adapter, a name that ends in .npy as an array, all else as a prompt file.
+
+    Returns:
+      The prompt; fields that a format does not have are empty.
+
+    Raises:
+      PromptFileError: if it is missing, damaged or of another format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_peft_adapter(path)
+    if path.suffix == ".npy":
+        return read_npy(path)
+    metadata = read_metadata(path)
+    _check_format(path, metadata.get("format"))
+    prompt = read_tensor(path, "prompt", dtypes=("F32",))
+    return task_prompt_of(path, prompt=prompt, **_from_metadata(path, metadata))
+
+
+def _check_format(path: Path, tag: str | None) -> None:
+    if tag == FORMAT:
+        return
+    hint = "It is not a prompt file of this library."
+    if tag and tag.startswith(FORMAT.partition("/")[0] + "/"):
+        hint = "It was written by another version of this library; use that version."
+    raise PromptFileError(f"Prompt file {path} must have the format {FORMAT!r}. Received: format={tag!r}. {hint}")
+
+
+def _to_metadata(task_prompt: TaskPrompt) -> dict[str, str]:
+    texts = {name: getattr(task_prompt, name) for name in STRING_FIELDS}
+    values = {name: _to_json(name, getattr(task_prompt, name)) for name in JSON_FIELDS}
+    return {"format": FORMAT} | texts | values | {"library_version": __version__}
+
+
+def _to_json(name: str, value: object) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"`{name}` must hold JSON values only. Received: {error}.") from error
+
+
+def _from_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    texts = {name: metadata[name] for name in STRING_FIELDS if name in metadata}
+    values = {name: _from_json(path, name, metadata[name]) for name in JSON_FIELDS if name in metadata}
+    return texts | values
+
+
+def _from_json(path: Path, name: str, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise PromptFileError(f"Metadata `{name}` of prompt file {path} must be JSON. Received: {error}.") from error
+    if not isinstance(value, JSON_FIELDS[name]):
+        raise PromptFileError(f"Metadata `{name}` of prompt file {path} has the wrong type. Received: {name}={text}.")
+    return value

@@ -1,0 +1,59 @@
+"""Reading one tensor of a safetensors file: a path and a name enter, a NumPy array and the file's metadata leave."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from softprompt_tf.errors import PromptFileError
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file, empty where it has none.
+
+    Raises:
+      PromptFileError: if the file is missing, cut short or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except FileNotFoundError as error:
+        raise PromptFileError(f"Prompt file must exist. Received: {path}.") from error
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_tensor(path: Path, name: str, *, dtypes: Sequence[str]) -> np.ndarray:
+    """Return one tensor of a safetensors file.
+
+    Args:
+      path: the file.
+      name: the tensor's name.
+      dtypes: those that are accepted, in safetensors' names such as "F32".
+
+    Raises:
+      PromptFileError: if the file is missing or damaged, or has no such tensor of such a dtype.
+    """
+    read_metadata(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            if name not in names:
+                raise PromptFileError(f"Prompt file {path} must hold the tensor `{name}`. Received: tensors {names}.")
+            dtype = file.get_slice(name).get_dtype()
+            if dtype not in dtypes:
+                raise PromptFileError(
+                    f"Tensor `{name}` of prompt file {path} must have the dtype {' or '.join(dtypes)}. "
+                    f"Received: dtype {dtype}."
+                )
+            return np.asarray(file.get_tensor(name))
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> PromptFileError:
+    return PromptFileError(
+        f"Prompt file {path} must be a whole safetensors file. Received: {error}. "
+        "It may be cut short; pickle files (.bin, .pt) are never read."
+    )

@@ -1,0 +1,15 @@
+"""The names and places of the backbones that ship inside the package."""
+
+from pathlib import Path
+
+_DIRECTORY = Path(__file__).parent / "bundled"
+
+
+def bundled_backbones() -> tuple[str, ...]:
+    """Return the names of the backbones that ship with the library."""
+    return tuple(sorted(path.parent.name for path in _DIRECTORY.glob("*/config.json")))
+
+
+def bundled_directory(name: str) -> Path:
+    """Return the preset directory of a bundled backbone."""
+    return _DIRECTORY / name

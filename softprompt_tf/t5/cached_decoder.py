@@ -1,0 +1,177 @@
+"""The frozen T5's decoder with a key/value cache: one step for generation, and one pass that scores many short targets.
+
+KerasHub's own decode loop restacks the whole cache at every step, prefills the padded length and sizes its cross-attention
+cache without a prompt. Here the keys and values of the encoder output are projected once, beams of one row share them, and
+a step touches its own slot of the cache only. Both functions go through KerasHub's projection layers, so dtype and
+quantization hold.
+"""
+
+from typing import NamedTuple
+
+from keras import ops
+
+from softprompt_tf.t5.frozen_t5 import START_ID, FrozenT5
+from softprompt_tf.typing import Tensor
+
+_MASKED = -1e9
+
+
+class EncoderKeyValues(NamedTuple):
+    """The encoder output as the decoder's layers see it, projected once.
+
+    Args:
+      keys, values: one [B, S, N, D] per layer.
+      bias: [B, 1, 1, S], 0 where a position may be attended to and -1e9 where not.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    bias: Tensor
+
+
+def project_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor) -> EncoderKeyValues:
+    """Project an encoder output [B, S, H] with mask [B, S] to every decoder layer's keys and values."""
+    layers = [layer.cross_attention for layer in t5.backbone.decoder_transformer_layers]
+    return EncoderKeyValues(
+        keys=tuple(_heads(t5, layer.key_projector(encoder_output)) for layer in layers),
+        values=tuple(_heads(t5, layer.value_projector(encoder_output)) for layer in layers),
+        bias=_mask_bias(padding_mask)[:, None, None, :],
+    )
+
+
+def empty_cache(t5: FrozenT5, num_rows: Tensor, max_tokens: int) -> tuple[Tensor, ...]:
+    """Return the self-attention cache of every layer: keys and values, each [rows, U, N, D] of zeros."""
+    shape = (num_rows, max_tokens, t5.num_heads, t5.head_dim)
+    return tuple(
+        ops.zeros(shape, dtype=t5.compute_dtype) for _ in range(2 * len(t5.backbone.decoder_transformer_layers))
+    )
+
+
+def position_biases(t5: FrozenT5, max_tokens: int) -> Tensor:
+    """Return the decoder's self-attention bias [N, U, U] with the causal mask in it: row u is for the query at u."""
+    first = t5.backbone.decoder_transformer_layers[0].self_attention
+    bias = ops.cast(first.compute_bias(max_tokens, max_tokens), "float32")[0]  # [N, U, U]
+    positions = ops.arange(max_tokens)
+    return bias + _mask_bias(positions[None, :] <= positions[:, None])
+
+
+def decode_step(
+    t5: FrozenT5,
+    token_ids: Tensor,
+    index: Tensor,
+    cache: tuple[Tensor, ...],
+    biases: Tensor,
+    encoder: EncoderKeyValues,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run the decoder on one more token of every row.
+
+    Args:
+      token_ids: int [B, G], the tokens at position `index`; G beams share a row's encoder output.
+      index: scalar int, the position, from 0.
+      cache: as `empty_cache` made it for B * G rows, filled up to `index`.
+      biases: as `position_biases` gives them.
+      encoder: the projected encoder output.
+
+    Returns:
+      The next token's logits float32 [B, G, V], and the cache with this position filled.
+    """
+    states = t5.backbone.token_embedding(token_ids)  # [B, G, H]
+    batch, beams = ops.shape(states)[0], states.shape[1]
+    bias = ops.take(biases, index, axis=1)[None, :, None, :]  # [1, N, 1, U]
+    is_here = ops.equal(ops.arange(biases.shape[-1]), index)[None, :, None, None]  # [1, U, 1, 1]
+    filled: list[Tensor] = []
+    for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
+        attention = layer.self_attention
+        normed = ops.reshape(layer.self_attention_layer_norm(states), (batch * beams, 1, t5.hidden_dim))
+        keys = ops.where(is_here, _heads(t5, attention.key_projector(normed)), cache[2 * k])
+        values = ops.where(is_here, _heads(t5, attention.value_projector(normed)), cache[2 * k + 1])
+        filled += [keys, values]
+        attended = _attend(_heads(t5, attention.query_projector(normed)), keys, values, bias)
+        states = states + ops.reshape(attention.output_projector(attended), (batch, beams, t5.hidden_dim))
+        states = _cross_attend(t5, layer, states, encoder, k)
+        states = _feed_forward(layer, states)
+    return t5.logits(t5.backbone.decoder_layer_norm(states)), tuple(filled)
+
+
+def target_log_probabilities(t5: FrozenT5, target_ids: Tensor, encoder: EncoderKeyValues) -> Tensor:
+    """Score C targets of every row in one decoder pass.
+
+    The targets of a row stand behind each other as one sequence of C * U positions, each with its own start id and its own
+    positions, and see only themselves; so they share the row's encoder keys and values, and nothing is repeated C times.
+
+    Args:
+      target_ids: int [B, C, U], each with its end of sequence, padded with 0.
+      encoder: the projected encoder output.
+
+    Returns:
+      float32 [B, C]: the sum of log-probabilities of each target's tokens, in nats.
+    """
+    batch, num_targets, length = ops.shape(target_ids)
+    flat_ids = ops.reshape(target_ids, (batch, num_targets * length))
+    starts = ops.full_like(target_ids[:, :, :1], START_ID)
+    inputs = ops.reshape(ops.concatenate([starts, target_ids[:, :, :-1]], axis=2), (batch, num_targets * length))
+    bias = _block_bias(t5, num_targets, length)
+    states = t5.backbone.token_embedding(inputs)  # [B, C * U, H]
+    for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
+        attention = layer.self_attention
+        normed = layer.self_attention_layer_norm(states)
+        query, keys, values = (
+            _heads(t5, projector(normed))
+            for projector in (attention.query_projector, attention.key_projector, attention.value_projector)
+        )
+        states = states + attention.output_projector(_attend(query, keys, values, bias))
+        states = _cross_attend(t5, layer, states, encoder, k)
+        states = _feed_forward(layer, states)
+    logits = t5.logits(t5.backbone.decoder_layer_norm(states))  # [B, C * U, V]
+    picked = ops.squeeze(ops.take_along_axis(logits, flat_ids[..., None], axis=-1), axis=-1)
+    log_probabilities = picked - ops.logsumexp(logits, axis=-1)
+    real = ops.cast(ops.not_equal(flat_ids, 0), "float32")
+    return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
+
+
+def _block_bias(t5: FrozenT5, num_targets: int, length: int) -> Tensor:
+    """Return [1, N, C * U, C * U]: the causal bias [N, U, U] within each target, -1e9 between targets."""
+    within = position_biases(t5, length)
+    block = ops.repeat(ops.arange(num_targets), length)
+    same = _mask_bias(block[None, :] == block[:, None])
+    return (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
+
+
+def _cross_attend(t5: FrozenT5, layer: Tensor, states: Tensor, encoder: EncoderKeyValues, k: int) -> Tensor:
+    """Add layer k's attention from states [B, Q, H] to the encoder output."""
+    attention = layer.cross_attention
+    query = _heads(t5, attention.query_projector(layer.cross_attention_layer_norm(states)))
+    attended = _attend(query, encoder.keys[k], encoder.values[k], encoder.bias)
+    return states + attention.output_projector(attended)
+
+
+def _feed_forward(layer: Tensor, states: Tensor) -> Tensor:
+    """Add a layer's feed-forward block to states [B, Q, H]."""
+    normed = layer.layer_norm(states)
+    hidden = layer.input_projector(normed)
+    if layer.use_gated_activation:
+        hidden = hidden * layer.gate_projector(normed)
+    return states + layer.output_projector(hidden)
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Attend from [B, Q, N, D] to [B, S, N, D] with a bias that broadcasts to [B, N, Q, S]; return [B, Q, N * D].
+
+    T5 does not divide the scores by the square root of D: the initialization holds that factor.
+    """
+    scores = ops.einsum("bqnd,bsnd->bnqs", query, keys)
+    weights = ops.softmax(scores + ops.cast(bias, scores.dtype), axis=-1)
+    attended = ops.einsum("bnqs,bsnd->bqnd", weights, values)
+    batch, length = ops.shape(attended)[:2]
+    return ops.reshape(attended, (batch, length, attended.shape[2] * attended.shape[3]))
+
+
+def _heads(t5: FrozenT5, projected: Tensor) -> Tensor:
+    """Split [B, Q, N * D] into heads [B, Q, N, D]."""
+    batch, length = ops.shape(projected)[:2]
+    return ops.reshape(projected, (batch, length, t5.num_heads, t5.head_dim))
+
+
+def _mask_bias(mask: Tensor) -> Tensor:
+    """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
+    return (1.0 - ops.cast(mask, "float32")) * _MASKED

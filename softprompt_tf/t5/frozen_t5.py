@@ -1,0 +1,185 @@
+"""A KerasHub T5 that never trains: token ids in, embeddings, encoder output, decoder states and logits out.
+
+Everything runs through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do there.
+Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import keras_hub
+import numpy as np
+import sentencepiece
+import tensorflow as tf
+import tensorflow_text as tf_text
+from keras import ops
+
+from softprompt_tf.errors import BackboneError
+from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
+from softprompt_tf.typing import Tensor
+
+PAD_ID = 0
+EOS_ID = 1
+UNK_ID = 2
+START_ID = 0  # T5 starts the decoder with the padding id.
+
+
+class FrozenT5:
+    """A pretrained T5 with `trainable=False` on every layer, and its tokenizer.
+
+    Args:
+      backbone: a `keras_hub.models.T5Backbone`, float32 or bfloat16. It is frozen in place.
+      tokenizer: the matching `keras_hub.models.T5Tokenizer`.
+      name: what prompt files and messages call it.
+
+    Raises:
+      BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
+
+    Example:
+      >>> t5 = FrozenT5(backbone, tokenizer, name="mini")
+      >>> embeddings = t5.embed(token_ids)                    # [B, T, H]
+      >>> encoder_output = t5.encode(embeddings, padding_mask)  # [B, T, H]
+    """
+
+    def __init__(self, backbone: keras_hub.models.T5Backbone, tokenizer: keras_hub.models.T5Tokenizer, *, name: str):
+        if not isinstance(backbone, keras_hub.models.T5Backbone):
+            raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
+        if backbone.dtype_policy.compute_dtype == "float16":
+            # KerasHub adds (1 - mask) * -1e9 in the compute dtype, which overflows to -inf and ends as NaN.
+            raise BackboneError(
+                "A T5 must compute in float32 or bfloat16: float16 gives NaN with any padding. Received: "
+                f"dtype={backbone.dtype_policy.name}. Load it with dtype='float32' or dtype='bfloat16'."
+            )
+        if tokenizer.vocabulary_size() > backbone.vocabulary_size:
+            raise BackboneError(
+                f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
+                f"{backbone.vocabulary_size} rows in the embedding table."
+            )
+        backbone.trainable = False
+        # The recipe computes logits in float32 also where the rest runs in bfloat16.
+        backbone.token_embedding.reverse_dtype = "float32"
+        # Padding masks are passed by hand; Keras's implicit ones would only warn that the attention ignores them.
+        backbone.token_embedding.mask_zero = False
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.name = name
+        # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
+        # would belong to that graph.
+        self.graph_tokenizer = tf_text.SentencepieceTokenizer(model=tokenizer.proto, out_type=tf.int32)
+
+    # === Sizes ===
+
+    @property
+    def hidden_dim(self) -> int:
+        """H, the width of an embedding."""
+        return int(self.backbone.hidden_dim)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the rows of the embedding table, padding rows included."""
+        return int(self.backbone.vocabulary_size)
+
+    @property
+    def num_heads(self) -> int:
+        """N, the attention heads of a layer."""
+        return int(self.backbone.num_heads)
+
+    @property
+    def head_dim(self) -> int:
+        """D, the width of a key or a value; not always H / N."""
+        return int(self.backbone.key_value_dim or self.backbone.hidden_dim // self.backbone.num_heads)
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of embeddings and hidden states, "float32" or "bfloat16"."""
+        return str(self.backbone.dtype_policy.compute_dtype)
+
+    # === The forward pass ===
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Look up token embeddings: ids int [B, T] to [B, T, H] in the compute dtype."""
+        return self.backbone.token_embedding(token_ids)
+
+    def encode(self, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
+        """Run the encoder.
+
+        Args:
+          embeddings: [B, T, H]; rows in front of the text may be prompts.
+          padding_mask: [B, T] int or bool, 1 = a position to attend to. Padding may stand on either side, as T5's
+            positions are relative.
+
+        Returns:
+          The encoder output [B, T, H]. Rows at masked positions mean nothing.
+        """
+        mask = padding_mask[:, None, :]
+        states, position_bias = embeddings, None
+        for layer in self.backbone.encoder_transformer_layers:
+            states, position_bias = layer(
+                states, attention_mask=mask, position_bias=position_bias, use_causal_mask=False
+            )
+        return self.backbone.encoder_layer_norm(states)
+
+    def decode(self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor) -> Tensor:
+        """Run the decoder on whole targets, as training does.
+
+        Args:
+          token_ids: int [B, U], the start id and then the targets, shifted by one. Padding stands behind them, where
+            a causal decoder never looks.
+          encoder_output: [B, S, H].
+          encoder_padding_mask: [B, S], 1 = a position to attend to.
+
+        Returns:
+          Decoder states [B, U, H].
+        """
+        encoder_mask = encoder_padding_mask[:, None, :]
+        states, position_bias = self.backbone.token_embedding(token_ids), None
+        for layer in self.backbone.decoder_transformer_layers:
+            states, position_bias = layer(
+                states,
+                position_bias=position_bias,
+                encoder_hidden_states=encoder_output,
+                encoder_attention_mask=encoder_mask,
+                use_causal_mask=True,
+            )
+        return self.backbone.decoder_layer_norm(states)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Map decoder states [..., H] to logits [..., V] in float32.
+
+        A tied head scales the states by H^-0.5 first (Raffel et al. 2020; google-research/t5x:t5x/examples/t5/network.py).
+        """
+        if self.backbone.tie_embedding_weights:
+            states = states * self.hidden_dim**-0.5
+        return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+
+    # === Text ===
+
+    @cached_property
+    def _pieces(self) -> sentencepiece.SentencePieceProcessor:
+        return sentencepiece.SentencePieceProcessor(model_proto=self.tokenizer.proto)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Turn texts into lists of ids, without an end-of-sequence id."""
+        return self._pieces.encode(list(texts)) if texts else []
+
+    def detokenize(self, token_ids: Sequence[Sequence[int]]) -> list[str]:
+        """Turn lists of ids into texts; padding, end of sequence, and ids past the pieces (sentinels) are left out."""
+        num_pieces = self.tokenizer.vocabulary_size()
+        return [self._pieces.decode([int(i) for i in ids if EOS_ID < int(i) < num_pieces]) for ids in token_ids]
+
+    # === Identity ===
+
+    @cached_property
+    def embedding_table(self) -> np.ndarray:
+        """The input embeddings as float32 [V, H], from before any quantization of this object's backbone."""
+        return np.asarray(ops.convert_to_numpy(self.backbone.token_embedding.embeddings), dtype=np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this backbone's weights from any other's; cheap for 11 B parameters too."""
+        return weights_fingerprint(self.backbone)
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """What tells this vocabulary from any other."""
+        return tokenizer_fingerprint(self.tokenizer)

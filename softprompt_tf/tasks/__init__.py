@@ -1,0 +1,27 @@
+"""Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
+
+from softprompt_tf.tasks.metrics import METRICS, compute_metrics, score
+from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
+from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.sources import read_rows
+from softprompt_tf.tasks.task import Example, Task
+from softprompt_tf.tasks.task_table import load_task, task_table
+from softprompt_tf.tasks.template import Template
+from softprompt_tf.tasks.tokenized import TokenizedExamples, tokenize_examples
+
+__all__ = [
+    "METRICS",
+    "BatchStream",
+    "Example",
+    "Row",
+    "Task",
+    "Template",
+    "TokenizedExamples",
+    "compute_metrics",
+    "evaluation_batches",
+    "load_task",
+    "read_rows",
+    "score",
+    "task_table",
+    "tokenize_examples",
+]

@@ -1,0 +1,163 @@
+"""Batches out of tokenised examples: an endless stream for training, in which batch number s depends on the seed and
+on s alone, so that a resumed run sees what the unbroken one would have seen; and one pass over every row for
+evaluation."""
+
+from collections.abc import Iterator
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.tasks.tokenized import Batch, TokenizedExamples, tokenize_examples
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+__all__ = ["BatchStream", "TokenizedExamples", "evaluation_batches", "tokenize_examples"]
+
+_Rows = npt.NDArray[np.int64]
+
+
+class BatchStream:
+    """An endless stream of training batches, all of `batch_size` rows.
+
+    An epoch is one permutation of the rows, filled up to whole batches with the first rows of the next epoch's. Within
+    windows of `bucket_multiplier` batches the rows are sorted by length, so that little of a batch is padding; then the
+    order of the epoch's batches is drawn anew.
+
+    Args:
+      examples: at least one row.
+      batch_size: rows per batch, B.
+      seed: from 0 up.
+      bucket_multiplier: batches per window; 1 leaves the permutation as it is.
+      with_task_id: whether the batches hold `task_id`.
+      pad_id: fills token ids.
+      start_id: the decoder's first token.
+
+    Raises:
+      ConfigError: if a number is out of range.
+      DataError: if there are no rows.
+    """
+
+    def __init__(
+        self,
+        examples: TokenizedExamples,
+        *,
+        batch_size: int,
+        seed: int,
+        bucket_multiplier: int = 16,
+        with_task_id: bool = False,
+        pad_id: int = 0,
+        start_id: int = 0,
+    ):
+        _check_rows(examples, batch_size)
+        if bucket_multiplier < 1:
+            raise ConfigError(f"`bucket_multiplier` must be a whole number above 0. Received: {bucket_multiplier}.")
+        if not 0 <= seed < 2**64:
+            raise ConfigError(f"`seed` must be a whole number from 0 up to 2^64. Received: {seed}.")
+        self._examples = examples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._window = bucket_multiplier * batch_size
+        self._pad = partial(examples.batch, with_task_id=with_task_id, pad_id=pad_id, start_id=start_id)
+        self._epoch_rows = lru_cache(maxsize=2)(self._plan)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every row has been seen: rows / batch size, rounded up."""
+        return -(-len(self._examples) // self._batch_size)
+
+    def rows(self, step: int) -> _Rows:
+        """Return the row numbers [B] of batch number `step`, which counts from 0."""
+        if step < 0:
+            raise ConfigError(f"`step` must be a whole number from 0 up. Received: {step}.")
+        epoch, place = divmod(step, self.steps_per_epoch)
+        rows: _Rows = self._epoch_rows(epoch)[place]
+        return rows
+
+    def batch(self, step: int) -> Batch:
+        """Return batch number `step` as (x, y); see `TokenizedExamples.batch`."""
+        return self._pad(self.rows(step))
+
+    def dataset(self, *, first_step: int = 0) -> "tf.data.Dataset":
+        """Return the endless dataset of the batches from number `first_step` on; nothing before it is computed."""
+        import tensorflow as tf
+
+        def batches() -> Iterator[Batch]:
+            step = first_step
+            while True:
+                yield self.batch(step)
+                step += 1
+
+        x, y = self.batch(first_step)
+        signature = (
+            {key: tf.TensorSpec((None,) * value.ndim, tf.int32) for key, value in x.items()},
+            tf.TensorSpec((None,) * y.ndim, tf.int32),
+        )
+        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(tf.data.AUTOTUNE)
+
+    def _plan(self, epoch: int) -> _Rows:
+        """Return the row numbers of one epoch, [steps_per_epoch, B]."""
+        generator = self._generator(epoch)
+        total = self.steps_per_epoch * self._batch_size
+        rows = [generator.permutation(len(self._examples))]
+        following = epoch
+        while sum(map(len, rows)) < total:  # more than once only where a batch is larger than the data
+            following += 1
+            rows.append(self._generator(following).permutation(len(self._examples)))
+        batches = self._sorted_in_windows(np.concatenate(rows)[:total]).reshape(-1, self._batch_size)
+        return batches[generator.permutation(len(batches))]
+
+    def _sorted_in_windows(self, rows: _Rows) -> _Rows:
+        starts = range(0, len(rows), self._window)
+        if self._window == self._batch_size:
+            return rows
+        return np.concatenate([_by_length(rows[start : start + self._window], self._lengths) for start in starts])
+
+    def _generator(self, epoch: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=np.array([self._seed, epoch], np.uint64)))
+
+    @cached_property
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        return _row_lengths(self._examples)
+
+
+def evaluation_batches(
+    examples: TokenizedExamples, *, batch_size: int, with_task_id: bool = False, pad_id: int = 0, start_id: int = 0
+) -> Iterator[tuple[dict[str, npt.NDArray[np.int32]], npt.NDArray[np.int32], _Rows]]:
+    """Yield every row once, the shortest first, the last batch as small as it comes.
+
+    Returns:
+      (x, y, row numbers [B]) per batch; x and y as `TokenizedExamples.batch`. `answers[row_numbers] = ...` restores the
+      order.
+
+    Raises:
+      ConfigError: if `batch_size` is below 1.
+      DataError: if there are no rows.
+    """
+    _check_rows(examples, batch_size)
+    order = _by_length(np.arange(len(examples)), _row_lengths(examples))
+    return (
+        (*examples.batch(rows, with_task_id=with_task_id, pad_id=pad_id, start_id=start_id), rows)
+        for rows in (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    )
+
+
+def _check_rows(examples: TokenizedExamples, batch_size: int) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"`batch_size` must be a whole number above 0. Received: {batch_size}.")
+    if not len(examples):
+        raise DataError("Batches need at least one row. Received: none.")
+
+
+def _row_lengths(examples: TokenizedExamples) -> npt.NDArray[np.int64]:
+    """Return [N, 2]: input tokens, target tokens."""
+    pairs = zip(examples.encoder_token_ids, examples.target_token_ids, strict=True)
+    return np.array([(len(encoder), len(target)) for encoder, target in pairs], np.int64).reshape(-1, 2)
+
+
+def _by_length(rows: _Rows, lengths: npt.NDArray[np.int64]) -> _Rows:
+    """Sort row numbers by input length, then target length; equals keep their order."""
+    return rows[np.lexsort((lengths[rows, 1], lengths[rows, 0]))]

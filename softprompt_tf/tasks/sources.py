@@ -1,0 +1,183 @@
+"""Rows from wherever data lies: the name of a file or of a TFDS data set, a `tf.data.Dataset` or a list of mappings
+enters, a list of rows leaves, each with the place it came from."""
+
+import csv
+import gzip
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.config_files import SOURCE_SUFFIXES
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.names import nearest_file
+from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.tensorflow_sources import dataset_rows, tfds_rows
+
+Source = str | Path | Sequence[Mapping[str, object]] | Any  # Any: a tf.data.Dataset, which is not imported for its name
+
+_SLICE = re.compile(r"(?P<name>.+)\[(?P<start>\d*):(?P<stop>\d*)\]")
+
+
+def read_rows(
+    source: Source, *, split: str | None = None, limit: int | None = None, columns: Sequence[str] | None = None
+) -> list[Row]:
+    """Read the rows of a source, in its order.
+
+    Args:
+      source: one of
+        a file: `.jsonl` / `.json-lines` (one object per line), `.csv` (quoted fields), `.tsv` (a tab always ends a
+          field and quotes are plain characters, as in the GLUE files), each also with `.gz` or `.xz` after it; blank
+          lines are skipped; `train.tsv[:9000]` takes the first 9,000 rows and `train.tsv[9000:]` the others;
+        a TFDS name: `super_glue/boolq`, or `ag_news_subset@test` to name the split itself, slices included
+          (`@train[:90%]`); class numbers become their names;
+        a `tf.data.Dataset` of unbatched dictionaries; bytes are decoded as UTF-8;
+        a sequence of mappings.
+      split: the split of a TFDS name without `@`; other sources do not look at it.
+      limit: at most this many rows; None for all.
+      columns: the names of the columns of a `.csv` or `.tsv` file without a header line.
+
+    Raises:
+      DataError: if the source is missing, damaged, empty or malformed; names file and line.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"`limit` must be a whole number above 0. Received: {limit}.")
+    rows = list(islice(_rows(source, split, columns), limit))
+    if not rows:
+        raise DataError(f"{_name(source)}: holds no rows.")
+    return rows
+
+
+def _rows(source: Source, split: str | None, columns: Sequence[str] | None) -> Iterator[Row]:
+    if isinstance(source, str | Path):
+        return _named_rows(str(source), split, columns)
+    if hasattr(source, "as_numpy_iterator"):
+        return dataset_rows(source)
+    if isinstance(source, Sequence):
+        return _memory_rows(source)
+    raise DataError(
+        "A source must be a file, a TFDS name, a tf.data.Dataset or a sequence of mappings. "
+        f"Received: {type(source).__name__}."
+    )
+
+
+def _named_rows(name: str, split: str | None, columns: Sequence[str] | None) -> Iterator[Row]:
+    sliced = _SLICE.fullmatch(name)
+    path = Path(sliced["name"] if sliced and "@" not in name else name)
+    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".xz") else path.suffix
+    if path.is_dir():
+        raise DataError(f"{path}: a source must be a file. Received: a directory.")
+    if suffix in SOURCE_SUFFIXES:
+        if not path.exists():
+            raise DataError(f"No such file: {path}.{nearest_file(path)}")
+        rows = _file_rows(path, suffix, columns)
+        return (
+            rows
+            if not sliced
+            else islice(rows, int(sliced["start"] or 0), int(sliced["stop"]) if sliced["stop"] else None)
+        )
+    if path.exists() or path.is_absolute():
+        raise DataError(f"{path}: a file must be one of {', '.join(SOURCE_SUFFIXES)}, also with .gz or .xz.")
+    return tfds_rows(name, split=split)
+
+
+def _memory_rows(rows: Sequence[Any]) -> Iterator[Row]:
+    for number, values in enumerate(rows, start=1):
+        if not isinstance(values, Mapping):
+            raise DataError(f"row {number}: must be a mapping of fields. Received: {type(values).__name__}.")
+        yield Row(values, f"row {number}")
+
+
+def _file_rows(path: Path, suffix: str, columns: Sequence[str] | None) -> Iterator[Row]:
+    if suffix in (".jsonl", ".json-lines"):
+        return _json_rows(path)
+    records = _csv_records(path) if suffix == ".csv" else _tsv_records(path)
+    return _table_rows(path, records, columns)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise DataError(
+                f"{path}:{number}: must be one JSON object. Received: {line.strip()[:80]!r} ({error})."
+            ) from None
+        if not isinstance(values, dict):
+            raise DataError(f"{path}:{number}: must be one JSON object. Received: {line.strip()[:80]!r}.")
+        yield Row(values, f"{path}:{number}")
+
+
+def _table_rows(path: Path, records: Iterable[tuple[int, list[str]]], columns: Sequence[str] | None) -> Iterator[Row]:
+    names = list(columns) if columns else None
+    for number, record in records:
+        if names is None:
+            names = record
+            _check_header(f"{path}:{number}", names)
+            continue
+        if len(record) != len(names):
+            raise DataError(
+                f"{path}:{number}: must have {len(names)} columns ({', '.join(names)}). Received: {len(record)}."
+            )
+        yield Row(dict(zip(names, record, strict=True)), f"{path}:{number}")
+
+
+def _check_header(location: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{location}: the header must name every column once. Received: `{'`, `'.join(twice)}` twice.")
+
+
+def _tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in _lines(path):
+        record = line.rstrip("\r\n")
+        if record:
+            yield number, record.split("\t")
+
+
+def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(2**31 - 1)  # the module's own limit of 131,072 characters is shorter than many documents
+    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{path}:{number}: malformed CSV record ({error}).") from None
+        if record:
+            yield number, record
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line with its end); a byte order mark is no part of the first line."""
+    with closing(_open(path)) as file:
+        number = 0
+        try:
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}:{number}: must be UTF-8 text ({error.reason} at byte {error.start}).") from None
+        except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+            raise DataError(f"{path}: cannot be decompressed after line {number} ({error}).") from None
+
+
+def _open(path: Path) -> gzip.GzipFile | lzma.LZMAFile | BufferedReader:
+    if path.suffix == ".gz":
+        return gzip.GzipFile(path, "rb")
+    if path.suffix == ".xz":
+        return lzma.LZMAFile(path, "rb")
+    return path.open("rb")
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else "The source in memory"

@@ -1,0 +1,57 @@
+"""Tasks from task files: a YAML file or a mapping enters, a `Task` leaves; and the list of the tasks in a directory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.config import TaskConfig, load_task_config, task_config
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.tasks.task import Task
+from softprompt_tf.yaml_tree import read_yaml
+
+
+def load_task(source: str | Path | Mapping[str, Any] | TaskConfig) -> Task:
+    """Make a task.
+
+    Args:
+      source: a YAML file, whose sources are relative to its own directory; or a mapping with the same keys, relative to
+        the working directory; or the checked task of a run's config.
+
+    Raises:
+      ConfigError: names the file, the line where it is known, and the key.
+    """
+    if isinstance(source, str | Path):
+        config, place = load_task_config(source), str(source)
+    elif isinstance(source, TaskConfig):
+        config, place = source, f"task {source.name}"
+    else:
+        config, place = task_config(source), "the task's mapping"
+    try:
+        return Task(**dict(config))
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+
+
+def task_table(directory: str | Path) -> dict[str, Path]:
+    """List the task files of a directory.
+
+    Returns:
+      The task's name -> its file, sorted by name. Sources are not looked at, so environment variables need not be set.
+
+    Raises:
+      ConfigError: if the directory is missing, a file has no name, or two files have the same.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise ConfigError(f"No such directory of task files: {directory}.")
+    table: dict[str, Path] = {}
+    for path in sorted((*directory.glob("*.yaml"), *directory.glob("*.yml"))):
+        name = read_yaml(path).values.get("name")
+        if not isinstance(name, str):
+            raise ConfigError(f"Missing key `name` in {path}. It must be text. Received: {name!r}.")
+        if name in table:
+            raise ConfigError(
+                f"Two task files must not have the same name. Received: `{name}` in {table[name]} and {path}."
+            )
+        table[name] = path
+    return dict(sorted(table.items()))

@@ -1,0 +1,147 @@
+"""A pair of templates turns one row of fields into the text that T5 reads and the text that it shall write: a row and
+`"sst2 sentence: {sentence}"` enter, `"sst2 sentence: a charming film"` leaves."""
+
+import math
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.tasks.rows import Row
+
+_PARTS_OF_A_PATH = set(".[]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """Texts with `{field}` placeholders; a literal brace is written twice, `{{` or `}}`.
+
+    A field's name may hold any character but braces, dots, square brackets, `!` and `:`, so that a column such as
+    `#1 String` needs no renaming.
+
+    Args:
+      inputs: what T5 reads, with at least one field.
+      targets: what T5 shall write, with at least one field.
+
+    Raises:
+      ConfigError: where a template is malformed, holds no field, or reaches into a field (`{a.b}`, `{a[0]}`).
+
+    Example:
+      >>> Template("sst2 sentence: {sentence}", "{label}").input_fields
+      ('sentence',)
+    """
+
+    inputs: str
+    targets: str
+
+    def __post_init__(self) -> None:
+        for side in ("input_fields", "target_fields"):
+            if not getattr(self, side):
+                text = self.inputs if side == "input_fields" else self.targets
+                raise ConfigError(f"A template needs at least one {{field}}. Received: {text!r}.")
+
+    @cached_property
+    def input_fields(self) -> tuple[str, ...]:
+        """The fields that `inputs` names, each once, in order of first use."""
+        return _fields(self._input_parts)
+
+    @cached_property
+    def target_fields(self) -> tuple[str, ...]:
+        """The fields that `targets` names, each once, in order of first use."""
+        return _fields(self._target_parts)
+
+    def render_inputs(self, row: Row) -> str:
+        """Fill `inputs` from a row.
+
+        Args:
+          row: its values are text, which is kept as it is, or numbers and booleans, which go through `str`.
+
+        Raises:
+          DataError: if a field is missing, empty of value (None, NaN) or no scalar; names the row and the field.
+        """
+        return _render(self._input_parts, row)
+
+    def render_targets(self, row: Row) -> str:
+        """Fill `targets` from a row; see `render_inputs`."""
+        return _render(self._target_parts, row)
+
+    def affixes(self) -> tuple[str, str] | None:
+        """Return the literal text before and after the one input field; None where `inputs` uses more than one."""
+        fields = [field for _, field in self._input_parts]
+        places = [place for place, field in enumerate(fields) if field is not None]
+        if len(places) != 1:
+            return None
+        literals = [literal for literal, _ in self._input_parts]  # an escaped brace cuts a literal in two
+        return "".join(literals[: places[0] + 1]), "".join(literals[places[0] + 1 :])
+
+    @cached_property
+    def _input_parts(self) -> tuple[tuple[str, str | None], ...]:
+        return tuple(_parse(self.inputs))
+
+    @cached_property
+    def _target_parts(self) -> tuple[tuple[str, str | None], ...]:
+        return tuple(_parse(self.targets))
+
+
+def field_text(row: Row, field: str) -> str:
+    """Return the text of one field of a row.
+
+    Raises:
+      DataError: as `Template.render_inputs`.
+    """
+    if field not in row.values:
+        known = ", ".join(map(str, row.values))
+        raise DataError(f"{row.location}: the row has no field `{field}`. Its fields: {known}.")
+    value = row.values[field]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # NumPy scalars
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise DataError(f"{row.location}: field `{field}` has no value. Received: {value}.")
+    if not isinstance(value, int | float):
+        raise DataError(
+            f"{row.location}: field `{field}` must be text, a number or a boolean. "
+            f"Received: {type(value).__name__}. Fields of the row: {', '.join(map(str, row.values))}."
+        )
+    return str(value)
+
+
+def _render(parts: tuple[tuple[str, str | None], ...], row: Row) -> str:
+    return "".join(literal if field is None else literal + field_text(row, field) for literal, field in parts)
+
+
+def _fields(parts: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(field for _, field in parts if field is not None))
+
+
+def _parse(template: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (literal text, the field after it); the last field may be None.
+
+    The values are joined by hand and not by `str.format`, which would look up attributes of what a row holds.
+    """
+    if not isinstance(template, str):
+        raise ConfigError(f"A template must be text. Received: {template!r}.")
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigError(
+            f"A template must have matching braces ({error}). Received: {template!r}. Write a literal brace twice."
+        ) from None
+    for literal, field, spec, conversion in parts:
+        if field is not None:
+            _check_field(field, spec, conversion, template)
+        yield literal, field
+
+
+def _check_field(field: str, spec: str | None, conversion: str | None, template: str) -> None:
+    if not field.strip():
+        raise ConfigError(f"Every placeholder of a template must name a field. Received: {template!r}.")
+    if spec or conversion or "{" in field:
+        raise ConfigError(f"A placeholder takes a field's name and no format. Received: `{field}` in {template!r}.")
+    if _PARTS_OF_A_PATH & set(field):
+        raise ConfigError(
+            f"A placeholder must be a plain field name, without dots or brackets. Received: `{field}` in {template!r}. "
+            "Flatten the rows first."
+        )

@@ -1,0 +1,90 @@
+"""Rows out of TensorFlow: the name of a TFDS data set or a `tf.data.Dataset` of dictionaries enters, rows of plain
+Python values leave. TensorFlow Datasets is imported only where a TFDS name is read."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from softprompt_tf.errors import DataError
+from softprompt_tf.tasks.rows import Row
+
+_Names = Mapping[str, Callable[[int], str]]
+
+
+def tfds_rows(name: str, *, split: str | None = None) -> Iterator[Row]:
+    """Read one split of a TFDS data set, in its stored order.
+
+    Args:
+      name: such as "super_glue/boolq"; "ag_news_subset@test" names the split itself and wins over `split`.
+      split: such as "train" or "train[:90%]".
+
+    Returns:
+      Rows; bytes are decoded, and a class number is replaced by the class' name (None where it is -1, that is where the
+      data set hides the label).
+
+    Raises:
+      DataError: if there is neither such a file nor such a data set, it cannot be fetched, or the split is unknown.
+    """
+    import tensorflow_datasets as tfds  # slow to import, and needed for these sources alone
+
+    data_set, _, own_split = name.partition("@")
+    chosen = own_split or split
+    try:
+        builder = tfds.builder(data_set)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"There is neither a file nor a TFDS data set of this name. Received: {name!r}. {reason}"
+        ) from None
+    if not chosen:
+        raise DataError(f"A TFDS data set needs a split. Received: {name!r}. Write for example {data_set}@train.")
+    try:
+        builder.download_and_prepare()
+    except (OSError, tfds.core.download.DownloadError) as error:
+        raise DataError(f"The TFDS data set cannot be fetched. Received: {data_set}. {error}") from error
+    try:
+        data = builder.as_dataset(split=chosen, shuffle_files=False)
+    except (ValueError, KeyError) as error:
+        known = ", ".join(builder.info.splits) or "none"
+        raise DataError(
+            f"{data_set} has no split of this name. Received: {chosen!r}. Known: {known}. {error}"
+        ) from None
+    return dataset_rows(data, class_names=_class_names(builder.info.features), prefix=f"{data_set}@{chosen} ")
+
+
+def dataset_rows(data: Iterable[Any], *, class_names: _Names | None = None, prefix: str = "") -> Iterator[Row]:
+    """Turn the dictionaries of a `tf.data.Dataset` into rows.
+
+    Args:
+      data: a dataset of unbatched dictionaries.
+      class_names: field -> the function from a class number to its name.
+      prefix: stands before "row 3" in each row's location.
+
+    Raises:
+      DataError: if an element is no dictionary or text is not UTF-8.
+    """
+    for number, element in enumerate(data.as_numpy_iterator(), start=1):  # type: ignore[attr-defined]
+        location = f"{prefix}row {number}"
+        if not isinstance(element, Mapping):
+            raise DataError(f"{location}: must be a dictionary of fields. Received: {type(element).__name__}.")
+        yield Row(
+            {field: _plain(value, field, location, class_names or {}) for field, value in element.items()}, location
+        )
+
+
+def _plain(value: Any, field: str, location: str, class_names: _Names) -> object:
+    if field in class_names:
+        return class_names[field](int(value)) if value >= 0 else None
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{location}: field `{field}` must be UTF-8 text ({error.reason} at byte {error.start})."
+            ) from None
+    if getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value
+
+
+def _class_names(features: Mapping[str, Any]) -> _Names:
+    return {name: feature.int2str for name, feature in features.items() if hasattr(feature, "int2str")}

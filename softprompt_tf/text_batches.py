@@ -1,0 +1,173 @@
+"""Texts in, token dictionaries out, for one model: what lets `fit`, `evaluate` and `generate` take raw strings.
+
+Training texts become a `tf.data.Dataset` that tokenizes in its graph and pads to the batch's longest row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.errors import DataError
+from softprompt_tf.t5 import EOS_ID, START_ID, FrozenT5
+from softprompt_tf.t5.text_to_ids import text_to_ids
+
+TEXT_KEYS = ("encoder_text", "decoder_text")
+
+
+@dataclass(frozen=True)
+class TextBatches:
+    """Converts the texts of one model.
+
+    Args:
+      t5: whose tokenizer is used.
+      max_input_tokens: where inputs are cut, the end of sequence included.
+      max_target_tokens: where targets are cut, the end of sequence included.
+      task_ids: the tasks of a model with several prompts, else None.
+    """
+
+    t5: FrozenT5
+    max_input_tokens: int
+    max_target_tokens: int
+    task_ids: tuple[str, ...] | None = None
+
+    def convert(self, x: Any, y: Any, *, batch_size: int, shuffle: bool) -> tuple[Any, Any, bool]:
+        """Turn texts into a dataset of `(token dictionary, target ids)`; anything else comes back as it is.
+
+        Returns:
+          x, y, and whether a dataset was made.
+        """
+        if isinstance(x, tf.data.Dataset):
+            return (
+                (x.map(self._from_dataset, num_parallel_calls=tf.data.AUTOTUNE), None, True)
+                if _has_text(x)
+                else (x, y, True)
+            )
+        if isinstance(x, Mapping) and "encoder_text" in x:
+            columns = {**x, **({"decoder_text": y} if y is not None else {})}
+        elif _is_texts(x) and y is not None:
+            columns = {"encoder_text": x, "decoder_text": y}
+        else:
+            return x, y, False
+        dataset = tf.data.Dataset.from_tensor_slices(self._columns(columns))
+        if shuffle:
+            dataset = dataset.shuffle(len(columns["encoder_text"]), reshuffle_each_iteration=True)
+        dataset = dataset.batch(batch_size).map(self.tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE), None, True
+
+    def of_pair(self, data: Any, batch_size: int) -> Any:
+        """Convert validation data: a dataset, a dictionary, or an `(x, y)` pair."""
+        x, y = data if isinstance(data, tuple) else (data, None)
+        x, y, made = self.convert(x, y, batch_size=batch_size, shuffle=False)
+        return x if made or y is None else (x, y)
+
+    def tokenize(self, texts: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Turn a batch of texts into the model's inputs and its targets, inside a graph.
+
+        Args:
+          texts: `encoder_text` and `decoder_text`, string [B]; with several tasks `task_id` int [B].
+
+        Returns:
+          The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
+        """
+        inputs, input_mask = text_to_ids(self.t5, texts["encoder_text"], self.max_input_tokens)
+        targets, target_mask = text_to_ids(self.t5, texts["decoder_text"], self.max_target_tokens)
+        tokens = {
+            "encoder_token_ids": inputs,
+            "encoder_padding_mask": input_mask,
+            "decoder_token_ids": tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID),
+            "decoder_padding_mask": target_mask,
+        }
+        if self.task_ids is not None:
+            tokens["task_id"] = tf.cast(texts["task_id"], tf.int32)
+        return tokens, targets
+
+    def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
+        """Tokenize C targets for each of B rows; return int32 [B, C, U], each with its end of sequence, 0 where padded."""
+        known = {text: self.t5.tokenize([text])[0] for row in targets for text in row}
+        ends = {text: [*ids[: self.max_target_tokens - 1], EOS_ID] for text, ids in known.items()}
+        length = max((len(ids) for ids in ends.values()), default=1)
+        padded = {text: ids + [0] * (length - len(ids)) for text, ids in ends.items()}
+        num_targets = len(targets[0]) if targets else 1
+        return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
+
+    def inference(
+        self, texts: Sequence[str], task_id: Any, *, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
+        """Yield row numbers and encoder inputs, the longest rows last, each batch padded to its own longest row."""
+        ids = [[*row[: self.max_input_tokens - 1], EOS_ID] for row in self.t5.tokenize([_text(t) for t in texts])]
+        tasks = self.task_indices(task_id, len(ids))
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            padded = tf.keras.utils.pad_sequences([ids[k] for k in rows], dtype="int32", padding="post")
+            batch = {"encoder_token_ids": tf.constant(padded), "encoder_padding_mask": tf.cast(padded != 0, tf.int32)}
+            if tasks is not None:
+                batch["task_id"] = tf.constant(tasks[rows])
+            yield rows, batch
+
+    def task_indices(self, task_id: Any, num_rows: int) -> np.ndarray | None:
+        """Turn task names or indices, one for all rows or one for each, into int32 [B]; None for a model of one task."""
+        if self.task_ids is None:
+            if task_id is not None:
+                raise DataError(f"`task_id` is for a model of several prompts. Received: task_id={task_id!r}.")
+            return None
+        if task_id is None:
+            raise DataError(f"`task_id` must say which of {list(self.task_ids)} each row asks for. Received: none.")
+        each = [task_id] * num_rows if isinstance(task_id, (str, int, np.integer)) else list(task_id)
+        if len(each) != num_rows:
+            raise DataError(f"`task_id` must have one entry for each row. Received: {len(each)} for {num_rows} rows.")
+        return np.array([self._task_index(name) for name in each], np.int32)
+
+    def _task_index(self, name: Any) -> int:
+        names = self.task_ids or ()
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", errors="replace")
+        if isinstance(name, str) and name in names:
+            return names.index(name)
+        if not isinstance(name, str) and 0 <= int(name) < len(names):
+            return int(name)
+        raise DataError(f"`task_id` must be one of {list(names)} or an index into them. Received: {name!r}.")
+
+    def _columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the columns of an in-memory data set and turn task names into indices."""
+        missing = [key for key in TEXT_KEYS if key not in columns]
+        if missing:
+            raise DataError(f"Texts must come with {' and '.join(TEXT_KEYS)}. Received: {sorted(columns)}.")
+        lengths = {key: len(value) for key, value in columns.items()}
+        if len(set(lengths.values())) != 1 or not lengths["encoder_text"]:
+            raise DataError(f"All columns must have the same number of rows, at least one. Received: {lengths}.")
+        made: dict[str, Any] = {key: [_text(text) for text in columns[key]] for key in TEXT_KEYS}
+        if self.task_ids is not None or "task_id" in columns:
+            made["task_id"] = self.task_indices(columns.get("task_id"), lengths["encoder_text"])
+        return made
+
+    def _from_dataset(self, *element: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Tokenize one batch of a dataset of dictionaries or of `(inputs, targets)` pairs."""
+        texts = element[0] if isinstance(element[0], Mapping) else {"encoder_text": element[0]}
+        return self.tokenize({**texts, **({"decoder_text": element[1]} if len(element) > 1 else {})})
+
+
+def _has_text(dataset: tf.data.Dataset) -> bool:
+    specs = tf.nest.flatten(dataset.element_spec)
+    if not any(spec.dtype == tf.string for spec in specs):
+        return False
+    if any(spec.shape.rank != 1 for spec in specs if spec.dtype == tf.string):
+        raise DataError(
+            "A dataset of texts must be batched: string tensors of shape [B]. Received: scalars. Call .batch(32)."
+        )
+    return True
+
+
+def _is_texts(x: Any) -> bool:
+    return isinstance(x, (list, tuple, np.ndarray)) and len(x) > 0 and isinstance(x[0], (str, bytes))
+
+
+def _text(text: Any) -> str:
+    if isinstance(text, bytes):
+        return text.decode("utf-8", errors="replace")
+    if isinstance(text, str):
+        return text.encode("utf-8", errors="replace").decode("utf-8")
+    raise DataError(f"Every text must be a string. Received: {text!r} ({type(text).__name__}).")

@@ -1,0 +1,46 @@
+"""A strategy's name enters; the `tf.distribute.Strategy` to build and compile the model under leaves."""
+
+import difflib
+
+import tensorflow as tf
+
+from softprompt_tf.errors import ConfigError, TrainingError
+
+
+def make_strategy(name: str) -> tf.distribute.Strategy:
+    """Return the strategy of that name.
+
+    Args:
+      name: "default" (one device), "mirrored" (all accelerators of this machine, each holds a copy of the model) or
+        "tpu" (the TPU of this machine, or the one that TPU_NAME names).
+
+    Raises:
+      ConfigError: if the name is unknown.
+      TrainingError: if "tpu" is asked for where there is no TPU.
+    """
+    if name not in _STRATEGIES:
+        nearest = difflib.get_close_matches(name, _STRATEGIES, n=1, cutoff=0.0)[0]
+        raise ConfigError(
+            f"`strategy` must be one of {', '.join(_STRATEGIES)}. Received: strategy={name!r}. "
+            f"Did you mean {nearest!r}?"
+        )
+    return _STRATEGIES[name]()
+
+
+def _tpu_strategy() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise TrainingError(
+            f"Strategy 'tpu' needs a TPU. Received: {error} Set TPU_NAME, or use strategy 'default' or 'mirrored'."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+_STRATEGIES = {
+    "default": tf.distribute.get_strategy,
+    "mirrored": tf.distribute.MirroredStrategy,
+    "tpu": _tpu_strategy,
+}

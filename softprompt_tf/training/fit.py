@@ -1,0 +1,195 @@
+"""A compiled model and its batches enter; a trained prompt, the best on the dev split, leaves in the model.
+
+This is `model.fit` with what a long run on a machine that may go away needs: it picks up where it was killed and ends
+with the same prompt, bit by bit, as a run that was not.
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import keras
+import tensorflow as tf
+
+from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.training.best_prompt import BestSoFar, Evaluate, Evaluation, KeepBestPrompt, OnBest
+from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss, steps_done
+from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress
+from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
+from softprompt_tf.training.tensorboard import TensorBoardScalars
+
+
+class Batches(Protocol):
+    """Training data of which batch number s is a function of the seed and s alone."""
+
+    def dataset(self, *, first_step: int) -> tf.data.Dataset:
+        """Return the endless (inputs, targets [B, U]) from batch number `first_step` on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """How a run went.
+
+    Attributes:
+      steps_done: batches taken, those before a resume included.
+      best_step: the step whose prompt is in the model now, None without evaluations.
+      best_score: its mean of metrics on the dev split.
+      history: every evaluation, oldest first.
+      seconds_per_step: median over this process's steps, 0 if it took none.
+      stopped_early: whether `patience` ran out before the last step.
+    """
+
+    steps_done: int
+    best_step: int | None
+    best_score: float | None
+    history: tuple[Evaluation, ...]
+    seconds_per_step: float
+    stopped_early: bool
+
+
+def train_prompt(
+    model: keras.Model,
+    batches: Batches,
+    *,
+    steps: int,
+    seed: int,
+    evaluate: Evaluate | None = None,
+    evaluate_every: int | None = None,
+    on_best: OnBest | None = None,
+    patience: int | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 100,
+    config_digest: str = "",
+    log_dir: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainingResult:
+    """Train the model's prompt for so many steps, going on from `checkpoint_dir` if a run was cut short there.
+
+    The model is compiled by the caller, under its distribution strategy. XLA compilation is switched off, as every new
+    length of a batch would compile the T5 again. Bit-equal resuming needs deterministic kernels: CPU kernels are; on a
+    GPU call `tf.config.experimental.enable_op_determinism()`.
+
+    Args:
+      model: a compiled Keras model with the attribute `prompt_variable`; what is trainable in it is trained.
+      batches: the training data.
+      steps: batches to take in all, those before a resume included.
+      seed: the seed that `batches` was made with; a checkpoint of another seed is refused.
+      evaluate: scores the model on the dev split, higher is better. Without it the last prompt is kept.
+      evaluate_every: steps between two evaluations. Default None, only the last step is scored.
+      on_best: is handed the prompt and its metrics at each gain.
+      patience: stop after so many evaluations in a row without gain.
+      checkpoint_dir: folder of the checkpoints. Default None, none are written.
+      checkpoint_every: steps between two checkpoints.
+      config_digest: the run's config in short; a checkpoint of another config is refused.
+      log_dir: folder of the TensorBoard files. Default None, none are written.
+      callbacks: Keras callbacks of the caller; they run after the evaluation and before the checkpoint.
+
+    Returns:
+      TrainingResult. The model holds the best prompt, or the last one without `evaluate`.
+
+    Raises:
+      ConfigError: if a number is out of range.
+      TrainingError: if the model cannot be trained, the checkpoint is of another run, or the data ends.
+      NonFiniteLossError: if the loss is NaN or infinite at some step.
+      KeyboardInterrupt: as it came, after a checkpoint was saved.
+    """
+    if steps < 1:
+        raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")
+    _prepare(model)
+    keep_best = _make_keep_best(model, evaluate, evaluate_every or steps, on_best, patience, steps)
+    checkpoint = _make_checkpoint(model, checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
+    if checkpoint is not None:
+        checkpoint.resume(model)
+    if keep_best is not None:
+        keep_best.catch_up()
+
+    batch_logs = BatchLogs()
+    reports: list[ProgressBar | ProgressLines | TensorBoardScalars] = [progress(last_step=steps)]
+    if log_dir is not None:
+        reports.append(TensorBoardScalars(log_dir))
+    ordered = [batch_logs, StopOnNonFiniteLoss(), keep_best, *reports, *callbacks, checkpoint]
+    is_finished = steps_done(model) >= steps or (keep_best is not None and keep_best.is_exhausted)
+    if not is_finished:
+        _fit(model, batches, steps, [callback for callback in ordered if callback is not None], checkpoint, reports)
+    elif keep_best is not None:
+        keep_best.restore_best()
+    return _result(model, steps, keep_best, batch_logs)
+
+
+def _prepare(model: keras.Model) -> None:
+    if getattr(model, "optimizer", None) is None:
+        raise TrainingError("The model must be compiled before training. Received: a model without an optimizer.")
+    if not model.trainable_variables:
+        raise TrainingError("The model must have a trainable prompt. Received: a model without trainable variables.")
+    if model.steps_per_execution != 1:
+        raise TrainingError(
+            "`train_prompt` looks at every step, so compile with steps_per_execution=1. "
+            f"Received: steps_per_execution={model.steps_per_execution}."
+        )
+    model.jit_compile = False
+    if not model.optimizer.built:
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
+
+
+def _make_keep_best(
+    model: keras.Model, evaluate: Evaluate | None, every: int, on_best: OnBest | None, patience: int | None, steps: int
+) -> KeepBestPrompt | None:
+    if evaluate is None:
+        return None
+    keep_best = KeepBestPrompt(evaluate, every_steps=every, on_best=on_best, patience=patience, last_step=steps)
+    keep_best.set_model(model)
+    return keep_best
+
+
+def _make_checkpoint(
+    model: keras.Model,
+    directory: str | os.PathLike[str] | None,
+    every: int,
+    seed: int,
+    digest: str,
+    keep_best: KeepBestPrompt | None,
+) -> PromptCheckpoint | None:
+    if directory is None:
+        return None
+    checkpoint = PromptCheckpoint(directory, every_steps=every, seed=seed, config_digest=digest, keep_best=keep_best)
+    checkpoint.set_model(model)
+    return checkpoint
+
+
+def _fit(
+    model: keras.Model,
+    batches: Batches,
+    steps: int,
+    callbacks: list[keras.callbacks.Callback],
+    checkpoint: PromptCheckpoint | None,
+    reports: list[ProgressBar | ProgressLines | TensorBoardScalars],
+) -> None:
+    first_step = steps_done(model)
+    dataset = batches.dataset(first_step=first_step)
+    try:
+        model.fit(dataset, epochs=1, steps_per_epoch=steps - first_step, shuffle=False, verbose=0, callbacks=callbacks)
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            checkpoint.save()
+        raise
+    finally:
+        for report in reports:
+            report.close()
+    if steps_done(model) < steps and not model.stop_training:
+        raise TrainingError(
+            f"Batches must go on until step {steps}. Received: a data set that ended at step {steps_done(model)}."
+        )
+
+
+def _result(model: keras.Model, steps: int, keep_best: KeepBestPrompt | None, batch_logs: BatchLogs) -> TrainingResult:
+    best = BestSoFar() if keep_best is None else keep_best.best
+    return TrainingResult(
+        steps_done=steps_done(model),
+        best_step=best.step,
+        best_score=best.score,
+        history=best.history,
+        seconds_per_step=batch_logs.seconds_per_step,
+        stopped_early=steps_done(model) < steps,
+    )

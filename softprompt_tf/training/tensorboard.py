@@ -1,0 +1,60 @@
+"""Batch logs enter; TensorBoard event files leave, written by `tf.summary` alone."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from softprompt_tf.training.callbacks import Logs, MeanLogs, is_due, learning_rate, steps_done
+
+# What `tf.summary.scalar` would set; that function needs the tensorboard package.
+_SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Write the mean of each log value every few steps, the learning rate, and dev scores at the step they belong to.
+
+    Args:
+      log_dir: folder of the event files; made if it is missing.
+      every_steps: int. Steps over which training values are averaged. Default 10.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], *, every_steps: int = 10):
+        super().__init__()
+        self._log_dir = os.fspath(log_dir)
+        self._every_steps = every_steps
+        self._means = MeanLogs()
+        self._previous = 0
+        self._writer: tf.summary.SummaryWriter | None = None
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._writer = tf.summary.create_file_writer(self._log_dir)
+        self._previous = steps_done(self.model)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        step = steps_done(self.model)
+        scores = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
+        self._means.add({name: value for name, value in (logs or {}).items() if name not in scores})
+        if scores:
+            self._write(step, scores)
+        if is_due(self._previous, step, self._every_steps):
+            self._write(step, {**self._means.take(), "learning_rate": learning_rate(self.model)})
+        self._previous = step
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the event file; also after an error, where Keras calls no `on_train_end`."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write(self, step: int, scalars: dict[str, float]) -> None:
+        if self._writer is None:
+            return
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), step=step, metadata=_SCALAR)
+        # A run may be killed at any moment; what it has measured should be on disk by then.
+        self._writer.flush()

@@ -1,0 +1,18 @@
+"""What all tests share: the marks' skips and the places of data that are not part of the project."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The directory of public data sets, from SOFTPROMPT_SHARED_DATA or beside the checkout; skips where there is none."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    directory = Path(os.environ.get("SOFTPROMPT_SHARED_DATA", beside))
+    if not directory.is_dir():
+        pytest.skip(f"needs the public data sets, and there is no directory {directory}; set SOFTPROMPT_SHARED_DATA")
+    return directory

@@ -1,0 +1,425 @@
+"""The client against a scripted gRPC server in this process: no model and no TensorFlow are involved."""
+
+import socket
+import threading
+import time
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+
+from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
+from softprompt_tf.export import wire
+from softprompt_tf.export.client import PredictionClient
+
+
+class FakeServer(grpc.GenericRpcHandler):
+    """Answers Predict with `predict(inputs) -> outputs`, after refusing as often as `refusals` says; keeps requests."""
+
+    def __init__(self):
+        self.predict = lambda inputs: generations(inputs)
+        self.refusals = []
+        self.delay_s = 0.0
+        self.pause = threading.Event()
+        self.requests = []
+        self.states = [(2, 30), (1, 50)]
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(8), handlers=[self], options=[("grpc.max_receive_message_length", -1)]
+        )
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def stop(self):
+        self.pause.set()
+        self._server.stop(0).wait()
+
+    def service(self, details):
+        if details.method == "/tensorflow.serving.PredictionService/Predict":
+            request, respond = wire.PredictRequest, self._predict
+        elif details.method == "/tensorflow.serving.ModelService/GetModelStatus":
+            request, respond = wire.GetModelStatusRequest, self._status
+        else:
+            return None
+        return grpc.unary_unary_rpc_method_handler(
+            respond,
+            request_deserializer=request.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    def _predict(self, request, context):
+        self.requests.append(request)
+        self.pause.wait(self.delay_s)
+        if self.refusals:
+            context.abort(self.refusals.pop(0), "not now")
+        response = wire.PredictResponse()
+        inputs = {name: wire.read_array(tensor) for name, tensor in request.inputs.items()}
+        for name, array in self.predict(inputs).items():
+            wire.set_array(response.outputs[name], array)
+        return response
+
+    def _status(self, request, context):
+        response = wire.GetModelStatusResponse()
+        for version, state in self.states:
+            response.model_version_status.add(version=version, state=state)
+        return response
+
+
+def strings(*values):
+    return np.array(values, object)
+
+
+def generations(inputs):
+    """The twin of a generate signature: the answer is "task|text", the score is minus the text's length."""
+    texts, ids = inputs["text"].tolist(), inputs["task_id"].tolist()
+    return {
+        "output": strings(*[task + b"|" + text for task, text in zip(ids, texts, strict=True)]),
+        "score": np.array([-len(text) for text in texts], np.float32),
+        "status": strings(*[b"unknown task" if task == b"nope" else b"" for task in ids]),
+    }
+
+
+@pytest.fixture
+def server():
+    fake = FakeServer()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def client(server):
+    with PredictionClient(
+        f"127.0.0.1:{server.port}", model_name="t5", timeout_s=10, max_batch_size=4, initial_backoff_s=0.01, seed=1
+    ) as opened:
+        yield opened
+
+
+def test_generate_returns_text_and_score_per_row(client):
+    answers = client.generate(["ab", "\u00e9"], task_id="sst2")
+
+    assert [(answer.text, answer.score) for answer in answers] == [("sst2|ab", -2.0), ("sst2|\u00e9", -2.0)]
+
+
+def test_task_ids_may_differ_by_row(client):
+    answers = client.generate(["x", "y"], task_id=["a", "b"])
+
+    assert [answer.text for answer in answers] == ["a|x", "b|y"]
+
+
+def test_request_carries_model_signature_and_no_version_by_default(client, server):
+    client.generate(["x"], task_id="a")
+
+    spec = server.requests[0].model_spec
+    assert (spec.name, spec.signature_name, spec.WhichOneof("choice")) == ("t5", "serving_default", None)
+
+
+@pytest.mark.parametrize(("name", "value"), [("version", 7), ("version_label", "stable")])
+def test_request_carries_version_or_label(server, name, value):
+    with PredictionClient(f"127.0.0.1:{server.port}", model_name="t5", **{name: value}) as client:
+        client.generate(["x"], task_id="a")
+
+    spec = server.requests[0].model_spec
+    assert (spec.version.value if name == "version" else spec.version_label) == value
+
+
+def test_ten_rows_become_requests_of_four_four_and_two_in_order(client, server):
+    answers = client.generate([f"text {row}" for row in range(10)], task_id="a")
+
+    assert [len(request.inputs["text"].string_val) for request in server.requests] == [4, 4, 2]
+    assert [answer.text for answer in answers] == [f"a|text {row}" for row in range(10)]
+
+
+def test_an_empty_list_asks_nobody(client, server):
+    assert client.generate([], task_id="a") == []
+    assert client.score([], [], task_id="a") == []
+    assert client.generate_with_prompt(np.zeros((3, 2), np.float32), []) == []
+    assert server.requests == []
+
+
+def test_classify_drops_the_padding_labels(client, server):
+    server.predict = lambda inputs: {
+        "label": strings(b"yes", b"c"),
+        "probability": np.array([0.75, 0.5], np.float32),
+        "labels": np.array([[b"yes", b"no", b""], [b"a", b"b", b"c"]], object),
+        "log_probabilities": np.array([[-0.25, -1.5, -np.inf], [-2, -1, -0.5]], np.float32),
+        "status": strings(b"", b""),
+    }
+
+    first, second = client.classify(["x", "y"], task_id=["rte", "cb"])
+
+    assert (first.label, first.probability) == ("yes", 0.75)
+    assert (first.labels, first.log_probabilities) == (("yes", "no"), (-0.25, -1.5))
+    assert (second.labels, second.log_probabilities) == (("a", "b", "c"), (-2.0, -1.0, -0.5))
+    assert server.requests[0].model_spec.signature_name == "classify"
+
+
+def test_score_sends_targets_and_returns_floats(client, server):
+    server.predict = lambda inputs: {
+        "log_likelihood": np.array([-len(target) for target in inputs["target"].tolist()], np.float32),
+        "status": strings(b"", b""),
+    }
+
+    assert client.score(["x", "y"], ["long", "no"], task_id="a") == [-4.0, -2.0]
+
+
+@pytest.mark.parametrize("batched", [False, True], ids=["one prompt", "a prompt per row"])
+def test_generate_with_prompt_sends_one_prompt_per_row(client, server, batched):
+    prompt = np.arange(6, dtype=np.float64).reshape(3, 2)
+    sent = []
+
+    def predict(inputs):
+        sent.append(inputs["prompt"])
+        rows = len(inputs["text"])
+        return {"output": inputs["text"], "score": np.zeros(rows, np.float32), "status": strings(*[b""] * rows)}
+
+    server.predict = predict
+
+    client.generate_with_prompt(np.stack([prompt] * 5) if batched else prompt, list("abcde"))
+
+    assert [array.shape for array in sent] == [(4, 3, 2), (1, 3, 2)]
+    assert sent[0].dtype == np.float32
+    np.testing.assert_array_equal(sent[0][3], prompt)
+
+
+def test_large_prompts_make_smaller_requests(server):
+    server.predict = lambda inputs: {
+        "output": inputs["text"],
+        "score": np.zeros(len(inputs["text"]), np.float32),
+        "status": strings(*[b""] * len(inputs["text"])),
+    }
+    prompt = np.zeros((2, 2**20), np.float32)  # 8 MiB a row: four fill the half of a message
+
+    with PredictionClient(f"127.0.0.1:{server.port}", model_name="t5") as client:
+        client.generate_with_prompt(prompt, list("abcdef"))
+
+    assert [request.inputs["prompt"].tensor_shape.dim[0].size for request in server.requests] == [4, 2]
+
+
+@pytest.mark.parametrize("prompt", [np.zeros(3), np.zeros((2, 3, 4)), np.zeros((3, 2), int)], ids=["1d", "rows", "int"])
+def test_a_prompt_that_does_not_fit_is_refused(client, prompt):
+    with pytest.raises(DataError, match=r"`prompt` must be floats \[P, H\] or \[1, P, H\]. Received: "):
+        client.generate_with_prompt(prompt, ["x"])
+
+
+def test_a_bad_row_raises_with_statuses_and_the_good_answers(client):
+    with pytest.raises(RowError, match="1 of 6 rows could not be answered. Received: row 1: unknown task") as caught:
+        client.generate(list("abcdef"), task_id=["t", "nope", "t", "t", "t", "t"])
+
+    assert caught.value.row_status == ["", "unknown task", "", "", "", ""]
+    assert caught.value.answers[1] is None
+    assert [answer.text for answer in caught.value.answers[2:]] == ["t|c", "t|d", "t|e", "t|f"]
+    assert (caught.value.model_name, caught.value.timeout_s) == ("t5", 10)
+
+
+def test_a_long_list_of_bad_rows_is_cut_in_the_message(client):
+    with pytest.raises(RowError, match="8 of 8 .* row 4: unknown task; and 3 more$"):
+        client.generate(list("abcdefgh"), task_id="nope")
+
+
+def test_output_bytes_that_are_not_utf8_are_replaced(client, server):
+    server.predict = lambda inputs: {**generations(inputs), "output": strings(b"a\xff")}
+
+    assert client.generate(["x"], task_id="a")[0].text == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": None}, "an output `status`. Received: output, score"),
+        ({"score": np.zeros(3, np.float32)}, r"Every output must have 1 rows. Received: \{'score': \(3,\)\}"),
+        ({"score": strings(b"1")}, "Output `score` must be floats of rank 1"),
+        ({"status": np.zeros(1, np.float32)}, "Output `status` must be strings of rank 1"),
+    ],
+    ids=["no status", "rows", "type of score", "type of status"],
+)
+def test_an_answer_of_another_kind_of_model_is_an_error(client, server, change, message):
+    def predict(inputs):
+        outputs = {**generations(inputs), **change}
+        return {name: array for name, array in outputs.items() if array is not None}
+
+    server.predict = predict
+
+    with pytest.raises(ServingError, match=message) as caught:
+        client.generate(["x"], task_id="a")
+
+    assert caught.value.status == "INTERNAL"
+    assert isinstance(caught.value.__cause__, DataError)
+
+
+def test_bad_arguments_are_refused_before_any_request(client, server):
+    with pytest.raises(DataError, match="`texts` must be a sequence of str. Received: one 'a text'"):
+        client.generate("a text", task_id="a")
+    with pytest.raises(DataError, match="`task_id` must have one entry per text. Received: 1 for 2 texts"):
+        client.generate(["x", "y"], task_id=["a"])
+    with pytest.raises(DataError, match="`targets` must have one entry per text. Received: 3 for 2 texts"):
+        client.score(["x", "y"], ["a", "b", "c"], task_id="a")
+    with pytest.raises(DataError, match="lone surrogate at character 0 of row 4"):
+        client.generate(["a", "b", "c", "d", "\udc80"], task_id="a")
+    assert server.requests == []
+
+
+def test_unavailable_is_retried_until_it_answers(client, server):
+    server.refusals = [grpc.StatusCode.UNAVAILABLE] * 3
+
+    assert client.generate(["x"], task_id="a")[0].text == "a|x"
+    assert len(server.requests) == 4
+
+
+def test_unavailable_ends_after_the_last_retry(client, server):
+    server.refusals = [grpc.StatusCode.UNAVAILABLE] * 9
+
+    with pytest.raises(
+        ServingError, match=r"UNAVAILABLE after 4 attempts \(timeout_s=10\). Received: not now"
+    ) as caught:
+        client.generate(["x"], task_id="a")
+
+    assert len(server.requests) == 4
+    assert caught.value.status == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNKNOWN,
+    ],
+    ids=lambda code: code.name,
+)
+def test_other_statuses_are_not_retried(client, server, code):
+    server.refusals = [code] * 2
+
+    with pytest.raises(ServingError, match=f"did not answer: {code.name} .* Received: not now") as caught:
+        client.generate(["x"], task_id="a")
+
+    assert len(server.requests) == 1
+    assert (caught.value.status, caught.value.model_name, caught.value.timeout_s) == (code.name, "t5", 10)
+    assert caught.value.target == f"127.0.0.1:{server.port}"
+    assert isinstance(caught.value.__cause__, grpc.RpcError)
+
+
+def test_the_waits_between_retries_double_and_are_set_by_the_seed(client, server, monkeypatch):
+    waits = []
+    monkeypatch.setattr("softprompt_tf.export.client.time.sleep", waits.append)
+    server.refusals = [grpc.StatusCode.UNAVAILABLE] * 4
+    with pytest.raises(ServingError):
+        client.generate(["x"], task_id="a")
+
+    factors = [wait / (0.01 * 2**retry) for retry, wait in enumerate(waits)]
+
+    assert len(waits) == 3
+    assert all(0.5 <= factor <= 1.5 for factor in factors)
+    assert factors[0] == pytest.approx(0.5 + 0.13436424411240122)  # the first draw of random.Random(1)
+
+
+def test_a_slow_server_meets_the_deadline(server):
+    server.delay_s = 1.0
+    client = PredictionClient(f"127.0.0.1:{server.port}", model_name="t5", timeout_s=0.2)
+    start = time.monotonic()
+
+    with client, pytest.raises(ServingError, match="DEADLINE_EXCEEDED .* raise `timeout_s`") as caught:
+        client.generate(["x"], task_id="a")
+
+    assert time.monotonic() - start < 0.9
+    assert caught.value.timeout_s == 0.2
+
+
+def test_retries_stay_within_the_timeout(server):
+    server.refusals = [grpc.StatusCode.UNAVAILABLE] * 99
+    client = PredictionClient(
+        f"127.0.0.1:{server.port}", model_name="t5", timeout_s=0.5, max_retries=99, initial_backoff_s=0.1
+    )
+    start = time.monotonic()
+
+    with client, pytest.raises(ServingError, match="UNAVAILABLE"):
+        client.generate(["x"], task_id="a")
+
+    assert time.monotonic() - start < 0.6
+    assert 2 <= len(server.requests) <= 5
+
+
+def test_a_missing_server_is_unavailable_with_a_hint():
+    client = PredictionClient("127.0.0.1:1", model_name="t5", timeout_s=5, max_retries=1, initial_backoff_s=0.01)
+
+    with client, pytest.raises(ServingError, match="UNAVAILABLE after 2 attempts .* Hint: is a model server listening"):
+        client.generate(["x"], task_id="a")
+
+
+def test_a_server_that_starts_late_is_reached_by_a_retry():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = PredictionClient(f"127.0.0.1:{port}", model_name="t5", timeout_s=10, max_retries=6)
+    late = grpc.server(futures.ThreadPoolExecutor(1))
+    fake = FakeServer()
+
+    def start_late():
+        time.sleep(0.3)
+        late.add_generic_rpc_handlers((fake,))
+        late.add_insecure_port(f"127.0.0.1:{port}")
+        late.start()
+
+    thread = threading.Thread(target=start_late)
+    thread.start()
+    with client:
+        answers = client.generate(["x"], task_id="a")
+    thread.join()
+    late.stop(0).wait()
+    fake.stop()
+
+    assert answers[0].text == "a|x"
+
+
+def test_one_client_serves_many_threads(client):
+    def ask(number):
+        return [answer.text for answer in client.generate([f"t{number}"] * 6, task_id=str(number))]
+
+    with futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(64)))
+
+    assert answers == [[f"{number}|t{number}"] * 6 for number in range(64)]
+
+
+def test_a_failed_later_request_fails_the_call(client, server):
+    calls = iter([False, True])
+
+    def predict(inputs):
+        if next(calls):
+            raise RuntimeError("boom")
+        return generations(inputs)
+
+    server.predict = predict
+
+    with pytest.raises(ServingError, match="boom"):
+        client.generate(list("abcdef"), task_id="a")
+
+
+def test_status_lists_versions_and_state_names(client):
+    assert client.status() == [(2, "AVAILABLE"), (1, "END")]
+
+
+def test_a_closed_client_says_so(server):
+    client = PredictionClient(f"127.0.0.1:{server.port}", model_name="t5")
+    client.close()
+
+    with pytest.raises(ServingError, match="This client is closed"):
+        client.generate(["x"], task_id="a")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"timeout_s": 0}, "`timeout_s` must be greater than 0. Received: timeout_s=0"),
+        ({"max_batch_size": 0}, "`max_batch_size` must be greater than 0"),
+        ({"max_retries": -1}, "`max_retries` must be greater than -1"),
+        ({"initial_backoff_s": 0}, "`initial_backoff_s` must be greater than 0"),
+        ({"version": 1, "version_label": "stable"}, "`version` or `version_label`, not both"),
+    ],
+    ids=["timeout", "batch", "retries", "backoff", "version and label"],
+)
+def test_a_setting_out_of_range_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        PredictionClient("localhost:1", model_name="t5", **settings)

@@ -1,0 +1,541 @@
+"""The local model server on a small SavedModel whose answers are known by hand."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from softprompt_tf.errors import RowError, ServingError
+from softprompt_tf.export import server as server_module
+from softprompt_tf.export.client import Classification, Generation, PredictionClient
+from softprompt_tf.export.model_versions import ModelVersions, find_versions, run_warmup
+from softprompt_tf.export.server import ModelServer, serve
+
+COLUMN = tf.TensorSpec([None], tf.string)
+
+
+class Echo(tf.Module):
+    """output = "task:text"; score = length of the text + 100 * version; status of task "nope" is "unknown task"."""
+
+    def __init__(self, version):
+        super().__init__()
+        self.offset = tf.Variable(100.0 * version)
+
+    def _score(self, text):
+        return tf.cast(tf.strings.length(text), tf.float32) + self.offset
+
+    @tf.function(input_signature=[COLUMN, COLUMN])
+    def generate(self, task_id, text):
+        status = tf.where(task_id == "nope", "unknown task", "")
+        output = (
+            task_id + ":" + tensorflow_text.normalize_utf8(text)
+        )  # as any exported tokenizer: an op of that library
+        return {"output": output, "score": self._score(text), "status": status}
+
+    @tf.function(input_signature=[COLUMN, COLUMN])
+    def classify(self, task_id, text):
+        rows = tf.ones([tf.size(text), 1])
+        return {
+            "label": tf.fill([tf.size(text)], "yes"),
+            "probability": tf.fill([tf.size(text)], 0.75),
+            "labels": tf.repeat([["yes", "no", ""]], tf.size(text), axis=0),
+            "log_probabilities": rows * tf.constant([[-0.25, -1.5, -np.inf]]),
+            "status": tf.fill([tf.size(text)], ""),
+        }
+
+    @tf.function(input_signature=[COLUMN, COLUMN, COLUMN])
+    def score(self, task_id, text, target):
+        tf.debugging.assert_none_equal(text, "crash", message="the graph refuses this text")
+        status = tf.fill([tf.size(task_id)], "")
+        return {"log_likelihood": -tf.cast(tf.strings.length(target), tf.float32), "status": status}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 2], tf.float32), COLUMN])
+    def generate_with_prompt(self, prompt, text):
+        status = tf.fill([tf.size(text)], "")
+        return {"output": text, "score": tf.reduce_sum(prompt, axis=[1, 2]), "status": status}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Directories of version 1 and 2 of the model, to copy into a place that is served."""
+    directory = tmp_path_factory.mktemp("exported")
+    for version in (1, 2):
+        module = Echo(version)
+        signatures = {name: getattr(module, name) for name in ("classify", "score", "generate_with_prompt")}
+        tf.saved_model.save(module, str(directory / str(version)), {"serving_default": module.generate, **signatures})
+    return directory
+
+
+@pytest.fixture
+def base(exported, tmp_path):
+    shutil.copytree(exported / "1", tmp_path / "echo" / "1")
+    return tmp_path / "echo"
+
+
+@pytest.fixture(scope="module")
+def server(exported, tmp_path_factory):
+    base = tmp_path_factory.mktemp("served") / "echo"
+    shutil.copytree(exported / "1", base / "1")
+    with start(base) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as opened:
+        yield opened
+
+
+def start(base, **settings):
+    ports = {"grpc_port": 0, "rest_port": 0}
+    return ModelServer(base, model_name="echo", **{**ports, "poll_interval_s": 0.1, **settings})
+
+
+def open_client(server, **settings):
+    return PredictionClient(f"127.0.0.1:{server.grpc_port}", model_name="echo", **settings)
+
+
+def wait_until(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("the condition did not become true in time")
+        time.sleep(0.02)
+
+
+def predict_request(inputs, *, signature="", name="echo", version=None, label=None, output_filter=()):
+    request = predict_pb2.PredictRequest(output_filter=output_filter)
+    request.model_spec.name, request.model_spec.signature_name = name, signature
+    if version is not None:
+        request.model_spec.version.value = version
+    if label is not None:
+        request.model_spec.version_label = label
+    for key, value in inputs.items():
+        request.inputs[key].CopyFrom(
+            value if isinstance(value, tensor_pb2.TensorProto) else tf.make_tensor_proto(value)
+        )
+    return request
+
+
+# === gRPC ===
+
+
+def test_the_client_gets_every_kind_of_answer(server):
+    with open_client(server) as client:
+        assert client.generate(["abc", "\u00e9"], task_id=["x", "y"]) == [
+            Generation("x:abc", 103.0),
+            Generation("y:\u00e9", 102.0),
+        ]
+        assert client.classify(["a"], task_id="x") == [Classification("yes", 0.75, ("yes", "no"), (-0.25, -1.5))]
+        assert client.score(["a", "b"], ["four", "to"], task_id="x") == [-4.0, -2.0]
+        assert client.generate_with_prompt(np.full((3, 2), 0.5, np.float32), ["a"]) == [Generation("a", 3.0)]
+        assert client.status() == [(1, "AVAILABLE")]
+
+
+def test_a_bad_row_reaches_the_caller_as_an_error(server):
+    with open_client(server) as client, pytest.raises(RowError, match="1 of 2 rows .* row 1: unknown task"):
+        client.generate(["a", "b"], task_id=["x", "nope"])
+
+
+def test_response_names_model_signature_and_version(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    response = stub.Predict(predict_request({"task_id": ["x"], "text": ["a"]}, output_filter=["score"]))
+
+    spec = response.model_spec
+    assert (spec.name, spec.signature_name, spec.version.value) == ("echo", "serving_default", 1)
+    assert list(response.outputs) == ["score"]
+    assert tf.make_ndarray(response.outputs["score"]).tolist() == [101.0]
+
+
+GOOD = {"task_id": ["x"], "text": ["a"]}
+BROKEN_PROMPT = tf.make_tensor_proto(np.zeros((1, 3, 2), np.float32))
+BROKEN_PROMPT.tensor_content = b"123"
+NEGATIVE_ROWS = tf.make_tensor_proto(["a"])
+NEGATIVE_ROWS.tensor_shape.dim[0].size = -1
+REFUSALS = {
+    "unknown model": ({"inputs": GOOD, "name": "m"}, "NOT_FOUND", "Servable not found for request: Latest(m)"),
+    "unknown version": (
+        {"inputs": GOOD, "version": 7},
+        "NOT_FOUND",
+        "Servable not found for request: Specific(echo, 7)",
+    ),
+    "version of an unknown model": (
+        {"inputs": GOOD, "name": "m", "version": 1},
+        "NOT_FOUND",
+        "Servable not found for request: Specific(m, 1)",
+    ),
+    "empty model name": ({"inputs": GOOD, "name": ""}, "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+    "unknown label": (
+        {"inputs": GOOD, "label": "stable"},
+        "INVALID_ARGUMENT",
+        "Unrecognized servable version label: stable",
+    ),
+    "unknown signature": (
+        {"inputs": GOOD, "signature": "x"},
+        "FAILED_PRECONDITION",
+        'Serving signature key "x" not found.',
+    ),
+    "missing input": (
+        {"inputs": {"text": ["a"]}},
+        "INVALID_ARGUMENT",
+        (
+            "input size does not match signature: 1!=2 len({text}) != len({task_id,text})."
+            " Sent extra: {}. Missing but required: {task_id}."
+        ),
+    ),
+    "extra input": (
+        {"inputs": {**GOOD, "more": [1.0]}},
+        "INVALID_ARGUMENT",
+        (
+            "input size does not match signature: 3!=2 len({more,task_id,text}) != len({task_id,text})."
+            " Sent extra: {more}. Missing but required: {}."
+        ),
+    ),
+    "wrong input name": (
+        {"inputs": {"task_id": ["x"], "txt": ["a"]}},
+        "INVALID_ARGUMENT",
+        (
+            "Signature input alias: text(feed name: serving_default_text:0) not found in request and no default value"
+            " provided. Inputs expected to be in the request {task_id,txt}, or default input alias set: "
+        ),
+    ),
+    "unknown output": (
+        {"inputs": GOOD, "output_filter": ["out"]},
+        "INVALID_ARGUMENT",
+        "output tensor alias not found in signature: out Outputs expected to be in the set {output,score,status}.",
+    ),
+    "duplicate output": (
+        {"inputs": GOOD, "output_filter": ["score", "score"]},
+        "INVALID_ARGUMENT",
+        "duplicate output tensor alias: score",
+    ),
+    "wrong dtype": (
+        {"inputs": {"task_id": ["x"], "text": [1.0]}},
+        "INVALID_ARGUMENT",
+        "Input `text` must be DT_STRING. Received: DT_FLOAT.",
+    ),
+    "wrong rank": (
+        {"inputs": {"task_id": ["x"], "text": [["a"]]}},
+        "INVALID_ARGUMENT",
+        "Input `text` must have shape (None,). Received: [1, 1].",
+    ),
+    "scalar": (
+        {"inputs": {"task_id": "x", "text": ["a"]}},
+        "INVALID_ARGUMENT",
+        "Input `task_id` must have shape (None,). Received: [].",
+    ),
+    "wrong last dimension": (
+        {"inputs": {"prompt": np.zeros((1, 3, 5), np.float32), "text": ["a"]}, "signature": "generate_with_prompt"},
+        "INVALID_ARGUMENT",
+        "Input `prompt` must have shape (None, None, 2). Received: [1, 3, 5].",
+    ),
+    "different numbers of rows": (
+        {"inputs": {"task_id": ["x", "y"], "text": ["a"]}},
+        "INVALID_ARGUMENT",
+        "Batching Run() input tensors must have equal 0th-dimension size. Received: `task_id` has 2, `text` has 1.",
+    ),
+    "bytes that do not fill the shape": (
+        {"inputs": {"prompt": BROKEN_PROMPT, "text": ["a"]}, "signature": "generate_with_prompt"},
+        "INVALID_ARGUMENT",
+        "tensor parsing error: prompt",
+    ),
+    "a negative number of rows": (
+        {"inputs": {"task_id": ["x"], "text": NEGATIVE_ROWS}},
+        "INVALID_ARGUMENT",
+        "Input `text` must have shape (None,). Received: [-1].",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals_have_the_codes_and_texts_of_tf_serving(channel, arguments, code, message):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Predict(predict_request(**arguments), timeout=10)
+
+    assert (caught.value.code().name, caught.value.details()) == (code, message)
+
+
+def test_an_error_in_the_graph_keeps_its_status_and_is_cut(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    inputs = {"task_id": ["x"], "text": ["crash"], "target": ["a"]}
+
+    with pytest.raises(grpc.RpcError, match="the graph refuses this text") as caught:
+        stub.Predict(predict_request(inputs, signature="score"), timeout=10)
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert len(caught.value.details()) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "code", "message"),
+    [
+        ("echo", [], "INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field"),
+        ("echo", ["x"], "INVALID_ARGUMENT", "Metadata field x is not supported"),
+        ("m", ["signature_def"], "NOT_FOUND", "Servable not found for request: Latest(m)"),
+        (None, ["signature_def"], "INVALID_ARGUMENT", "Missing ModelSpec"),
+    ],
+    ids=["no field", "unknown field", "unknown model", "no model"],
+)
+def test_metadata_refusals(channel, name, fields, code, message):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
+    if name is not None:
+        request.model_spec.name = name
+
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.GetModelMetadata(request, timeout=10)
+
+    assert (caught.value.code().name, caught.value.details()) == (code, message)
+
+
+def test_metadata_holds_the_signatures(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "echo"
+
+    response = stub.GetModelMetadata(request, timeout=10)
+
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    assert sorted(signatures.signature_def["score"].inputs) == ["target", "task_id", "text"]
+    assert response.model_spec.version.value == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [("m", None, "Could not find any versions of model m"), ("echo", 9, "Could not find version 9 of model echo")],
+    ids=["model", "version"],
+)
+def test_status_of_what_is_not_there_is_not_found(channel, name, version, message):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = name
+    if version is not None:
+        request.model_spec.version.value = version
+
+    with pytest.raises(grpc.RpcError) as caught:
+        model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=10)
+
+    assert (caught.value.code().name, caught.value.details()) == ("NOT_FOUND", message)
+
+
+def test_other_calls_are_unimplemented(channel):
+    with pytest.raises(grpc.RpcError) as caught:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        stub.Classify(classification_pb2.ClassificationRequest(), timeout=10)
+
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+# === Versions ===
+
+
+def test_a_new_version_takes_over_without_a_failed_request(base, exported, tmp_path):
+    scores, errors = [], []
+    stop = threading.Event()
+
+    with start(base) as server, open_client(server, max_retries=0) as client:
+
+        def ask():
+            while not stop.is_set():
+                try:
+                    scores.append(client.generate(["abc"], task_id="x")[0].score)
+                except ServingError as error:
+                    errors.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: scores)
+        shutil.copytree(exported / "2", tmp_path / "incoming")
+        os.rename(tmp_path / "incoming", base / "2")
+        wait_until(lambda: scores[-1] == 203.0)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        wait_until(lambda: client.status() == [(2, "AVAILABLE"), (1, "END")])
+        with pytest.raises(ServingError, match=r"Specific\(echo, 1\)"), open_client(server, version=1) as old:
+            old.generate(["abc"], task_id="x")
+
+    assert not errors
+    assert set(scores) == {103.0, 203.0}
+
+
+def test_a_version_that_does_not_load_leaves_the_old_one(base, exported, caplog):
+    versions = ModelVersions(base, model_name="echo")
+    versions.poll()
+    (base / "2").mkdir()
+    (base / "2" / "saved_model.pb").write_bytes(b"not a graph")
+
+    versions.poll()
+    versions.poll()
+
+    assert {number: state.state for number, state in versions.states().items()} == {1: "AVAILABLE", 2: "END"}
+    assert versions.states()[2].error_code == 2
+    assert caplog.text.count("Version 2 of model echo does not load") == 1  # it is not tried again unchanged
+
+    shutil.rmtree(base / "2")
+    shutil.copytree(exported / "2", base / "2")
+    versions.poll()
+    assert versions.states()[2].state == "AVAILABLE"
+
+
+def test_removing_the_newest_version_goes_back_to_the_one_before(base, exported):
+    shutil.copytree(exported / "2", base / "2")
+    versions = ModelVersions(base, model_name="echo")
+    versions.poll()
+    assert versions.states()[2].state == "AVAILABLE"
+
+    shutil.rmtree(base / "2")
+    versions.poll()
+
+    assert {number: state.state for number, state in versions.states().items()} == {1: "AVAILABLE", 2: "END"}
+
+
+def test_an_emptied_directory_keeps_the_version_that_is_loaded(base):
+    versions = ModelVersions(base, model_name="echo")
+    versions.poll()
+
+    shutil.rmtree(base)
+    versions.poll()
+
+    assert versions.is_serving
+
+
+def test_only_integer_named_directories_are_versions(tmp_path):
+    for name in ("1", "00012", "x", "-3", "2.tmp", "\u0663"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "7").write_text("a file")
+
+    assert find_versions(tmp_path) == {1: tmp_path / "1", 12: tmp_path / "00012"}
+
+
+def write_warmup(version_directory, requests):
+    path = version_directory / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString())
+
+
+def test_warmup_requests_are_run(base):
+    versions = ModelVersions(base, model_name="echo")
+    versions.poll()
+    model = versions.find(predict_request({}).model_spec)
+    write_warmup(base / "1", [predict_request(GOOD), predict_request(GOOD, signature="classify", name="other")])
+
+    assert run_warmup(model, base / "1") == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "inputs", "message"),
+    [
+        (1, {"text": ["a"]}, "input size does not match signature"),
+        (1001, GOOD, r"Number of warmup records exceeds the maximum \(1000\)"),
+    ],
+    ids=["a bad request", "too many"],
+)
+def test_a_failing_warmup_fails_the_start(base, count, inputs, message):
+    write_warmup(base / "1", [predict_request(inputs)] * count)
+
+    with pytest.raises(ServingError, match=message):
+        start(base).start()
+
+
+# === Start and stop ===
+
+
+def test_a_missing_or_empty_directory_is_a_clear_error(tmp_path, exported):
+    with pytest.raises(ServingError, match="The directory to serve must exist. Received: .*nowhere"):
+        start(tmp_path / "nowhere").start()
+    with pytest.raises(ServingError, match="must hold version directories such as 1/. Received: "):
+        start(tmp_path).start()
+    with pytest.raises(ServingError, match=f"Hint: this is one version; serve {exported}"):
+        start(exported / "1").start()
+
+
+def test_a_port_that_is_taken_is_a_clear_error(base, server):
+    with pytest.raises(ServingError, match=f"{server.grpc_port} .* must be free") as caught:
+        ModelServer(base, model_name="echo", grpc_port=server.grpc_port, rest_port=None).start()
+    assert caught.value.status == "UNAVAILABLE"
+
+    with pytest.raises(ServingError, match=f"{server.rest_port} on 127.0.0.1 must be free"):
+        ModelServer(base, model_name="echo", grpc_port=0, rest_port=server.rest_port).start()
+
+
+def test_rest_is_served_beside_grpc(server):
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/v1/models/echo", timeout=10) as response:
+        assert b"AVAILABLE" in response.read()
+
+
+def test_stop_frees_the_ports_and_ends_the_wait(base):
+    server = start(base, rest_port=None)
+    server.start()
+    assert server.rest_port is None
+    assert not server.wait(timeout_s=0.01)
+
+    server.stop()
+
+    assert server.wait()
+    with open_client(server, max_retries=0, timeout_s=2) as client, pytest.raises(ServingError, match="UNAVAILABLE"):
+        client.generate(["a"], task_id="x")
+
+
+def test_serve_becomes_tf_serving_where_it_is_installed(base, monkeypatch, capsys):
+    calls = []
+
+    def execv(path, command):
+        calls.append((path, command))
+        raise SystemExit
+
+    monkeypatch.setattr(server_module.shutil, "which", lambda name: f"/opt/{name}")
+    monkeypatch.setattr(server_module.os, "execv", execv)
+    monkeypatch.chdir(base.parent)
+
+    with pytest.raises(SystemExit):
+        serve("echo", grpc_port=9000, rest_port=None)
+
+    binary = "/opt/tensorflow_model_server"
+    flags = ["--port=9000", "--rest_api_port=0", "--model_name=echo", f"--model_base_path={base}"]
+    assert calls == [(binary, [binary, *flags])]
+    assert f"Serving model echo from {base} by TF Serving" in capsys.readouterr().out
+
+
+def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
+    code = f"from softprompt_tf.export.server import serve; serve({str(base)!r}, grpc_port=0, rest_port=0)"
+    environment = {**os.environ, "PATH": "/nowhere"}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+
+    lines = [process.stdout.readline() for _ in range(3)]
+    process.send_signal(signal.SIGTERM)
+    rest_of_output, _ = process.communicate(timeout=20)
+
+    assert lines[0] == f"Serving model echo from {base} on 127.0.0.1, by the local model server\n"
+    assert lines[1].startswith("gRPC: 127.0.0.1:")
+    assert lines[2].startswith("REST: http://127.0.0.1:")
+    assert lines[2].endswith("/v1/models/echo\n")
+    assert (process.returncode, rest_of_output) == (0, "Stopped\n")

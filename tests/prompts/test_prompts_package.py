@@ -1,0 +1,20 @@
+"""What the package offers, and what it must not know."""
+
+import ast
+from pathlib import Path
+
+from softprompt_tf import prompts
+
+
+def test_every_exported_name_exists():
+    assert sorted(prompts.__all__) == prompts.__all__
+    assert all(hasattr(prompts, name) for name in prompts.__all__)
+
+
+def test_the_package_imports_only_itself_errors_and_the_version():
+    allowed = ("softprompt_tf.prompts", "softprompt_tf.errors", "softprompt_tf.version")
+    for path in Path(prompts.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = getattr(node, "module", None) or ""
+            assert not module.startswith("softprompt_tf") or module.startswith(allowed), f"{path.name}: {module}"
+            assert not module.startswith("tensorflow"), path.name

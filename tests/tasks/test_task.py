@@ -1,0 +1,141 @@
+"""Tasks: what a row becomes, and which settings and labels are refused."""
+
+import pytest
+
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.tasks import Task, load_task
+
+ROWS = [{"sentence": "a charming film", "label": 1}, {"sentence": "gags", "label": 0}]
+SST2 = {"name": "sst2", "inputs": "sst2 sentence: {sentence}", "labels": {0: "negative", 1: "positive"}}
+
+
+def test_examples_hold_text_label_word_and_row():
+    first, second = Task(**SST2, train=ROWS).examples("train")
+
+    assert (first.inputs, first.target, first.label) == ("sst2 sentence: a charming film", "positive", "positive")
+    assert (second.target, second.row.location, second.row.values) == ("negative", "row 2", ROWS[1])
+
+
+def test_without_labels_the_field_is_the_target():
+    task = Task("qa", "question: {q}", "{a}", train=[{"q": "why", "a": "so"}])
+
+    (example,) = task.examples("train")
+
+    assert (example.target, example.label) == ("so", None)
+    assert task.label_words == ()
+
+
+def test_limit_is_passed_to_the_source():
+    assert len(Task(**SST2, train=ROWS).examples("train", limit=1)) == 1
+
+
+def test_columns_are_passed_to_the_source(tmp_path):
+    (tmp_path / "a.tsv").write_text("good\t1\n")
+    task = Task(**SST2, columns=("sentence", "label"), test=tmp_path / "a.tsv")
+
+    assert task.examples("test")[0].inputs == "sst2 sentence: good"
+
+
+def test_split_names_the_split_of_a_tfds_source():
+    tfds = pytest.importorskip("tensorflow_datasets")
+    task = Task("sst2", "{sentence}", labels={"negative": "bad", "positive": "good"}, validation="glue/sst2")
+
+    with tfds.testing.mock_data(num_examples=2):
+        examples = task.examples("validation")
+
+    assert examples[0].row.location == "glue/sst2@validation row 1"
+    assert {example.target for example in examples} <= {"bad", "good"}
+
+
+@pytest.mark.parametrize(("value", "word"), [(True, "yes"), ("True", "yes"), (False, "no")])
+def test_label_values_are_compared_as_text(value, word):
+    task = Task("boolq", "{question}", labels={False: "no", "True": "yes"}, train=[{"question": "?", "label": value}])
+
+    assert task.examples("train")[0].label == word
+
+
+def test_label_words_keep_their_order_and_stand_once():
+    assert Task("t", "{x}", labels={"b": "two", "a": "one", "c": "two"}).label_words == ("two", "one")
+
+
+def test_label_field_may_have_any_name():
+    task = Task("trec", "{text}", "{label-coarse}", labels={"NUM": "number"})
+
+    assert task.label_words == ("number",)
+
+
+def test_unknown_label_names_place_field_value_and_known_values():
+    task = Task(**SST2, train=[{"sentence": "x", "label": -1}])
+
+    with pytest.raises(
+        DataError,
+        match=r"row 1: field `label` must be one of the labels of task sst2. Received: '-1'. Known: '0', '1'.",
+    ):
+        task.examples("train")
+
+
+def words_as_tokens(texts):
+    return [[2] * len(text.split("_")) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        ({"labels": {0: "entailment", 1: "not_entailment"}}, 3),  # two tokens and the end of sequence
+        ({}, 32),
+        ({"labels": {0: "a"}, "max_target_tokens": 8}, 8),
+    ],
+)
+def test_target_token_limit_is_the_longest_label_or_32(settings, limit):
+    assert Task("rte", "{x}", **settings).target_token_limit(words_as_tokens) == limit
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "a b"}, "must be of letters, digits, `_`, `.` and `-`. Received: 'a b'"),
+        ({"name": ""}, "Received: ''"),
+        ({"max_input_tokens": 0}, "`max_input_tokens` must be a whole number above 0. Received: 0"),
+        ({"max_target_tokens": -1}, "`max_target_tokens` must be a whole number above 0. Received: -1"),
+        ({"metrics": ("acuracy",)}, r"Unknown metric. Received: 'acuracy'. Did you mean `accuracy`\?"),
+        ({"metrics": ()}, "needs at least one metric"),
+        ({"inputs": "{a.b}"}, "plain field name"),
+        ({"labels": {}}, "must name at least one label"),
+        ({"labels": {0: False}}, "A label word must be text. Received: False for 0. Quote it."),
+        ({"labels": {0: "a"}, "targets": "it was {label}"}, "must be one bare field. Received: 'it was {label}'"),
+        ({"labels": {0: "a"}, "targets": "{a}{b}"}, "must be one bare field"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Task(**{"name": "t", "inputs": "{x}", **settings})
+
+
+def test_unknown_split_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"Received: 'validaton'. Did you mean `validation`\?"):
+        Task(**SST2).examples("validaton")
+
+
+def test_split_without_source_is_refused():
+    with pytest.raises(ConfigError, match="Task sst2 has no source for this split. Received: 'test'. Set `test`."):
+        Task(**SST2).examples("test")
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("task", "split", "counts"),
+    [
+        ("sst2", "train", {"negative": 29_780, "positive": 37_569}),
+        ("sst2", "validation", {"negative": 428, "positive": 444}),
+        ("rte", "train", {"entailment": 1_249, "not_entailment": 1_241}),
+        ("rte", "validation", {"entailment": 146, "not_entailment": 131}),
+        ("ag_news", "test", {"World": 1_900, "Sports": 1_900, "Business": 1_900, "Sci/Tech": 1_900}),
+    ],
+)
+def test_shipped_tasks_read_the_public_files(shared_data, monkeypatch, pytestconfig, task, split, counts):
+    monkeypatch.setenv("SOFTPROMPT_DATA", str(shared_data))
+
+    examples = load_task(pytestconfig.rootpath / f"configs/tasks/{task}.yaml").examples(split)
+
+    assert {word: sum(example.label == word for example in examples) for word in counts} == counts
+    assert len(examples) == sum(counts.values())

@@ -1,0 +1,93 @@
+"""Templates: what a row becomes, and what is said of a row or a template that does not fit."""
+
+import numpy as np
+import pytest
+
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.tasks import Row, Template
+
+
+def row(**values):
+    return Row(values, "data/train.tsv:17")
+
+
+def test_fields_are_listed_once_in_order_of_use():
+    template = Template("{b} {a} {b}", "{label}")
+
+    assert template.input_fields == ("b", "a")
+    assert template.target_fields == ("label",)
+
+
+def test_rendering_keeps_text_as_it_is():
+    template = Template("sst2 sentence: {sentence}", "{label}")
+
+    assert template.render_inputs(row(sentence=" a film \n", label="x")) == "sst2 sentence:  a film \n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3, "3"), (0.5, "0.5"), (True, "True"), (np.int64(7), "7"), ("", ""), ("{a}", "{a}"), ("a\0b", "a\0b")],
+)
+def test_scalars_go_through_str(value, text):
+    assert Template("<{x}>", "{x}").render_inputs(row(x=value)) == f"<{text}>"
+
+
+def test_doubled_braces_are_literal():
+    assert Template("{{{x}}} {{y}}", "{x}").render_inputs(row(x="v")) == "{v} {y}"
+
+
+@pytest.mark.parametrize("name", ["#1 String", "label-coarse", "Ä"])
+def test_any_plain_column_name_is_a_field(name):
+    template = Template(f"{{{name}}}", "{x}")
+
+    assert template.render_inputs(Row({name: "v"}, "row 1")) == "v"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "affixes"),
+    [
+        ("sst2 sentence: {x} .", ("sst2 sentence: ", " .")),
+        ("{x}", ("", "")),
+        ("{{{x}}} {{", ("{", "} {")),
+        ("{x} {y}", None),
+        ("{x} {x}", None),
+    ],
+)
+def test_affixes_are_the_text_around_a_single_field(inputs, affixes):
+    assert Template(inputs, "{label}").affixes() == affixes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{a.b}", "plain field name, without dots or brackets. Received: `a.b`"),
+        ("{a[0]}", r"plain field name, without dots or brackets. Received: `a\[0\]`"),
+        ("{a!r}", "takes a field's name and no format. Received: `a`"),
+        ("{a:>3}", "takes a field's name and no format. Received: `a`"),
+        ("{}", "must name a field"),
+        ("{a", "must have matching braces"),
+        ("a}", "must have matching braces"),
+        ("no field", "needs at least one {field}. Received: 'no field'"),
+        (None, "must be text. Received: None"),
+    ],
+)
+def test_malformed_templates_are_refused(text, message):
+    with pytest.raises(ConfigError, match=message):
+        Template(text, "{label}")
+    with pytest.raises(ConfigError, match=message):
+        Template("{x}", text)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"text": "a"}, "data/train.tsv:17: the row has no field `x`. Its fields: text."),
+        ({"x": None}, "data/train.tsv:17: field `x` has no value. Received: None."),
+        ({"x": float("nan")}, "data/train.tsv:17: field `x` has no value. Received: nan."),
+        ({"x": ["a"]}, "data/train.tsv:17: field `x` must be text, a number or a boolean. Received: list."),
+        ({"x": np.zeros(2)}, "Received: ndarray"),
+    ],
+)
+def test_rows_that_do_not_fit_name_place_and_field(values, message):
+    with pytest.raises(DataError, match=message):
+        Template("{x}", "{x}").render_inputs(row(**values))

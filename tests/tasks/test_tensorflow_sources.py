@@ -1,0 +1,105 @@
+"""Rows out of TensorFlow: datasets of dictionaries, and TFDS with mocked data."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from softprompt_tf.errors import DataError
+from softprompt_tf.tasks import read_rows
+
+
+def test_dataset_rows_are_plain_python_values():
+    data = tf.data.Dataset.from_tensor_slices({"text": ["a", "é"], "label": np.array([0, 1])})
+
+    rows = read_rows(data)
+
+    assert [dict(row.values) for row in rows] == [{"text": "a", "label": 0}, {"text": "é", "label": 1}]
+    assert rows[1].location == "row 2"
+    assert type(rows[1].values["label"]) is int
+
+
+def test_dataset_text_must_be_utf8():
+    with pytest.raises(DataError, match="row 1: field `text` must be UTF-8 text"):
+        read_rows(tf.data.Dataset.from_tensor_slices({"text": [b"\xff"]}))
+
+
+def test_dataset_elements_must_be_dictionaries():
+    with pytest.raises(DataError, match="row 1: must be a dictionary of fields. Received: "):
+        read_rows(tf.data.Dataset.range(3))
+
+
+@pytest.fixture
+def mocked_tfds():
+    tfds = pytest.importorskip("tensorflow_datasets")
+    with tfds.testing.mock_data(num_examples=4):
+        yield tfds
+
+
+def test_tfds_rows_hold_text_and_class_names(mocked_tfds):
+    rows = read_rows("glue/sst2", split="train", limit=3)
+
+    assert len(rows) == 3
+    assert rows[2].location == "glue/sst2@train row 3"
+    assert {row.values["label"] for row in rows} <= {"negative", "positive"}
+    assert all(isinstance(row.values["sentence"], str) for row in rows)
+
+
+def test_tfds_name_may_say_its_split(mocked_tfds):
+    assert read_rows("glue/sst2@validation", split="train")[0].location == "glue/sst2@validation row 1"
+
+
+def test_tfds_name_without_split_is_refused(mocked_tfds):
+    with pytest.raises(DataError, match="needs a split. Received: 'glue/sst2'. Write for example glue/sst2@train"):
+        read_rows("glue/sst2")
+
+
+class FakeBuilder:
+    """A TFDS builder of which one step fails."""
+
+    info = types.SimpleNamespace(splits={"train": None, "test": None}, features={})
+
+    def __init__(self, *, fetch_error=None, split_error=None):
+        self.errors = {"fetch": fetch_error, "split": split_error}
+
+    def download_and_prepare(self):
+        if self.errors["fetch"]:
+            raise self.errors["fetch"]
+
+    def as_dataset(self, **_):
+        raise self.errors["split"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [
+        ({"fetch_error": ConnectionError("no route")}, "cannot be fetched. Received: glue/sst2. no route"),
+        ({"split_error": ValueError("?")}, "glue/sst2 has no split of this name. Received: 'dev'. Known: train, test."),
+    ],
+)
+def test_failures_of_tfds_are_named(monkeypatch, errors, message):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(tfds, "builder", lambda _: FakeBuilder(**errors))
+
+    with pytest.raises(DataError, match=message):
+        read_rows("glue/sst2@dev")
+
+
+def test_hidden_class_number_has_no_value():
+    from softprompt_tf.tasks.tensorflow_sources import dataset_rows
+
+    data = tf.data.Dataset.from_tensor_slices({"label": [-1, 1]})
+
+    rows = list(dataset_rows(data, class_names={"label": lambda number: ["no", "yes"][number]}))
+
+    assert [row.values["label"] for row in rows] == [None, "yes"]
+
+
+def test_name_that_is_neither_file_nor_data_set_is_refused():
+    pytest.importorskip("tensorflow_datasets")
+
+    with pytest.raises(
+        DataError, match="neither a file nor a TFDS data set of this name. Received: 'no_such_thing_at_all'"
+    ):
+        read_rows("no_such_thing_at_all", split="train")

@@ -1,0 +1,42 @@
+"""Strategies by name, and two replicas against one device."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.training import make_strategy
+
+
+def test_default_and_mirrored_strategies():
+    assert make_strategy("default").num_replicas_in_sync == 1
+    assert isinstance(make_strategy("mirrored"), tf.distribute.MirroredStrategy)
+
+
+def test_unknown_strategy_names_the_nearest():
+    with pytest.raises(ConfigError, match="Received: strategy='miror'. Did you mean 'mirrored'?"):
+        make_strategy("miror")
+
+
+def test_tpu_without_a_tpu_is_refused(monkeypatch):
+    monkeypatch.delenv("TPU_NAME", raising=False)
+
+    with pytest.raises(TrainingError, match="Strategy 'tpu' needs a TPU"):
+        make_strategy("tpu")
+
+
+def test_two_replicas_with_uneven_token_counts_equal_one_device():
+    script = pathlib.Path(__file__).with_name("two_replicas.py")
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["replicas"], report["steps"]) == (2, 6)
+    assert report["moved"] > 0.1
+    for name in ["loss", "prompt", "slot", "copies"]:
+        assert report[name] < 1e-5, name

@@ -1,0 +1,93 @@
+"""Progress and TensorBoard: what is written and at which step."""
+
+import io
+
+import pytest
+import tensorflow as tf
+
+from softprompt_tf.training import TensorBoardScalars, progress, train_prompt
+from softprompt_tf.training.callbacks import MeanLogs, is_due
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def fit(tiny, *callbacks, steps=5):
+    tiny.make_model().fit(
+        tiny.RandomBatches().dataset(first_step=0),
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=list(callbacks),
+    )
+
+
+def test_lines_in_a_log(tiny):
+    stream = io.StringIO()
+
+    fit(tiny, progress(last_step=5, every_steps=2, stream=stream))
+
+    lines = stream.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 2/5", "step 4/5"]
+    assert "loss " in lines[0]
+
+
+def test_bar_on_a_terminal(tiny):
+    stream = Terminal()
+
+    fit(tiny, progress(last_step=5, stream=stream))
+
+    assert "5/5" in stream.getvalue()
+    assert "loss=" in stream.getvalue()
+
+
+def read_scalars(log_dir):
+    scalars = {}
+    for path in log_dir.glob("events*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                scalars[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
+    return scalars
+
+
+def test_tensorboard_holds_means_and_the_rate(tiny, tmp_path):
+    means = MeanLogs()
+    keep = tiny.keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.add(logs))
+
+    fit(tiny, TensorBoardScalars(tmp_path, every_steps=4), keep, steps=4)
+
+    scalars = read_scalars(tmp_path)
+    assert scalars["learning_rate", 4] == pytest.approx(0.3)
+    assert scalars["loss", 4] == pytest.approx(means.take()["loss"])
+
+
+def test_tensorboard_holds_dev_scores_at_their_step(tiny, tmp_path):
+    train_prompt(
+        tiny.make_model(),
+        tiny.RandomBatches(),
+        steps=5,
+        seed=0,
+        evaluate=lambda: {"accuracy": 0.25, "f1": 0.75},
+        evaluate_every=3,
+        log_dir=tmp_path,
+    )
+
+    scores = {key: value for key, value in read_scalars(tmp_path).items() if key[0].startswith("val_")}
+    assert scores == {
+        ("val_score", 3): 0.5,
+        ("val_accuracy", 3): 0.25,
+        ("val_f1", 3): 0.75,
+        ("val_score", 5): 0.5,
+        ("val_accuracy", 5): 0.25,
+        ("val_f1", 5): 0.75,
+    }
+
+
+@pytest.mark.parametrize(
+    ("previous", "step", "due"), [(0, 9, False), (9, 10, True), (10, 11, False), (8, 12, True), (15, 40, True)]
+)
+def test_multiples_are_due_once(previous, step, due):
+    assert is_due(previous, step, 10) is due
