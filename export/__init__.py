@@ -1,1 +1,34 @@
-"""export"""
+"""Writing, checking, serving and asking one SavedModel that answers every task.
+
+Names are loaded at first use: `PredictionClient` needs grpcio, protobuf and NumPy, and neither TensorFlow nor Keras.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softprompt_tf.export.client import PredictionClient as PredictionClient
+    from softprompt_tf.export.saved_model import write_saved_model as write_saved_model
+    from softprompt_tf.export.server import ModelServer as ModelServer
+    from softprompt_tf.export.server import serve as serve
+    from softprompt_tf.export.verify import verify_saved_model as verify_saved_model
+
+_MODULE_OF = {
+    "ModelServer": "server",
+    "PredictionClient": "client",
+    "serve": "server",
+    "verify_saved_model": "verify",
+    "write_saved_model": "saved_model",
+}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,32 +5,14 @@ is not of the type that this library's signatures have.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.errors import DataError
 
 Outputs = dict[str, np.ndarray]
 _SHOWN_BAD_ROWS = 5
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One generated text and its score: the sum of the log-probabilities of its tokens, in nats."""
-
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The best label of one row, its probability in [0, 1], and the log-probability (nats) of each label of the task."""
-
-    label: str
-    probability: float
-    labels: tuple[str, ...]
-    log_probabilities: tuple[float, ...]
 
 
 def read_generations(outputs: Outputs) -> list[Generation]:

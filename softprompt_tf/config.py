@@ -76,6 +76,7 @@ class TrainingConfig(_Section):
 
     steps: int = Field(default=30_000, gt=0, description=f"{_WHOLE_NUMBER} (batches)")
     batch_size: int = Field(default=32, gt=0, description=f"{_WHOLE_NUMBER} (rows per step)")
+    optimizer: Literal["adafactor", "adam"] = Field(default="adafactor", description="adafactor or adam")
     learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step, constant)")
     evaluate_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")
     checkpoint_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")

@@ -13,6 +13,7 @@ from softprompt_tf.yaml_tree import KeyPath, Tree, parse_value, read_yaml
 SOURCE_SUFFIXES = (".jsonl", ".json-lines", ".csv", ".tsv")
 
 _SOURCE_FILE = re.compile(r"(\.{1,2}/.*|.*(\.jsonl|\.json-lines|\.csv|\.tsv)(\.gz|\.xz)?(\[\d*:\d*\])?)")
+_PACKAGE_VARIABLE = "SOFTPROMPT_PACKAGE"
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 Localise = Callable[[Tree, Path], None]
@@ -84,7 +85,8 @@ def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
     """Make the name of a source independent of the directory that it was written in.
 
     Args:
-      text: a file or a TFDS name, with `${NAME}` for environment variables.
+      text: a file or a TFDS name, with `${NAME}` for environment variables and `${SOFTPROMPT_PACKAGE}` for the directory
+        of this library, where the demo's data lie.
       directory: what a relative file name is relative to.
       key: the key and
       place: its place, for messages.
@@ -93,13 +95,15 @@ def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
       An absolute file name, or the TFDS name as it is.
     """
 
+    variables = {_PACKAGE_VARIABLE: str(Path(__file__).parent), **os.environ}
+
     def expanded(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
+        if match[1] not in variables:
             raise ConfigError(
                 f"The environment variable `{match[1]}` must be set for `{key}`. Received: {text} ({place}). "
                 f"Set it: export {match[1]}=..."
             )
-        value = os.environ[match[1]]
+        value = variables[match[1]]
         is_directory = match.start() == 0 and text[match.end() : match.end() + 1] == "/"
         return os.path.abspath(value) if is_directory else value  # a variable knows nothing of the config's directory
 

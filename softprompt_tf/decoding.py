@@ -4,9 +4,10 @@ Both stop as soon as every row has ended. A score is the sum of the log-probabil
 of sequence included, in nats.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
+import keras
 from keras import ops
 
 from softprompt_tf.errors import ConfigError
@@ -18,23 +19,46 @@ _IMPOSSIBLE = -1e9
 
 
 class Sampler(Protocol):
-    """A way to decode: `sampler(t5, encoder_output [B, S, H], padding_mask [B, S], max_tokens)` to (ids [B, U], scores [B])."""
+    """A way to decode.
+
+    Call arguments:
+      encoder_output: [B, S, H], with its padding_mask [B, S].
+      max_tokens: U, where every answer is cut.
+      row_limits: int [B], where each row's answer is cut, at most U. Default None, all at U.
+
+    Returns:
+      ids int32 [B, U], 0 behind the end of sequence, and scores float32 [B].
+    """
 
     def __call__(
-        self, t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, max_tokens: int
+        self,
+        t5: FrozenT5,
+        encoder_output: Tensor,
+        padding_mask: Tensor,
+        max_tokens: int,
+        *,
+        row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
 
+@keras.saving.register_keras_serializable("softprompt_tf")
 @dataclass(frozen=True)
 class Greedy:
     """Take the most likely token at every step."""
 
     def __call__(
-        self, t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, max_tokens: int
+        self,
+        t5: FrozenT5,
+        encoder_output: Tensor,
+        padding_mask: Tensor,
+        max_tokens: int,
+        *,
+        row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         encoder = project_encoder_output(t5, encoder_output, padding_mask)
         biases = position_biases(t5, max_tokens)
         batch = ops.shape(encoder_output)[0]
+        last = (max_tokens if row_limits is None else row_limits) - 1
 
         def step(index, ids, tokens, scores, done, *cache):
             logits, cache = decode_step(t5, tokens, index, cache, biases, encoder)
@@ -44,7 +68,7 @@ class Greedy:
             best = ops.where(done, PAD_ID, best)
             scores = scores + ops.where(done, 0.0, gained)
             ids = ops.where(ops.equal(ops.arange(max_tokens), index)[None], best[:, None], ids)
-            done = ops.logical_or(done, ops.equal(best, EOS_ID))
+            done = ops.logical_or(done, ops.logical_or(ops.equal(best, EOS_ID), index >= last))
             return index + 1, ids, best[:, None], scores, done, *cache
 
         def goes_on(index, ids, tokens, scores, done, *cache):
@@ -63,7 +87,15 @@ class Greedy:
         _, ids, _, scores, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)
         return ids, scores
 
+    def get_config(self) -> dict[str, Any]:
+        return {}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Greedy":
+        return cls()
+
+
+@keras.saving.register_keras_serializable("softprompt_tf")
 @dataclass(frozen=True)
 class Beam:
     """Keep the `num_beams` likeliest answers at every step and return the best whole one.
@@ -80,15 +112,22 @@ class Beam:
     length_penalty: float = 0.6
 
     def __post_init__(self) -> None:
-        if self.num_beams < 1:
-            raise ConfigError(f"`num_beams` must be at least 1. Received: num_beams={self.num_beams}.")
+        if not isinstance(self.num_beams, int) or self.num_beams < 1:
+            raise ConfigError(f"`num_beams` must be an integer, at least 1. Received: num_beams={self.num_beams}.")
 
     def __call__(
-        self, t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, max_tokens: int
+        self,
+        t5: FrozenT5,
+        encoder_output: Tensor,
+        padding_mask: Tensor,
+        max_tokens: int,
+        *,
+        row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         encoder = project_encoder_output(t5, encoder_output, padding_mask)
         biases = position_biases(t5, max_tokens)
         batch, beams = ops.shape(encoder_output)[0], self.num_beams
+        last = (max_tokens if row_limits is None else row_limits[:, None]) - 1
         # Only beam 0 is alive at first: all beams start from the same token.
         first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
         state = (
@@ -110,7 +149,7 @@ class Beam:
             lengths = ops.take_along_axis(lengths, parent, axis=1) + ops.cast(ops.logical_not(done), "float32")
             token = ops.where(done, PAD_ID, token)
             ids = ops.where(ops.equal(ops.arange(max_tokens), index), token[..., None], ids)
-            done = ops.logical_or(done, ops.equal(token, EOS_ID))
+            done = ops.logical_or(done, ops.logical_or(ops.equal(token, EOS_ID), index >= last))
             rows = ops.reshape(ops.arange(batch, dtype="int32")[:, None] * beams + parent, (-1,))
             return index + 1, ids, token, scores, done, lengths, *(ops.take(part, rows, axis=0) for part in cache)
 
@@ -123,6 +162,13 @@ class Beam:
             ops.squeeze(ops.take_along_axis(ids, best[..., None], axis=1), axis=1),
             ops.squeeze(ops.take_along_axis(scores, best, axis=1), axis=1),
         )
+
+    def get_config(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Beam":
+        return cls(**config)
 
     def _extend(self, scores: Tensor, done: Tensor, lengths: Tensor, gained: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Choose the best G of all one-token extensions, ranked with the length penalty.
@@ -153,9 +199,9 @@ class Beam:
 def get_sampler(sampler: "str | Sampler") -> Sampler:
     """Turn "greedy" or "beam" into a sampler; a sampler object comes back as it is."""
     named: dict[str, Sampler] = {"greedy": Greedy(), "beam": Beam()}
-    if not isinstance(sampler, str):
+    if callable(sampler) and not isinstance(sampler, type):
         return sampler
-    if sampler not in named:
+    if not isinstance(sampler, str) or sampler not in named:
         raise ConfigError(
             f"`sampler` must be one of {', '.join(named)} or an object such as Beam(8). Received: {sampler!r}."
         )

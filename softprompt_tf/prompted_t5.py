@@ -4,18 +4,20 @@ Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `s
 """
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import keras_hub
 import numpy as np
-import tensorflow as tf
 
+from softprompt_tf.answering import BATCH_SIZE, Answerer
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
-from softprompt_tf.errors import DataError, PromptError
+from softprompt_tf.errors import PromptError
 from softprompt_tf.prompts import (
     PromptMethod,
     PromptTable,
@@ -27,12 +29,9 @@ from softprompt_tf.prompts import (
     prompt_tuning,
     write_prompt,
 )
-from softprompt_tf.t5 import EOS_ID, FrozenT5
-from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.text_batches import TextBatches
 from softprompt_tf.typing import Tensor
-
-_BATCH_SIZE = 32
 
 
 @keras.saving.register_keras_serializable("softprompt_tf")
@@ -109,8 +108,7 @@ class PromptedT5(keras.Model):
         self.labels = tuple(labels if labels is not None else loaded.labels)
         self.max_input_tokens = int(max_input_tokens or loaded.max_input_tokens or 512)
         self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
-        self.sampler: Sampler = get_sampler("greedy")
-        self._functions: dict[Any, Callable[..., Any]] = {}
+        self._answerer = Answerer(t5, partial(_encode, t5, table), self.text_batches, labels=self.labels)
 
     @property
     def prompt_variable(self) -> keras.Variable:
@@ -130,7 +128,18 @@ class PromptedT5(keras.Model):
         XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length anew.
         """
         super().compile(*args, jit_compile=jit_compile, **kwargs)
-        self.sampler = get_sampler(sampler)
+        self.sampler = sampler
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        if config is None or not hasattr(self.sampler, "get_config"):
+            return config
+        return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     def fit(
         self, x: Any = None, y: Any = None, *, batch_size: int | None = None, shuffle: bool = True, **kwargs: Any
@@ -144,24 +153,40 @@ class PromptedT5(keras.Model):
           shuffle: for texts that are no dataset: a new order every epoch, from `keras.utils.set_random_seed`.
         """
         if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = self.text_batches.of_pair(kwargs["validation_data"], batch_size or _BATCH_SIZE)
-        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or _BATCH_SIZE, shuffle=shuffle)
+            kwargs["validation_data"] = self.text_batches.of_pair(kwargs["validation_data"], batch_size or BATCH_SIZE)
+        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or BATCH_SIZE, shuffle=shuffle)
         return super().fit(x, y, batch_size=None if used else batch_size, shuffle=shuffle and not used, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Return loss and compiled metrics as `keras.Model.evaluate` does; texts are taken as `fit` takes them."""
-        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or _BATCH_SIZE, shuffle=False)
+        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or BATCH_SIZE, shuffle=False)
         return super().evaluate(x, y, batch_size=None if used else batch_size, **kwargs)
 
-    def quantize(self, mode: str, **kwargs: Any) -> None:
-        """Quantize the frozen T5 as `keras.Model.quantize` does; the prompt stays float32 and alone trainable."""
+    def quantize(self, mode: str, *, filters: Any = None, **kwargs: Any) -> None:
+        """Quantize the frozen T5's projections as `keras.Model.quantize` does; the prompt stays float32 and alone trainable.
+
+        The embedding table and the head stay as they are: of the gradient, Keras's int8 head passes only the part of its
+        inputs' scale (Keras 3.15, `ReversibleEmbedding._int8_call`), so that a prompt would be trained on a wrong one.
+        """
         _ = self.t5.embedding_table, self.t5.fingerprint  # of the weights before quantization
-        self.t5.backbone.quantize(mode, **kwargs)
+        table = self.t5.backbone.token_embedding
+        self.t5.backbone.quantize(
+            mode, filters=lambda layer: layer is not table and _is_chosen(layer, filters), **kwargs
+        )
         self.t5.backbone.trainable = False
         self.train_function = self.test_function = self.predict_function = None
-        self._functions.clear()
+        self._answerer.forget_graphs()
 
     # === Answers ===
+
+    @property
+    def sampler(self) -> Sampler:
+        """How `generate` decodes."""
+        return self._answerer.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: str | Sampler) -> None:
+        self._answerer.sampler = get_sampler(sampler)
 
     def generate(self, inputs: str | Sequence[str], *, max_tokens: int | None = None, task_id: Any = None) -> Any:
         """Answer texts with texts: a list for a list, one string for one string.
@@ -179,15 +204,7 @@ class PromptedT5(keras.Model):
         self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
     ) -> list[Generation]:
         """Answer texts with texts and their scores; arguments as in `generate`."""
-        length = max_tokens or self.max_target_tokens
-        run = self._function(("generate", self.sampler, length), self._generate_ids(length))
-        answers: list[Any] = [None] * len(texts)
-        for rows, batch in self._inference_batches(texts, task_id):
-            ids, scores = run(batch)
-            decoded = self.t5.detokenize(ids.numpy())
-            for row, text, score in zip(rows, decoded, scores.numpy(), strict=True):
-                answers[row] = Generation(text, float(score))
-        return answers
+        return self._answerer.generate_scored(texts, max_tokens=max_tokens, task_id=task_id)
 
     def classify(
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
@@ -199,49 +216,11 @@ class PromptedT5(keras.Model):
           labels: the label words. Default `self.labels`.
           task_id: as in `generate`.
         """
-        words = tuple(labels if labels is not None else self.labels)
-        if not words:
-            raise PromptError("`classify` needs labels. Received: none. Pass `labels=[...]` here or to the model.")
-        scores = self._target_scores(texts, [list(words)] * len(texts), task_id)
-        return [_classification(words, row) for row in scores]
+        return self._answerer.classify(texts, labels=labels, task_id=task_id)
 
     def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
         """Return the log-probability of each target given its text, the end of sequence included, in nats."""
-        if len(texts) != len(targets):
-            raise DataError(
-                f"There must be one target for each text. Received: {len(texts)} texts, {len(targets)} targets."
-            )
-        return [float(row[0]) for row in self._target_scores(texts, [[target] for target in targets], task_id)]
-
-    def _target_scores(self, texts: Sequence[str], targets: list[list[str]], task_id: Any) -> np.ndarray:
-        """Return float32 [B, C] for C targets of every text."""
-        run = self._function("score", self._score_targets)
-        ids = self.text_batches.target_ids(targets)  # [B, C, U]
-        scores = np.zeros(ids.shape[:2], np.float32)
-        for rows, batch in self._inference_batches(texts, task_id):
-            scores[rows] = run(batch, tf.constant(ids[rows])).numpy()
-        return scores
-
-    def _generate_ids(self, max_tokens: int) -> Callable[[dict[str, Tensor]], Any]:
-        def run(batch: dict[str, Tensor]) -> Any:
-            return self.sampler(self.t5, *_encode(self.t5, self.prompt_table, batch), max_tokens)
-
-        return run
-
-    def _score_targets(self, batch: dict[str, Tensor], target_ids: Tensor) -> Tensor:
-        encoder = project_encoder_output(self.t5, *_encode(self.t5, self.prompt_table, batch))
-        return target_log_probabilities(self.t5, target_ids, encoder)
-
-    def _function(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        if key not in self._functions:
-            self._functions[key] = tf.function(function, reduce_retracing=True)
-        return self._functions[key]
-
-    def _inference_batches(self, texts: Sequence[str], task_id: Any) -> Any:
-        """Yield row numbers and token dictionaries, rows of alike length together."""
-        if isinstance(texts, str):
-            raise DataError(f"`texts` must be a sequence of strings. Received: the string {texts[:60]!r}.")
-        return self.text_batches.inference(texts, task_id, batch_size=_BATCH_SIZE)
+        return self._answerer.score(texts, targets, task_id=task_id)
 
     # === Keeping ===
 
@@ -293,7 +272,9 @@ class PromptedT5(keras.Model):
         # The real values follow with the weights.
         method = prompt_tuning(config["prompt_length"], init.random_uniform(), task_ids=config["task_ids"])
         keys = ("labels", "max_input_tokens", "max_target_tokens", "name")
-        return cls(t5, method, **{key: config[key] for key in keys})
+        model = cls(t5, method, **{key: config[key] for key in keys})
+        t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
+        return model
 
 
 def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -323,21 +304,13 @@ def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[
     return prompt or prompt_tuning(), TaskPrompt(prompt=np.zeros((1, 1), np.float32))
 
 
+def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
+    """Say whether Keras's `filters` (a pattern, several, a function, or None) choose a layer."""
+    if filters is None or callable(filters):
+        return filters is None or bool(filters(layer))
+    patterns = [filters] if isinstance(filters, str) else filters
+    return any(re.search(pattern, layer.name) for pattern in patterns)
+
+
 def _one_text(t5: FrozenT5) -> Callable[[str], list[int]]:
     return lambda text: t5.tokenize([text])[0]
-
-
-def _classification(labels: tuple[str, ...], scores: np.ndarray) -> Classification:
-    """Normalize one row of log-probabilities [C] over the labels."""
-    scores = scores.astype(np.float64)
-    log_probabilities = scores - scores.max() - np.log(np.exp(scores - scores.max()).sum())
-    best = int(np.argmax(log_probabilities))
-    return Classification(
-        label=labels[best],
-        probability=float(np.exp(log_probabilities[best])),
-        labels=labels,
-        log_probabilities=tuple(log_probabilities.tolist()),
-    )
-
-
-__all__ = ["EOS_ID", "PromptedT5"]

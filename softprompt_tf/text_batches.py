@@ -3,7 +3,7 @@
 Training texts become a `tf.data.Dataset` that tokenizes in its graph and pads to the batch's longest row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from softprompt_tf.t5 import EOS_ID, START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
 
 TEXT_KEYS = ("encoder_text", "decoder_text")
+_NO_WEIGHTS = (
+    "Texts take no sample weights. Received: three parts, (inputs, targets, weights). Pass token dictionaries instead."
+)
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,15 @@ class TextBatches:
           x, y, and whether a dataset was made.
         """
         if isinstance(x, tf.data.Dataset):
-            return (
-                (x.map(self._from_dataset, num_parallel_calls=tf.data.AUTOTUNE), None, True)
-                if _has_text(x)
-                else (x, y, True)
-            )
-        if isinstance(x, Mapping) and "encoder_text" in x:
-            columns = {**x, **({"decoder_text": y} if y is not None else {})}
-        elif _is_texts(x) and y is not None:
-            columns = {"encoder_text": x, "decoder_text": y}
-        else:
+            if not _has_text(x):
+                return x, y, True
+            self._check_dataset(x)
+            return x.map(self._from_dataset, num_parallel_calls=tf.data.AUTOTUNE), None, True
+        if not _holds_texts(x):
             return x, y, False
+        columns = dict(x) if isinstance(x, Mapping) else {"encoder_text": x}
+        if y is not None:
+            columns["decoder_text"] = y
         dataset = tf.data.Dataset.from_tensor_slices(self._columns(columns))
         if shuffle:
             dataset = dataset.shuffle(len(columns["encoder_text"]), reshuffle_each_iteration=True)
@@ -58,7 +59,11 @@ class TextBatches:
         return dataset.prefetch(tf.data.AUTOTUNE), None, True
 
     def of_pair(self, data: Any, batch_size: int) -> Any:
-        """Convert validation data: a dataset, a dictionary, or an `(x, y)` pair."""
+        """Convert validation data: a dataset, a dictionary, or an `(x, y)` pair; with weights `(x, y, w)` for tokens."""
+        if isinstance(data, tuple) and len(data) > 2:
+            if _holds_texts(data[0]):
+                raise DataError(_NO_WEIGHTS)
+            return data
         x, y = data if isinstance(data, tuple) else (data, None)
         x, y, made = self.convert(x, y, batch_size=batch_size, shuffle=False)
         return x if made or y is None else (x, y)
@@ -67,7 +72,7 @@ class TextBatches:
         """Turn a batch of texts into the model's inputs and its targets, inside a graph.
 
         Args:
-          texts: `encoder_text` and `decoder_text`, string [B]; with several tasks `task_id` int [B].
+          texts: `encoder_text` and `decoder_text`, string [B]; with several tasks `task_id` [B], names or indices.
 
         Returns:
           The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
@@ -81,11 +86,12 @@ class TextBatches:
             "decoder_padding_mask": target_mask,
         }
         if self.task_ids is not None:
-            tokens["task_id"] = tf.cast(texts["task_id"], tf.int32)
+            tokens["task_id"] = self._graph_task_indices(texts["task_id"])
         return tokens, targets
 
     def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
         """Tokenize C targets for each of B rows; return int32 [B, C, U], each with its end of sequence, 0 where padded."""
+        targets = [[_text(text) for text in row] for row in targets]
         known = {text: self.t5.tokenize([text])[0] for row in targets for text in row}
         ends = {text: [*ids[: self.max_target_tokens - 1], EOS_ID] for text, ids in known.items()}
         length = max((len(ids) for ids in ends.values()), default=1)
@@ -116,7 +122,9 @@ class TextBatches:
             return None
         if task_id is None:
             raise DataError(f"`task_id` must say which of {list(self.task_ids)} each row asks for. Received: none.")
-        each = [task_id] * num_rows if isinstance(task_id, (str, int, np.integer)) else list(task_id)
+        task_id = _plain(task_id)
+        is_one = isinstance(task_id, (str, bytes)) or not hasattr(task_id, "__len__")
+        each = [task_id] * num_rows if is_one else list(task_id)
         if len(each) != num_rows:
             raise DataError(f"`task_id` must have one entry for each row. Received: {len(each)} for {num_rows} rows.")
         return np.array([self._task_index(name) for name in each], np.int32)
@@ -127,15 +135,24 @@ class TextBatches:
             name = name.decode("utf-8", errors="replace")
         if isinstance(name, str) and name in names:
             return names.index(name)
-        if not isinstance(name, str) and 0 <= int(name) < len(names):
+        if isinstance(name, (int, np.integer)) and not isinstance(name, bool) and 0 <= name < len(names):
             return int(name)
         raise DataError(f"`task_id` must be one of {list(names)} or an index into them. Received: {name!r}.")
 
+    def _graph_task_indices(self, task_id: tf.Tensor) -> tf.Tensor:
+        """Turn task names or indices [B] into int32 [B], inside a graph."""
+        if task_id.dtype != tf.string:
+            return tf.cast(task_id, tf.int32)
+        names = tf.constant(self.task_ids or ())
+        is_it = tf.equal(task_id[:, None], names[None])  # [B, K]
+        rule = ["`task_id` must be one of ", names, ". Received: ", task_id]
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(tf.reduce_any(is_it, axis=1)), rule)]):
+            return tf.argmax(tf.cast(is_it, tf.int32), axis=1, output_type=tf.int32)
+
     def _columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Check the columns of an in-memory data set and turn task names into indices."""
-        missing = [key for key in TEXT_KEYS if key not in columns]
-        if missing:
-            raise DataError(f"Texts must come with {' and '.join(TEXT_KEYS)}. Received: {sorted(columns)}.")
+        _check_names(columns)
+        columns = {key: _plain(value) for key, value in columns.items()}
         lengths = {key: len(value) for key, value in columns.items()}
         if len(set(lengths.values())) != 1 or not lengths["encoder_text"]:
             raise DataError(f"All columns must have the same number of rows, at least one. Received: {lengths}.")
@@ -143,6 +160,17 @@ class TextBatches:
         if self.task_ids is not None or "task_id" in columns:
             made["task_id"] = self.task_indices(columns.get("task_id"), lengths["encoder_text"])
         return made
+
+    def _check_dataset(self, dataset: tf.data.Dataset) -> None:
+        """Refuse a dataset of texts that lacks a column or has one too many, before anything runs."""
+        spec = dataset.element_spec
+        first, *others = spec if isinstance(spec, tuple) else (spec,)
+        if len(others) > 1:
+            raise DataError(_NO_WEIGHTS)
+        columns = first if isinstance(first, Mapping) else {"encoder_text": first}
+        _check_names([*columns, *(["decoder_text"] if others else [])])
+        if (self.task_ids is None) == ("task_id" in columns):
+            self.task_indices(columns.get("task_id"), 0)  # raises
 
     def _from_dataset(self, *element: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Tokenize one batch of a dataset of dictionaries or of `(inputs, targets)` pairs."""
@@ -161,8 +189,22 @@ def _has_text(dataset: tf.data.Dataset) -> bool:
     return True
 
 
-def _is_texts(x: Any) -> bool:
-    return isinstance(x, (list, tuple, np.ndarray)) and len(x) > 0 and isinstance(x[0], (str, bytes))
+def _holds_texts(x: Any) -> bool:
+    if isinstance(x, Mapping):
+        return "encoder_text" in x
+    if tf.is_tensor(x):
+        return x.dtype == tf.string
+    return isinstance(x, (list, tuple, np.ndarray)) and (len(x) == 0 or isinstance(x[0], (str, bytes)))
+
+
+def _check_names(names: Iterable[str]) -> None:
+    if not set(TEXT_KEYS) <= set(names):
+        raise DataError(f"Texts must come with {' and '.join(TEXT_KEYS)}. Received: {sorted(names)}.")
+
+
+def _plain(values: Any) -> Any:
+    """Return an eager tensor as an array, and anything else as it is."""
+    return values.numpy() if tf.is_tensor(values) else values
 
 
 def _text(text: Any) -> str:

@@ -16,3 +16,11 @@ def shared_data() -> Path:
     if not directory.is_dir():
         pytest.skip(f"needs the public data sets, and there is no directory {directory}; set SOFTPROMPT_SHARED_DATA")
     return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_t5():
+    """A small frozen T5 with drawn weights. Shared by all tests: one that changes a T5 makes its own with `make_tiny_t5`."""
+    from tiny_t5 import make_tiny_t5  # here, as TensorFlow must not start before the line above has quieted it
+
+    return make_tiny_t5()

@@ -1,11 +1,12 @@
 """A corpus and a tokenizer in, padded pretraining batches out, each one a pure function of (seed, step).
 
-That is what lets a run stop at any moment and go on as if it had not: batch number `step` is the same whenever it is made.
+That is what lets a run stop at any moment and go on as if it had not: batch number `step` is the same whenever it is
+made.
 """
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ EOS_ID = 1
 _SHORTEST_WINDOW = 16
 
 Batch = dict[str, np.ndarray]
+Ids = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Mixture:
 
     @property
     def objectives(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """The names of the three objectives, always in one order, and the probability of each.
+
+        The order belongs to what a seed means: the draw of a step's objective goes through it.
+        """
         weights = {name: getattr(self, name) for name in ("span_corruption", "prefix_lm", "instructions")}
         total = sum(weights.values())
         return tuple(weights), np.array([weight / total for weight in weights.values()])
@@ -86,25 +92,34 @@ class PretrainingBatches:
         return objective, self.batch_of(objective, rng)
 
     def batch_of(self, objective: str, rng: np.random.Generator) -> Batch:
-        """Return one batch of the named objective."""
+        """Return one batch of the named objective: "span_corruption", "prefix_lm" or "instructions"."""
         if objective == "instructions":
-            rows = [draw_row(self._source, rng)[1:] for _ in range(self._mixture.instruction_rows)]
-            inputs = self._tokenizer.encode([row[0] for row in rows])
-            targets = self._tokenizer.encode([row[1] for row in rows])
-            return pad_batch([ids[: self._mixture.max_instruction_tokens] for ids in inputs], targets)
-        windows = [self._window(rng) for _ in range(self._mixture.rows)]
-        if objective == "span_corruption":
+            pairs = self._instructions(rng)
+        elif objective == "span_corruption":
+            windows = self._windows(rng)
             pairs = [span_corruption(window, rng, vocabulary_size=self._vocabulary_size) for window in windows]
         else:
-            # One draw of the cut's neighbourhood per batch keeps inputs and targets of alike length together.
-            length = int(
-                rng.choice([self._mixture.window // 4, self._mixture.window // 2, 3 * self._mixture.window // 4])
-            )
-            pairs = [
-                prefix_lm(window, rng) if len(window) <= length else _cut_near(window, length, rng)
-                for window in windows
-            ]
-        return pad_batch([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+            pairs = self._prefixes(rng)
+        return pad_batch([inputs for inputs, _ in pairs], [targets for _, targets in pairs])
+
+    def _instructions(self, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
+        rows = [draw_row(self._source, rng)[1:] for _ in range(self._mixture.instruction_rows)]
+        inputs = self._tokenizer.encode([row[0] for row in rows])
+        targets = self._tokenizer.encode([row[1] for row in rows])
+        longest = self._mixture.max_instruction_tokens
+        return [(input_ids[:longest], target_ids) for input_ids, target_ids in zip(inputs, targets, strict=True)]
+
+    def _prefixes(self, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
+        """Cut every window; one draw per batch of where about keeps inputs and targets of alike length together."""
+        windows = self._windows(rng)
+        quarter, half, three_quarters = (self._mixture.window * k // 4 for k in (1, 2, 3))
+        length = int(rng.choice([quarter, half, three_quarters]))
+        return [
+            prefix_lm(window, rng) if len(window) <= length else _cut_near(window, length, rng) for window in windows
+        ]
+
+    def _windows(self, rng: np.random.Generator) -> list[np.ndarray]:
+        return [self._window(rng) for _ in range(self._mixture.rows)]
 
     def _window(self, rng: np.random.Generator) -> np.ndarray:
         """Return a stretch of one document of at most `window` tokens; short documents are drawn again."""
@@ -138,12 +153,17 @@ class PretrainingBatches:
 
 
 def _cut_near(window: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a window of more than `length` tokens behind token `length` or up to half of `length` before it."""
     cut = length - int(rng.integers(0, length // 2))
     return window[:cut], window[cut:]
 
 
-def pad_batch(inputs: list, targets: list) -> Batch:
-    """Append EOS to inputs and targets and pad both to the longest row with 0."""
+def pad_batch(inputs: Sequence[Ids], targets: Sequence[Ids]) -> Batch:
+    """Append the end of sequence to B inputs and B targets and pad both with 0 to their longest row.
+
+    Returns:
+      The arrays of a batch, as `PretrainingBatches.batch` describes them.
+    """
     num_rows = len(inputs)
     num_inputs = 1 + max(len(ids) for ids in inputs)
     num_targets = 1 + max(len(ids) for ids in targets)

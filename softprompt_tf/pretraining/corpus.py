@@ -1,6 +1,7 @@
-"""Text files in, documents out: plain, .gz or .xz files with one document a line, split into training and held-out lines.
+"""Text files in, documents out: plain, .gz or .xz files of one document a line, split into training and held-out ones.
 
-A document is a paragraph block or an article. Every `HELD_OUT_EVERY`-th document is kept for measuring and never trained on.
+A document is a paragraph block or an article. Every `HELD_OUT_EVERY`-th document of a file is kept for measuring and is
+never trained on.
 """
 
 import gzip
@@ -17,12 +18,19 @@ MIN_CHARACTERS = 80
 
 
 def open_text(path: str | Path) -> IO[str]:
-    """Open a text file for reading as UTF-8; `.gz` and `.xz` are unpacked on the way."""
+    """Open a text file for reading as UTF-8; `.gz` and `.xz` are unpacked on the way.
+
+    Raises:
+      DataError: if there is no such file.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"A corpus file must exist. Received: {path}.")
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    return opener(path, "rt", encoding="utf-8")
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rt", encoding="utf-8")
+    return open(path, encoding="utf-8")
 
 
 def read_documents(path: str | Path) -> Iterator[str]:
@@ -48,11 +56,14 @@ class Corpus:
 
     @property
     def num_documents(self) -> int:
+        """How many documents there are, of all kinds together."""
         return sum(len(documents) for documents in self.documents)
 
 
 def load_corpora(sources: Sequence[tuple[str, str | Path]]) -> tuple[Corpus, Corpus]:
     """Read `(kind, path)` pairs into a training corpus and a held-out corpus.
+
+    A kind whose files hold fewer than `HELD_OUT_EVERY` documents each is not in the held-out corpus.
 
     Raises:
       DataError: if a file is missing or holds no document.

@@ -2,7 +2,8 @@
 
 A model that has only continued text is hard to steer with a prompt of a few vectors. These tasks teach it, without any
 labels, that what stands in front of a text says what to answer and in which words: the answer words stand in the
-instruction, in an order and often in a choice that is drawn anew for every row. The idea is that of multi-task training
+instruction, in an order and often in a choice that is drawn anew for every row. A task that does not suit the passage
+that it drew returns None. The idea is that of multi-task training
 with instructions (Sanh et al. 2022, T0, arXiv:2110.08207), with targets that come from the text itself.
 """
 
@@ -11,10 +12,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from softprompt_tf.pretraining.passages import Passage, PassageSource, split_sentences
+from softprompt_tf.pretraining.passages import PassageSource, split_sentences
 from softprompt_tf.pretraining.word_lists import (
     ANSWER_PAIRS,
     BLAME,
+    BLANKED_KINDS,
     NEGATIONS,
     POLARITY_PAIRS,
     PRAISE,
@@ -30,10 +32,15 @@ _OPENING = re.compile(r"\b(?:is|was|are|were) (?:an?|the|one of the) ([^.;]{3,12
 
 
 def draw_row(source: PassageSource, rng: np.random.Generator, *, attempts: int = 200) -> tuple[str, str, str]:
-    """Draw a task and a passage until the passage suits the task.
+    """Draw a task by its weight, then passages until one suits it.
+
+    Args:
+      source: where the passages come from.
+      rng: the source of everything that is drawn.
+      attempts: after as many passages that do not suit, the row is one of `first_words`, which suits every passage.
 
     Returns:
-      The task's name, the inputs and the target.
+      The name of the task that made the row, the inputs and the target.
     """
     names = list(INSTRUCTION_TASKS)
     weights = np.array([INSTRUCTION_TASKS[name][1] for name in names])
@@ -190,22 +197,15 @@ def polarity(words: Sequence[str]) -> tuple[bool, set[int]] | None:
 
 
 def kind_of_blank(source: PassageSource, rng: np.random.Generator) -> Row | None:
-    """What kind of thing stood in the blank: a number, a year, a name, a place?"""
-    patterns = {
-        "year": r"\b1[5-9]\d\d\b|\b20[01]\d\b",
-        "number": r"\b(?:\d{1,3}|two|three|four|five|six|seven|eight|nine|ten|twenty|hundred|thousand)\b",
-        "person": r"(?<=Mr\. )[A-Z]\w+|(?<=Mrs\. )[A-Z]\w+|(?<=Sir )[A-Z]\w+|(?<=Captain )[A-Z]\w+|(?<=Lady )[A-Z]\w+",
-        "place": r"(?<=\bin )[A-Z][a-z]{3,}\b(?! \d)|(?<=\bat )[A-Z][a-z]{3,}\b|(?<=\bfrom )[A-Z][a-z]{3,}\b",
-        "reason": r"\bbecause [^.;,]{8,60}",
-        "time": r"\b(?:yesterday|tomorrow|to-morrow|last night|this morning|in the evening|at noon|January|March|June|July|October)\b",
-    }
+    """What kind of thing stood in the blank: a year, a number, a person, a place, a reason, a time?"""
     passage = source.draw(rng, max_words=40)
-    kind = str(rng.choice(list(patterns)))
-    found = re.search(patterns[kind], passage.text)
+    kind = str(rng.choice(list(BLANKED_KINDS)))
+    found = re.search(BLANKED_KINDS[kind], passage.text)
     if found is None:
         return None
     text = f"{passage.text[: found.start()]}{BLANK}{passage.text[found.end() :]}"
-    options = [kind, *rng.permutation([k for k in patterns if k != kind])[: int(rng.integers(1, 6))].tolist()]
+    others = [name for name in BLANKED_KINDS if name != kind]
+    options = [kind, *rng.permutation(others)[: int(rng.integers(1, 6))].tolist()]
     return _pose(rng, "What kind of thing is missing?", options, text), kind
 
 
@@ -260,16 +260,15 @@ def _answer_pair(
 
 
 def _draw_word(text: str, rng: np.random.Generator) -> str | None:
+    """Draw a word of four letters or more, or None where there is none; a capital inside a word starts a new one."""
     words = _WORD.findall(text)
     return words[int(rng.integers(len(words)))] if words else None
 
 
 def _blank_out(text: str, word: str) -> str:
+    """Put the blank in every place where the word stands by itself."""
     return re.sub(rf"\b{re.escape(word)}\b", BLANK, text)
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
-
-
-__all__ = ["BLANK", "INSTRUCTION_TASKS", "Passage", "article_subject", "draw_row", "polarity"]

@@ -1,7 +1,7 @@
 """Token ids in, (inputs, targets) token ids out: T5's span corruption and the prefix-LM objective of LM adaptation.
 
-Every function is pure: it takes a window of ids [T] and a NumPy generator, and returns two arrays without end-of-sequence
-tokens, which the batcher appends. Sentinel number k is id `vocabulary_size - 1 - k`, as in T5.
+Every function is pure: it takes a window of ids [T] and a NumPy generator, and returns two arrays without the end of
+sequence, which the batcher appends. Sentinel number k is id `vocabulary_size - 1 - k`, as in T5.
 """
 
 import numpy as np

@@ -28,11 +28,12 @@ class Passage:
 
     @property
     def text(self) -> str:
+        """The sentences, joined by one space each."""
         return " ".join(self.sentences)
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split at sentence ends that a capital letter follows; abbreviations before capitals split too, which does no harm here."""
+    """Split at sentence ends before a capital letter; abbreviations there split too, which does no harm."""
     return [sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip()]
 
 
@@ -50,6 +51,7 @@ class PassageSource:
         self._probabilities = weights / weights.sum()
 
     def draw_kind(self, rng: np.random.Generator) -> str:
+        """Return a kind, drawn by its weight."""
         return self.corpus.kinds[int(rng.choice(len(self._probabilities), p=self._probabilities))]
 
     def draw_document(self, rng: np.random.Generator, kind: str | None = None) -> tuple[str, str]:

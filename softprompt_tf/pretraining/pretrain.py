@@ -1,13 +1,12 @@
 """Batches in, a pretrained T5 out: the training loop, resumable at any moment, and the preset directory that it writes.
 
 A run directory holds `state.safetensors` (weights, optimizer, step; replaced atomically), `log.jsonl` and, at the end,
-`preset/`. Starting the same command again goes on from the last state; the batches of the steps in between are made anew
-and are the same, so a run that was stopped ends as one that was not, up to the arithmetic of the machine.
+`preset/`. Starting the same command again goes on from the last state; the batches of the steps in between are made
+anew and are the same, so a run that was stopped ends as one that was not, up to the arithmetic of the machine.
 """
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from pathlib import Path
 import keras
 import keras_hub
 import numpy as np
+import safetensors
+import safetensors.numpy
 import tensorflow as tf
-from safetensors.numpy import save_file
 
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.errors import NonFiniteLossError, TrainingError
 from softprompt_tf.pretraining.batches import Batch, PretrainingBatches
 
 
@@ -65,7 +66,11 @@ class PretrainingRun:
     precision: str = "mixed_bfloat16"
 
     def rate_factor(self, step: int) -> float:
-        """Return the warm-up and cool-down factor of the rate at a step, in [0, 1]."""
+        """Return the factor of the peak rate at a step, in [0, 1]: the lower one of warm-up and cool-down.
+
+        Args:
+          step: counted from 0. Step 0 has 1 / warmup_steps, the last step has 1 / cooldown_steps.
+        """
         warm_up = min(1.0, (step + 1) / self.warmup_steps)
         cool_down = min(1.0, (self.steps - step) / max(1, self.cooldown_steps))
         return min(warm_up, cool_down)
@@ -103,6 +108,7 @@ class Pretrainer:
         self.run = run
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._state_file = self.directory / "state.safetensors"
         # Adafactor with parameter scaling: a small T5 from nothing stalls at the unigram entropy under AdamW.
         self.optimizer = keras.optimizers.Adafactor(run.peak_learning_rate)
         self.optimizer.build(backbone.trainable_variables)
@@ -138,19 +144,38 @@ class Pretrainer:
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
+    def _loss_of_step(self, batch: dict[str, tf.Tensor], rate: tf.Tensor) -> float:
+        """Take a step; return the loss of before it, or a non-finite one if that is why the step failed."""
+        try:
+            return float(self._train_step(batch, rate))
+        except tf.errors.InvalidArgumentError:
+            # Keras divides the embedding table's sparse gradient wrongly where the divisor holds a NaN, and fails.
+            loss = float(self._loss_of(batch))
+            if math.isfinite(loss):
+                raise
+            return loss
+
     def measure(self, batches: list[Batch]) -> float:
         """Return the mean loss over batches, in nats per target token."""
         return float(np.mean([float(self._loss_of(_tensors(batch))) for batch in batches]))
 
     def fit(self, batches: PretrainingBatches, held_out: dict[str, list[Batch]]) -> None:
-        """Train from the current step to the last one, logging, measuring and keeping the state."""
+        """Train from the current step to the last one, logging, measuring and keeping the state.
+
+        Args:
+          batches: the training batches.
+          held_out: for each objective, the batches that its loss is measured on.
+
+        Raises:
+          NonFiniteLossError: names the step, counted from 0; the state of before is kept.
+        """
         recent: dict[str, list[float]] = {}
         num_tokens, since = 0, time.monotonic()
         for step, objective, batch in batches.prefetch(self.step, self.run.steps):
             rate = self.run.peak_learning_rate * self.run.rate_factor(step)
-            loss = float(self._train_step(_tensors(batch), tf.constant(rate, tf.float32)))
+            loss = self._loss_of_step(_tensors(batch), tf.constant(rate, tf.float32))
             if not math.isfinite(loss):
-                raise TrainingError(f"The loss must be finite. Received: {loss} at step {step}, rate {rate:.3g}.")
+                raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step}, rate {rate:.3g}.")
             self.step = step + 1
             recent.setdefault(objective, []).append(loss)
             num_tokens += int((batch["encoder_token_ids"] != 0).sum() + (batch["targets"] != 0).sum())
@@ -180,26 +205,36 @@ class Pretrainer:
             yield f"optimizer/{k}", variable
 
     def save_state(self) -> None:
-        """Write weights, optimizer and step to one file, which replaces the last one in one move."""
-        path = self.directory / "state.safetensors"
-        arrays = {name: np.ascontiguousarray(keras.ops.convert_to_numpy(v)) for name, v in self._named_variables()}
-        temporary = path.with_suffix(".tmp")
-        save_file(arrays, temporary, metadata={"step": str(self.step)})
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+        """Write weights, optimizer and step to one file, which replaces the last one in one move.
+
+        Raises:
+          TrainingError: if it cannot be written; the last one is kept.
+        """
+        named = self._named_variables()
+        # Not ascontiguousarray, which makes [1] of a scalar.
+        arrays = {name: np.asarray(keras.ops.convert_to_numpy(variable), order="C") for name, variable in named}
+        content = safetensors.numpy.save(arrays, metadata={"step": str(self.step)})
+        write_atomically(self._state_file, content, error_type=TrainingError)
 
     def load_state(self) -> bool:
-        """Go back to the last state, if there is one; return whether there was."""
-        path = self.directory / "state.safetensors"
-        if not path.is_file():
-            return False
-        from safetensors import safe_open
+        """Go back to the last state, if there is one; return whether there was.
 
-        with safe_open(path, "np") as state:
-            self.step = int(state.metadata()["step"])
-            for name, variable in self._named_variables():
-                variable.assign(state.get_tensor(name))
+        Raises:
+          TrainingError: if the file is damaged or of a backbone of another shape.
+        """
+        if not self._state_file.is_file():
+            return False
+        try:
+            with safetensors.safe_open(self._state_file, "np") as state:
+                for name, variable in self._named_variables():
+                    value = state.get_tensor(name)
+                    variable.assign(value if len(variable.shape) else value.reshape(()))  # older states hold [1]
+                self.step = int(state.metadata()["step"])
+        except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+            raise TrainingError(
+                f"A run's state must be whole and of the run's own backbone. Received: {self._state_file} ({error}). "
+                "Choose another directory to start a new run."
+            ) from error
         return True
 
 
@@ -210,7 +245,14 @@ def _tensors(batch: Batch) -> dict[str, tf.Tensor]:
 def write_preset(
     backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, directory: str | Path, *, dtype: str = "float16"
 ) -> None:
-    """Write a KerasHub preset directory with the weights in `dtype`, as `softprompt_tf.load_t5` reads it."""
+    """Write a KerasHub preset directory, as `softprompt_tf.t5.load_t5` reads it.
+
+    Args:
+      backbone: whose weights are written.
+      tokenizer_proto: the serialized SentencePiece model.
+      directory: made where it is missing.
+      dtype: what the weights are rounded to on the disk; float16 halves the file and keeps 11 bits of each value.
+    """
     config = backbone.get_config()
     copy = keras_hub.models.T5Backbone.from_config({**config, "name": "t5_backbone", "dtype": dtype})
     copy.set_weights([weight.astype("float32") for weight in map(keras.ops.convert_to_numpy, backbone.weights)])

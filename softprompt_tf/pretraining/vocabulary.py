@@ -1,4 +1,4 @@
-"""Text in, a SentencePiece model in T5's layout out: ids 0 padding, 1 end of sequence, 2 unknown, unigram pieces after them."""
+"""Text in, a SentencePiece model in T5's layout out: 0 padding, 1 end of sequence, 2 unknown, then unigram pieces."""
 
 import io
 import itertools
@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterable
 
 import sentencepiece
+
+from softprompt_tf.errors import DataError
 
 MAX_SENTENCE_CHARACTERS = 1000
 
@@ -24,25 +26,33 @@ def train_vocabulary(
     Returns:
       The serialized model, as `keras_hub.models.T5Tokenizer(proto=...)` takes it.
 
+    Raises:
+      DataError: if the texts are too few or too alike for so many pieces.
+
     Source: Raffel et al. 2020, section 2.4.1, arXiv:1910.10683 (SentencePiece, unigram, pad 0, eos 1, unk 2).
     """
     texts = [document[:MAX_SENTENCE_CHARACTERS] for document in documents]
     random.Random(seed).shuffle(texts)
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=itertools.islice(texts, max_documents),
-        model_writer=model,
-        vocab_size=num_pieces,
-        model_type="unigram",
-        character_coverage=0.9998,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        pad_piece="<pad>",
-        eos_piece="</s>",
-        unk_piece="<unk>",
-        max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=itertools.islice(texts, max_documents),
+            model_writer=model,
+            vocab_size=num_pieces,
+            model_type="unigram",
+            character_coverage=0.9998,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            pad_piece="<pad>",
+            eos_piece="</s>",
+            unk_piece="<unk>",
+            max_sentence_length=4 * MAX_SENTENCE_CHARACTERS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise DataError(
+            f"The texts must be enough for a vocabulary of {num_pieces} pieces. Received: {len(texts)} texts ({error})."
+        ) from error
     return model.getvalue()

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
-from softprompt_tf.prompts.atomic_file import write_atomically
 from softprompt_tf.prompts.task_prompt import TaskPrompt
 from softprompt_tf.prompts.tensor_file import read_tensor
 
@@ -58,7 +58,7 @@ def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
         raise PromptFileError(f"`path` must end in .npy. Received: {path}.")
     content = io.BytesIO()
     np.save(content, task_prompt.prompt, allow_pickle=False)
-    return write_atomically(path, content.getvalue())
+    return write_atomically(path, content.getvalue(), error_type=PromptFileError)
 
 
 def read_peft_adapter(path: str | Path) -> TaskPrompt:
@@ -122,8 +122,9 @@ def write_peft_adapter(
         "tokenizer_name_or_path": None,
     }
     weights = safetensors.numpy.save({PEFT_TENSOR: np.ascontiguousarray(task_prompt.prompt)}, metadata={"format": "pt"})
-    write_atomically(path / PEFT_WEIGHTS, weights)
-    write_atomically(path / PEFT_CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
+    config_text = json.dumps(config, indent=2) + "\n"
+    write_atomically(path / PEFT_CONFIG, config_text.encode(), error_type=PromptFileError)
     return path
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
-from softprompt_tf.prompts.atomic_file import write_atomically
 from softprompt_tf.prompts.foreign_formats import (
     read_npy,
     read_peft_adapter,
@@ -54,7 +54,8 @@ def write_prompt(path: str | Path, task_prompt: TaskPrompt) -> Path:
     if Path(path).suffix != ".safetensors":
         raise PromptFileError(f"`path` must end in .safetensors. Received: {path}.")
     tensors = {"prompt": np.ascontiguousarray(task_prompt.prompt)}
-    return write_atomically(path, safetensors.numpy.save(tensors, metadata=_to_metadata(task_prompt)))
+    content = safetensors.numpy.save(tensors, metadata=_to_metadata(task_prompt))
+    return write_atomically(path, content, error_type=PromptFileError)
 
 
 def load_prompt(path: str | Path) -> TaskPrompt:

@@ -10,12 +10,11 @@ from functools import cached_property
 import keras_hub
 import numpy as np
 import sentencepiece
-import tensorflow as tf
-import tensorflow_text as tf_text
 from keras import ops
 
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
+from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
 from softprompt_tf.typing import Tensor
 
 PAD_ID = 0
@@ -44,6 +43,8 @@ class FrozenT5:
     def __init__(self, backbone: keras_hub.models.T5Backbone, tokenizer: keras_hub.models.T5Tokenizer, *, name: str):
         if not isinstance(backbone, keras_hub.models.T5Backbone):
             raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
+        if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
+            raise BackboneError(f"The tokenizer must be a KerasHub T5Tokenizer. Received: {type(tokenizer).__name__}.")
         if backbone.dtype_policy.compute_dtype == "float16":
             # KerasHub adds (1 - mask) * -1e9 in the compute dtype, which overflows to -inf and ends as NaN.
             raise BackboneError(
@@ -65,7 +66,7 @@ class FrozenT5:
         self.name = name
         # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
         # would belong to that graph.
-        self.graph_tokenizer = tf_text.SentencepieceTokenizer(model=tokenizer.proto, out_type=tf.int32)
+        self.graph_tokenizer = make_graph_tokenizer(tokenizer.proto)
 
     # === Sizes ===
 

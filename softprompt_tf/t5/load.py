@@ -1,9 +1,13 @@
 """A source in, a `FrozenT5` out: a bundled backbone, a KerasHub preset name, a preset directory, or a pair of objects."""
 
+import contextlib
 import difflib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras_hub
+import tensorflow as tf
 
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.bundled import bundled_backbones, bundled_directory
@@ -35,7 +39,7 @@ def load_t5(source: Source, *, dtype: str = "float32", name: str | None = None) 
     if isinstance(source, tuple):
         if len(source) != 2:
             raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {len(source)} objects.")
-        return FrozenT5(source[0], source[1], name=name or source[0].name)
+        return FrozenT5(source[0], source[1], name=name or getattr(source[0], "name", ""))
     text = str(source)
     if text in bundled_backbones():
         return _from_directory(bundled_directory(text), dtype=dtype, name=name or text)
@@ -53,9 +57,10 @@ def _from_directory(directory: Path, *, dtype: str, name: str) -> FrozenT5:
     if missing:
         raise BackboneError(f"A preset directory must hold {', '.join(missing)}. Received: {directory}.")
     try:
-        backbone = keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype)
+        with _quiet():
+            backbone = keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, tf.errors.OpError) as error:  # OpError: a damaged vocabulary
         raise BackboneError(f"The preset in {directory} cannot be read as a T5: {_first_line(error)}") from error
     return FrozenT5(backbone, tokenizer, name=name)
 
@@ -70,7 +75,8 @@ def _from_preset(preset: str, *, dtype: str, name: str) -> FrozenT5:
             f"preset of KerasHub ({', '.join(known)}).{hint}"
         )
     try:
-        backbone = keras_hub.models.T5Backbone.from_preset(preset, dtype=dtype)
+        with _quiet():
+            backbone = keras_hub.models.T5Backbone.from_preset(preset, dtype=dtype)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(preset)
     except Exception as error:  # download code raises whatever its HTTP stack raises
         raise BackboneError(
@@ -78,6 +84,14 @@ def _from_preset(preset: str, *, dtype: str, name: str) -> FrozenT5:
             "with access, copy its directory here and pass that path, or use the bundled backbone 'mini'."
         ) from error
     return FrozenT5(backbone, tokenizer, name=name)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide Keras's warnings that KerasHub's attention ignores implicit masks: its padding masks are explicit."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not support masking.*")
+        yield
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation
 from softprompt_tf.version import __version__
@@ -48,16 +49,18 @@ def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint, 
 
     Returns:
       The new file, "step-<8 digits>.safetensors".
+
+    Raises:
+      TrainingError: if the file cannot be written; no older one is deleted then.
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     best = {f"{_BEST}{index}": weights for index, weights in enumerate(checkpoint.best.weights)}
     tensors = {name: np.asarray(value, order="C") for name, value in {**checkpoint.tensors, **best}.items()}
     path = directory / f"step-{checkpoint.step:08d}.safetensors"
-    _write_synced(path, safetensors.numpy.save(tensors, _metadata(checkpoint, tensors)))
+    write_atomically(path, safetensors.numpy.save(tensors, _metadata(checkpoint, tensors)), error_type=TrainingError)
     for old in _newest_first(directory)[keep:]:
         old.unlink(missing_ok=True)
-    for unfinished in directory.glob("step-*.tmp"):
+    for unfinished in directory.glob(".step-*.tmp"):  # of a process that was killed while it wrote
         unfinished.unlink(missing_ok=True)
     return path
 
@@ -158,18 +161,3 @@ def _crc32(tensors: dict[str, np.ndarray]) -> str:
 
 def _newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
     return sorted(directory.glob("step-*.safetensors"), reverse=True)
-
-
-def _write_synced(path: pathlib.Path, data: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    # The rename itself is durable only once the folder is synced.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

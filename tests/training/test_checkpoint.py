@@ -40,7 +40,7 @@ def test_what_was_written_is_read_again(tmp_path):
 
 
 def test_last_two_are_kept_and_unfinished_ones_removed(tmp_path):
-    (tmp_path / "step-00000001.tmp").write_bytes(b"cut short")
+    (tmp_path / ".step-00000001.safetensors.0a1b2c3d4e5f.tmp").write_bytes(b"cut short")
 
     for step in [2, 4, 6]:
         write_checkpoint(tmp_path, make_checkpoint(step))

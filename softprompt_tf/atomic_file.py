@@ -5,21 +5,24 @@ import os
 import secrets
 from pathlib import Path
 
-from softprompt_tf.errors import PromptFileError
+from softprompt_tf.errors import SoftPromptError
 
 
-def write_atomically(path: str | Path, content: bytes) -> Path:
+def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftPromptError]) -> Path:
     """Write a whole file under a temporary name beside it, sync it to the disk and rename it.
+
+    A process that is killed in between leaves the temporary file, `.<name>.<12 hexadecimal digits>.tmp`.
 
     Args:
       path: where the file goes; missing parent directories are made.
       content: all of its bytes.
+      error_type: what is raised if the file cannot be written.
 
     Returns:
       The path.
 
     Raises:
-      PromptFileError: if the file cannot be written; whatever stood at `path` before still stands there.
+      error_type: if the file cannot be written; whatever stood at `path` before still stands there.
     """
     path = Path(path)
     # In the same directory, since a rename is atomic only within one file system.
@@ -29,9 +32,7 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
         _write_synced(temporary, content)
         os.replace(temporary, path)
     except OSError as error:
-        raise PromptFileError(
-            f"Prompt file {path} cannot be written. Received: {error}. What stood there is kept."
-        ) from error
+        raise error_type(f"File {path} cannot be written. Received: {error}. What stood there is kept.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,0 +1,246 @@
+"""The TensorFlow module behind a SavedModel: texts and task ids [B] in, answers and a status per row [B] out.
+
+One frozen T5 and one table of prompts answer every task, rows of different tasks in the same batch. A bad row gets a status
+and an answer that means nothing; it never fails its neighbours, as a model server may have merged requests of different
+callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA ops, which some servers cannot compile.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from softprompt_tf.decoding import Greedy, Sampler
+from softprompt_tf.export.served_tasks import DEFAULT_MAX_INPUT_TOKENS, DEFAULT_MAX_TARGET_TOKENS, ServedTasks
+from softprompt_tf.prompts import prepend
+from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.t5.text_to_ids import text_to_ids
+
+MAX_STATUS_CHARACTERS = 1000
+MAX_SCORED_TOKENS = 256
+
+
+class _SharedFunctions(NamedTuple):
+    """The parts that several signatures call: each is traced, and stored, once."""
+
+    encode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # prompt [B, P, H], its mask, ids [B, T], their mask
+    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # encoder output [B, S, H], its mask, limits [B]
+    score: Callable[..., tf.Tensor]  # encoder output, its mask, target ids [B, C, U]
+
+
+class _Rows(NamedTuple):
+    """A batch of requests, looked up: which task each row asks for, and what is wrong with it ("" if nothing)."""
+
+    task: tf.Tensor  # int32 [B], 0 where the task is unknown
+    text: tf.Tensor  # string [B], valid UTF-8, with the template's text around it
+    status: tf.Tensor  # string [B]
+
+
+class ServingModule(tf.Module):
+    """Signatures that take a task id.
+
+    Args:
+      t5: the frozen T5; its variables are shared, not copied.
+      tasks: the tables.
+      sampler: how answers are decoded. Default greedy.
+    """
+
+    def __init__(self, t5: FrozenT5, tasks: ServedTasks, *, sampler: Sampler | None = None):
+        super().__init__(name="softprompt_tf")
+        self._t5 = _Untracked(t5)
+        # Tracking a Keras layer beside its variables would store every weight twice, and a tracked Keras variable does not
+        # load outside Python; so the plain TensorFlow variables are all that the module knows of the backbone.
+        self.backbone_variables = _plain_variables(t5)
+        self.tokenizer = t5.graph_tokenizer
+        self.prompts = tf.Variable(tasks.prompts, trainable=False, name="prompts")
+        self.task_index = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tf.constant(tasks.task_ids), tf.range(len(tasks.task_ids))), -1
+        )
+        self._tables = _Untracked(tasks)
+        longest_answer = max(DEFAULT_MAX_TARGET_TOKENS, int(tasks.max_target_tokens.max()))
+        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), longest_answer))
+        self._unknown = _unknown_task_message(tasks.task_ids)
+
+    # === Signatures ===
+
+    def generate(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
+        rows = self._look_up(task_id, text)
+        limits = tf.gather(self._tables.value.max_target_tokens, rows.task)
+        return self._answers(*self._shared.value.decode(*self._encode(rows), limits), rows.status)
+
+    def classify(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Choose one of the task's labels.
+
+        Returns:
+          `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C] (-inf
+          where a task has fewer labels) and `status` [B].
+        """
+        tables = self._tables.value
+        rows = self._look_up(task_id, text)
+        num_labels = tf.gather(tables.num_labels, rows.task)
+        status = _first_of(
+            rows.status, tf.where(num_labels > 0, "", "This task has no labels. Ask for `serving_default`.")
+        )
+        label_ids = tf.gather(tables.label_ids, rows.task)  # [B, C, U]
+        scores = self._shared.value.score(*self._encode(rows), label_ids)  # [B, C]
+        is_good = status == ""
+        is_label = tf.sequence_mask(num_labels, tables.labels.shape[1]) & is_good[:, None]
+        log_probabilities = tf.where(is_label, tf.nn.log_softmax(tf.where(is_label, scores, -1e9)), -float("inf"))
+        labels = tf.where(is_good[:, None], tf.gather(tf.constant(tables.labels.tolist()), rows.task), "")
+        best = tf.argmax(tf.where(is_label, scores, -float("inf")), axis=-1)
+        return {
+            "label": tf.gather(labels, best, batch_dims=1),
+            "probability": tf.exp(tf.reduce_max(log_probabilities, axis=-1)),
+            "labels": labels,
+            "log_probabilities": log_probabilities,
+            "status": status,
+        }
+
+    def score(self, task_id: tf.Tensor, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the `log_likelihood` [B] of each target given its text, in nats, and `status` [B]."""
+        rows = self._look_up(task_id, text)
+        target, target_status = _valid_text(target, "target")
+        ids, _ = text_to_ids(self._t5.value, target, MAX_SCORED_TOKENS + 1)  # [B, U]
+        is_long = tf.shape(ids)[1] > MAX_SCORED_TOKENS
+        too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
+        length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
+        status = _first_of(rows.status, _first_of(target_status, length_status))
+        scores = self._shared.value.score(*self._encode(rows), ids[:, None, :])[:, 0]
+        return {"log_likelihood": tf.where(status == "", scores, -float("inf")), "status": status}
+
+    def generate_with_prompt(self, prompt: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answer with a prompt [B, P, H] that the request brings; the text is taken as it is, with no template."""
+        text, status = _valid_text(text, "text")
+        is_finite = tf.reduce_all(tf.math.is_finite(prompt), axis=[1, 2])
+        status = _first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
+        prompt = tf.where(is_finite[:, None, None], prompt, 0.0)
+        ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
+        encoded = self._shared.value.encode(prompt, tf.ones(tf.shape(prompt)[:2], tf.int32), ids, mask)
+        limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
+        return self._answers(*self._shared.value.decode(*encoded, limits), status)
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """Return the signatures; every input and output has the batch as its first dimension.
+
+        The functions are made here and not kept as attributes, which would store each of them a second time.
+        """
+        task_id, text, target = (tf.TensorSpec([None], tf.string, name=name) for name in ("task_id", "text", "target"))
+        prompt = tf.TensorSpec([None, None, self._t5.value.hidden_dim], tf.float32, name="prompt")
+        inputs = {
+            "serving_default": (self.generate, [task_id, text]),
+            "classify": (self.classify, [task_id, text]),
+            "score": (self.score, [task_id, text, target]),
+            "generate_with_prompt": (self.generate_with_prompt, [prompt, text]),
+        }
+        return {
+            name: tf.function(_with_a_row(method), input_signature=specs).get_concrete_function()
+            for name, (method, specs) in inputs.items()
+        }
+
+    # === Parts ===
+
+    def _look_up(self, task_id: tf.Tensor, text: tf.Tensor) -> _Rows:
+        """Find each row's task and put the task's template around its text."""
+        tables = self._tables.value
+        index = self.task_index.lookup(task_id)
+        is_known = index >= 0
+        safe_id = tf.strings.unicode_transcode(tf.strings.substr(task_id, 0, 200), "UTF-8", "UTF-8")
+        unknown = tf.strings.join(["Unknown task id '", safe_id, self._unknown])
+        text, text_status = _valid_text(text, "text")
+        task = tf.where(is_known, index, 0)
+        text = tf.strings.join(
+            [tf.gather(tf.constant(tables.text_before), task), text, tf.gather(tf.constant(tables.text_after), task)]
+        )
+        return _Rows(task, text, _first_of(tf.where(is_known, "", unknown), text_status))
+
+    def _encode(self, rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the encoder output [B, P + T, H] and its mask, P being the longest prompt of this batch."""
+        tables = self._tables.value
+        ids, mask = text_to_ids(self._t5.value, rows.text, tf.gather(tables.max_input_tokens, rows.task))
+        lengths = tf.gather(tables.prompt_lengths, rows.task)  # [B]
+        longest = tf.maximum(tf.reduce_max(lengths), 1)  # of no rows, too
+        prompt = tf.gather(self.prompts, rows.task)[:, tables.prompts.shape[1] - longest :]  # [B, P, H]
+        prompt_mask = tf.range(longest)[None, :] >= longest - lengths[:, None]
+        return self._shared.value.encode(prompt, tf.cast(prompt_mask, tf.int32), ids, mask)
+
+    def _answers(self, ids: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Turn ids [B, U] into texts, leaving out padding, ends of sequence, and ids past the pieces."""
+        num_pieces = self._t5.value.tokenizer.vocabulary_size()
+        pieces = tf.ragged.boolean_mask(ids, (ids > EOS_ID) & (ids < num_pieces))
+        is_good = status == ""
+        return {
+            "output": tf.where(is_good, self.tokenizer.detokenize(pieces), ""),
+            "score": tf.where(is_good, scores, -float("inf")),
+            "status": status,
+        }
+
+
+def _shared_functions(t5: FrozenT5, sampler: Sampler, longest_answer: int) -> _SharedFunctions:
+    wide = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
+    states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
+    flat = tf.TensorSpec([None, None], tf.int32)
+
+    @tf.function(input_signature=[wide, flat, flat, flat])
+    def encode(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
+        embeddings, mask = prepend(prompt, t5.embed(token_ids), mask, prompt_mask=prompt_mask)
+        return t5.encode(embeddings, mask), mask
+
+    @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)])
+    def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
+        return sampler(t5, encoder_output, mask, longest_answer, row_limits=limits)
+
+    @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)])
+    def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]
+        return target_log_probabilities(t5, target_ids, project_encoder_output(t5, encoder_output, mask))
+
+    return _SharedFunctions(encode, decode, score)
+
+
+def _with_a_row(method: Callable[..., dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:
+    """Let a signature answer an empty batch: KerasHub's attention cannot reshape one, so a row is added and cut off."""
+
+    def padded(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        num_rows = tf.shape(values[0])[0]
+        missing = tf.maximum(1 - num_rows, 0)
+        filled = [
+            tf.pad(value, [[0, missing], *[[0, 0]] * (value.shape.rank - 1)], constant_values=_zero(value))
+            for value in values
+        ]
+        return {name: value[:num_rows] for name, value in method(*filled).items()}
+
+    return padded
+
+
+def _zero(value: tf.Tensor) -> object:
+    return "" if value.dtype == tf.string else 0
+
+
+class _Untracked:
+    """Holds an object where TensorFlow's tracking of attributes does not look."""
+
+    def __init__(self, value):  # type: ignore[no-untyped-def]
+        self.value = value
+
+
+def _plain_variables(t5: FrozenT5) -> list[tf.Variable]:
+    """Return each TensorFlow variable of the backbone once."""
+    return list({id(variable.value): variable.value for variable in t5.backbone.variables}.values())
+
+
+def _valid_text(text: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return texts that are valid UTF-8, and a status that says which were not."""
+    valid = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+    return valid, tf.where(valid == text, "", f"`{name}` must be valid UTF-8.")
+
+
+def _first_of(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    return tf.where(first != "", first, second)
+
+
+def _unknown_task_message(task_ids: tuple[str, ...]) -> str:
+    known = ", ".join(task_ids)
+    if len(known) > MAX_STATUS_CHARACTERS:
+        known = known[: MAX_STATUS_CHARACTERS - 3] + "..."
+    return f"'. Known: {known}."

@@ -1,0 +1,104 @@
+"""A written SavedModel and the Keras model in, nothing out where they agree: the check that an export must pass.
+
+The SavedModel runs in a process of its own through TensorFlow's C API session loader, as in a model server, with only
+tensorflow_text's op libraries loaded. Neither Keras nor this library's graph code is there to help.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorflow.core.protobuf import saved_model_pb2
+
+from softprompt_tf.decoding import Sampler
+from softprompt_tf.errors import VerificationError
+from softprompt_tf.export.served_tasks import affixes_of
+from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.t5 import FrozenT5
+
+TOLERANCE = 1e-4  # nats
+TEXTS = (
+    "A long walk by the river ended at a small café, where everybody was talking about the weather.",
+    "Who wrote it?",
+    "",
+)
+MAX_TASKS = 8
+_FORBIDDEN_OPS = ("Xla", "PyFunc", "EagerPyFunc", "NumpyFunction")
+
+
+def verify_saved_model(
+    directory: str | Path, t5: FrozenT5, prompts: Mapping[str, TaskPrompt], *, sampler: Sampler
+) -> None:
+    """Compare a written version with Keras, task by task, on a few texts in one mixed batch.
+
+    Args:
+      directory: the version directory.
+      t5: the frozen T5 that it was written from.
+      prompts: the tasks; of more than 8, the first 8 are compared.
+      sampler: what the SavedModel decodes with.
+
+    Raises:
+      VerificationError: if it does not load, has an op that a stock server cannot run, or answers differently.
+    """
+    check_ops(directory)
+    compared = dict(list(prompts.items())[:MAX_TASKS])
+    task_ids = [task for task in compared for _ in TEXTS]
+    texts = list(TEXTS) * len(compared)
+    mixed = {"task_id": task_ids, "text": texts}
+    requests = [
+        {"signature": "serving_default", "inputs": mixed},
+        {"signature": "classify", "inputs": mixed},
+        {"signature": "score", "inputs": {**mixed, "target": ["yes"] * len(texts)}},
+    ]
+    generated, classified, scored = run_in_process(directory, requests)
+    for k, (task, prompt) in enumerate(compared.items()):
+        rows = slice(k * len(TEXTS), (k + 1) * len(TEXTS))
+        model = PromptedT5(t5, prompt)
+        model.sampler = sampler
+        before, after = affixes_of(prompt)
+        rendered = [f"{before}{text}{after}" for text in TEXTS]
+        answers = model.generate_scored(rendered)
+        _compare(task, "output", [answer.text for answer in answers], _texts(generated["output"][rows]))
+        _compare(task, "score", [answer.score for answer in answers], generated["score"][rows])
+        _compare(task, "log_likelihood", model.score(rendered, ["yes"] * len(TEXTS)), scored["log_likelihood"][rows])
+        if prompt.labels:
+            choices = model.classify(rendered)
+            logs = classified["log_probabilities"][rows, : len(prompt.labels)]
+            _compare(task, "log_probabilities", [choice.log_probabilities for choice in choices], logs)
+
+
+def check_ops(directory: str | Path) -> None:
+    """Refuse a SavedModel with an op that a stock model server cannot run.
+
+    Raises:
+      VerificationError: with the names of the ops.
+    """
+    saved_model = saved_model_pb2.SavedModel()
+    saved_model.ParseFromString((Path(directory) / "saved_model.pb").read_bytes())
+    graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]
+    ops = {node.op for graph in graphs for node in graph.node}
+    ops |= {node.op for graph in graphs for function in graph.library.function for node in function.node_def}
+    bad = sorted(op for op in ops if op.startswith(_FORBIDDEN_OPS))
+    if bad:
+        raise VerificationError(f"The SavedModel has ops that a model server cannot run. Received: {', '.join(bad)}.")
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [value.decode("utf-8", errors="replace") for value in values.tolist()]
+
+
+def _compare(task: str, name: str, keras: Sequence[Any], served: Any) -> None:
+    if isinstance(keras[0], str):
+        is_same = list(keras) == list(served)
+        detail = f"Keras {list(keras)}, SavedModel {list(served)}"
+    else:
+        difference = float(np.max(np.abs(np.asarray(keras, np.float64) - np.asarray(served, np.float64))))
+        is_same = difference <= TOLERANCE
+        detail = f"a difference of {difference:.2e} nats, more than {TOLERANCE:g}"
+    if not is_same:
+        raise VerificationError(
+            f"The SavedModel must answer as Keras does. Received for task {task!r}, {name}: {detail}."
+        )

@@ -1,0 +1,134 @@
+"""Texts in, generations, classifications and scores out: the inference half of `PromptedT5`, and of a T5 without a prompt."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.answers import Classification, Generation
+from softprompt_tf.decoding import Greedy, Sampler
+from softprompt_tf.errors import DataError, PromptError
+from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.text_batches import TextBatches
+from softprompt_tf.typing import Tensor
+
+BATCH_SIZE = 32
+
+# A token dictionary to the encoder output [B, S, H] and its mask [B, S].
+Encode = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
+
+
+class Answerer:
+    """Answers texts in batches of rows of alike length, with one traced graph per kind of answer.
+
+    Args:
+      t5: the frozen T5.
+      encode: runs the encoder, with a prompt in front or without.
+      text_batches: tokenizes.
+      labels: the label words that `classify` chooses from by default.
+      sampler: how `generate_scored` decodes.
+    """
+
+    def __init__(
+        self,
+        t5: FrozenT5,
+        encode: Encode,
+        text_batches: TextBatches,
+        *,
+        labels: Sequence[str] = (),
+        sampler: Sampler | None = None,
+    ):
+        self._t5 = t5
+        self._encode = encode
+        self._text_batches = text_batches
+        self._labels = tuple(labels)
+        self._functions: dict[Any, Callable[..., Any]] = {}
+        self.sampler = sampler or Greedy()
+
+    def generate_scored(
+        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
+    ) -> list[Generation]:
+        """Answer texts with texts and their scores; see `PromptedT5.generate`."""
+        sampler, length = self.sampler, max_tokens or self._text_batches.max_target_tokens
+
+        def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            return sampler(self._t5, *self._encode(batch), length)
+
+        traced = self._traced(("generate", sampler, length), run)
+        answers: list[Any] = [None] * len(texts)
+        for rows, batch in self._batches(texts, task_id):
+            ids, scores = traced(batch)
+            for row, text, score in zip(rows, self._t5.detokenize(ids.numpy()), scores.numpy(), strict=True):
+                answers[row] = Generation(text, float(score))
+        return answers
+
+    def classify(
+        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
+    ) -> list[Classification]:
+        """Choose the likeliest label of each text; see `PromptedT5.classify`."""
+        words = tuple(labels if labels is not None else self._labels)
+        if not words:
+            raise PromptError("`classify` needs labels. Received: none. Pass `labels=[...]` here or to the model.")
+        return [_classification(words, row) for row in self._scores(texts, [words] * len(texts), task_id)]
+
+    def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
+        """Return the log-probability of each target given its text, the end of sequence included, in nats."""
+        if len(texts) != len(targets):
+            raise DataError(
+                f"There must be one target for each text. Received: {len(texts)} texts, {len(targets)} targets."
+            )
+        return [float(row[0]) for row in self._scores(texts, [(target,) for target in targets], task_id)]
+
+    def forget_graphs(self) -> None:
+        """Trace anew at the next call, after the model's layers have changed."""
+        self._functions.clear()
+
+    def _scores(self, texts: Sequence[str], targets: Sequence[Sequence[str]], task_id: Any) -> np.ndarray:
+        """Return the log-probabilities float32 [B, C] of C targets of every text."""
+
+        def run(batch: dict[str, Tensor], target_ids: Tensor) -> Tensor:
+            return target_log_probabilities(
+                self._t5, target_ids, project_encoder_output(self._t5, *self._encode(batch))
+            )
+
+        traced = self._traced("score", run)
+        ids = self._text_batches.target_ids(targets)  # [B, C, U]
+        scores = np.zeros(ids.shape[:2], np.float32)
+        for rows, batch in self._batches(texts, task_id):
+            scores[rows] = traced(batch, tf.constant(ids[rows])).numpy()
+        return scores
+
+    def _traced(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        if key not in self._functions:
+            self._functions[key] = tf.function(function, reduce_retracing=True)
+        return self._functions[key]
+
+    def _batches(self, texts: Sequence[str], task_id: Any) -> Any:
+        if isinstance(texts, str):
+            raise DataError(f"`texts` must be a sequence of strings. Received: the string {texts[:60]!r}.")
+        return self._text_batches.inference(texts, task_id, batch_size=BATCH_SIZE)
+
+
+def answerer_without_prompt(t5: FrozenT5, *, max_input_tokens: int = 512, max_target_tokens: int = 32) -> Answerer:
+    """Return what the frozen model answers by itself: the baseline that a prompt has to beat."""
+
+    def encode(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        mask = batch["encoder_padding_mask"]
+        return t5.encode(t5.embed(batch["encoder_token_ids"]), mask), mask
+
+    return Answerer(t5, encode, TextBatches(t5, max_input_tokens, max_target_tokens))
+
+
+def _classification(labels: tuple[str, ...], scores: np.ndarray) -> Classification:
+    """Normalize one row of log-probabilities [C] over the labels."""
+    scores = scores.astype(np.float64)
+    log_probabilities = scores - scores.max() - np.log(np.exp(scores - scores.max()).sum())
+    best = int(np.argmax(log_probabilities))
+    return Classification(
+        label=labels[best],
+        probability=float(np.exp(log_probabilities[best])),
+        labels=labels,
+        log_probabilities=tuple(log_probabilities.tolist()),
+    )

@@ -1,0 +1,234 @@
+"""The command line: parse, call one function, print.
+
+Exit status: 0 = done, 2 = a mistake in what was asked, told in one line; 1 = a fault of this library; 130 = interrupted.
+Each command imports what it needs, so that `softprompt query` starts without TensorFlow.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
+from softprompt_tf.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parsed = build_parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except SoftPromptError as error:
+        print(f"softprompt: {error}", file=sys.stderr)
+        return 1 if isinstance(error, VerificationError) else 2
+    except KeyboardInterrupt:
+        print("softprompt: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left, as `| head` does; nothing is to be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="softprompt", description="Soft prompts for one frozen T5: train, export, serve."
+    )
+    parser.add_argument("--version", action="version", version=f"softprompt-tf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", help="train the prompt (or prompts) of a config; goes on where it was stopped")
+    train.add_argument("config", help="a run's YAML file, such as configs/runs/sst2.yaml")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.steps=50")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="score a prompt on a split of a task")
+    evaluate.add_argument("prompt", help="a prompt file")
+    evaluate.add_argument("--task", required=True, help="a task's YAML file")
+    evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
+    evaluate.add_argument("--limit", type=int, help="only the first so many rows")
+    evaluate.add_argument("--predictions", help="write one JSON line per row to this file")
+    _add_backbone(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = commands.add_parser("predict", help="answer texts with a prompt, one JSON line each")
+    predict.add_argument("prompt", help="a prompt file")
+    texts = predict.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--text", action="append", help="a text; may be given several times")
+    texts.add_argument("--input", help="rows with the template's fields: .jsonl, .csv or .tsv")
+    _add_backbone(predict)
+    predict.set_defaults(run=_predict)
+
+    neighbors = commands.add_parser("neighbors", help="the vocabulary's nearest pieces to each row of a prompt")
+    neighbors.add_argument("prompt", help="a prompt file")
+    neighbors.add_argument("--count", type=int, default=5, help="pieces per row")
+    _add_backbone(neighbors)
+    neighbors.set_defaults(run=_neighbors)
+
+    export = commands.add_parser("export", help="write the next version of one SavedModel that serves several tasks")
+    export.add_argument("--prompt", action="append", required=True, metavar="ID=FILE", help="a task; may be repeated")
+    export.add_argument("--output", required=True, help="the model's base directory")
+    export.add_argument("--no-verify", action="store_true", help="do not run the result and compare it with Keras")
+    _add_backbone(export)
+    export.set_defaults(run=_export)
+
+    serve = commands.add_parser("serve", help="serve an export on this machine: TF Serving if installed, else our own")
+    serve.add_argument("directory", help="the base directory, whose sub-directories are the versions")
+    serve.add_argument("--model-name", help="default: the directory's name")
+    serve.add_argument("--grpc-port", type=int, default=8500)
+    serve.add_argument("--rest-port", type=int, default=8501)
+    serve.set_defaults(run=_serve)
+
+    query = commands.add_parser("query", help="ask a model server over gRPC, one JSON line per text")
+    query.add_argument("target", metavar="HOST:PORT")
+    query.add_argument("--model-name", required=True)
+    query.add_argument("--task-id", required=True)
+    query.add_argument("--text", action="append", required=True, help="a text; may be given several times")
+    query.add_argument("--classify", action="store_true", help="the likeliest label in place of generated text")
+    query.add_argument("--timeout", type=float, default=30.0, help="seconds")
+    query.set_defaults(run=_query)
+
+    convert = commands.add_parser("convert", help="a prompt between .safetensors, .npy and a PEFT adapter folder")
+    convert.add_argument("input", help="a .safetensors or .npy file, or a PEFT adapter folder")
+    convert.add_argument("output", help="a .safetensors or .npy file, or a folder")
+    convert.set_defaults(run=_convert)
+
+    demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")
+    demo.add_argument("--output", default="demo_run", help="where it works; started again, it goes on")
+    demo.add_argument("--backbone", default="mini", help="a bundled name, a preset or a directory")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_backbone(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", default="mini", help="a bundled name, a KerasHub preset or a directory")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.config import dump_config, load_config
+    from softprompt_tf.run import train_run
+
+    config = load_config(arguments.config, arguments.overrides)
+    print(dump_config(config))
+    result = train_run(config)
+    for name, path in result.prompts.items():
+        metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in result.scores[name].metrics.items())
+        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}); prompt in {path}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.evaluation import evaluate_examples, write_predictions
+    from softprompt_tf.prompted_t5 import PromptedT5
+    from softprompt_tf.prompts import load_prompt
+    from softprompt_tf.t5 import load_t5
+    from softprompt_tf.tasks import load_task
+
+    prompt, task = load_prompt(arguments.prompt), load_task(arguments.task)
+    examples = task.examples(arguments.split, limit=arguments.limit)
+    model = PromptedT5(load_t5(arguments.backbone), prompt)
+    scores = evaluate_examples(model, task, examples)
+    if arguments.predictions:
+        write_predictions(arguments.predictions, scores.predictions)
+    print(json.dumps({"task": task.name, "split": arguments.split, "rows": len(examples), **scores.metrics}))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.prompted_t5 import PromptedT5
+    from softprompt_tf.prompts import load_prompt
+    from softprompt_tf.t5 import load_t5
+    from softprompt_tf.tasks import Template, read_rows
+
+    prompt = load_prompt(arguments.prompt)
+    template = Template(prompt.template or "{text}", "{target}")
+    if arguments.input:
+        texts = [template.render_inputs(row) for row in read_rows(arguments.input)]
+    else:
+        before, after = template.affixes() or ("", "")
+        texts = [f"{before}{text}{after}" for text in arguments.text]
+    model = PromptedT5(load_t5(arguments.backbone), prompt)
+    answers = model.classify(texts) if prompt.labels else model.generate_scored(texts)
+    for text, answer in zip(texts, answers, strict=True):
+        print(json.dumps({"inputs": text, **asdict(answer)}, ensure_ascii=False))
+
+
+def _neighbors(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.prompts import check_backbone, load_prompt, nearest_neighbours
+    from softprompt_tf.t5 import load_t5
+
+    prompt, t5 = load_prompt(arguments.prompt), load_t5(arguments.backbone)
+    check_backbone(
+        prompt,
+        backbone=t5.name,
+        fingerprint=t5.fingerprint,
+        hidden_dim=t5.hidden_dim,
+        tokenizer_fingerprint=t5.tokenizer_fingerprint,
+    )
+    pieces = t5.tokenizer.get_vocabulary()
+    ids, cosines = nearest_neighbours(prompt.prompt, t5.embedding_table[: len(pieces)], count=arguments.count)
+    for row, (row_ids, row_cosines) in enumerate(zip(ids, cosines, strict=True)):
+        near = "  ".join(f"{pieces[i]} {cosine:.2f}" for i, cosine in zip(row_ids, row_cosines, strict=True))
+        print(f"{row:4d}  {near}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.saved_model import write_saved_model
+    from softprompt_tf.t5 import load_t5
+
+    prompts: dict[str, str] = {}
+    for pair in arguments.prompt:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"`--prompt` must be ID=FILE. Received: {pair!r}.")
+        if name in prompts:
+            raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
+        prompts[name] = path
+    t5 = load_t5(arguments.backbone)
+    version = write_saved_model(arguments.output, t5, prompts, verify=not arguments.no_verify)
+    checked = "not checked" if arguments.no_verify else "checked against Keras"
+    print(f"{version}: {len(prompts)} task(s) on {t5.name}, {checked}")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.server import serve
+
+    serve(
+        Path(arguments.directory),
+        model_name=arguments.model_name,
+        grpc_port=arguments.grpc_port,
+        rest_port=arguments.rest_port,
+    )
+
+
+def _query(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.client import PredictionClient
+
+    with PredictionClient(arguments.target, model_name=arguments.model_name, timeout_s=arguments.timeout) as client:
+        ask = client.classify if arguments.classify else client.generate
+        for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
+            print(json.dumps({"text": text, **asdict(answer)}, ensure_ascii=False))
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.prompts import load_prompt, write_npy, write_peft_adapter, write_prompt
+
+    prompt, output = load_prompt(arguments.input), Path(arguments.output)
+    write = {".safetensors": write_prompt, ".npy": write_npy, "": write_peft_adapter}.get(output.suffix)
+    if write is None:
+        raise ConfigError(f"The output must end in .safetensors or .npy, or be a folder. Received: {output}.")
+    write(output, prompt)
+    print(f"{output}: prompt of {prompt.length} rows, width {prompt.hidden_dim}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.demo.demo import run_demo
+
+    run_demo(Path(arguments.output), backbone=arguments.backbone)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

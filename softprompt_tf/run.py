@@ -1,0 +1,227 @@
+"""A run's config in, a run directory out: the prompt, the resolved config, metrics, predictions, logs and checkpoints.
+
+OUTPUT/prompt.safetensors    the prompt that did best on the dev split (one task)
+OUTPUT/TASK.safetensors      likewise, one file per task, where several are trained at once
+OUTPUT/config.yaml           the config as it was resolved
+OUTPUT/metrics.json          the dev split's metrics, every evaluation, and the time of a step
+OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
+OUTPUT/logs/                 TensorBoard
+OUTPUT/checkpoints/          what a run that was cut short goes on from
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
+from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.evaluation import TaskScores, evaluate_examples, write_predictions
+from softprompt_tf.names import nearest
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.prompts import METHODS, PromptMethod, init
+from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
+from softprompt_tf.tasks import BatchStream, Example, Task, TokenizedExamples, load_task, score, tokenize_examples
+from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
+
+# Settings that a run may be gone on with changed: they decide how long it runs and how it is watched, not what a step does.
+_FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Args:
+      prompts: task name -> prompt file.
+      scores: task name -> metrics and predictions on the dev split.
+      training: how the training went.
+      output_dir: the run directory.
+    """
+
+    prompts: dict[str, Path]
+    scores: dict[str, TaskScores]
+    training: TrainingResult
+    output_dir: Path
+
+
+@dataclass(frozen=True)
+class _TaskData:
+    task: Task
+    train: list[Example]
+    validation: list[Example]
+
+
+def train_run(config: RunConfig) -> RunResult:
+    """Train, or go on training, what a config asks for, and write the run directory.
+
+    Raises:
+      ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
+      TrainingError: if the run directory holds another run, or the training cannot go on.
+    """
+    data = [_read(load_task(task)) for task in config.tasks]
+    output_dir = Path(config.output_dir)
+    _make_directory(output_dir)
+    strategy = make_strategy(config.training.strategy)
+    keras.utils.set_random_seed(config.seed % 2**32)
+    with strategy.scope():
+        t5 = load_t5(config.backbone, dtype=config.training.precision)
+        model = _build_model(t5, config, [each.task for each in data])
+    write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
+    training = train_prompt(
+        model,
+        _batches(t5, model, data, config),
+        steps=config.training.steps,
+        seed=config.seed,
+        evaluate=lambda: _dev_metrics(model, data),
+        evaluate_every=config.training.evaluate_every,
+        patience=config.training.early_stopping_patience,
+        checkpoint_dir=output_dir / "checkpoints",
+        checkpoint_every=config.training.checkpoint_every,
+        config_digest=_digest(config),
+        log_dir=output_dir / "logs",
+    )
+    scores = {each.task.name: _score(model, each) for each in data}
+    prompts = _save_prompts(model, data, scores, config)
+    _write_results(output_dir, scores, training)
+    return RunResult(prompts=prompts, scores=scores, training=training, output_dir=output_dir)
+
+
+def _read(task: Task) -> _TaskData:
+    if task.train is None or task.validation is None:
+        missing = "train" if task.train is None else "validation"
+        raise ConfigError(
+            f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
+        )
+    return _TaskData(task, task.examples("train"), task.examples("validation"))
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"The run directory {path} cannot be made: {error}.") from error
+
+
+def _build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
+    model = PromptedT5(
+        t5,
+        _method(config, tasks),
+        labels=tasks[0].label_words if len(tasks) == 1 else (),
+        max_input_tokens=max(task.max_input_tokens for task in tasks),
+        max_target_tokens=max(task.target_token_limit(t5.tokenize) for task in tasks),
+    )
+    model.compile(optimizer=_optimizer(config.training), loss=TargetCrossEntropy(z_loss=config.training.z_loss))
+    return model
+
+
+def _method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
+    settings = config.prompt
+    if settings.method not in METHODS:
+        raise ConfigError(
+            f"`prompt.method` must be one of {', '.join(METHODS)}. Received: {settings.method}."
+            f"{nearest(settings.method, METHODS)}"
+        )
+    names = [task.name for task in tasks]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"The tasks of a run must have different names. Received: {', '.join(names)}.")
+    inits = {task.name: _initializer(config, task) for task in tasks}
+    if len(tasks) == 1:
+        return METHODS[settings.method](settings.length, inits[names[0]], seed=config.seed)
+    return METHODS[settings.method](settings.length, inits, task_ids=names, seed=config.seed)
+
+
+def _initializer(config: RunConfig, task: Task) -> Any:
+    name = config.prompt.init
+    if name == "class_labels" and not task.label_words:
+        name = "sampled_vocabulary"  # a task without labels has none to start from
+    return init.from_name(name, task.label_words, population_size=config.prompt.population_size)
+
+
+def _optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(training.learning_rate)
+    return Adafactor(
+        training.learning_rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step
+    )
+
+
+def _batches(t5: FrozenT5, model: PromptedT5, data: Sequence[_TaskData], config: RunConfig) -> BatchStream:
+    tokenized = [
+        tokenize_examples(
+            each.train,
+            t5.tokenize,
+            max_input_tokens=each.task.max_input_tokens,
+            max_target_tokens=model.max_target_tokens,
+            eos_id=EOS_ID,
+            task_index=index,
+        )
+        for index, each in enumerate(data)
+    ]
+    return BatchStream(
+        TokenizedExamples.concatenate(tokenized),
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        with_task_id=model.task_ids is not None,
+    )
+
+
+def _score(model: PromptedT5, data: _TaskData) -> TaskScores:
+    task_id = data.task.name if model.task_ids is not None else None
+    return evaluate_examples(model, data.task, data.validation, task_id=task_id)
+
+
+def _dev_metrics(model: PromptedT5, data: Sequence[_TaskData]) -> dict[str, float]:
+    """Return every task's metrics on its dev split, under "metric", or "task/metric" where there are several tasks."""
+    if len(data) == 1:
+        return _score(model, data[0]).metrics
+    return {f"{each.task.name}/{name}": value for each in data for name, value in _score(model, each).metrics.items()}
+
+
+def _save_prompts(
+    model: PromptedT5, data: Sequence[_TaskData], scores: Mapping[str, TaskScores], config: RunConfig
+) -> dict[str, Path]:
+    files = {}
+    for each in data:
+        task = each.task
+        files[task.name] = Path(config.output_dir) / ("prompt" if len(data) == 1 else task.name)
+        files[task.name] = files[task.name].with_name(files[task.name].name + ".safetensors")
+        model.save_prompt(
+            files[task.name],
+            task_id=task.name,
+            template=task.inputs,
+            labels=task.label_words,
+            max_input_tokens=task.max_input_tokens,
+            max_target_tokens=task.target_token_limit(model.t5.tokenize),
+            metrics=scores[task.name].metrics,
+            training_config=config.model_dump(mode="json"),
+        )
+    return files
+
+
+def _write_results(output_dir: Path, scores: Mapping[str, TaskScores], training: TrainingResult) -> None:
+    metrics = {
+        "validation": {name: each.metrics for name, each in scores.items()},
+        "score": float(np.mean([score(each.metrics) for each in scores.values()])),
+        "best_step": training.best_step,
+        "steps_done": training.steps_done,
+        "stopped_early": training.stopped_early,
+        "seconds_per_step": training.seconds_per_step,
+        "history": [{"step": each.step, "score": each.score, "metrics": each.metrics} for each in training.history],
+    }
+    text = json.dumps(metrics, indent=2) + "\n"
+    write_atomically(output_dir / "metrics.json", text.encode("utf-8"), error_type=TrainingError)
+    predictions = [prediction for each in scores.values() for prediction in each.predictions]
+    write_predictions(output_dir / "predictions.jsonl", predictions)
+
+
+def _digest(config: RunConfig) -> str:
+    """Return a short text that differs where two configs would train different prompts."""
+    values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(_FREE_SETTINGS)})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,181 @@
+"""T5 1.1 in plain NumPy, float64 and without a cache: the weights of a KerasHub backbone enter, expected numbers leave.
+
+Written from Raffel et al. 2020, arXiv:1910.10683, and Shazeer 2020, arXiv:2002.05202 (gated GELU); it shares no code with
+Keras. Everything is for one row without padding, so that a mask is right where it equals leaving the padding out.
+"""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+EOS_ID, PAD_ID = 1, 0
+
+
+def read_weights(backbone):
+    """Copy a backbone's weights into plain float64 arrays."""
+    embedding = backbone.token_embedding
+    table = _array(embedding.embeddings)
+    head = table.T * table.shape[1] ** -0.5 if embedding.tie_weights else _array(embedding.reverse_embeddings)
+    return SimpleNamespace(
+        table=table,
+        head=head,
+        num_heads=backbone.num_heads,
+        epsilon=backbone.layer_norm_epsilon,
+        encoder=[_layer(layer) for layer in backbone.encoder_transformer_layers],
+        encoder_norm=_array(backbone.encoder_layer_norm.weight),
+        encoder_bias=_array(backbone.encoder_transformer_layers[0].self_attention.relative_attention_bias),
+        decoder=[_layer(layer) for layer in backbone.decoder_transformer_layers],
+        decoder_norm=_array(backbone.decoder_layer_norm.weight),
+        decoder_bias=_array(backbone.decoder_transformer_layers[0].self_attention.relative_attention_bias),
+    )
+
+
+def encode(weights, embeddings):
+    """Return the encoder output [T, H] for embeddings [T, H]."""
+    length = len(embeddings)
+    bias = _position_bias(weights.encoder_bias, length, bidirectional=True)
+    states = np.asarray(embeddings, np.float64)
+    for layer in weights.encoder:
+        normed = _rms_norm(states, layer.self_norm, weights.epsilon)
+        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads)
+        states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
+    return _rms_norm(states, weights.encoder_norm, weights.epsilon)
+
+
+def decode(weights, token_ids, encoder_output):
+    """Return decoder states [..., U, H] for ids [..., U], which start with the start id, and an encoder output [S, H]."""
+    token_ids = np.asarray(token_ids)
+    length = token_ids.shape[-1]
+    future = np.triu(np.ones((length, length)), k=1)
+    bias = _position_bias(weights.decoder_bias, length, bidirectional=False) - 1e30 * future
+    states = weights.table[token_ids]
+    for layer in weights.decoder:
+        normed = _rms_norm(states, layer.self_norm, weights.epsilon)
+        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads)
+        normed = _rms_norm(states, layer.cross_norm, weights.epsilon)
+        states = states + _attention(layer.cross_attention, normed, encoder_output, 0.0, weights.num_heads)
+        states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
+    return _rms_norm(states, weights.decoder_norm, weights.epsilon)
+
+
+def logits(weights, token_ids, encoder_output):
+    """Return logits [..., U, V] for decoder ids [..., U]."""
+    return decode(weights, token_ids, encoder_output) @ weights.head
+
+
+def log_probabilities(weights, token_ids, encoder_output):
+    """Return log-probabilities [..., U, V] in nats."""
+    values = logits(weights, token_ids, encoder_output)
+    top = values.max(axis=-1, keepdims=True)
+    return values - top - np.log(np.exp(values - top).sum(axis=-1, keepdims=True))
+
+
+def target_log_probability(weights, target_ids, encoder_output):
+    """Return the log-probability of one whole target, its end of sequence included, in nats."""
+    steps = log_probabilities(weights, [PAD_ID, *target_ids[:-1]], encoder_output)
+    return float(sum(steps[u, token] for u, token in enumerate(target_ids)))
+
+
+def greedy(weights, encoder_output, max_tokens):
+    """Return ids [U] with 0 behind the end, and the sum of their log-probabilities; the whole answer is run at each step."""
+    answer, score = [], 0.0
+    while len(answer) < max_tokens and EOS_ID not in answer:
+        step = log_probabilities(weights, [PAD_ID, *answer], encoder_output)[-1]
+        answer.append(int(step.argmax()))
+        score += float(step.max())
+    return answer + [PAD_ID] * (max_tokens - len(answer)), score
+
+
+def beam(weights, encoder_output, max_tokens, *, num_beams, length_penalty):
+    """Return ids [U] and the plain score of the best answer that a beam search of `num_beams` hypotheses ends with."""
+    hypotheses = [((), 0.0)]
+    for _ in range(max_tokens):
+        candidates = []
+        for ids, score in hypotheses:
+            if EOS_ID in ids:
+                candidates.append((ids, score))
+                continue
+            step = log_probabilities(weights, [PAD_ID, *ids], encoder_output)[-1]
+            candidates += [((*ids, token), score + float(gained)) for token, gained in enumerate(step)]
+        candidates.sort(key=lambda candidate: penalized(candidate, length_penalty), reverse=True)
+        hypotheses = candidates[:num_beams]
+    ids, score = max(hypotheses, key=lambda candidate: penalized(candidate, length_penalty))
+    return list(ids) + [PAD_ID] * (max_tokens - len(ids)), score
+
+
+def penalized(candidate, length_penalty):
+    """Return what a hypothesis (ids, score) is ranked by (Wu et al. 2016, equation 14)."""
+    ids, score = candidate
+    return score / ((5 + len(ids)) / 6) ** length_penalty
+
+
+def bucket(distance, *, bidirectional, num_buckets=32, max_distance=128):
+    """Return T5's bucket of a key that stands `distance` positions behind (+) or before (-) the query."""
+    offset = 0
+    if bidirectional:
+        num_buckets //= 2
+        offset = num_buckets if distance > 0 else 0
+        distance = abs(distance)
+    else:
+        distance = max(-distance, 0)
+    exact = num_buckets // 2
+    if distance < exact:
+        return offset + distance
+    share = math.log(distance / exact) / math.log(max_distance / exact)
+    # The small number keeps exact powers, such as log(64 / 8) / log(128 / 8) = 0.75, on their own side.
+    return offset + min(exact + int(share * (num_buckets - exact) + 1e-9), num_buckets - 1)
+
+
+def _position_bias(table, length, *, bidirectional):
+    """Return [N, U, U] from a table [32, N]."""
+    buckets = [[bucket(k - q, bidirectional=bidirectional) for k in range(length)] for q in range(length)]
+    return table[np.array(buckets)].transpose(2, 0, 1)
+
+
+def _attention(projections, queries, keys_from, bias, num_heads):
+    """Return [..., Q, H]: attention without a division of the scores by the root of the head size."""
+    query, key, value, output = projections
+
+    def heads(states):
+        split = states.reshape(*states.shape[:-1], num_heads, -1)
+        return np.moveaxis(split, -2, -3)  # [..., N, Q, D]
+
+    q, k, v = heads(queries @ query), heads(keys_from @ key), heads(keys_from @ value)
+    scores = q @ np.swapaxes(k, -1, -2) + bias
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares = shares / shares.sum(axis=-1, keepdims=True)
+    mixed = np.moveaxis(shares @ v, -3, -2)  # [..., Q, N, D]
+    return mixed.reshape(*mixed.shape[:-2], -1) @ output
+
+
+def _gated_gelu(layer, states):
+    x = states @ layer.gelu
+    gelu = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return (gelu * (states @ layer.linear)) @ layer.output
+
+
+def _rms_norm(states, weight, epsilon):
+    return states / np.sqrt((states**2).mean(axis=-1, keepdims=True) + epsilon) * weight
+
+
+def _layer(layer):
+    return SimpleNamespace(
+        self_attention=_projections(layer.self_attention),
+        self_norm=_array(layer.self_attention_layer_norm.weight),
+        cross_attention=_projections(layer.cross_attention) if layer.is_decoder else None,
+        cross_norm=_array(layer.cross_attention_layer_norm.weight) if layer.is_decoder else None,
+        gelu=_array(layer.input_projector.kernel),
+        linear=_array(layer.gate_projector.kernel),
+        output=_array(layer.output_projector.kernel),
+        norm=_array(layer.layer_norm.weight),
+    )
+
+
+def _projections(attention):
+    names = ("query_projector", "key_projector", "value_projector", "output_projector")
+    return tuple(_array(getattr(attention, name).kernel) for name in names)
+
+
+def _array(variable):
+    return np.asarray(variable.numpy(), dtype=np.float64)

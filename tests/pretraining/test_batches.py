@@ -1,0 +1,168 @@
+"""Batches: a pure function of seed and step, their padding, ends and shift, and the lengths of each objective."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches, pad_batch
+from softprompt_tf.pretraining.passages import PassageSource
+
+VOCABULARY_SIZE = 120  # 80 pieces, the rest sentinels and unused
+ALL = Mixture(
+    span_corruption=1.0, prefix_lm=1.0, instructions=2.0, rows=5, instruction_rows=7, window=32,
+    max_instruction_tokens=40,
+)  # fmt: skip
+KEYS = {"encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "targets"}
+OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
+
+
+@pytest.fixture(scope="module")
+def make(corpus, tokenizer):
+    def make(mixture=ALL, seed=3):
+        source = PassageSource(corpus)
+        return PretrainingBatches(source, tokenizer, mixture, vocabulary_size=VOCABULARY_SIZE, seed=seed)
+
+    return make
+
+
+def assert_same(first, second):
+    assert first[0] == second[0]
+    for key in KEYS:
+        np.testing.assert_array_equal(first[1][key], second[1][key])
+
+
+def without_padding(row):
+    return row[row != 0].tolist()
+
+
+# === Padding ===
+
+
+def test_pad_batch_by_hand():
+    batch = pad_batch([[5, 6, 7], [8]], [[9], np.array([10, 11])])
+
+    assert set(batch) == KEYS
+    assert batch["encoder_token_ids"].tolist() == [[5, 6, 7, 1], [8, 1, 0, 0]]
+    assert batch["encoder_padding_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    assert batch["targets"].tolist() == [[9, 1, 0], [10, 11, 1]]
+    assert batch["decoder_token_ids"].tolist() == [[0, 9, 1], [0, 10, 11]]
+    assert all(array.dtype == np.int32 for array in batch.values())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_row_has_one_end_and_the_decoder_sees_the_targets_shifted(make, objective):
+    batch = make().batch_of(objective, np.random.default_rng(0))
+
+    num_rows = 7 if objective == "instructions" else 5
+    for side in ("encoder_token_ids", "targets"):
+        assert batch[side].shape[0] == num_rows
+        assert batch[side][:, -1].any()  # no wider than the longest row
+        for row in batch[side]:
+            length = len(without_padding(row))
+            assert row[length - 1] == 1
+            assert not row[length:].any()
+            assert (row == 1).sum() == 1
+    np.testing.assert_array_equal(batch["encoder_padding_mask"], batch["encoder_token_ids"] != 0)
+    assert not batch["decoder_token_ids"][:, 0].any()
+    np.testing.assert_array_equal(batch["decoder_token_ids"][:, 1:], batch["targets"][:, :-1])
+
+
+# === A function of seed and step ===
+
+
+def test_batch_depends_on_seed_and_step_alone(make):
+    one, other = make(), make()
+    in_order = [one.batch(step) for step in range(8)]
+
+    for step in (5, 0, 7, 5):
+        assert_same(other.batch(step), in_order[step])
+
+
+def test_other_steps_and_other_seeds_give_other_batches(make):
+    texts = [make(seed=seed).batch(step)[1]["encoder_token_ids"].tobytes() for seed in (3, 4) for step in range(6)]
+
+    assert len(set(texts)) == 12
+
+
+def test_prefetch_yields_the_batches_of_its_steps_in_order(make):
+    batches = make()
+
+    made = list(batches.prefetch(3, 9, depth=2))
+
+    assert [step for step, _, _ in made] == list(range(3, 9))
+    for step, objective, batch in made:
+        assert_same((objective, batch), make().batch(step))
+
+
+def test_error_of_the_thread_reaches_the_reader(make, monkeypatch):
+    batches = make()
+    monkeypatch.setattr(batches, "batch", lambda step: 1 // (2 - step))
+
+    with pytest.raises(ZeroDivisionError):
+        list(batches.prefetch(2, 5))
+
+
+# === The objectives ===
+
+
+def test_shares_are_the_weights_over_their_sum():
+    names, shares = ALL.objectives
+
+    assert names == OBJECTIVES
+    np.testing.assert_allclose(shares, [0.25, 0.25, 0.5])
+
+
+def test_objectives_are_drawn_by_their_shares(make):
+    mixture = Mixture(span_corruption=0.0, prefix_lm=1.0, instructions=3.0, rows=1, instruction_rows=1, window=32)
+    batches = make(mixture)
+
+    drawn = [batches.batch(step)[0] for step in range(400)]
+
+    assert drawn.count("span_corruption") == 0
+    assert drawn.count("instructions") == pytest.approx(300, abs=40)
+
+
+def test_prefix_lm_rows_are_stretches_of_the_corpus_cut_in_two(make, corpus, tokenizer):
+    batches = make()
+    whole = {" ".join(map(str, tokenizer.encode(text))) for text in itertools.chain(*corpus.documents)}
+    for seed in range(20):
+        batch = batches.batch_of("prefix_lm", np.random.default_rng(seed))
+
+        for inputs, targets in zip(batch["encoder_token_ids"], batch["targets"], strict=True):
+            ids = without_padding(inputs)[:-1] + without_padding(targets)[:-1]
+            assert 16 <= len(ids) <= 32
+            assert any(" ".join(map(str, ids[1:])) in text for text in whole)  # the first piece may begin elsewhere
+
+
+def test_prefixes_of_a_batch_are_of_alike_length(make):
+    batches = make()
+    for seed in range(20):
+        batch = batches.batch_of("prefix_lm", np.random.default_rng(seed))
+
+        lengths = (batch["encoder_token_ids"] != 0).sum(axis=1) - 1
+        # A quarter, a half or three quarters of the window of 32, or up to half of that before it.
+        assert any(length // 2 < lengths.min() and lengths.max() <= length for length in (8, 16, 24))
+
+
+def test_span_corruption_rows_open_with_the_first_sentinel(make):
+    batch = make().batch_of("span_corruption", np.random.default_rng(0))
+
+    assert (batch["targets"][:, 0] == VOCABULARY_SIZE - 1).all()
+    assert ((batch["encoder_token_ids"] == VOCABULARY_SIZE - 1).sum(axis=1) == 1).all()
+    # 32 tokens: 5 of noise in 2 spans, and the end.
+    assert batch["encoder_token_ids"].shape == (5, 27 + 2 + 1)
+    assert batch["targets"].shape == (5, 5 + 2 + 1)
+
+
+def test_inputs_of_instructions_are_cut_and_their_targets_are_not(make):
+    short, long = (
+        make(Mixture(instruction_rows=7, max_instruction_tokens=length)).batch_of(
+            "instructions", np.random.default_rng(1)
+        )
+        for length in (10, 10_000)
+    )
+
+    assert short["encoder_token_ids"].shape == (7, 11)
+    np.testing.assert_array_equal(short["encoder_token_ids"][:, :10], long["encoder_token_ids"][:, :10])
+    np.testing.assert_array_equal(short["targets"], long["targets"])

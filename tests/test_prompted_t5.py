@@ -1,0 +1,455 @@
+"""The prompted model: what trains, what it answers, and what it keeps, against T5 written out in NumPy."""
+
+import keras
+import numpy as np
+import numpy_t5
+import pytest
+import tensorflow as tf
+from tiny_t5 import HIDDEN_DIM, NUM_PIECES, SENTENCES, make_tiny_t5
+
+from softprompt_tf.decoding import Beam, Greedy
+from softprompt_tf.errors import BackboneMismatchError, ConfigError, DataError, PromptError
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.prompts import init, load_prompt, prompt_tuning
+from softprompt_tf.training import Adafactor, TargetCrossEntropy
+
+PROMPT_LENGTH, MAX_INPUT, MAX_TARGET = 3, 16, 6
+LABELS = ("good", "a bad one", "no")
+TEXTS = ["a charming film", "", "the plot is thin and the jokes are tired", "the river"]
+TARGETS = ["good", "no", "a bad one", "good"]
+
+
+def make_model(t5, **kwargs):
+    method = prompt_tuning(PROMPT_LENGTH, init.sampled_vocabulary(NUM_PIECES), seed=1)
+    limits = {"max_input_tokens": MAX_INPUT, "max_target_tokens": MAX_TARGET}
+    return PromptedT5(t5, kwargs.pop("prompt", method), **{**limits, **kwargs})
+
+
+@pytest.fixture(scope="module")
+def model(tiny_t5):
+    """A model of one task whose prompt no test changes."""
+    return make_model(tiny_t5, labels=LABELS)
+
+
+@pytest.fixture(scope="module")
+def task_model(tiny_t5):
+    """A model of two tasks whose prompts no test changes."""
+    method = prompt_tuning(PROMPT_LENGTH, init.random_uniform(1.0), task_ids=("mood", "topic"), seed=2)
+    return make_model(tiny_t5, prompt=method)
+
+
+@pytest.fixture(scope="module")
+def small_t5():
+    """A T5 of one layer, for what must be traced but not compared with NumPy."""
+    return make_tiny_t5(num_layers=1)
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_t5):
+    return numpy_t5.read_weights(tiny_t5.backbone)
+
+
+def encode_in_numpy(t5, weights, prompt, text):
+    ids = [*t5.tokenize([text])[0][: MAX_INPUT - 1], 1]
+    return numpy_t5.encode(weights, np.concatenate([prompt, weights.table[ids]]))
+
+
+def greedy_in_numpy(t5, weights, prompt, text, max_tokens=MAX_TARGET):
+    ids, score = numpy_t5.greedy(weights, encode_in_numpy(t5, weights, prompt, text), max_tokens)
+    return t5.detokenize([ids])[0], score
+
+
+def score_in_numpy(t5, weights, prompt, text, target):
+    ids = [*t5.tokenize([target])[0][: MAX_TARGET - 1], 1]
+    return numpy_t5.target_log_probability(weights, ids, encode_in_numpy(t5, weights, prompt, text)), len(ids)
+
+
+def mean_loss_in_numpy(t5, weights, prompt):
+    scores = [score_in_numpy(t5, weights, prompt, *pair) for pair in zip(TEXTS, TARGETS, strict=True)]
+    return -sum(score for score, _ in scores) / sum(length for _, length in scores)
+
+
+def copy_of(variables):
+    return [variable.numpy().copy() for variable in variables]
+
+
+# === The model ===
+
+
+def test_only_the_prompt_is_trainable(model, tiny_t5):
+    assert [variable.path for variable in model.trainable_variables] == [model.prompt_variable.path]
+    assert tuple(model.prompt_variable.shape) == (PROMPT_LENGTH, HIDDEN_DIM)
+    assert len(model.non_trainable_variables) == len(tiny_t5.backbone.weights)
+
+
+def test_logits_are_those_of_numpy_with_the_prompt_in_front(model, tiny_t5, weights):
+    tokens, targets = model.text_batches.tokenize(
+        {"encoder_text": tf.constant(TEXTS), "decoder_text": tf.constant(TARGETS)}
+    )
+
+    logits = model(tokens).numpy()
+
+    for k, text in enumerate(TEXTS):
+        output = encode_in_numpy(tiny_t5, weights, model.prompt_value(), text)
+        expected = numpy_t5.logits(weights, tokens["decoder_token_ids"][k].numpy(), output)
+        np.testing.assert_allclose(logits[k], expected, atol=1e-4)
+    assert logits.shape == (*targets.shape, 128)
+
+
+def test_a_prompt_of_another_kind_is_refused(tiny_t5):
+    with pytest.raises(PromptError, match="`prompt` must be a method such as prompt_tuning.*Received: str"):
+        PromptedT5(tiny_t5, "sst2.safetensors")
+
+
+# === Training ===
+
+
+@pytest.fixture(scope="module")
+def sgd_model(tiny_t5):
+    """A model whose steps keep nothing, so that one step from one prompt always ends in one place."""
+    model = make_model(tiny_t5)
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=TargetCrossEntropy(z_loss=0.0))
+    return model
+
+
+def training_data():
+    columns = {"encoder_text": TEXTS, "decoder_text": TARGETS}
+    yield "dictionary", lambda model: {"x": columns, "shuffle": False}
+    yield "lists", lambda model: {"x": TEXTS, "y": TARGETS, "shuffle": False}
+    yield "shuffled lists", lambda model: {"x": TEXTS, "y": TARGETS}
+    yield "dataset", lambda model: {"x": tf.data.Dataset.from_tensor_slices(columns).batch(4)}
+    yield "dataset of pairs", lambda model: {"x": tf.data.Dataset.from_tensor_slices((TEXTS, TARGETS)).batch(4)}
+    yield "tokens", lambda model: dict(zip("xy", as_arrays(model, columns), strict=True)) | {"batch_size": 4}
+    yield "dataset of tokens", lambda model: {"x": tf.data.Dataset.from_tensors(as_arrays(model, columns))}
+
+
+def as_arrays(model, columns):
+    tokens, targets = model.text_batches.tokenize({key: tf.constant(value) for key, value in columns.items()})
+    return {key: value.numpy() for key, value in tokens.items()}, targets.numpy()
+
+
+@pytest.mark.parametrize("make", [c[1] for c in training_data()], ids=[c[0] for c in training_data()])
+def test_fit_takes_texts_and_tokens_and_follows_the_gradient_of_numpy(sgd_model, tiny_t5, weights, make):
+    start = np.random.default_rng(8).normal(size=(PROMPT_LENGTH, HIDDEN_DIM)).astype(np.float32)
+    sgd_model.prompt_variable.assign(start)
+
+    history = sgd_model.fit(**make(sgd_model), epochs=1, verbose=0).history
+
+    assert history["loss"] == pytest.approx([mean_loss_in_numpy(tiny_t5, weights, start)], rel=1e-4)
+    step = sgd_model.prompt_value() - start
+    for place in [(0, 0), (1, 7), (2, 15)]:
+        moved = np.zeros_like(start, np.float64)
+        moved[place] = 1e-4
+        above, below = (mean_loss_in_numpy(tiny_t5, weights, start + sign * moved) for sign in (1, -1))
+        assert step[place] == pytest.approx(-0.1 * (above - below) / 2e-4, rel=1e-3, abs=1e-6)
+
+
+def test_validation_data_and_evaluate_give_the_loss_of_numpy(sgd_model, tiny_t5, weights):
+    history = sgd_model.fit(TEXTS, TARGETS, validation_data=(TEXTS, TARGETS), epochs=1, verbose=0).history
+
+    expected = mean_loss_in_numpy(tiny_t5, weights, sgd_model.prompt_value())
+    assert history["val_loss"] == pytest.approx([expected], rel=1e-4)
+    assert sgd_model.evaluate(TEXTS, TARGETS, verbose=0) == pytest.approx(expected, rel=1e-4)
+    columns = {"encoder_text": TEXTS, "decoder_text": TARGETS}
+    assert sgd_model.evaluate(columns, verbose=0) == pytest.approx(expected, rel=1e-4)
+    dataset = tf.data.Dataset.from_tensor_slices(columns).batch(4)
+    assert sgd_model.evaluate(dataset, verbose=0) == pytest.approx(expected, rel=1e-4)
+
+
+def test_fit_moves_the_prompt_keeps_the_backbone_and_has_slots_for_the_prompt_alone(small_t5):
+    model = make_model(small_t5)
+    model.compile(optimizer=Adafactor(0.3), loss=TargetCrossEntropy())
+    backbone, prompt = copy_of(small_t5.backbone.weights), model.prompt_value()
+
+    history = model.fit(TEXTS, TARGETS, batch_size=2, epochs=6, verbose=0).history
+
+    for old, new in zip(backbone, copy_of(small_t5.backbone.weights), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert np.all(model.prompt_value() != prompt)
+    slots = [tuple(v.shape) for v in model.optimizer.variables if v.shape != ()]
+    assert slots == [(PROMPT_LENGTH, HIDDEN_DIM)]
+    assert min(history["loss"]) < history["loss"][0]
+
+
+def test_a_joint_run_trains_each_prompt_as_a_run_of_its_own_does(small_t5):
+    rows = {
+        "mood": (["a charming film", "the river"], ["good", "good"]),
+        "topic": (["the cold lake", "a"], ["no", "a bad"]),
+    }
+    method = prompt_tuning(PROMPT_LENGTH, init.random_uniform(1.0), task_ids=tuple(rows), seed=4)
+    joint = make_model(small_t5, prompt=method)
+    starts = {task: joint.prompt_value(task) for task in rows}
+    columns = {
+        "encoder_text": [text for inputs, _ in rows.values() for text in inputs],
+        "decoder_text": [text for _, targets in rows.values() for text in targets],
+        "task_id": ["mood", "mood", "topic", "topic"],
+    }
+    loss = TargetCrossEntropy(z_loss=1e-4)
+
+    joint.compile(optimizer=Adafactor(0.1), loss=loss)
+    joint.fit(columns, epochs=3, shuffle=False, verbose=0)
+
+    single = make_model(small_t5)
+    single.compile(optimizer=Adafactor(0.1), loss=loss)
+    single.optimizer.build(single.trainable_variables)
+    fresh = copy_of(single.optimizer.variables)
+    for task, (inputs, targets) in rows.items():
+        single.prompt_variable.assign(starts[task])
+        for variable, value in zip(single.optimizer.variables, fresh, strict=True):
+            variable.assign(value)
+        single.fit(inputs, targets, epochs=3, shuffle=False, verbose=0)
+        np.testing.assert_allclose(joint.prompt_value(task), single.prompt_value(), atol=1e-3)
+        assert np.abs(single.prompt_value() - starts[task]).max() > 0.1
+
+
+def test_bfloat16_trains_a_float32_prompt():
+    model = make_model(make_tiny_t5("bfloat16", num_layers=1))
+    model.compile(optimizer=Adafactor(0.3), loss=TargetCrossEntropy())
+    before = model.prompt_value()
+
+    history = model.fit(TEXTS, TARGETS, epochs=2, verbose=0).history
+
+    assert model.prompt_variable.dtype == "float32"
+    assert np.isfinite(history["loss"]).all()
+    assert np.all(model.prompt_value() != before)
+    assert all(isinstance(text, str) for text in model.generate(TEXTS))
+
+
+def test_int8_leaves_only_the_prompt_trainable_and_gradients_reach_it():
+    t5 = make_tiny_t5(num_layers=1)  # its own, as this changes it
+    model = make_model(t5, labels=LABELS)
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=TargetCrossEntropy())
+    before, fingerprint, table = model.prompt_value(), t5.fingerprint, t5.embedding_table
+    model.fit(TEXTS, TARGETS, epochs=1, shuffle=False, verbose=0)
+    float_step = model.prompt_value() - before
+    float_answer = model.classify(TEXTS)
+    model.prompt_variable.assign(before)
+
+    model.quantize("int8")
+    model.fit(TEXTS, TARGETS, epochs=1, shuffle=False, verbose=0)
+
+    assert [variable.path for variable in model.trainable_variables] == [model.prompt_variable.path]
+    assert t5.backbone.decoder_transformer_layers[0].input_projector.kernel.dtype == "int8"
+    assert t5.backbone.token_embedding.embeddings.dtype == "float32"
+    step = model.prompt_value() - before
+    cosine = np.sum(step * float_step) / np.linalg.norm(step) / np.linalg.norm(float_step)
+    assert cosine > 0.98
+    assert (t5.fingerprint, t5.embedding_table is table) == (fingerprint, True)
+    answer = model.classify(TEXTS)
+    close = [abs(a.probability - b.probability) < 0.2 for a, b in zip(answer, float_answer, strict=True)]
+    assert all(close)
+
+
+# === Answers ===
+
+
+def test_generate_gives_the_answers_of_numpy(model, tiny_t5, weights):
+    expected = [greedy_in_numpy(tiny_t5, weights, model.prompt_value(), text) for text in TEXTS]
+
+    answers = model.generate_scored(TEXTS)
+
+    assert model.generate(TEXTS) == [text for text, _ in expected] == [answer.text for answer in answers]
+    np.testing.assert_allclose([answer.score for answer in answers], [score for _, score in expected], rtol=1e-4)
+
+
+def test_one_string_gives_one_string(model):
+    assert model.generate(TEXTS[0]) == model.generate(TEXTS[:1])[0]
+
+
+def test_no_texts_give_no_answers(model):
+    assert model.generate([]) == model.classify([]) == model.score([], []) == []
+
+
+def test_max_tokens_cuts_answers(model, tiny_t5, weights):
+    assert model.generate(TEXTS, max_tokens=2) == [
+        greedy_in_numpy(tiny_t5, weights, model.prompt_value(), text, 2)[0] for text in TEXTS
+    ]
+
+
+def test_order_and_neighbours_do_not_change_answers(model, tiny_t5, weights):
+    texts = [sentence[: 1 + 2 * k] for k, sentence in enumerate(SENTENCES)]  # 40 rows, of two batches
+    order = np.random.default_rng(6).permutation(len(texts))
+
+    answers = model.generate_scored(texts)
+    turned = model.generate_scored([texts[k] for k in order])
+
+    assert [answer.text for answer in turned] == [answers[k].text for k in order]
+    np.testing.assert_allclose([a.score for a in turned], [answers[k].score for k in order], atol=1e-4)
+    for k in (0, 13, 31, 39):
+        assert answers[k].text == greedy_in_numpy(tiny_t5, weights, model.prompt_value(), texts[k])[0]
+
+
+def test_classify_follows_the_log_probabilities_of_numpy(model, tiny_t5, weights):
+    results = model.classify(TEXTS)
+
+    for text, result in zip(TEXTS, results, strict=True):
+        scores = [score_in_numpy(tiny_t5, weights, model.prompt_value(), text, label)[0] for label in LABELS]
+        expected = np.array(scores) - np.log(np.exp(scores).sum())
+        np.testing.assert_allclose(result.log_probabilities, expected, atol=2e-4)
+        assert sum(np.exp(result.log_probabilities)) == pytest.approx(1.0)
+        assert result.label == LABELS[int(np.argmax(scores))]
+        assert result.probability == pytest.approx(np.exp(expected.max()), rel=1e-3)
+        assert result.labels == LABELS
+
+
+def test_classify_takes_other_labels_and_needs_some(model, task_model):
+    first, second = model.classify(TEXTS[:2], labels=["yes", "no"])
+
+    assert first.labels == second.labels == ("yes", "no")
+    with pytest.raises(PromptError, match="`classify` needs labels. Received: none"):
+        task_model.classify(TEXTS, task_id="mood")
+
+
+def test_score_is_the_log_probability_of_numpy(model, tiny_t5, weights):
+    expected = [
+        score_in_numpy(tiny_t5, weights, model.prompt_value(), text, target)[0]
+        for text, target in zip(TEXTS, TARGETS, strict=True)
+    ]
+
+    np.testing.assert_allclose(model.score(TEXTS, TARGETS), expected, rtol=1e-4)
+
+
+def test_score_needs_as_many_targets_as_texts(model):
+    with pytest.raises(DataError, match="Received: 4 texts, 1 targets"):
+        model.score(TEXTS, ["a"])
+
+
+def test_the_compiled_sampler_answers(tiny_t5, weights):
+    model = make_model(tiny_t5)
+    model.compile(sampler=Beam(3))
+    output = encode_in_numpy(tiny_t5, weights, model.prompt_value(), TEXTS[0])
+    ids, score = numpy_t5.beam(weights, output, 4, num_beams=3, length_penalty=0.6)
+
+    (answer,) = model.generate_scored(TEXTS[:1], max_tokens=4)
+    model.compile()
+
+    assert answer.text == tiny_t5.detokenize([ids])[0]
+    assert answer.score == pytest.approx(score, rel=1e-4)
+    assert model.sampler == Greedy()
+    with pytest.raises(ConfigError, match="`sampler` must be one of greedy, beam"):
+        model.compile(sampler="top_p")
+
+
+@pytest.mark.parametrize("text", ["word " * 20_000, "\ud800 and \udfff", "\x00", "日本語 ½", "\n\t "], ids=ascii)
+def test_any_text_is_answered(model, text):
+    assert isinstance(model.generate(text), str)
+    assert np.isfinite(model.score([text], [text])).all()
+
+
+@pytest.mark.parametrize("bad", [3, None, ["nested"]], ids=str)
+def test_a_text_that_is_no_string_is_refused(model, bad):
+    for ask in (model.generate, model.classify):
+        with pytest.raises(DataError, match="Every text must be a string. Received: "):
+            ask(["good", bad])
+    with pytest.raises(DataError, match="Every text must be a string. Received: "):
+        model.score(["good"], [bad])
+
+
+def test_a_string_where_texts_belong_is_refused(model):
+    with pytest.raises(DataError, match="`texts` must be a sequence of strings. Received: the string 'good'"):
+        model.classify("good")
+
+
+# === Several tasks ===
+
+
+def test_rows_of_different_tasks_answer_as_in_a_model_of_their_task(task_model, tiny_t5, weights):
+    tasks = ["topic", "mood", "topic", "mood"]
+    expected = [
+        greedy_in_numpy(tiny_t5, weights, task_model.prompt_value(task), text)[0]
+        for task, text in zip(tasks, TEXTS, strict=True)
+    ]
+
+    assert task_model.generate(TEXTS, task_id=tasks) == expected
+    assert task_model.generate(TEXTS, task_id=[1, 0, 1, 0]) == expected
+    assert task_model.generate(TEXTS[0], task_id="topic") == expected[0]
+    scores = task_model.score(TEXTS, TARGETS, task_id=tasks)
+    assert scores[1] == pytest.approx(
+        score_in_numpy(tiny_t5, weights, task_model.prompt_value("mood"), TEXTS[1], TARGETS[1])[0], rel=1e-4
+    )
+    assert task_model.classify(TEXTS, task_id=tasks, labels=LABELS)[0].labels == LABELS
+
+
+def test_a_task_is_needed_and_must_be_known(task_model, model):
+    with pytest.raises(DataError, match=r"must say which of \['mood', 'topic'\]"):
+        task_model.generate(TEXTS)
+    with pytest.raises(DataError, match=r"one of \['mood', 'topic'\].*Received: 'moods'"):
+        task_model.generate(TEXTS, task_id="moods")
+    with pytest.raises(DataError, match="for a model of several prompts"):
+        model.generate(TEXTS, task_id="mood")
+    with pytest.raises(PromptError, match=r"one of \['mood', 'topic'\]. Received: task_id=None"):
+        task_model.prompt_value()
+    with pytest.raises(DataError, match="must say which of"):
+        task_model.fit(TEXTS, TARGETS)
+
+
+# === Keeping ===
+
+
+def test_a_saved_prompt_answers_the_same_in_a_new_model(model, tiny_t5, tmp_path):
+    model.save_prompt(tmp_path / "p.safetensors", task_id="mood", template="say: {text}", metrics={"accuracy": 0.5})
+
+    prompt = load_prompt(tmp_path / "p.safetensors")
+    again = PromptedT5(tiny_t5, prompt)
+
+    assert (prompt.task_id, prompt.template, prompt.metrics) == ("mood", "say: {text}", {"accuracy": 0.5})
+    assert (again.labels, again.max_input_tokens, again.max_target_tokens) == (LABELS, MAX_INPUT, MAX_TARGET)
+    np.testing.assert_array_equal(again.prompt_value(), model.prompt_value())
+    assert again.generate_scored(TEXTS) == model.generate_scored(TEXTS)
+
+
+def test_each_task_saves_its_own_prompt(task_model, tmp_path):
+    task_model.save_prompt(tmp_path / "t.safetensors", task_id="topic")
+
+    np.testing.assert_array_equal(load_prompt(tmp_path / "t.safetensors").prompt, task_model.prompt_variable.numpy()[1])
+
+
+def test_a_prompt_of_another_backbone_is_refused(model, small_t5):
+    with pytest.raises(
+        BackboneMismatchError, match="'mood' was made for tiny-0-2-layers .*Received: model tiny-0-1-layers"
+    ):
+        PromptedT5(small_t5, model.task_prompt("mood"))
+
+
+@pytest.fixture(scope="module")
+def reloaded(small_t5, tmp_path_factory):
+    """Return a trained model of two tasks and what `load_model` makes of its file."""
+    method = prompt_tuning(PROMPT_LENGTH, init.random_uniform(1.0), task_ids=("mood", "topic"))
+    model = make_model(small_t5, prompt=method, labels=LABELS)
+    model.compile(optimizer=Adafactor(0.3), loss=TargetCrossEntropy(z_loss=1e-3), sampler=Beam(2, 0.3))
+    model.fit({"encoder_text": TEXTS, "decoder_text": TARGETS, "task_id": [0, 1, 0, 1]}, epochs=2, verbose=0)
+    path = tmp_path_factory.mktemp("keras") / "model.keras"
+    model.save(path)
+    return model, keras.models.load_model(path)
+
+
+def test_a_saved_model_answers_the_same(reloaded):
+    model, again = reloaded
+
+    assert again.generate(TEXTS, task_id="topic") == model.generate(TEXTS, task_id="topic")
+    np.testing.assert_allclose(
+        again.score(TEXTS, TARGETS, task_id="mood"), model.score(TEXTS, TARGETS, task_id="mood"), rtol=1e-6
+    )
+    assert (again.task_ids, again.labels) == (("mood", "topic"), LABELS)
+    assert (again.max_input_tokens, again.max_target_tokens) == (MAX_INPUT, MAX_TARGET)
+
+
+def test_a_saved_model_is_frozen_and_knows_its_backbone(reloaded):
+    model, again = reloaded
+
+    assert len(again.trainable_variables) == 1
+    assert (again.t5.name, again.t5.fingerprint) == (model.t5.name, model.t5.fingerprint)
+    np.testing.assert_array_equal(again.t5.embedding_table, model.t5.embedding_table)
+
+
+def test_a_saved_model_goes_on_training_where_it_stopped(reloaded):
+    model, again = reloaded
+    columns = {"encoder_text": TEXTS, "decoder_text": TARGETS, "task_id": [0, 1, 0, 1]}
+
+    for each in (model, again):
+        each.fit(columns, epochs=1, shuffle=False, verbose=0)
+
+    assert again.sampler == Beam(2, 0.3)
+    assert again.loss.z_loss == 1e-3
+    assert int(again.optimizer.iterations) == int(model.optimizer.iterations) == 3
+    np.testing.assert_allclose(again.prompt_variable.numpy(), model.prompt_variable.numpy(), atol=1e-5)

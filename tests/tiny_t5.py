@@ -1,0 +1,120 @@
+"""A T5 small enough for tests: a dtype and a seed enter, a `FrozenT5` with drawn weights and a trained vocabulary leaves."""
+
+import functools
+import io
+
+import keras
+import keras_hub
+import numpy as np
+import sentencepiece
+
+from softprompt_tf.t5 import FrozenT5
+
+VOCABULARY_SIZE = 128
+NUM_PIECES = 120  # fewer than the table's rows, as in the real T5
+HIDDEN_DIM = 16
+NUM_HEADS = 2
+HEAD_DIM = 6  # not H / N
+INTERMEDIATE_DIM = 32
+
+SENTENCES = (
+    "the old miller walks to the river before the sun is up",
+    "a charming film with a slow and quiet ending",
+    "the plot is thin and the jokes are tired",
+    "nobody in the village had seen such a dull winter",
+    "the actors play their parts with great joy",
+    "a cold wind came over the hills from the north",
+    "she wrote a long letter and never sent it",
+    "the soup was warm, the bread was fresh, the talk was good",
+    "seven boats left the harbour and six came back",
+    "is the answer yes or no? nobody could say",
+    "the doctor asked him how long he had slept",
+    "it is a boring story told without any love",
+    "we counted the apples twice and lost three of them",
+    "the train to the coast leaves at nine in the morning",
+    "positive words make a positive day",
+    "negative numbers stand on the left of zero",
+    "a good book is worth more than a bad chair",
+    "the painter mixed blue with yellow and got green",
+    "they sold the house and bought a smaller one",
+    "the children ran down to the frozen lake",
+    "every door in the hotel was painted red",
+    "he plays the violin badly but with feeling",
+    "the teacher read the first page aloud",
+    "rain fell on the roof all night long",
+    "a funny, clever and warm picture of family life",
+    "the cook burned the cake and blamed the oven",
+    "translate this line and keep its meaning",
+    "the judge heard both sides and said nothing",
+    "an awful mess of a film, loud and empty",
+    "two brothers shared one bicycle for years",
+    "the map showed a road where there was none",
+    "stars are best seen far away from the city",
+    "my grandmother grew beans, peas and onions",
+    "the engine stopped in the middle of the bridge",
+    "what a wonderful and moving performance",
+    "the museum keeps its oldest coins in the cellar",
+    "a thief took the clock but left the money",
+    "it does not follow that the second claim is true",
+    "the farmer sold his wheat at a fair price",
+    "tomorrow the market opens one hour later",
+)
+
+
+@functools.cache
+def tiny_vocabulary(num_pieces: int = NUM_PIECES) -> bytes:
+    """Return a SentencePiece model in T5's layout, trained on `SENTENCES`."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES),
+        model_writer=model,
+        vocab_size=num_pieces,
+        model_type="unigram",
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def make_tiny_t5(dtype: str = "float32", tie: bool = False, seed: int = 0, num_layers: int = 2) -> FrozenT5:
+    """Return a T5 1.1 (with `tie` a T5 whose head is the scaled embedding table); one seed, one model in every dtype."""
+    backbone = keras_hub.models.T5Backbone(
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=num_layers,
+        num_heads=NUM_HEADS,
+        hidden_dim=HIDDEN_DIM,
+        intermediate_dim=INTERMEDIATE_DIM,
+        key_value_dim=HEAD_DIM,
+        dropout=0.0,
+        activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
+        use_gated_activation=True,
+        tie_embedding_weights=tie,
+        dtype=dtype,
+    )
+    _draw_weights(backbone, np.random.default_rng(seed))
+    return FrozenT5(
+        backbone, keras_hub.models.T5Tokenizer(proto=tiny_vocabulary()), name=f"tiny-{seed}-{num_layers}-layers"
+    )
+
+
+def _draw_weights(backbone: keras_hub.models.T5Backbone, generator: np.random.Generator) -> None:
+    """Draw every weight so large that a wrong norm, bias or projection shows in the logits."""
+    embedding = backbone.token_embedding
+    for variable in backbone.weights:
+        drawn = generator.normal(size=variable.shape)
+        if variable is embedding.embeddings:
+            value = drawn
+        elif not embedding.tie_weights and variable is embedding.reverse_embeddings:
+            value = drawn
+            value[:, 1] *= 2.5  # so that answers end, some early and some late
+        elif len(variable.shape) == 1:  # a layer norm
+            value = 1.0 + 0.3 * drawn
+        elif tuple(variable.shape) == (32, NUM_HEADS):  # a relative position bias
+            value = 1.5 * drawn
+        else:
+            value = drawn * variable.shape[0] ** -0.5
+        variable.assign(value.astype("float32"))
