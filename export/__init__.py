@@ -21,7 +21,7 @@ _MODULE_OF = {
     "write_saved_model": "saved_model",
 }
 
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

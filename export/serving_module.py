@@ -68,7 +68,8 @@ class ServingModule(tf.Module):
         """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
         rows = self._look_up(task_id, text)
         limits = tf.gather(self._tables.value.max_target_tokens, rows.task)
-        return self._answers(*self._shared.value.decode(*self._encode(rows), limits), rows.status)
+        ids, scores = self._shared.value.decode(*self._encode(rows), limits)
+        return self._answers(ids, scores, rows.status)
 
     def classify(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Choose one of the task's labels.
@@ -119,7 +120,8 @@ class ServingModule(tf.Module):
         ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
         encoded = self._shared.value.encode(prompt, tf.ones(tf.shape(prompt)[:2], tf.int32), ids, mask)
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
-        return self._answers(*self._shared.value.decode(*encoded, limits), status)
+        ids, scores = self._shared.value.decode(*encoded, limits)
+        return self._answers(ids, scores, status)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Return the signatures; every input and output has the batch as its first dimension.
@@ -128,7 +130,7 @@ class ServingModule(tf.Module):
         """
         task_id, text, target = (tf.TensorSpec([None], tf.string, name=name) for name in ("task_id", "text", "target"))
         prompt = tf.TensorSpec([None, None, self._t5.value.hidden_dim], tf.float32, name="prompt")
-        inputs = {
+        inputs: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
             "serving_default": (self.generate, [task_id, text]),
             "classify": (self.classify, [task_id, text]),
             "score": (self.score, [task_id, text, target]),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
 from softprompt_tf.version import __version__
@@ -151,7 +152,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         before, after = template.affixes() or ("", "")
         texts = [f"{before}{text}{after}" for text in arguments.text]
     model = PromptedT5(load_t5(arguments.backbone), prompt)
-    answers = model.classify(texts) if prompt.labels else model.generate_scored(texts)
+    answers: Sequence[Any] = model.classify(texts) if prompt.labels else model.generate_scored(texts)
     for text, answer in zip(texts, answers, strict=True):
         print(json.dumps({"inputs": text, **asdict(answer)}, ensure_ascii=False))
 

@@ -60,7 +60,9 @@ class Greedy:
         batch = ops.shape(encoder_output)[0]
         last = (max_tokens if row_limits is None else row_limits) - 1
 
-        def step(index, ids, tokens, scores, done, *cache):
+        def step(
+            index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *cache: Tensor
+        ) -> tuple[Tensor, ...]:
             logits, cache = decode_step(t5, tokens, index, cache, biases, encoder)
             logits = logits[:, 0]  # [B, V]
             best = ops.cast(ops.argmax(logits, axis=-1), "int32")
@@ -71,7 +73,7 @@ class Greedy:
             done = ops.logical_or(done, ops.logical_or(ops.equal(best, EOS_ID), index >= last))
             return index + 1, ids, best[:, None], scores, done, *cache
 
-        def goes_on(index, ids, tokens, scores, done, *cache):
+        def goes_on(index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *cache: Tensor) -> Tensor:
             return ops.logical_not(ops.all(done))
 
         # Made from the batch, so that every loop variable has the batch as its first dimension.
@@ -140,7 +142,15 @@ class Beam:
             *empty_cache(t5, batch * beams, max_tokens),
         )
 
-        def step(index, ids, tokens, scores, done, lengths, *cache):
+        def step(
+            index: Tensor,
+            ids: Tensor,
+            tokens: Tensor,
+            scores: Tensor,
+            done: Tensor,
+            lengths: Tensor,
+            *cache: Tensor,
+        ) -> tuple[Tensor, ...]:
             logits, cache = decode_step(t5, tokens, index, cache, biases, encoder)
             gained = logits - ops.logsumexp(logits, axis=-1, keepdims=True)  # [B, G, V]
             scores, parent, token = self._extend(scores, done, lengths, gained)
@@ -153,7 +163,7 @@ class Beam:
             rows = ops.reshape(ops.arange(batch, dtype="int32")[:, None] * beams + parent, (-1,))
             return index + 1, ids, token, scores, done, lengths, *(ops.take(part, rows, axis=0) for part in cache)
 
-        def goes_on(index, ids, tokens, scores, done, lengths, *cache):
+        def goes_on(index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *rest: Tensor) -> Tensor:
             return ops.logical_not(ops.all(done))
 
         _, ids, _, scores, _, lengths, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)

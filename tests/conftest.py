@@ -24,3 +24,11 @@ def tiny_t5():
     from tiny_t5 import make_tiny_t5  # here, as TensorFlow must not start before the line above has quieted it
 
     return make_tiny_t5()
+
+
+@pytest.fixture(scope="session")
+def tiny_t5_bfloat16():
+    """The same T5 as `tiny_t5`, in bfloat16."""
+    from tiny_t5 import make_tiny_t5
+
+    return make_tiny_t5("bfloat16")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
-from tiny_t5 import SENTENCES, VOCABULARY_SIZE, make_tiny_t5
+from tiny_t5 import SENTENCES, VOCABULARY_SIZE
 
 from softprompt_tf.decoding import Beam, Greedy, get_sampler
 from softprompt_tf.errors import ConfigError
@@ -167,9 +167,9 @@ def test_search_stops_as_soon_as_every_row_has_ended(monkeypatch, tiny_t5, texts
     assert len(steps) == longest
 
 
-def test_bfloat16_takes_the_same_clear_choices(tiny_t5, texts):
+def test_bfloat16_takes_the_same_clear_choices(tiny_t5, tiny_t5_bfloat16, texts):
     expected_ids, expected_scores = Greedy()(tiny_t5, *encoded(tiny_t5, texts), 1)
-    half = make_tiny_t5("bfloat16")
+    half = tiny_t5_bfloat16
 
     ids, scores = Greedy()(half, *encoded(half, texts), 1)
 

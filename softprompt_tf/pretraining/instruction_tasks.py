@@ -128,7 +128,7 @@ def article_subject(document: str) -> str | None:
     if opening is None:
         return None
     phrase = opening.group(1).lower()
-    return next((name for pattern, name in SUBJECTS if re.search(pattern, phrase)), None)
+    return next((name for pattern, name in SUBJECTS if re.search(rf"\b(?:{pattern})", phrase)), None)
 
 
 def definition(source: PassageSource, rng: np.random.Generator) -> Row | None:

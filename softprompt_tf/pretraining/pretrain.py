@@ -141,7 +141,9 @@ class Pretrainer:
             loss = self._loss(batch)
         self.optimizer.learning_rate.assign(rate)
         variables = self.backbone.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        # Keras's Adafactor would square the rows of a sparse gradient before adding up those of one token.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+        self.optimizer.apply(gradients, variables)
         return loss
 
     def _loss_of_step(self, batch: dict[str, tf.Tensor], rate: tf.Tensor) -> float:

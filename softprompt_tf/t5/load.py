@@ -39,7 +39,7 @@ def load_t5(source: Source, *, dtype: str = "float32", name: str | None = None) 
     if isinstance(source, tuple):
         if len(source) != 2:
             raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {len(source)} objects.")
-        return FrozenT5(source[0], source[1], name=name or getattr(source[0], "name", ""))
+        return FrozenT5(source[0], source[1], name=name or str(getattr(source[0], "name", "")))
     text = str(source)
     if text in bundled_backbones():
         return _from_directory(bundled_directory(text), dtype=dtype, name=name or text)

@@ -85,13 +85,13 @@ def test_scores_are_the_same_inside_a_graph_of_unknown_sizes(case):
     np.testing.assert_allclose(graph(targets[:, :1, :]), eager[:, :1], rtol=1e-5)
 
 
-def test_bfloat16_scores_are_close_to_float32(tiny_t5):
+def test_bfloat16_scores_are_close_to_float32(tiny_t5, tiny_t5_bfloat16):
     def scores(t5):
         ids = np.array([[9, 80, 33, 1]])
         encoder = project_encoder_output(t5, t5.encode(t5.embed(ids), np.ones_like(ids)), np.ones_like(ids))
         return target_log_probabilities(t5, np.array([[[9, 1], [30, 1]]]), encoder)
 
-    half = scores(make_tiny_t5("bfloat16"))
+    half = scores(tiny_t5_bfloat16)
 
     assert half.dtype == tf.float32
     np.testing.assert_allclose(half, scores(tiny_t5), atol=0.5)

@@ -15,8 +15,8 @@ def own_t5():
     return make_tiny_t5(num_layers=1)
 
 
-def test_float32_and_bfloat16_have_one_fingerprint(own_t5):
-    assert make_tiny_t5("bfloat16", num_layers=1).fingerprint == own_t5.fingerprint
+def test_float32_and_bfloat16_have_one_fingerprint(tiny_t5, tiny_t5_bfloat16):
+    assert tiny_t5_bfloat16.fingerprint == tiny_t5.fingerprint
 
 
 def test_it_is_t5_and_sixteen_hexadecimal_digits(own_t5):

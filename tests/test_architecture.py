@@ -1,0 +1,142 @@
+"""Imports only go down, every public name is listed and documented, and the light modules stay light."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
+LAYERS = [
+    ("version", "errors", "names", "typing", "answers"),
+    ("atomic_file",),
+    ("yaml_tree",),
+    ("config_files",),
+    ("config",),
+    ("t5", "prompts", "tasks"),
+    ("decoding", "text_batches", "pretraining"),
+    ("answering",),
+    ("prompted_t5",),
+    ("training",),
+    ("evaluation",),
+    ("run",),
+    ("export",),
+    ("demo",),
+    ("cli",),
+]
+FORBIDDEN = {"t5": {"prompts", "tasks"}, "prompts": {"t5", "tasks"}, "tasks": {"t5", "prompts"}}
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+
+def source_files():
+    files = list((ROOT / "softprompt_tf").rglob("*.py"))
+    return files + list((ROOT / "export").glob("*.py"))
+
+
+def part_of(path):
+    relative = path.relative_to(ROOT).with_suffix("").parts
+    return "export" if relative[0] == "export" else relative[1]
+
+
+def imported_parts(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "softprompt_tf" and len(parts) > 1:
+                yield parts[1]
+
+
+def test_every_part_has_a_level():
+    parts = {part_of(path) for path in source_files()} - {"__init__", "configs"}
+
+    assert parts == set(LEVEL)
+
+
+def test_imports_only_go_down():
+    upward = [
+        f"{path.relative_to(ROOT)} imports {part}"
+        for path in source_files()
+        if part_of(path) != "__init__"
+        for part in imported_parts(path)
+        if part != part_of(path) and (LEVEL[part] > LEVEL[part_of(path)] or part in FORBIDDEN.get(part_of(path), set()))
+    ]
+
+    assert upward == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "softprompt_tf",
+        "softprompt_tf.export",
+        "softprompt_tf.pretraining",
+        "softprompt_tf.prompts",
+        "softprompt_tf.t5",
+        "softprompt_tf.tasks",
+        "softprompt_tf.training",
+    ],
+)
+def test_public_names_exist_and_are_documented(name):
+    module = importlib.import_module(name)
+
+    for public in module.__all__:
+        value = getattr(module, public)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            assert inspect.getdoc(value), f"{name}.{public} has no docstring"
+
+
+def test_the_public_names_are_these():
+    import softprompt_tf
+    import softprompt_tf.export
+
+    assert softprompt_tf.__all__ == [
+        "__version__",
+        "Adafactor",
+        "Beam",
+        "Classification",
+        "FrozenT5",
+        "Generation",
+        "Greedy",
+        "PromptedT5",
+        "SoftPromptError",
+        "TargetCrossEntropy",
+        "init",
+        "load_prompt",
+        "load_t5",
+        "prompt_tuning",
+        "train_prompt",
+    ]
+    assert softprompt_tf.export.__all__ == [
+        "ModelServer",
+        "PredictionClient",
+        "serve",
+        "verify_saved_model",
+        "write_saved_model",
+    ]
+
+
+def test_every_module_says_what_it_is_for():
+    silent = [str(path) for path in source_files() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+
+    assert silent == []
+
+
+def test_the_client_starts_without_tensorflow_and_keras():
+    code = (
+        "import sys; from softprompt_tf.export import PredictionClient; "
+        "print([name for name in ('tensorflow', 'keras', 'keras_hub') if name in sys.modules])"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "[]"
