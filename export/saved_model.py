@@ -36,7 +36,7 @@ def write_saved_model(
       directory: the model's base directory, as `--model_base_path` takes it; made if it does not exist.
       t5: the frozen T5.
       prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt.
-      version: the version's number. Default: one more than the highest there.
+      version: the version's number, 0 or more. Default: one more than the highest there.
       sampler: how the served model decodes, as in `PromptedT5.compile`.
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.
 
@@ -44,13 +44,15 @@ def write_saved_model(
       The version directory, DIRECTORY/VERSION.
 
     Raises:
-      ExportError: if the version exists already, or it cannot be written.
+      ExportError: if the version is negative or exists already, or it cannot be written.
       VerificationError: if the written model does not answer as Keras does.
       PromptFileError, BackboneMismatchError: if a prompt cannot be read or does not fit.
 
     Example:
       >>> write_saved_model("exports/t5", t5, {"sst2": "sst2.safetensors", "rte": "rte.safetensors"})
     """
+    if version is not None and version < 0:
+        raise ExportError(f"`version` must be 0 or more. Received: version={version}. No server looks at others.")
     base = Path(directory)
     loaded = {task: _loaded(prompt) for task, prompt in prompts.items()}
     tasks = build_served_tasks(t5, loaded)

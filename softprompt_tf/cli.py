@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
+from softprompt_tf.errors import ConfigError, DataError, SoftPromptError, VerificationError
 from softprompt_tf.version import __version__
 
 
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.run(parsed)
+        sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
     except SoftPromptError as error:
         print(f"softprompt: {error}", file=sys.stderr)
         return 1 if isinstance(error, VerificationError) else 2
@@ -151,10 +152,18 @@ def _predict(arguments: argparse.Namespace) -> None:
     else:
         before, after = template.affixes() or ("", "")
         texts = [f"{before}{text}{after}" for text in arguments.text]
+    _check_unicode(texts)
     model = PromptedT5(load_t5(arguments.backbone), prompt)
     answers: Sequence[Any] = model.classify(texts) if prompt.labels else model.generate_scored(texts)
     for text, answer in zip(texts, answers, strict=True):
         print(json.dumps({"inputs": text, **asdict(answer)}, ensure_ascii=False))
+
+
+def _check_unicode(texts: Sequence[str]) -> None:
+    """Refuse half surrogate pairs: they stand for a command line's bytes that are not UTF-8, or came from JSON."""
+    for text in texts:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise DataError(f"A text must be valid Unicode. Received: {ascii(text)[:80]}.")
 
 
 def _neighbors(arguments: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ from softprompt_tf.prompts import METHODS, PromptMethod, init
 from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
 from softprompt_tf.tasks import BatchStream, Example, Task, TokenizedExamples, load_task, score, tokenize_examples
 from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
+from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
 
 # Settings that a run may be gone on with changed: they decide how long it runs and how it is watched, not what a step does.
 _FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience")
@@ -68,6 +69,7 @@ def train_run(config: RunConfig) -> RunResult:
     data = [_read(load_task(task)) for task in config.tasks]
     output_dir = Path(config.output_dir)
     _make_directory(output_dir)
+    _check_same_run(output_dir / "checkpoints", config)
     strategy = make_strategy(config.training.strategy)
     keras.utils.set_random_seed(config.seed % 2**32)
     with strategy.scope():
@@ -107,6 +109,13 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"The run directory {path} cannot be made: {error}.") from error
+
+
+def _check_same_run(checkpoint_dir: Path, config: RunConfig) -> None:
+    """Refuse a directory that holds another run before anything in it is written over."""
+    checkpoint = latest_checkpoint(checkpoint_dir)
+    if checkpoint is not None:
+        check_same_run(checkpoint, seed=config.seed, config_digest=_digest(config))
 
 
 def _build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
@@ -212,13 +221,19 @@ def _write_results(output_dir: Path, scores: Mapping[str, TaskScores], training:
         "best_step": training.best_step,
         "steps_done": training.steps_done,
         "stopped_early": training.stopped_early,
-        "seconds_per_step": training.seconds_per_step,
+        "seconds_per_step": training.seconds_per_step or _last_seconds_per_step(output_dir),
         "history": [{"step": each.step, "score": each.score, "metrics": each.metrics} for each in training.history],
     }
     text = json.dumps(metrics, indent=2) + "\n"
     write_atomically(output_dir / "metrics.json", text.encode("utf-8"), error_type=TrainingError)
     predictions = [prediction for each in scores.values() for prediction in each.predictions]
     write_predictions(output_dir / "predictions.jsonl", predictions)
+
+
+def _last_seconds_per_step(output_dir: Path) -> float:
+    """Return what an earlier start measured, where this one had no step to take."""
+    path = output_dir / "metrics.json"
+    return float(json.loads(path.read_text("utf-8")).get("seconds_per_step", 0.0)) if path.is_file() else 0.0
 
 
 def _digest(config: RunConfig) -> str:

@@ -3,6 +3,8 @@
 What it prints is what it measured. Started again on the same directory, it goes on where it was stopped.
 """
 
+import importlib.resources
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import load_prompt
 from softprompt_tf.run import RunResult, train_run
 from softprompt_tf.t5 import FrozenT5, load_t5
-from softprompt_tf.tasks import Example, load_task
+from softprompt_tf.tasks import Example, Task, load_task
 
 TASKS = ("topic", "question_type", "sentiment")
 ROWS_PER_TASK = 3
@@ -79,8 +81,6 @@ def _train(name: str, output_dir: Path, backbone: str) -> RunResult:
 
 def demo_config(name: str, output_dir: Path, backbone: str) -> RunConfig:
     """Return the config of one of the demo's runs, as it ships in configs/runs/."""
-    import importlib.resources
-
     path = importlib.resources.files(_CONFIGS) / "runs" / f"{name}.yaml"
     return load_config(str(path), [f"output_dir={output_dir}", f"backbone={backbone}"])
 
@@ -95,7 +95,7 @@ def _measure(t5: FrozenT5, name: str, result: RunResult) -> _Row:
         frozen=frozen.metrics["accuracy"],
         tuned=result.scores[name].metrics["accuracy"],
         prompt_bytes=result.prompts[name].stat().st_size,
-        seconds_per_step=result.training.seconds_per_step,
+        seconds_per_step=json.loads((result.output_dir / "metrics.json").read_text("utf-8"))["seconds_per_step"],
     )
 
 
@@ -106,10 +106,9 @@ def _print_table(t5: FrozenT5, rows: list[_Row]) -> None:
     print(f"{'task':<15}{'majority':>9}{'no prompt':>11}{'prompt':>8}{'prompt file':>13}{'model':>10}{'s/step':>8}")
     model_bytes = 4 * _parameters(t5)
     for row in rows:
-        seconds = f"{row.seconds_per_step:.3f}" if row.seconds_per_step else "-"
         print(
             f"{row.task:<15}{row.majority:>9.3f}{row.frozen:>11.3f}{row.tuned:>8.3f}"
-            f"{row.prompt_bytes / 1e3:>10.1f} kB{model_bytes / 1e6:>7.1f} MB{seconds:>8}"
+            f"{row.prompt_bytes / 1e3:>10.1f} kB{model_bytes / 1e6:>7.1f} MB{row.seconds_per_step:>8.3f}"
         )
     print()
     for row in rows:
@@ -159,9 +158,7 @@ def _check(
                 )
 
 
-def _task(name: str):  # type: ignore[no-untyped-def]
-    import importlib.resources
-
+def _task(name: str) -> Task:
     return load_task(str(importlib.resources.files(_CONFIGS) / "tasks" / f"{name}.yaml"))
 
 

@@ -16,6 +16,8 @@ from softprompt_tf.pretraining.instruction_tasks import draw_row
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
 
+_INPUT_MULTIPLE = 16
+_TARGET_MULTIPLE = 8
 EOS_ID = 1
 _SHORTEST_WINDOW = 16
 
@@ -41,7 +43,7 @@ class Mixture:
     rows: int = 48
     instruction_rows: int = 96
     window: int = 128
-    max_instruction_tokens: int = 112
+    max_instruction_tokens: int = 80
 
     @property
     def objectives(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -100,7 +102,13 @@ class PretrainingBatches:
             pairs = [span_corruption(window, rng, vocabulary_size=self._vocabulary_size) for window in windows]
         else:
             pairs = self._prefixes(rng)
-        return pad_batch([inputs for inputs, _ in pairs], [targets for _, targets in pairs])
+        # Few different shapes: oneDNN builds a kernel for every new one, which costs more than the padding.
+        return pad_batch(
+            [inputs for inputs, _ in pairs],
+            [targets for _, targets in pairs],
+            input_multiple=_INPUT_MULTIPLE,
+            target_multiple=_TARGET_MULTIPLE,
+        )
 
     def _instructions(self, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
         rows = [draw_row(self._source, rng)[1:] for _ in range(self._mixture.instruction_rows)]
@@ -158,15 +166,21 @@ def _cut_near(window: np.ndarray, length: int, rng: np.random.Generator) -> tupl
     return window[:cut], window[cut:]
 
 
-def pad_batch(inputs: Sequence[Ids], targets: Sequence[Ids]) -> Batch:
+def pad_batch(
+    inputs: Sequence[Ids], targets: Sequence[Ids], *, input_multiple: int = 1, target_multiple: int = 1
+) -> Batch:
     """Append the end of sequence to B inputs and B targets and pad both with 0 to their longest row.
+
+    Args:
+      inputs, targets: B rows of ids.
+      input_multiple, target_multiple: what the padded lengths are rounded up to multiples of.
 
     Returns:
       The arrays of a batch, as `PretrainingBatches.batch` describes them.
     """
     num_rows = len(inputs)
-    num_inputs = 1 + max(len(ids) for ids in inputs)
-    num_targets = 1 + max(len(ids) for ids in targets)
+    num_inputs = _round_up(1 + max(len(ids) for ids in inputs), input_multiple)
+    num_targets = _round_up(1 + max(len(ids) for ids in targets), target_multiple)
     encoder = np.zeros((num_rows, num_inputs), np.int32)
     labels = np.zeros((num_rows, num_targets), np.int32)
     for k, (input_ids, target_ids) in enumerate(zip(inputs, targets, strict=True)):
@@ -179,3 +193,7 @@ def pad_batch(inputs: Sequence[Ids], targets: Sequence[Ids]) -> Batch:
         "decoder_token_ids": decoder,
         "targets": labels,
     }
+
+
+def _round_up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple

@@ -54,7 +54,7 @@ def draw_row(source: PassageSource, rng: np.random.Generator, *, attempts: int =
 
 def missing_word(source: PassageSource, rng: np.random.Generator) -> Row | None:
     """Which word stood in the blank?"""
-    passage = source.draw(rng, max_words=50)
+    passage = source.draw(rng, max_words=32)
     word = _draw_word(passage.text, rng)
     if word is None:
         return None
@@ -64,7 +64,7 @@ def missing_word(source: PassageSource, rng: np.random.Generator) -> Row | None:
 
 def choose_word(source: PassageSource, rng: np.random.Generator) -> Row | None:
     """Which of the offered words stood in the blank?"""
-    passage = source.draw(rng, max_words=45)
+    passage = source.draw(rng, max_words=30)
     word = _draw_word(passage.text, rng)
     others = [_draw_word(source.draw(rng, max_words=30).text, rng) for _ in range(int(rng.integers(1, 4)))]
     if word is None or any(other is None or other.lower() == word.lower() for other in others):
@@ -74,9 +74,9 @@ def choose_word(source: PassageSource, rng: np.random.Generator) -> Row | None:
 
 def contains_word(source: PassageSource, rng: np.random.Generator) -> Row | None:
     """Does the text hold this word? The answer words are drawn anew, often from other texts."""
-    passage = source.draw(rng, max_words=40)
+    passage = source.draw(rng, max_words=30)
     present = bool(rng.random() < 0.5)
-    word = _draw_word(passage.text if present else source.draw(rng, max_words=40).text, rng)
+    word = _draw_word(passage.text if present else source.draw(rng, max_words=30).text, rng)
     if word is None or (not present and word.lower() in passage.text.lower()):
         return None
     pair = _answer_pair(source, rng, ANSWER_PAIRS)
@@ -87,7 +87,7 @@ def contains_word(source: PassageSource, rng: np.random.Generator) -> Row | None
 
 def goes_together(source: PassageSource, rng: np.random.Generator) -> Row | None:
     """Do two stretches of text come from one place, or from two?"""
-    passage = source.draw(rng, max_words=60)
+    passage = source.draw(rng, max_words=44)
     if len(passage.sentences) < 2:
         return None
     cut = len(passage.sentences) // 2
@@ -102,7 +102,7 @@ def goes_together(source: PassageSource, rng: np.random.Generator) -> Row | None
 
 def kind_of_text(source: PassageSource, rng: np.random.Generator) -> Row | None:
     """Is it a book, an article or a speech?"""
-    passage = source.draw(rng, max_words=40)
+    passage = source.draw(rng, max_words=24)
     return _pose(rng, "What kind of text is this?", list(source.corpus.kinds), passage.text), passage.kind
 
 
@@ -116,7 +116,7 @@ def subject(source: PassageSource, rng: np.random.Generator) -> Row | None:
     if found is None or len(sentences) < 2:
         return None
     first = 0 if rng.random() < 0.3 else int(rng.integers(1, len(sentences)))
-    text = " ".join(" ".join(sentences[first : first + int(rng.integers(1, 4))]).split()[:50])
+    text = " ".join(" ".join(sentences[first : first + int(rng.integers(1, 4))]).split()[:34])
     others = [name for _, name in SUBJECTS if name != found]
     options = [found, *rng.permutation(others)[: int(rng.integers(1, 7))].tolist()]
     return _pose(rng, _pick(rng, ("What is it about?", "Which topic?", "Subject:")), options, text), found
@@ -142,7 +142,7 @@ def definition(source: PassageSource, rng: np.random.Generator) -> Row | None:
         return None
     phrase = " ".join(re.split(r",| who | which | that | from | based ", opening.group(1))[0].split()[:6])
     name = " ".join(document[: opening.start()].split()[:4])
-    return f"What is {name}? {' '.join(' '.join(sentences[1:4]).split()[:50])}", phrase
+    return f"What is {name}? {' '.join(' '.join(sentences[1:4]).split()[:34])}", phrase
 
 
 def question_kind(source: PassageSource, rng: np.random.Generator) -> Row | None:
@@ -165,15 +165,15 @@ def question_kind(source: PassageSource, rng: np.random.Generator) -> Row | None
 
 
 def feeling(source: PassageSource, rng: np.random.Generator) -> Row | None:
-    """Does the passage praise or blame? Words of one side only tell; a third of the time they are blanked out."""
-    passage = source.draw(rng, max_words=40)
+    """Does the passage praise or blame? Words of one side only tell; a fifth of the time they are blanked out."""
+    passage = source.draw(rng, max_words=int(rng.choice([12, 20, 32])))
     words = passage.text.split()
     found = polarity(words)
     if found is None:
         return None
     is_praise, positions = found
     text = passage.text
-    if rng.random() < 0.33:
+    if rng.random() < 0.2:
         text = " ".join(BLANK if k in positions else word for k, word in enumerate(words))
     pair = _answer_pair(source, rng, POLARITY_PAIRS, drawn=0.0)
     if pair is None:
@@ -198,7 +198,7 @@ def polarity(words: Sequence[str]) -> tuple[bool, set[int]] | None:
 
 def kind_of_blank(source: PassageSource, rng: np.random.Generator) -> Row | None:
     """What kind of thing stood in the blank: a year, a number, a person, a place, a reason, a time?"""
-    passage = source.draw(rng, max_words=40)
+    passage = source.draw(rng, max_words=30)
     kind = str(rng.choice(list(BLANKED_KINDS)))
     found = re.search(BLANKED_KINDS[kind], passage.text)
     if found is None:
@@ -211,7 +211,7 @@ def kind_of_blank(source: PassageSource, rng: np.random.Generator) -> Row | None
 
 def first_words(source: PassageSource, rng: np.random.Generator) -> Row:
     """Repeat the first or the last words of the text."""
-    words = source.draw(rng, max_words=40).text.split()
+    words = source.draw(rng, max_words=24).text.split()
     count = int(rng.integers(1, 5))
     if rng.random() < 0.5:
         return f"The first {count} words: {' '.join(words)}", " ".join(words[:count])
@@ -225,10 +225,10 @@ INSTRUCTION_TASKS: dict[str, tuple[InstructionTask, float]] = {
     "contains_word": (contains_word, 1.0),
     "goes_together": (goes_together, 1.0),
     "kind_of_text": (kind_of_text, 0.5),
-    "subject": (subject, 2.5),
+    "subject": (subject, 3.5),
     "definition": (definition, 0.7),
-    "question_kind": (question_kind, 2.0),
-    "feeling": (feeling, 2.5),
+    "question_kind": (question_kind, 1.5),
+    "feeling": (feeling, 4.0),
     "kind_of_blank": (kind_of_blank, 1.0),
     "first_words": (first_words, 0.5),
 }

@@ -23,6 +23,8 @@ from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import NonFiniteLossError, TrainingError
 from softprompt_tf.pretraining.batches import Batch, PretrainingBatches
 
+_TARGETS_MULTIPLE = 256
+
 
 @dataclass(frozen=True)
 class BackboneShape:
@@ -128,13 +130,16 @@ class Pretrainer:
             },
             training=True,
         )["decoder_sequence_output"]
-        # Only real targets go through the head: it is the dearest matrix of a small model.
+        # Only real targets go through the head, the dearest matrix of a small model; their number is rounded up, as every
+        # new shape costs oneDNN a new kernel.
         real = tf.where(batch["targets"] != 0)
-        logits = self.backbone.token_embedding(tf.gather_nd(states, real), reverse=True)
+        num_real = tf.shape(real)[0]
+        places = tf.pad(real, [[0, -num_real % _TARGETS_MULTIPLE], [0, 0]])
+        logits = self.backbone.token_embedding(tf.gather_nd(states, places), reverse=True)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.gather_nd(batch["targets"], real), tf.cast(logits, "float32")
+            tf.gather_nd(batch["targets"], places), tf.cast(logits, "float32")
         )
-        return tf.reduce_mean(losses)
+        return tf.reduce_mean(losses[:num_real])
 
     def _take_step(self, batch: dict[str, tf.Tensor], rate: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:

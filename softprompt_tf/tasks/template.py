@@ -97,6 +97,8 @@ def field_text(row: Row, field: str) -> str:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # NumPy scalars
     if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise DataError(f"{row.location}: field `{field}` must be valid Unicode. Received: {ascii(value)[:80]}.")
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise DataError(f"{row.location}: field `{field}` has no value. Received: {value}.")

@@ -91,3 +91,10 @@ def test_malformed_templates_are_refused(text, message):
 def test_rows_that_do_not_fit_name_place_and_field(values, message):
     with pytest.raises(DataError, match=message):
         Template("{x}", "{x}").render_inputs(row(**values))
+
+
+def test_half_a_surrogate_pair_in_a_row_is_an_error_with_place_and_field():
+    row = Row({"text": "bad \ud83d"}, "data.jsonl:3")
+
+    with pytest.raises(DataError, match=r"data\.jsonl:3: field `text` must be valid Unicode"):
+        Template("{text}", "{label}").render_inputs(row)

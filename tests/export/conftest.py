@@ -1,0 +1,104 @@
+"""What the tests of an export share: three small tasks on the tiny T5, and their SavedModel, written once."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROMPT_LENGTHS = {"mood": 3, "story": 7, "reply": 12}
+
+
+@pytest.fixture(scope="session")
+def task_prompts(tiny_t5):
+    """Three tasks: labels and a template of one field; generation with no template; three labels and two fields."""
+    from softprompt_tf.prompts import TaskPrompt
+
+    generator = np.random.default_rng(11)
+
+    def task(name, **fields):
+        return TaskPrompt(
+            prompt=1.5 * generator.normal(size=(PROMPT_LENGTHS[name], tiny_t5.hidden_dim)).astype(np.float32),
+            task_id=name,
+            backbone=tiny_t5.name,
+            backbone_fingerprint=tiny_t5.fingerprint,
+            tokenizer_fingerprint=tiny_t5.tokenizer_fingerprint,
+            **fields,
+        )
+
+    return {
+        "mood": task(
+            "mood",
+            template="the film: {text} is it good?",
+            labels=("negative", "positive"),
+            max_input_tokens=40,
+            max_target_tokens=2,  # fewer than the words of its labels have
+        ),
+        "story": task("story", max_target_tokens=9),
+        "reply": task(
+            "reply",
+            template="{first} and then {second}",
+            labels=("yes", "no", "nobody could say"),
+            max_target_tokens=20,
+        ),
+    }
+
+
+@pytest.fixture(scope="session")
+def base_directory(tmp_path_factory: pytest.TempPathFactory, tiny_t5, task_prompts) -> Path:
+    """A model's base directory that holds version 1, checked by `verify_saved_model` when it was written."""
+    from softprompt_tf.export import write_saved_model
+
+    base = tmp_path_factory.mktemp("served") / "tiny"
+    write_saved_model(base, tiny_t5, task_prompts)
+    return base
+
+
+@pytest.fixture(scope="session")
+def version_directory(base_directory: Path) -> Path:
+    return base_directory / "1"
+
+
+@pytest.fixture(scope="session")
+def signatures(version_directory: Path):
+    """Signature name -> function of lists and arrays, as `tf.saved_model.load` gives it; answers are NumPy arrays."""
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401  registers the tokenizer's ops
+
+    loaded = tf.saved_model.load(str(version_directory))
+
+    def asked(function):
+        def ask(**inputs):
+            tensors = {
+                name: tf.constant(value, function.structured_input_signature[1][name].dtype)
+                for name, value in inputs.items()
+            }
+            return {name: value.numpy() for name, value in function(**tensors).items()}
+
+        ask.loaded = loaded  # the functions do not keep the variables alive
+        return ask
+
+    return {name: asked(function) for name, function in loaded.signatures.items()}
+
+
+@pytest.fixture(scope="session")
+def keras_models(tiny_t5, task_prompts):
+    """Task name -> the Keras model that the served answers must equal."""
+    from softprompt_tf import PromptedT5
+
+    return {name: PromptedT5(tiny_t5, prompt) for name, prompt in task_prompts.items()}
+
+
+@pytest.fixture(scope="session")
+def unlike_backbone(task_prompts):
+    """A prompt that says that it was made for another backbone."""
+    return dataclasses.replace(task_prompts["mood"], backbone="t5_elsewhere", backbone_fingerprint="0" * 16)
+
+
+@pytest.fixture(scope="session")
+def server(base_directory: Path):
+    """A model server of the export on a free port."""
+    from softprompt_tf.export import ModelServer
+
+    with ModelServer(base_directory, model_name="tiny", grpc_port=0, rest_port=None) as running:
+        yield running

@@ -1,0 +1,121 @@
+"""Metrics and predictions of a model whose answers are known by hand."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from softprompt_tf.answers import Classification, Generation
+from softprompt_tf.errors import DataError
+from softprompt_tf.evaluation import evaluate_examples, majority_baseline, write_predictions
+from softprompt_tf.tasks import Task
+
+MOODS = [("a good film", "positive"), ("a bad film", "negative"), ("a dull film", "negative"), ("a film", "positive")]
+CHOICES = Task(name="mood", inputs="say {text}", labels={"n": "negative", "p": "positive"}, metrics=("accuracy", "f1"))
+TEXTS = Task(name="echo", inputs="{text}", targets="{answer}", metrics=("exact_match", "token_f1"))
+
+
+class FakeModel:
+    """Finds "good" or "dull" positive; writes the text back."""
+
+    def __init__(self):
+        self.calls = []
+
+    def classify(self, texts, *, labels=None, task_id=None):
+        self.calls.append((list(texts), labels, task_id))
+        return [self._choice(any(word in text for word in ("good", "dull")), labels) for text in texts]
+
+    def generate_scored(self, texts, *, max_tokens=None, task_id=None):
+        self.calls.append((list(texts), None, task_id))
+        return [Generation(text, -float(len(text))) for text in texts]
+
+    @staticmethod
+    def _choice(is_positive, labels):
+        probabilities = (0.2, 0.8) if is_positive else (0.9, 0.1)
+        return Classification(
+            labels[int(is_positive)], max(probabilities), tuple(labels), tuple(math.log(p) for p in probabilities)
+        )
+
+
+def examples_of(task, rows):
+    columns = ("text", "label") if task.labels else ("text", "answer")
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    return dataclasses.replace(task, validation=named).examples("validation")
+
+
+@pytest.fixture
+def moods():
+    return examples_of(CHOICES, [(text, label[0]) for text, label in MOODS])
+
+
+def test_a_task_with_labels_is_scored_by_its_choices(moods):
+    model = FakeModel()
+
+    scores = evaluate_examples(model, CHOICES, moods)
+
+    # Answers: positive, negative, positive, negative; right: the first two. Precision and recall of "positive": 1/2.
+    assert scores.metrics == {"accuracy": 0.5, "f1": 0.5}
+    assert [prediction.output for prediction in scores.predictions] == ["positive", "negative"] * 2
+    assert model.calls == [([f"say {text}" for text, _ in MOODS], ("negative", "positive"), None)]
+
+
+def test_a_prediction_keeps_the_row_and_the_log_probabilities(moods):
+    prediction = evaluate_examples(FakeModel(), CHOICES, moods).predictions[2]
+
+    assert (prediction.inputs, prediction.target, prediction.location) == ("say a dull film", "negative", "row 3")
+    assert prediction.score == pytest.approx(math.log(0.8))
+    assert prediction.label_log_probabilities == pytest.approx({"negative": math.log(0.2), "positive": math.log(0.8)})
+
+
+def test_a_task_without_labels_is_scored_by_its_texts():
+    model = FakeModel()
+    examples = examples_of(TEXTS, [("a red door", "The red door!"), ("two boats", "two trains"), ("no", "yes")])
+
+    scores = evaluate_examples(model, TEXTS, examples, task_id="echo")
+
+    # Without case, articles and punctuation: equal; one word of two shared, F1 1/2; nothing.
+    assert scores.metrics == pytest.approx({"exact_match": 1 / 3, "token_f1": (1 + 0.5 + 0) / 3})
+    assert scores.predictions[1].label_log_probabilities is None
+    assert scores.predictions[1].score == -9.0
+    assert model.calls == [(["a red door", "two boats", "no"], None, "echo")]
+
+
+@pytest.mark.parametrize("task", [CHOICES, TEXTS], ids=["labels", "text"])
+def test_no_rows_are_refused(task):
+    with pytest.raises(DataError, match=f"at least one row. Received: none, for task '{task.name}'."):
+        evaluate_examples(FakeModel(), task, [])
+
+
+def test_the_majority_baseline_answers_with_the_commonest_training_target(moods):
+    train = examples_of(CHOICES, [("a", "p"), ("b", "n"), ("c", "p")])
+
+    # Always "positive": 2 of 4 right; precision 1/2, recall 1, F1 2/3.
+    assert majority_baseline(CHOICES, train, moods) == pytest.approx({"accuracy": 0.5, "f1": 2 / 3})
+
+
+def test_predictions_are_json_lines(moods, tmp_path):
+    scores = evaluate_examples(FakeModel(), CHOICES, [*moods, *examples_of(CHOICES, [("ein süßer \u2028 Film", "p")])])
+
+    write_predictions(tmp_path / "predictions.jsonl", scores.predictions)
+
+    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines[:-1]]
+    assert (len(rows), lines[-1]) == (5, "")
+    assert rows[0] == {
+        "inputs": "say a good film",
+        "target": "positive",
+        "output": "positive",
+        "score": pytest.approx(math.log(0.8)),
+        "location": "row 1",
+        "label_log_probabilities": {"negative": pytest.approx(math.log(0.2)), "positive": pytest.approx(math.log(0.8))},
+    }
+    assert rows[4]["inputs"] == "say ein süßer \u2028 Film"
+    assert "süßer" in lines[4]
+
+
+def test_predictions_that_cannot_be_written_are_a_data_error(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(DataError, match="predictions.jsonl"):
+        write_predictions(tmp_path / "file" / "predictions.jsonl", [])

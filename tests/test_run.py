@@ -1,0 +1,262 @@
+"""A run on the tiny T5 leaves the files that it promises, goes on where it was killed, and refuses another run."""
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tiny_run import run_values, write_preset, write_tasks, write_yaml
+
+from softprompt_tf import PromptedT5, load_prompt, load_t5, run
+from softprompt_tf.config import RunConfig, load_config
+from softprompt_tf.errors import ConfigError, DataError, TrainingError
+from softprompt_tf.run import train_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the inputs of all runs of these tests lie."""
+
+    root: Path
+    backbone: Path
+    tasks: dict[str, Path]
+
+    def config(
+        self, output_dir: Path, tasks: tuple[str, ...] = ("mood",), overrides: tuple[str, ...] = ()
+    ) -> RunConfig:
+        values = run_values(self.backbone, [self.tasks[name] for name in tasks], output_dir)
+        return load_config(write_yaml(self.root / "run.yaml", values), overrides)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    root = tmp_path_factory.mktemp("inputs")
+    return Place(root, write_preset(root / "tiny"), write_tasks(root))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def t5(place):
+    """The backbone of all runs, loaded once, as it is the same before and after each of them."""
+    t5 = load_t5(place.backbone)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "load_t5", lambda source, *, dtype: t5)
+        yield t5
+
+
+@pytest.fixture(scope="module")
+def whole(place, t5, tmp_path_factory):
+    """One uninterrupted run of one task: its result, and the backbone's weights before and after."""
+    before = [np.array(variable) for variable in t5.backbone.variables]
+    result = train_run(place.config(tmp_path_factory.mktemp("whole") / "out"))
+    return result, before, [np.array(variable) for variable in t5.backbone.variables]
+
+
+@pytest.fixture(scope="module")
+def result(whole):
+    return whole[0]
+
+
+@pytest.fixture(scope="module")
+def of_two_tasks(place, tmp_path_factory):
+    return train_run(place.config(tmp_path_factory.mktemp("both") / "out", ("mood", "echo")))
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# === What a run leaves behind ===
+
+
+def test_a_run_directory_holds_what_is_promised(result):
+    names = {entry.name for entry in result.output_dir.iterdir()}
+
+    assert names == {"prompt.safetensors", "config.yaml", "metrics.json", "predictions.jsonl", "logs", "checkpoints"}
+    assert list((result.output_dir / "logs").rglob("*tfevents*"))
+    assert list((result.output_dir / "checkpoints").iterdir())
+
+
+def test_the_prompt_file_knows_its_task(result, t5):
+    prompt = load_prompt(result.prompts["mood"])
+
+    assert result.prompts == {"mood": result.output_dir / "prompt.safetensors"}
+    assert (prompt.task_id, prompt.template, prompt.labels) == ("mood", "film: {text}", ("negative", "positive"))
+    assert (prompt.backbone, prompt.prompt.shape) == ("tiny", (4, 16))
+    assert prompt.backbone_fingerprint == t5.fingerprint
+    assert prompt.max_input_tokens == 30
+    assert prompt.max_target_tokens == 6  # "negative" and "positive" have 5 pieces each
+    assert prompt.metrics == result.scores["mood"].metrics
+    assert prompt.training_config["training"]["steps"] == 6
+
+
+def test_the_metrics_are_those_of_the_kept_prompt(result, place, t5):
+    metrics = json.loads((result.output_dir / "metrics.json").read_text())
+    model = PromptedT5(t5, load_prompt(result.prompts["mood"]))
+    rows = lines_of(place.root / "mood_dev.jsonl")
+
+    answers = [choice.label for choice in model.classify([f"film: {row['text']}" for row in rows])]
+
+    right = np.mean([answer == row["label"] for answer, row in zip(answers, rows, strict=True)])
+    assert metrics["validation"]["mood"]["accuracy"] == pytest.approx(right)
+    assert metrics["score"] == pytest.approx(np.mean(list(metrics["validation"]["mood"].values())))
+    assert [evaluation["step"] for evaluation in metrics["history"]] == [3, 6]
+    assert metrics["score"] == max(evaluation["score"] for evaluation in metrics["history"])
+    assert metrics["best_step"] in (3, 6)
+    assert (metrics["steps_done"], metrics["stopped_early"]) == (6, False)
+    assert metrics["seconds_per_step"] > 0
+    predictions = lines_of(result.output_dir / "predictions.jsonl")
+    assert [prediction["output"] for prediction in predictions] == answers
+    assert [prediction["target"] for prediction in predictions] == [row["label"] for row in rows]
+    assert predictions[0]["location"].endswith("mood_dev.jsonl:1")
+
+
+def test_the_written_config_is_that_of_the_run(result, place):
+    assert load_config(result.output_dir / "config.yaml") == place.config(result.output_dir)
+
+
+def test_the_backbone_is_bit_identical_after_training(whole):
+    _, before, after = whole
+
+    assert len(before) > 20
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_several_tasks_have_a_prompt_each(of_two_tasks):
+    output_dir = of_two_tasks.output_dir
+
+    assert of_two_tasks.prompts == {name: output_dir / f"{name}.safetensors" for name in ("mood", "echo")}
+    assert not (output_dir / "prompt.safetensors").exists()
+    mood, echo = (load_prompt(path) for path in of_two_tasks.prompts.values())
+    assert (mood.task_id, mood.labels, mood.max_target_tokens) == ("mood", ("negative", "positive"), 6)
+    assert (echo.task_id, echo.labels, echo.max_target_tokens) == ("echo", (), 6)
+    assert echo.template == "{first} and {second}"
+    assert not np.array_equal(mood.prompt, echo.prompt)
+
+
+def test_several_tasks_are_scored_each_and_together(of_two_tasks, place):
+    metrics = json.loads((of_two_tasks.output_dir / "metrics.json").read_text())
+
+    assert set(metrics["validation"]) == {"mood", "echo"}
+    assert set(metrics["history"][0]["metrics"]) == {"mood/accuracy", "mood/macro_f1", "echo/exact_match"}
+    means = [np.mean(list(values.values())) for values in metrics["validation"].values()]
+    assert metrics["score"] == pytest.approx(np.mean(means))
+    predictions = lines_of(of_two_tasks.output_dir / "predictions.jsonl")
+    assert [Path(prediction["location"]).name.split(":")[0] for prediction in predictions] == (
+        ["mood_dev.jsonl"] * 8 + ["echo_dev.jsonl"] * 8
+    )
+
+
+def test_a_prompt_of_several_answers_alone_as_it_was_scored(of_two_tasks, place, t5):
+    model = PromptedT5(t5, load_prompt(of_two_tasks.prompts["echo"]))
+    rows = lines_of(place.root / "echo_dev.jsonl")
+
+    answers = model.generate([f"{row['first']} and {row['second']}" for row in rows])
+
+    predictions = lines_of(of_two_tasks.output_dir / "predictions.jsonl")[8:]
+    assert [prediction["output"] for prediction in predictions] == answers
+
+
+# === Going on ===
+
+
+def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):
+    shutil.copytree(result.output_dir, tmp_path / "out")
+    monkeypatch.setattr(PromptedT5, "fit", lambda *arguments, **keywords: pytest.fail("it trains again"))
+
+    again = train_run(place.config(tmp_path / "out"))
+
+    assert again.training.steps_done == 6
+    np.testing.assert_array_equal(load_prompt(again.prompts["mood"]).prompt, load_prompt(result.prompts["mood"]).prompt)
+    assert again.scores["mood"].metrics == result.scores["mood"].metrics
+
+
+def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_path):
+    place.config(tmp_path / "out")  # writes run.yaml
+    code = (
+        "import os, signal, sys; from softprompt_tf import run; from softprompt_tf.config import load_config\n"
+        "scored, evaluate = [], run._dev_metrics\n"
+        "def die_at_the_second(model, data):\n"
+        "    scored.append(1)\n"
+        "    return evaluate(model, data) if len(scored) == 1 else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run._dev_metrics = die_at_the_second\n"
+        "run.train_run(load_config(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(place.root / "run.yaml")]
+
+    killed = subprocess.run(command, capture_output=True, check=False)  # at step 6; the newest checkpoint is of step 4
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert not (tmp_path / "out" / "prompt.safetensors").exists()
+    resumed = train_run(place.config(tmp_path / "out"))
+
+    np.testing.assert_array_equal(
+        load_prompt(resumed.prompts["mood"]).prompt, load_prompt(result.prompts["mood"]).prompt
+    )
+    assert resumed.training.history == result.training.history
+
+
+def test_more_steps_go_on_with_the_same_run(result, place, tmp_path):
+    shutil.copytree(result.output_dir, tmp_path / "out")
+
+    longer = train_run(place.config(tmp_path / "out", overrides=("training.steps=8",)))
+
+    assert longer.training.steps_done == 8
+    assert [evaluation.step for evaluation in longer.training.history] == [3, 6, 8]
+
+
+def test_another_config_is_refused_and_the_run_stays_as_it_was(result, place, tmp_path):
+    shutil.copytree(result.output_dir, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    with pytest.raises(TrainingError, match="config"):
+        train_run(place.config(tmp_path / "out", overrides=("training.learning_rate=0.1",)))
+
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+# === Mistakes ===
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_task_without_a_split_is_refused(place, tmp_path, split):
+    values = yaml.safe_load(place.tasks["mood"].read_text())
+    del values[split]
+    task = write_yaml(place.root / "half.yaml", values)
+    config = load_config(write_yaml(tmp_path / "run.yaml", run_values(place.backbone, [task], tmp_path / "out")))
+
+    with pytest.raises(
+        ConfigError, match=f"both a train and a validation split. Received: task 'mood' without {split}"
+    ):
+        train_run(config)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_tasks_of_one_name_are_refused(place, tmp_path):
+    with pytest.raises(ConfigError, match="must have different names. Received: mood, mood."):
+        train_run(place.config(tmp_path / "out", ("mood", "mood")))
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones(place, tmp_path):
+    with pytest.raises(ConfigError, match="`prompt.method` must be one of .*prompt_tuning.* Received: prompt_tunning."):
+        train_run(place.config(tmp_path / "out", overrides=("prompt.method=prompt_tunning",)))
+
+
+def test_missing_rows_are_told_before_the_backbone_is_loaded(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "load_t5", lambda *arguments, **keywords: pytest.fail("it loads the backbone"))
+
+    with pytest.raises(DataError, match="No such file: .*mood_trian.jsonl"):
+        train_run(place.config(tmp_path / "out", overrides=(f"task.train={place.root}/mood_trian.jsonl",)))
+
+
+def test_an_output_that_is_a_file_is_refused(place, tmp_path):
+    (tmp_path / "out").write_text("mine")
+
+    with pytest.raises(TrainingError, match="cannot be made"):
+        train_run(place.config(tmp_path / "out"))
