@@ -56,7 +56,7 @@ class Answerer:
         def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return sampler(self._t5, *self._encode(batch), length)
 
-        traced = self._traced(("generate", sampler, length), run)
+        traced = self._traced(("generate", sampler, length), run, self._batch_spec())
         answers: list[Any] = [None] * len(texts)
         for rows, batch in self._batches(texts, task_id):
             ids, scores = traced(batch)
@@ -93,17 +93,24 @@ class Answerer:
                 self._t5, target_ids, project_encoder_output(self._t5, *self._encode(batch))
             )
 
-        traced = self._traced("score", run)
+        traced = self._traced("score", run, self._batch_spec(), tf.TensorSpec([None, None, None], tf.int32))
         ids = self._text_batches.target_ids(targets)  # [B, C, U]
         scores = np.zeros(ids.shape[:2], np.float32)
         for rows, batch in self._batches(texts, task_id):
             scores[rows] = traced(batch, tf.constant(ids[rows])).numpy()
         return scores
 
-    def _traced(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _traced(self, key: Any, function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
+        """Return the function traced for every shape of a batch at once, from the first call on."""
         if key not in self._functions:
-            self._functions[key] = tf.function(function, reduce_retracing=True)
+            self._functions[key] = tf.function(function, input_signature=specs)
         return self._functions[key]
+
+    def _batch_spec(self) -> dict[str, tf.TensorSpec]:
+        spec = {key: tf.TensorSpec([None, None], tf.int32) for key in ("encoder_token_ids", "encoder_padding_mask")}
+        if self._text_batches.task_ids is not None:
+            spec["task_id"] = tf.TensorSpec([None], tf.int32)
+        return spec
 
     def _batches(self, texts: Sequence[str], task_id: Any) -> Any:
         if isinstance(texts, str):

@@ -113,6 +113,8 @@ def _print_table(t5: FrozenT5, rows: list[_Row]) -> None:
     print()
     for row in rows:
         gain = row.tuned - row.majority
+        if row.tuned <= row.frozen:
+            print(f"{row.task}: no better than without a prompt; the pretraining of this T5 had a task of the kind.")
         if gain < CLEAR_GAIN:
             print(f"{row.task}: only {100 * gain:.1f} points above the majority. This small T5 is hard to steer there.")
     print()

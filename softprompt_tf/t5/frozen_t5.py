@@ -4,6 +4,7 @@ Everything runs through KerasHub's own layers, so a backbone's dtype policy and 
 Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -16,6 +17,9 @@ from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
 from softprompt_tf.typing import Tensor
+
+# Padding masks are passed by hand. Keras's implicit ones are not used, and it would say so at every model that is built.
+warnings.filterwarnings("ignore", message=r"Layer '(self|cross)_attention' .* does not support masking")
 
 PAD_ID = 0
 EOS_ID = 1
@@ -59,8 +63,6 @@ class FrozenT5:
         backbone.trainable = False
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
         backbone.token_embedding.reverse_dtype = "float32"
-        # Padding masks are passed by hand; Keras's implicit ones would only warn that the attention ignores them.
-        backbone.token_embedding.mask_zero = False
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.name = name

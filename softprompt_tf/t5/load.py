@@ -1,9 +1,6 @@
 """A source in, a `FrozenT5` out: a bundled backbone, a KerasHub preset name, a preset directory, or a pair of objects."""
 
-import contextlib
 import difflib
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras_hub
@@ -57,8 +54,7 @@ def _from_directory(directory: Path, *, dtype: str, name: str) -> FrozenT5:
     if missing:
         raise BackboneError(f"A preset directory must hold {', '.join(missing)}. Received: {directory}.")
     try:
-        with _quiet():
-            backbone = keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype)
+        backbone = keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
     except (ValueError, OSError, KeyError, TypeError, tf.errors.OpError) as error:  # OpError: a damaged vocabulary
         raise BackboneError(f"The preset in {directory} cannot be read as a T5: {_first_line(error)}") from error
@@ -75,8 +71,7 @@ def _from_preset(preset: str, *, dtype: str, name: str) -> FrozenT5:
             f"preset of KerasHub ({', '.join(known)}).{hint}"
         )
     try:
-        with _quiet():
-            backbone = keras_hub.models.T5Backbone.from_preset(preset, dtype=dtype)
+        backbone = keras_hub.models.T5Backbone.from_preset(preset, dtype=dtype)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(preset)
     except Exception as error:  # download code raises whatever its HTTP stack raises
         raise BackboneError(
@@ -84,14 +79,6 @@ def _from_preset(preset: str, *, dtype: str, name: str) -> FrozenT5:
             "with access, copy its directory here and pass that path, or use the bundled backbone 'mini'."
         ) from error
     return FrozenT5(backbone, tokenizer, name=name)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide Keras's warnings that KerasHub's attention ignores implicit masks: its padding masks are explicit."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not support masking.*")
-        yield
 
 
 def _first_line(error: BaseException) -> str:
