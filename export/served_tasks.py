@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.prompts import TaskPrompt, check_backbone
+from softprompt_tf.prompted_t5 import check_fits
+from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.tasks import Template
 
@@ -55,13 +56,7 @@ def build_served_tasks(t5: FrozenT5, prompts: Mapping[str, TaskPrompt]) -> Serve
     if not prompts or not all(prompts):
         raise ExportError(f"An export needs at least one task, each with a name. Received: {list(prompts)}.")
     for prompt in prompts.values():
-        check_backbone(
-            prompt,
-            backbone=t5.name,
-            fingerprint=t5.fingerprint,
-            hidden_dim=t5.hidden_dim,
-            tokenizer_fingerprint=t5.tokenizer_fingerprint,
-        )
+        check_fits(prompt, t5)
     each = list(prompts.values())
     affixes = [affixes_of(prompt) for prompt in each]
     labels, label_ids = _label_tables(t5, each)

@@ -167,17 +167,12 @@ def _check_unicode(texts: Sequence[str]) -> None:
 
 
 def _neighbors(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.prompts import check_backbone, load_prompt, nearest_neighbours
+    from softprompt_tf.prompted_t5 import check_fits
+    from softprompt_tf.prompts import load_prompt, nearest_neighbours
     from softprompt_tf.t5 import load_t5
 
     prompt, t5 = load_prompt(arguments.prompt), load_t5(arguments.backbone)
-    check_backbone(
-        prompt,
-        backbone=t5.name,
-        fingerprint=t5.fingerprint,
-        hidden_dim=t5.hidden_dim,
-        tokenizer_fingerprint=t5.tokenizer_fingerprint,
-    )
+    check_fits(prompt, t5)
     pieces = t5.tokenizer.get_vocabulary()
     ids, cosines = nearest_neighbours(prompt.prompt, t5.embedding_table[: len(pieces)], count=arguments.count)
     for row, (row_ids, row_cosines) in enumerate(zip(ids, cosines, strict=True)):

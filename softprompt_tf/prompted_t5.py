@@ -277,6 +277,21 @@ class PromptedT5(keras.Model):
         return model
 
 
+def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
+    """Refuse a prompt that was made for another backbone or tokenizer than this T5's.
+
+    Raises:
+      BackboneMismatchError: with the names of both.
+    """
+    check_backbone(
+        prompt,
+        backbone=t5.name,
+        fingerprint=t5.fingerprint,
+        hidden_dim=t5.hidden_dim,
+        tokenizer_fingerprint=t5.tokenizer_fingerprint,
+    )
+
+
 def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Run the encoder with the prompt in front; return its output [B, P + T, H] and mask [B, P + T]."""
     token_ids = batch["encoder_token_ids"]
@@ -288,13 +303,7 @@ def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tu
 def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[PromptMethod, TaskPrompt]:
     """Return the method, and what a loaded prompt knows of its task (nothing, for a fresh one)."""
     if isinstance(prompt, TaskPrompt):
-        check_backbone(
-            prompt,
-            backbone=t5.name,
-            fingerprint=t5.fingerprint,
-            hidden_dim=t5.hidden_dim,
-            tokenizer_fingerprint=t5.tokenizer_fingerprint,
-        )
+        check_fits(prompt, t5)
         return prompt_tuning(prompt.length, init.from_array(prompt.prompt)), prompt
     if prompt is not None and not isinstance(prompt, PromptMethod):
         raise PromptError(
