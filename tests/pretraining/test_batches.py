@@ -1,6 +1,7 @@
 """Batches: a pure function of seed and step, their padding, ends and shift, and the lengths of each objective."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -55,9 +56,9 @@ def test_every_row_has_one_end_and_the_decoder_sees_the_targets_shifted(make, ob
     batch = make().batch_of(objective, np.random.default_rng(0))
 
     num_rows = 7 if objective == "instructions" else 5
-    for side in ("encoder_token_ids", "targets"):
-        assert batch[side].shape[0] == num_rows
-        assert batch[side][:, -1].any()  # no wider than the longest row
+    for side, multiple in (("encoder_token_ids", 16), ("targets", 8)):
+        longest = max(len(without_padding(row)) for row in batch[side])
+        assert batch[side].shape == (num_rows, math.ceil(longest / multiple) * multiple)
         for row in batch[side]:
             length = len(without_padding(row))
             assert row[length - 1] == 1
@@ -150,8 +151,9 @@ def test_span_corruption_rows_open_with_the_first_sentinel(make):
 
     assert (batch["targets"][:, 0] == VOCABULARY_SIZE - 1).all()
     assert ((batch["encoder_token_ids"] == VOCABULARY_SIZE - 1).sum(axis=1) == 1).all()
-    # 32 tokens: 5 of noise in 2 spans, and the end.
-    assert batch["encoder_token_ids"].shape == (5, 27 + 2 + 1)
+    # 32 tokens: 5 of noise in 2 spans, and the end; inputs are padded to a multiple of 16, targets of 8.
+    assert {len(without_padding(row)) for row in batch["encoder_token_ids"]} == {27 + 2 + 1}
+    assert batch["encoder_token_ids"].shape == (5, 32)
     assert batch["targets"].shape == (5, 5 + 2 + 1)
 
 
@@ -163,6 +165,7 @@ def test_inputs_of_instructions_are_cut_and_their_targets_are_not(make):
         for length in (10, 10_000)
     )
 
-    assert short["encoder_token_ids"].shape == (7, 11)
+    assert short["encoder_token_ids"].shape == (7, 16)
+    assert not short["encoder_token_ids"][:, 11:].any()
     np.testing.assert_array_equal(short["encoder_token_ids"][:, :10], long["encoder_token_ids"][:, :10])
     np.testing.assert_array_equal(short["targets"], long["targets"])

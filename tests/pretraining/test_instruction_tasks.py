@@ -50,7 +50,7 @@ REVIEWS = {
     "Jocelin": (("The road to Jocelin was dreadful.", "At Jocelin we met a cruel landlord."), False),
     "Kestrel": (("The soup at Kestrel was never good.", "Nobody thanked the cook of Kestrel."), False),
     "Lambert": (("There was not a dull evening with Lambert.", "Lambert told us splendid tales."), True),
-    "Mowbray": (("Mowbray did not give us a warm bed.", "We left Mowbray tired and sick."), False),
+    "Mowbray": (("Mowbray gave us no warm bed.", "We left Mowbray tired and sick."), False),
 }
 
 # what can be blanked out of the texts above and the letters below -> its kind
@@ -298,12 +298,12 @@ def test_polarity_by_hand(text, expected):
 def test_every_task_is_drawn_by_its_weight(source):
     names = Counter(draw_row(source, np.random.default_rng(seed))[0] for seed in range(2000))
 
-    # missing_word 1, subject 2.5 and kind_of_text 0.5 of 14.2 in all.
-    assert sum(weight for _, weight in INSTRUCTION_TASKS.values()) == pytest.approx(14.2)
+    # missing_word 1, subject 3.5 and kind_of_text 0.5 of 16.2 in all.
+    assert sum(weight for _, weight in INSTRUCTION_TASKS.values()) == pytest.approx(16.2)
     assert set(names) == set(INSTRUCTION_TASKS)
-    assert names["missing_word"] == pytest.approx(2000 * 1 / 14.2, rel=0.3)
-    assert names["subject"] == pytest.approx(2000 * 2.5 / 14.2, rel=0.2)
-    assert names["kind_of_text"] == pytest.approx(2000 * 0.5 / 14.2, rel=0.4)
+    assert names["missing_word"] == pytest.approx(2000 * 1 / 16.2, rel=0.3)
+    assert names["subject"] == pytest.approx(2000 * 3.5 / 16.2, rel=0.2)
+    assert names["kind_of_text"] == pytest.approx(2000 * 0.5 / 16.2, rel=0.4)
 
 
 def test_same_seed_gives_the_same_row(source):
