@@ -76,7 +76,6 @@ class Greedy:
         def goes_on(index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *cache: Tensor) -> Tensor:
             return ops.logical_not(ops.all(done))
 
-        # Made from the batch, so that every loop variable has the batch as its first dimension.
         zeros = ops.zeros((batch, 1), dtype="int32")
         state = (
             ops.convert_to_tensor(0, dtype="int32"),
