@@ -13,7 +13,8 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.prompted_t5 import check_fits
 from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.t5 import EOS_ID, FrozenT5
-from softprompt_tf.tasks import Template
+from softprompt_tf.tasks import Template, ended_ids
+from softprompt_tf.text_batches import opening_id_of
 
 DEFAULT_MAX_INPUT_TOKENS = 512
 DEFAULT_MAX_TARGET_TOKENS = 32
@@ -30,8 +31,10 @@ class ServedTasks:
       text_before, text_after: K texts that the template puts around a request's text.
       labels: [K, C] label words, "" where a task has fewer.
       num_labels: int32 [K], 0 for a task that only generates.
-      label_ids: int32 [K, C, U], the labels' tokens with their ends of sequence, 0 where padded.
-      max_input_tokens, max_target_tokens: int32 [K].
+      label_ids: int32 [K, C, U], the labels' tokens, opened and ended as the decoder writes them, 0 where padded.
+      opening_ids: int32 [K], what stands in front of a task's targets: a sentinel, or 0 for nothing.
+      max_input_tokens: int32 [K].
+      max_target_tokens: int32 [K], where decoding stops, the opening id included.
     """
 
     task_ids: tuple[str, ...]
@@ -42,6 +45,7 @@ class ServedTasks:
     labels: np.ndarray
     num_labels: np.ndarray
     label_ids: np.ndarray
+    opening_ids: np.ndarray
     max_input_tokens: np.ndarray
     max_target_tokens: np.ndarray
 
@@ -59,7 +63,9 @@ def build_served_tasks(t5: FrozenT5, prompts: Mapping[str, TaskPrompt]) -> Serve
         check_fits(prompt, t5)
     each = list(prompts.values())
     affixes = [affixes_of(prompt) for prompt in each]
-    labels, label_ids = _label_tables(t5, each)
+    opening_ids = np.array([opening_id_of(t5, prompt.target_format) for prompt in each], np.int32)
+    labels, label_ids = _label_tables(t5, each, opening_ids.tolist())
+    max_target_tokens = np.array([prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS for prompt in each], np.int32)
     return ServedTasks(
         task_ids=tuple(prompts),
         prompts=_right_aligned([prompt.prompt for prompt in each]),
@@ -69,10 +75,9 @@ def build_served_tasks(t5: FrozenT5, prompts: Mapping[str, TaskPrompt]) -> Serve
         labels=labels,
         num_labels=np.array([len(prompt.labels) for prompt in each], np.int32),
         label_ids=label_ids,
+        opening_ids=opening_ids,
         max_input_tokens=np.array([prompt.max_input_tokens or DEFAULT_MAX_INPUT_TOKENS for prompt in each], np.int32),
-        max_target_tokens=np.array(
-            [prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS for prompt in each], np.int32
-        ),
+        max_target_tokens=max_target_tokens + (opening_ids > 0),
     )
 
 
@@ -95,17 +100,16 @@ def _right_aligned(prompts: list[np.ndarray]) -> np.ndarray:
     return table
 
 
-def _label_tables(t5: FrozenT5, prompts: list[TaskPrompt]) -> tuple[np.ndarray, np.ndarray]:
+def _label_tables(t5: FrozenT5, prompts: list[TaskPrompt], opening_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return label words [K, C] and their ids [K, C, U]; a missing label is a lone end of sequence, masked later."""
     most = max(1, *(len(prompt.labels) for prompt in prompts))
     words = np.full((len(prompts), most), "", dtype=object)
     tokens = [[[EOS_ID]] * most for _ in prompts]
     for k, prompt in enumerate(prompts):
-        limit = (prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS) - 1
+        limit = prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS
         words[k, : len(prompt.labels)] = prompt.labels
-        tokens[k] = [[*ids[:limit], EOS_ID] for ids in t5.tokenize(list(prompt.labels))] + tokens[k][
-            len(prompt.labels) :
-        ]
+        pieces = t5.tokenize(list(prompt.labels))
+        tokens[k][: len(pieces)] = [ended_ids(ids, limit, opening_id=opening_ids[k]) for ids in pieces]
     longest = max(len(ids) for row in tokens for ids in row)
     padded = [[ids + [0] * (longest - len(ids)) for ids in row] for row in tokens]
     return words, np.array(padded, np.int32)

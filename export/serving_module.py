@@ -16,6 +16,7 @@ from softprompt_tf.prompts import prepend
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
 from softprompt_tf.t5.text_to_ids import text_to_ids
+from softprompt_tf.text_batches import put_in_front
 
 MAX_STATUS_CHARACTERS = 1000
 MAX_SCORED_TOKENS = 256
@@ -100,7 +101,10 @@ class ServingModule(tf.Module):
         }
 
     def score(self, task_id: tf.Tensor, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the `log_likelihood` [B] of each target given its text, in nats, and `status` [B]."""
+        """Return the `log_likelihood` [B] of each target given its text, in nats, and `status` [B].
+
+        A target is plain text; what its task's format puts in front is put there here, and is part of the likelihood.
+        """
         rows = self._look_up(task_id, text)
         target, target_status = _valid_text(target, "target")
         ids, _ = text_to_ids(self._t5.value, target, MAX_SCORED_TOKENS + 1)  # [B, U]
@@ -108,6 +112,7 @@ class ServingModule(tf.Module):
         too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
         status = _first_of(rows.status, _first_of(target_status, length_status))
+        ids = put_in_front(ids, tf.gather(self._tables.value.opening_ids, rows.task))
         scores = self._shared.value.score(*self._encode(rows), ids[:, None, :])[:, 0]
         return {"log_likelihood": tf.where(status == "", scores, -float("inf")), "status": status}
 
@@ -168,9 +173,11 @@ class ServingModule(tf.Module):
         return self._shared.value.encode(prompt, tf.cast(prompt_mask, tf.int32), ids, mask)
 
     def _answers(self, ids: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Turn ids [B, U] into texts, leaving out padding, ends of sequence, and ids past the pieces."""
+        """Turn ids [B, U] into texts, leaving out padding, ends of sequence, sentinels, and ids past the pieces."""
         num_pieces = self._t5.value.tokenizer.vocabulary_size()
-        pieces = tf.ragged.boolean_mask(ids, (ids > EOS_ID) & (ids < num_pieces))
+        sentinels = tf.constant(self._t5.value.sentinel_pieces, tf.int32)  # of T5's own vocabulary none
+        is_sentinel = tf.reduce_any(ids[:, :, None] == sentinels, axis=-1)
+        pieces = tf.ragged.boolean_mask(ids, (ids > EOS_ID) & (ids < num_pieces) & ~is_sentinel)
         is_good = status == ""
         return {
             "output": tf.where(is_good, self.tokenizer.detokenize(pieces), ""),

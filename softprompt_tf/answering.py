@@ -11,7 +11,7 @@ from softprompt_tf.decoding import Greedy, Sampler
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
-from softprompt_tf.text_batches import TextBatches
+from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
 BATCH_SIZE = 32
@@ -51,7 +51,7 @@ class Answerer:
         self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
     ) -> list[Generation]:
         """Answer texts with texts and their scores; see `PromptedT5.generate`."""
-        sampler, length = self.sampler, max_tokens or self._text_batches.max_target_tokens
+        sampler, length = self.sampler, self._text_batches.answer_tokens(max_tokens)
 
         def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return sampler(self._t5, *self._encode(batch), length)
@@ -74,7 +74,7 @@ class Answerer:
         return [_classification(words, row) for row in self._scores(texts, [words] * len(texts), task_id)]
 
     def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
-        """Return the log-probability of each target given its text, the end of sequence included, in nats."""
+        """Return the log-probability of each target given its text, in nats; see `PromptedT5.score`."""
         if len(texts) != len(targets):
             raise DataError(
                 f"There must be one target for each text. Received: {len(texts)} texts, {len(targets)} targets."
@@ -118,14 +118,17 @@ class Answerer:
         return self._text_batches.inference(texts, task_id, batch_size=BATCH_SIZE)
 
 
-def answerer_without_prompt(t5: FrozenT5, *, max_input_tokens: int = 512, max_target_tokens: int = 32) -> Answerer:
+def answerer_without_prompt(
+    t5: FrozenT5, *, max_input_tokens: int = 512, max_target_tokens: int = 32, target_format: str = "text"
+) -> Answerer:
     """Return what the frozen model answers by itself: the baseline that a prompt has to beat."""
 
     def encode(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         mask = batch["encoder_padding_mask"]
         return t5.encode(t5.embed(batch["encoder_token_ids"]), mask), mask
 
-    return Answerer(t5, encode, TextBatches(t5, max_input_tokens, max_target_tokens))
+    opening_id = opening_id_of(t5, target_format)
+    return Answerer(t5, encode, TextBatches(t5, max_input_tokens, max_target_tokens, opening_id=opening_id))
 
 
 def _classification(labels: tuple[str, ...], scores: np.ndarray) -> Classification:

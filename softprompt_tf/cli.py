@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.errors import ConfigError, DataError, SoftPromptError, VerificationError
+from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.version import __version__
 
 
@@ -99,6 +100,8 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("input", help="a .safetensors or .npy file, or a PEFT adapter folder")
     convert.add_argument("output", help="a .safetensors or .npy file, or a folder")
     convert.set_defaults(run=_convert)
+
+    add_pretraining_commands(commands)
 
     demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")
     demo.add_argument("--output", default="demo_run", help="where it works; started again, it goes on")

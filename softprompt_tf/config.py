@@ -3,7 +3,7 @@ from a config to YAML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
@@ -13,6 +13,9 @@ from softprompt_tf.names import nearest
 from softprompt_tf.yaml_tree import KeyPath, Tree, dump_yaml
 
 SPLITS = ("train", "validation", "test")
+
+TargetFormat = Literal["text", "sentinel"]
+TARGET_FORMATS: tuple[str, ...] = get_args(TargetFormat)
 
 _UNION_TAGS = ("one task", "several tasks")
 _WHOLE_NUMBER = "a whole number above 0"
@@ -56,6 +59,7 @@ class TaskConfig(_Section):
     max_target_tokens: int | None = Field(
         default=None, gt=0, description=f"{_WHOLE_NUMBER} (tokens, the end of sequence included), or null"
     )
+    target_format: TargetFormat = Field(default="text", description="text or sentinel")
 
 
 class PromptConfig(_Section):
@@ -77,7 +81,9 @@ class TrainingConfig(_Section):
     steps: int = Field(default=30_000, gt=0, description=f"{_WHOLE_NUMBER} (batches)")
     batch_size: int = Field(default=32, gt=0, description=f"{_WHOLE_NUMBER} (rows per step)")
     optimizer: Literal["adafactor", "adam"] = Field(default="adafactor", description="adafactor or adam")
-    learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step, constant)")
+    learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step)")
+    schedule: Literal["constant", "cosine"] = Field(default="constant", description="constant or cosine (down to 0)")
+    warmup_steps: int = Field(default=0, ge=0, description="a whole number from 0 up (steps of linear warm-up)")
     evaluate_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")
     checkpoint_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")
     early_stopping_patience: int | None = Field(

@@ -30,7 +30,7 @@ from softprompt_tf.prompts import (
     write_prompt,
 )
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.text_batches import TextBatches
+from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
 
@@ -45,6 +45,8 @@ class PromptedT5(keras.Model):
       labels: the label words of the task, for `classify`. Default: those of a loaded prompt.
       max_input_tokens: where inputs are cut, the end of sequence included. Default 512, or a loaded prompt's.
       max_target_tokens: where targets are cut and generation stops. Default 32, or a loaded prompt's.
+      target_format: "text": the decoder writes targets alone; "sentinel": `<extra_id_0>` in front of them, one token more
+        than `max_target_tokens`; it never shows in an answer. Default "text", or a loaded prompt's.
 
     Call arguments:
       A dictionary of int32 tensors: `encoder_token_ids` [B, T], `encoder_padding_mask` [B, T], `decoder_token_ids` [B, U]
@@ -74,6 +76,7 @@ class PromptedT5(keras.Model):
         labels: Sequence[str] | None = None,
         max_input_tokens: int | None = None,
         max_target_tokens: int | None = None,
+        target_format: str | None = None,
         name: str = "prompted_t5",
     ):
         method, loaded = _method_of(prompt, t5)
@@ -108,6 +111,7 @@ class PromptedT5(keras.Model):
         self.labels = tuple(labels if labels is not None else loaded.labels)
         self.max_input_tokens = int(max_input_tokens or loaded.max_input_tokens or 512)
         self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
+        self.target_format = target_format or loaded.target_format
         self._answerer = Answerer(t5, partial(_encode, t5, table), self.text_batches, labels=self.labels)
 
     @property
@@ -118,7 +122,8 @@ class PromptedT5(keras.Model):
     @property
     def text_batches(self) -> TextBatches:
         """What turns this model's texts into token dictionaries."""
-        return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids)
+        opening_id = opening_id_of(self.t5, self.target_format)
+        return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id)
 
     # === Training ===
 
@@ -193,7 +198,7 @@ class PromptedT5(keras.Model):
 
         Args:
           inputs: one text or several, as the model saw them in training (with the template applied, if there was one).
-          max_tokens: where an answer is cut. Default `max_target_tokens`.
+          max_tokens: where an answer is cut, a sentinel in front not counted. Default `max_target_tokens`.
           task_id: with several tasks, one name or index for all rows or a sequence with one for each.
         """
         if isinstance(inputs, str):
@@ -219,7 +224,8 @@ class PromptedT5(keras.Model):
         return self._answerer.classify(texts, labels=labels, task_id=task_id)
 
     def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
-        """Return the log-probability of each target given its text, the end of sequence included, in nats."""
+        """Return the log-probability of each target given its text, in nats: of its pieces, of the end of sequence and, in
+        the format "sentinel", of the sentinel."""
         return self._answerer.score(texts, targets, task_id=task_id)
 
     # === Keeping ===
@@ -243,6 +249,7 @@ class PromptedT5(keras.Model):
             "labels": self.labels,
             "max_input_tokens": self.max_input_tokens,
             "max_target_tokens": self.max_target_tokens,
+            "target_format": self.target_format,
         }
         return TaskPrompt(prompt=self.prompt_value(task_id), task_id=task_id, **{**known, **fields})
 
@@ -261,6 +268,7 @@ class PromptedT5(keras.Model):
             "labels": self.labels,
             "max_input_tokens": self.max_input_tokens,
             "max_target_tokens": self.max_target_tokens,
+            "target_format": self.target_format,
             "name": self.name,
         }
 
@@ -271,8 +279,8 @@ class PromptedT5(keras.Model):
         t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
         # The real values follow with the weights.
         method = prompt_tuning(config["prompt_length"], init.random_uniform(), task_ids=config["task_ids"])
-        keys = ("labels", "max_input_tokens", "max_target_tokens", "name")
-        model = cls(t5, method, **{key: config[key] for key in keys})
+        keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
+        model = cls(t5, method, **{key: config[key] for key in keys if key in config})
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
         return model
 

@@ -125,9 +125,20 @@ def _build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Prom
         labels=tasks[0].label_words if len(tasks) == 1 else (),
         max_input_tokens=max(task.max_input_tokens for task in tasks),
         max_target_tokens=max(task.target_token_limit(t5.tokenize) for task in tasks),
+        target_format=_target_format(tasks),
     )
     model.compile(optimizer=_optimizer(config.training), loss=TargetCrossEntropy(z_loss=config.training.z_loss))
     return model
+
+
+def _target_format(tasks: Sequence[Task]) -> str:
+    formats = {task.name: task.target_format for task in tasks}
+    if len(set(formats.values())) != 1:
+        received = ", ".join(f"{name}: {value}" for name, value in formats.items())
+        raise ConfigError(
+            f"Tasks that are trained at once must have the same `target_format`. Received: {received}. Train them one by one."
+        )
+    return tasks[0].target_format
 
 
 def _method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
@@ -154,10 +165,23 @@ def _initializer(config: RunConfig, task: Task) -> Any:
 
 
 def _optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
+    rate = _learning_rate(training)
     if training.optimizer == "adam":
-        return keras.optimizers.Adam(training.learning_rate)
-    return Adafactor(
-        training.learning_rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step
+        return keras.optimizers.Adam(rate)
+    return Adafactor(rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step)
+
+
+def _learning_rate(training: TrainingConfig) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return the steady rate, or a schedule that warms up from 0 and falls as a cosine to 0 or stays."""
+    warms_up = training.warmup_steps > 0
+    if training.schedule == "constant" and not warms_up:
+        return training.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warms_up else training.learning_rate,
+        decay_steps=max(1, training.steps - training.warmup_steps),
+        alpha=1.0 if training.schedule == "constant" else 0.0,
+        warmup_target=training.learning_rate if warms_up else None,
+        warmup_steps=training.warmup_steps,
     )
 
 
@@ -169,6 +193,7 @@ def _batches(t5: FrozenT5, model: PromptedT5, data: Sequence[_TaskData], config:
             max_input_tokens=each.task.max_input_tokens,
             max_target_tokens=model.max_target_tokens,
             eos_id=EOS_ID,
+            opening_id=model.text_batches.opening_id,
             task_index=index,
         )
         for index, each in enumerate(data)
@@ -239,4 +264,14 @@ def _last_seconds_per_step(output_dir: Path) -> float:
 def _digest(config: RunConfig) -> str:
     """Return a short text that differs where two configs would train different prompts."""
     values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(_FREE_SETTINGS)})
+    for task in [values["task"]] if isinstance(values["task"], dict) else values["task"]:
+        # The default is not counted, so that a checkpoint from before there was a choice still belongs to its run.
+        if task["target_format"] == "text":
+            del task["target_format"]
+    if config.training.schedule == "constant":
+        del values["training"]["schedule"]
+    else:
+        values["training"]["steps"] = config.training.steps  # they decide the rate of every step
+    if not config.training.warmup_steps:
+        del values["training"]["warmup_steps"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from softprompt_tf.errors import DataError
-from softprompt_tf.t5 import EOS_ID, START_ID, FrozenT5
+from softprompt_tf.config import TARGET_FORMATS
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.t5 import START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
+from softprompt_tf.tasks import ended_ids
 
 TEXT_KEYS = ("encoder_text", "decoder_text")
 _NO_WEIGHTS = (
@@ -27,14 +29,16 @@ class TextBatches:
     Args:
       t5: whose tokenizer is used.
       max_input_tokens: where inputs are cut, the end of sequence included.
-      max_target_tokens: where targets are cut, the end of sequence included.
+      max_target_tokens: where targets are cut, the end of sequence included, the opening id not.
       task_ids: the tasks of a model with several prompts, else None.
+      opening_id: stands in front of every target; see `opening_id_of`.
     """
 
     t5: FrozenT5
     max_input_tokens: int
     max_target_tokens: int
     task_ids: tuple[str, ...] | None = None
+    opening_id: int = 0
 
     def convert(self, x: Any, y: Any, *, batch_size: int, shuffle: bool) -> tuple[Any, Any, bool]:
         """Turn texts into a dataset of `(token dictionary, target ids)`; anything else comes back as it is.
@@ -78,32 +82,37 @@ class TextBatches:
           The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
         """
         inputs, input_mask = text_to_ids(self.t5, texts["encoder_text"], self.max_input_tokens)
-        targets, target_mask = text_to_ids(self.t5, texts["decoder_text"], self.max_target_tokens)
+        targets, _ = text_to_ids(self.t5, texts["decoder_text"], self.max_target_tokens)
+        targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
         tokens = {
             "encoder_token_ids": inputs,
             "encoder_padding_mask": input_mask,
             "decoder_token_ids": tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID),
-            "decoder_padding_mask": target_mask,
+            "decoder_padding_mask": tf.cast(targets != 0, tf.int32),
         }
         if self.task_ids is not None:
             tokens["task_id"] = self._graph_task_indices(texts["task_id"])
         return tokens, targets
 
     def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
-        """Tokenize C targets for each of B rows; return int32 [B, C, U], each with its end of sequence, 0 where padded."""
+        """Tokenize C targets for each of B rows; return int32 [B, C, U], opened and ended, 0 where padded."""
         targets = [[_text(text) for text in row] for row in targets]
         known = {text: self.t5.tokenize([text])[0] for row in targets for text in row}
-        ends = {text: [*ids[: self.max_target_tokens - 1], EOS_ID] for text, ids in known.items()}
+        ends = {text: ended_ids(ids, self.max_target_tokens, opening_id=self.opening_id) for text, ids in known.items()}
         length = max((len(ids) for ids in ends.values()), default=1)
         padded = {text: ids + [0] * (length - len(ids)) for text, ids in ends.items()}
         num_targets = len(targets[0]) if targets else 1
         return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
 
+    def answer_tokens(self, max_tokens: int | None = None) -> int:
+        """Return how many tokens are decoded for an answer of `max_tokens` (default `max_target_tokens`)."""
+        return (max_tokens or self.max_target_tokens) + int(self.opening_id > 0)
+
     def inference(
         self, texts: Sequence[str], task_id: Any, *, batch_size: int
     ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
         """Yield row numbers and encoder inputs, the longest rows last, each batch padded to its own longest row."""
-        ids = [[*row[: self.max_input_tokens - 1], EOS_ID] for row in self.t5.tokenize([_text(t) for t in texts])]
+        ids = [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize([_text(t) for t in texts])]
         tasks = self.task_indices(task_id, len(ids))
         order = np.argsort([len(row) for row in ids], kind="stable")
         for start in range(0, len(order), batch_size):
@@ -176,6 +185,37 @@ class TextBatches:
         """Tokenize one batch of a dataset of dictionaries or of `(inputs, targets)` pairs."""
         texts = element[0] if isinstance(element[0], Mapping) else {"encoder_text": element[0]}
         return self.tokenize({**texts, **({"decoder_text": element[1]} if len(element) > 1 else {})})
+
+
+def opening_id_of(t5: FrozenT5, target_format: str) -> int:
+    """Return the id that the decoder writes before a target: sentinel 0 in the format "sentinel", 0 (nothing) in "text".
+
+    Raises:
+      ConfigError: for another format.
+      BackboneError: if the T5 has no sentinel.
+
+    Source: "span corruption + sentinel" of Lester et al. 2021, arXiv:2104.08691, section 3.2.
+    """
+    if target_format not in TARGET_FORMATS:
+        raise ConfigError(f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: {target_format!r}.")
+    return t5.sentinel_id(0) if target_format == "sentinel" else 0
+
+
+def put_in_front(ids: tf.Tensor, opening_ids: tf.Tensor) -> tf.Tensor:
+    """Put each row's opening id in front of its target, inside a graph; `ended_ids` is the same for lists.
+
+    Args:
+      ids: int32 [B, U], 0 where padded.
+      opening_ids: int32 [B], 0 for a row that opens with its text.
+
+    Returns:
+      int32 [B, U], or [B, U + 1] where any row has an opening id.
+    """
+    is_opened = opening_ids > 0
+    moved = tf.concat([opening_ids[:, None], ids], axis=1)  # [B, U + 1]
+    plain = tf.pad(ids, [[0, 0], [0, 1]])
+    width = tf.shape(ids)[1] + tf.cast(tf.reduce_any(is_opened), tf.int32)
+    return tf.where(is_opened[:, None], moved, plain)[:, :width]
 
 
 def _has_text(dataset: tf.data.Dataset) -> bool:

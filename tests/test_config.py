@@ -62,6 +62,11 @@ def test_file_becomes_a_typed_config_with_the_recipe_where_it_is_silent(write, t
     )
 
 
+def test_the_target_format_of_a_task_is_plain_text_unless_named(write):
+    assert load_config(write()).tasks[0].target_format == "text"
+    assert load_config(write(), ["task.target_format=sentinel"]).tasks[0].target_format == "sentinel"
+
+
 def test_config_is_frozen(write):
     with pytest.raises(ValidationError, match="frozen"):
         load_config(write()).seed = 3
@@ -298,6 +303,11 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
         ),
         ("  steps", "  precision: float16\n  steps", "must be float32 or bfloat16. Received: 'float16'"),
         ("length: 5", "init: words", "`prompt.init` must be class_labels, .* or file:PATH. Received: 'words'"),
+        (
+            "name: sst2",
+            "name: sst2, target_format: span",
+            r"`task.target_format` must be text or sentinel. Received: 'span' \(.*run.yaml:2\)",
+        ),
         ("0: negative", "0: 3", r"`task.labels.0` must be a mapping from raw value to label word.* Received: 3"),
         ("{length: 5}", "5", r"`prompt` must be a mapping. Received: 5 \(.*run.yaml:3\)"),
         ("seed: 7", "seed: -1", r"`seed` must be a whole number from 0 up. Received: -1 \(.*run.yaml:8\)"),

@@ -1,6 +1,7 @@
 """A run on the tiny T5 leaves the files that it promises, goes on where it was killed, and refuses another run."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import signal
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sentinel_t5 import make_sentinel_t5
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 
 from softprompt_tf import PromptedT5, load_prompt, load_t5, run
-from softprompt_tf.config import RunConfig, load_config
+from softprompt_tf.config import RunConfig, TrainingConfig, load_config
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.run import train_run
 
@@ -163,7 +165,47 @@ def test_a_prompt_of_several_answers_alone_as_it_was_scored(of_two_tasks, place,
     assert [prediction["output"] for prediction in predictions] == answers
 
 
+def test_a_task_in_the_format_of_sentinels_is_trained_and_kept_in_it(place, tmp_path, monkeypatch):
+    t5 = make_sentinel_t5()
+    monkeypatch.setattr(run, "load_t5", lambda source, *, dtype: t5)
+
+    result = train_run(place.config(tmp_path / "out", overrides=("task.target_format=sentinel", "training.steps=3")))
+
+    prompt = load_prompt(result.prompts["mood"])
+    assert (prompt.target_format, prompt.max_target_tokens) == ("sentinel", 6)  # 5 pieces and the end, as in "text"
+    assert load_config(result.output_dir / "config.yaml").tasks[0].target_format == "sentinel"
+    texts = [f"film: {row['text']}" for row in lines_of(place.root / "mood_dev.jsonl")]
+    predictions = lines_of(result.output_dir / "predictions.jsonl")
+    assert [choice.label for choice in PromptedT5(t5, prompt).classify(texts)] == [row["output"] for row in predictions]
+
+
+def test_batches_of_a_run_open_with_the_sentinel(place, tmp_path):
+    t5 = make_sentinel_t5()
+    config = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
+    data = [run._read(run.load_task(task)) for task in config.tasks]
+    model = run._build_model(t5, config, [each.task for each in data])
+
+    ((_, targets),) = run._batches(t5, model, data, config).dataset(first_step=0).take(1)
+
+    words = [[219, *ids, 1] for ids in t5.tokenize(["negative", "positive"])]
+    assert {tuple(row) for row in targets.numpy().tolist()} <= {tuple(row) for row in words}
+
+
 # === Going on ===
+
+
+def test_the_default_format_and_schedule_leave_a_runs_digest_as_it_was(place, tmp_path):
+    one, both = place.config(tmp_path / "out"), place.config(tmp_path / "out", ("mood", "echo"))
+    sentinel = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
+
+    for config in (one, both):
+        values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(run._FREE_SETTINGS)})
+        for task in [values["task"]] if config is one else values["task"]:
+            assert task.pop("target_format") == "text"
+        assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
+        expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        assert run._digest(config) == expected
+    assert run._digest(sentinel) != run._digest(one)
 
 
 def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):
@@ -210,6 +252,31 @@ def test_more_steps_go_on_with_the_same_run(result, place, tmp_path):
     assert [evaluation.step for evaluation in longer.training.history] == [3, 6, 8]
 
 
+def test_another_length_is_another_run_where_the_schedule_ends_with_it(place, tmp_path):
+    cosine = ("training.schedule=cosine",)
+    train_run(place.config(tmp_path / "out", overrides=cosine))
+
+    with pytest.raises(TrainingError, match="config"):
+        train_run(place.config(tmp_path / "out", overrides=(*cosine, "training.steps=8")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [0.3, 0.3, 0.3, 0.3]),
+        ({"warmup_steps": 4}, [0.0, 0.15, 0.3, 0.3]),
+        ({"schedule": "cosine"}, [0.3, 0.288582, 0.15, 0.0]),  # 0.15 (1 + cos(pi t / 16)) at 2, 8, 16
+        ({"schedule": "cosine", "warmup_steps": 4}, [0.0, 0.15, 0.225, 0.0]),  # 0.15 (1 + cos(pi (t - 4) / 12))
+    ],
+)
+def test_rates_at_the_start_and_at_steps_2_8_and_16_by_hand(settings, expected):
+    rate = run._learning_rate(TrainingConfig(steps=16, **settings))
+
+    found = [float(rate(step)) if callable(rate) else rate for step in (0, 2, 8, 16)]
+
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_another_config_is_refused_and_the_run_stays_as_it_was(result, place, tmp_path):
     shutil.copytree(result.output_dir, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -241,6 +308,15 @@ def test_a_task_without_a_split_is_refused(place, tmp_path, split):
 def test_two_tasks_of_one_name_are_refused(place, tmp_path):
     with pytest.raises(ConfigError, match="must have different names. Received: mood, mood."):
         train_run(place.config(tmp_path / "out", ("mood", "mood")))
+
+
+def test_tasks_of_different_formats_are_refused(place, tmp_path):
+    values = {**yaml.safe_load(place.tasks["echo"].read_text()), "target_format": "sentinel"}
+    tasks = [place.tasks["mood"], write_yaml(place.root / "other.yaml", values)]
+    config = load_config(write_yaml(place.root / "run.yaml", run_values(place.backbone, tasks, tmp_path / "out")))
+
+    with pytest.raises(ConfigError, match="same `target_format`. Received: mood: text, echo: sentinel. Train them one"):
+        train_run(config)
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(place, tmp_path):

@@ -1,8 +1,8 @@
-"""Plain text files in, a small pretrained T5 1.1 out, as a preset directory that `softprompt_tf.t5.load_t5` reads.
+"""Plain text in, a small pretrained T5 1.1 out, or a pretrained one adapted, as a preset that `softprompt_tf.t5.load_t5` reads.
 
-`python -m softprompt_tf.pretraining` does all of it: it reads the corpora, trains a vocabulary, and trains a model on a
-mixture of span corruption, prefix LM and instruction tasks made from the text itself. Names here are those that a
-program of one's own needs; those of the training loop load TensorFlow when they are first used.
+`softprompt pretrain` and `softprompt adapt` do all of it: they read the corpora, train a vocabulary where there is none, and
+train a model on a mixture of span corruption, prefix LM and instruction tasks made from the text itself. Names here are those
+that a program of one's own needs; those of the training loop load TensorFlow when they are first used.
 """
 
 import importlib
@@ -16,13 +16,9 @@ from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.vocabulary import train_vocabulary
 
 if TYPE_CHECKING:
-    from softprompt_tf.pretraining.pretrain import (
-        BackboneShape,
-        Pretrainer,
-        PretrainingRun,
-        build_backbone,
-        write_preset,
-    )
+    from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+    from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
+    from softprompt_tf.pretraining.training_directory import adapt, pretrain
 
 __all__ = [
     "INSTRUCTION_TASKS",
@@ -33,17 +29,29 @@ __all__ = [
     "Pretrainer",
     "PretrainingBatches",
     "PretrainingRun",
+    "adapt",
     "build_backbone",
     "load_corpora",
     "prefix_lm",
+    "pretrain",
     "span_corruption",
     "train_vocabulary",
     "write_preset",
 ]
 
+_HOME = {
+    "BackboneShape": "backbone",
+    "build_backbone": "backbone",
+    "write_preset": "backbone",
+    "Pretrainer": "pretrainer",
+    "PretrainingRun": "pretrainer",
+    "adapt": "training_directory",
+    "pretrain": "training_directory",
+}
+
 
 def __getattr__(name: str) -> object:
     """Load the training loop, and TensorFlow with it, at the first use of one of its names."""
-    if name not in __all__:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("softprompt_tf.pretraining.pretrain"), name)
+    return getattr(importlib.import_module(f"softprompt_tf.pretraining.{_HOME[name]}"), name)

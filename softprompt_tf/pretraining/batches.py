@@ -1,7 +1,8 @@
 """A corpus and a tokenizer in, padded pretraining batches out, each one a pure function of (seed, step).
 
 That is what lets a run stop at any moment and go on as if it had not: batch number `step` is the same whenever it is
-made.
+made. The rows of a few batches in a row are drawn together and sorted by length before they are dealt out, so that little of
+a batch is padding.
 """
 
 import queue
@@ -16,10 +17,11 @@ from softprompt_tf.pretraining.instruction_tasks import draw_row
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
 
-_INPUT_MULTIPLE = 16
-_TARGET_MULTIPLE = 8
+_INPUT_MULTIPLE = 8
+_TARGET_MULTIPLE = 4
 EOS_ID = 1
 _SHORTEST_WINDOW = 16
+_GROUP = 64  # batches whose rows are drawn and sorted together
 
 Batch = dict[str, np.ndarray]
 Ids = Sequence[int] | np.ndarray
@@ -40,8 +42,8 @@ class Mixture:
     span_corruption: float = 0.0
     prefix_lm: float = 0.3
     instructions: float = 0.7
-    rows: int = 48
-    instruction_rows: int = 96
+    rows: int = 64
+    instruction_rows: int = 128
     window: int = 128
     max_instruction_tokens: int = 80
 
@@ -63,7 +65,7 @@ class PretrainingBatches:
       source: where the passages come from.
       tokenizer: the SentencePiece model.
       mixture: the objectives and their shares.
-      vocabulary_size: V of the model; sentinels count down from V - 1.
+      first_sentinel: the id of sentinel 0, from which sentinels count down.
       seed: the seed of everything that is drawn.
     """
 
@@ -73,14 +75,15 @@ class PretrainingBatches:
         tokenizer: sentencepiece.SentencePieceProcessor,
         mixture: Mixture,
         *,
-        vocabulary_size: int,
+        first_sentinel: int,
         seed: int,
     ):
         self._source = source
         self._tokenizer = tokenizer
         self._mixture = mixture
-        self._vocabulary_size = vocabulary_size
+        self._first_sentinel = first_sentinel
         self._seed = seed
+        self._last_group: tuple[int, list[tuple[str, Batch]]] | None = None
 
     def batch(self, step: int) -> tuple[str, Batch]:
         """Return the name of the objective and the batch of one step.
@@ -88,27 +91,38 @@ class PretrainingBatches:
         The batch holds `encoder_token_ids` [B, T], `decoder_token_ids` [B, U] (start id 0, then the targets shifted),
         `targets` [B, U] (0 where padded) and `encoder_padding_mask` [B, T], all int32.
         """
-        rng = np.random.Generator(np.random.Philox(key=[self._seed, step]))
+        number, place = divmod(step, _GROUP)
+        if self._last_group is None or self._last_group[0] != number:
+            self._last_group = (number, self._group(number))
+        return self._last_group[1][place]
+
+    def _group(self, number: int) -> list[tuple[str, Batch]]:
+        """Draw the objectives of `_GROUP` steps, then the rows of each objective together; deal them out by length."""
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, number]))
         names, shares = self._mixture.objectives
-        objective = names[int(rng.choice(len(names), p=shares))]
-        return objective, self.batch_of(objective, rng)
+        drawn = rng.choice(len(names), size=_GROUP, p=shares)
+        dealt: dict[int, Batch] = {}
+        for k, objective in enumerate(names):
+            places = rng.permutation(np.flatnonzero(drawn == k))
+            pairs = [pair for _ in places for pair in self._pairs(objective, rng)]
+            pairs.sort(key=lambda pair: (len(pair[0]), len(pair[1])))
+            num_rows = len(pairs) // max(1, len(places))
+            for n, place in enumerate(places):
+                dealt[int(place)] = _padded(pairs[n * num_rows : (n + 1) * num_rows])
+        return [(names[objective], dealt[place]) for place, objective in enumerate(drawn)]
 
     def batch_of(self, objective: str, rng: np.random.Generator) -> Batch:
         """Return one batch of the named objective: "span_corruption", "prefix_lm" or "instructions"."""
+        return _padded(self._pairs(objective, rng))
+
+    def _pairs(self, objective: str, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
+        """Return the inputs and targets of one batch's rows."""
         if objective == "instructions":
-            pairs = self._instructions(rng)
-        elif objective == "span_corruption":
-            windows = self._windows(rng)
-            pairs = [span_corruption(window, rng, vocabulary_size=self._vocabulary_size) for window in windows]
-        else:
-            pairs = self._prefixes(rng)
-        # Few different shapes: oneDNN builds a kernel for every new one, which costs more than the padding.
-        return pad_batch(
-            [inputs for inputs, _ in pairs],
-            [targets for _, targets in pairs],
-            input_multiple=_INPUT_MULTIPLE,
-            target_multiple=_TARGET_MULTIPLE,
-        )
+            return self._instructions(rng)
+        windows = [self._window(rng) for _ in range(self._mixture.rows)]
+        if objective == "span_corruption":
+            return [span_corruption(window, rng, first_sentinel=self._first_sentinel) for window in windows]
+        return [prefix_lm(window, rng) for window in windows]
 
     def _instructions(self, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
         rows = [draw_row(self._source, rng)[1:] for _ in range(self._mixture.instruction_rows)]
@@ -116,18 +130,6 @@ class PretrainingBatches:
         targets = self._tokenizer.encode([row[1] for row in rows])
         longest = self._mixture.max_instruction_tokens
         return [(input_ids[:longest], target_ids) for input_ids, target_ids in zip(inputs, targets, strict=True)]
-
-    def _prefixes(self, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
-        """Cut every window; one draw per batch of where about keeps inputs and targets of alike length together."""
-        windows = self._windows(rng)
-        quarter, half, three_quarters = (self._mixture.window * k // 4 for k in (1, 2, 3))
-        length = int(rng.choice([quarter, half, three_quarters]))
-        return [
-            prefix_lm(window, rng) if len(window) <= length else _cut_near(window, length, rng) for window in windows
-        ]
-
-    def _windows(self, rng: np.random.Generator) -> list[np.ndarray]:
-        return [self._window(rng) for _ in range(self._mixture.rows)]
 
     def _window(self, rng: np.random.Generator) -> np.ndarray:
         """Return a stretch of one document of at most `window` tokens; short documents are drawn again."""
@@ -160,10 +162,10 @@ class PretrainingBatches:
             yield item
 
 
-def _cut_near(window: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a window of more than `length` tokens behind token `length` or up to half of `length` before it."""
-    cut = length - int(rng.integers(0, length // 2))
-    return window[:cut], window[cut:]
+def _padded(pairs: Sequence[tuple[Ids, Ids]]) -> Batch:
+    """Pad the rows of a batch; to few different shapes, as oneDNN builds a kernel for every new one."""
+    inputs, targets = zip(*pairs, strict=True)
+    return pad_batch(inputs, targets, input_multiple=_INPUT_MULTIPLE, target_multiple=_TARGET_MULTIPLE)
 
 
 def pad_batch(

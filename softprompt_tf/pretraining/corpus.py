@@ -1,20 +1,25 @@
-"""Text files in, documents out: plain, .gz or .xz files of one document a line, split into training and held-out ones.
+"""Text in, documents out: files of one document a line, TFDS or tf.data, split into training and held-out documents.
 
-A document is a paragraph block or an article. Every `HELD_OUT_EVERY`-th document of a file is kept for measuring and is
-never trained on.
+Files are plain, .gz or .xz. A document is a paragraph block or an article. Every `HELD_OUT_EVERY`-th document of a source is
+kept for measuring and is never trained on.
 """
 
 import gzip
+import itertools
 import lzma
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.tensorflow_sources import tfds_rows
 
 HELD_OUT_EVERY = 200
 MIN_CHARACTERS = 80
+
+Source = str | Path | Iterable[Any]
 
 
 def open_text(path: str | Path) -> IO[str]:
@@ -33,13 +38,51 @@ def open_text(path: str | Path) -> IO[str]:
     return open(path, encoding="utf-8")
 
 
-def read_documents(path: str | Path) -> Iterator[str]:
-    """Yield the documents of one file, one a line, leaving out those under `MIN_CHARACTERS` characters."""
-    with open_text(path) as lines:
-        for line in lines:
-            document = line.strip()
-            if len(document) >= MIN_CHARACTERS:
-                yield document
+def read_documents(source: Source) -> Iterator[str]:
+    """Yield the documents of one source, leaving out those under `MIN_CHARACTERS` characters.
+
+    Args:
+      source: a text file of one document a line; or the name of a TFDS data set with its split, such as
+        "wiki40b/en@train", and with its text's field where that is not `text`: "wiki40b/en@train#body"; or a
+        `tf.data.Dataset` of strings or of dictionaries with a field `text`; or any iterable of strings.
+
+    Raises:
+      DataError: if there is no such source, or it has no such field.
+    """
+    for text in _texts(source):
+        document = text.strip()
+        if len(document) >= MIN_CHARACTERS:
+            yield document
+
+
+def _texts(source: Source) -> Iterator[str]:
+    if isinstance(source, str) and "@" in source and not Path(source).is_file():
+        name, _, field = source.partition("#")
+        yield from _field_of(tfds_rows(name), field or "text", name)
+    elif isinstance(source, str | Path):
+        with open_text(source) as lines:
+            yield from lines
+    elif hasattr(source, "as_numpy_iterator"):
+        for number, element in enumerate(source.as_numpy_iterator(), start=1):
+            value = element.get("text") if isinstance(element, dict) else element
+            if not isinstance(value, bytes):
+                raise DataError(
+                    f"row {number}: must be a string, or a dictionary with a string `text`. Received: {type(value).__name__}."
+                )
+            yield value.decode("utf-8")
+    else:
+        yield from source
+
+
+def _field_of(rows: Iterable[Row], field: str, name: str) -> Iterator[str]:
+    for row in rows:
+        text = row.values.get(field)
+        if not isinstance(text, str):
+            raise DataError(
+                f"{row.location}: a document must be text. Received: field {field!r} of the fields {', '.join(row.values)}. "
+                f"Name the field of the text: {name}#FIELD."
+            )
+        yield text
 
 
 @dataclass(frozen=True)
@@ -60,23 +103,27 @@ class Corpus:
         return sum(len(documents) for documents in self.documents)
 
 
-def load_corpora(sources: Sequence[tuple[str, str | Path]]) -> tuple[Corpus, Corpus]:
-    """Read `(kind, path)` pairs into a training corpus and a held-out corpus.
+def load_corpora(sources: Sequence[tuple[str, Source]], *, max_documents: int | None = None) -> tuple[Corpus, Corpus]:
+    """Read `(kind, source)` pairs into a training corpus and a held-out corpus, both in memory.
 
-    A kind whose files hold fewer than `HELD_OUT_EVERY` documents each is not in the held-out corpus.
+    A kind whose sources hold fewer than `HELD_OUT_EVERY` documents each is not in the held-out corpus.
+
+    Args:
+      sources: a kind and what `read_documents` takes, each.
+      max_documents: of each source, only the first so many are read.
 
     Raises:
-      DataError: if a file is missing or holds no document.
+      DataError: if a source is missing or holds no document.
     """
     train: dict[str, list[str]] = {}
     held_out: dict[str, list[str]] = {}
-    for kind, path in sources:
+    for kind, source in sources:
         count = 0
-        for count, document in enumerate(read_documents(path), start=1):
+        for count, document in enumerate(itertools.islice(read_documents(source), max_documents), start=1):
             target = held_out if count % HELD_OUT_EVERY == 0 else train
             target.setdefault(kind, []).append(document)
         if not count:
-            raise DataError(f"A corpus file must hold lines of at least {MIN_CHARACTERS} characters. Received: {path}.")
+            raise DataError(f"A corpus must hold lines of at least {MIN_CHARACTERS} characters. Received: {source}.")
     return _corpus(train), _corpus(held_out)
 
 

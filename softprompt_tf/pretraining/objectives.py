@@ -1,7 +1,7 @@
 """Token ids in, (inputs, targets) token ids out: T5's span corruption and the prefix-LM objective of LM adaptation.
 
 Every function is pure: it takes a window of ids [T] and a NumPy generator, and returns two arrays without the end of
-sequence, which the batcher appends. Sentinel number k is id `vocabulary_size - 1 - k`, as in T5.
+sequence, which the batcher appends. Sentinel number k is id `first_sentinel - k`, as in T5.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ def span_corruption(
     ids: np.ndarray,
     rng: np.random.Generator,
     *,
-    vocabulary_size: int,
+    first_sentinel: int,
     noise_density: float = 0.15,
     mean_span_length: float = 3.0,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def span_corruption(
     Args:
       ids: [T] token ids, T >= 2.
       rng: the source of the span borders.
-      vocabulary_size: V of the model's embedding table; sentinels count down from V - 1.
+      first_sentinel: the id of sentinel 0; the others count down from it.
       noise_density: the share of tokens that is noise, in (0, 1).
       mean_span_length: the mean length of a noise span, in tokens.
 
@@ -39,7 +39,7 @@ def span_corruption(
     targets: list[np.ndarray] = []
     position = 0
     for span, (kept, noise) in enumerate(zip(kept_lengths, noise_lengths, strict=True)):
-        sentinel = np.array([vocabulary_size - 1 - span], ids.dtype)
+        sentinel = np.array([first_sentinel - span], ids.dtype)
         inputs += [ids[position : position + kept], sentinel]
         targets += [sentinel, ids[position + kept : position + kept + noise]]
         position += kept + noise

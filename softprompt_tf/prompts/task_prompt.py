@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from softprompt_tf.config import TARGET_FORMATS
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 
 STRING_FIELDS = (
@@ -14,6 +15,7 @@ STRING_FIELDS = (
     "backbone_fingerprint",
     "tokenizer_fingerprint",
     "template",
+    "target_format",
     "library_version",
 )
 
@@ -32,13 +34,15 @@ class TaskPrompt:
       template: the text around the fields of a row, such as "sst2 sentence: {sentence}".
       labels: the label words, in the order of their ids; empty for a task that generates.
       max_input_tokens: where inputs are cut, without the prompt's rows. None where unknown.
-      max_target_tokens: where targets are cut. None where unknown.
+      max_target_tokens: where targets are cut, a sentinel in front not counted. None where unknown.
+      target_format: what the decoder writes, "text" (the target alone) or "sentinel" (`<extra_id_0>` and the target).
       metrics: name -> value on the validation split.
       training_config: the run's resolved config, JSON values only.
       library_version: the version that wrote the file; empty before it is written.
 
     Raises:
-      PromptError: if the prompt is not a finite floating [P, H], or a text field is not a string.
+      PromptError: if the prompt is not a finite floating [P, H], or a text field is not a string, or the target format is
+        unknown.
     """
 
     prompt: np.ndarray
@@ -51,6 +55,7 @@ class TaskPrompt:
     labels: tuple[str, ...] = ()
     max_input_tokens: int | None = None
     max_target_tokens: int | None = None
+    target_format: str = "text"
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     training_config: dict[str, Any] = dataclasses.field(default_factory=dict)
     library_version: str = ""
@@ -60,6 +65,10 @@ class TaskPrompt:
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise PromptError(f"`{name}` must be a string. Received: {name}={value!r}.")
+        if self.target_format not in TARGET_FORMATS:
+            raise PromptError(
+                f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: target_format={self.target_format!r}."
+            )
         if isinstance(self.labels, str) or not all(isinstance(label, str) for label in self.labels):
             raise PromptError(f"`labels` must be a sequence of strings. Received: labels={self.labels!r}.")
         object.__setattr__(self, "prompt", _checked_prompt(self.prompt))

@@ -25,6 +25,7 @@ PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
 START_ID = 0  # T5 starts the decoder with the padding id.
+NUM_SENTINELS = 100
 
 
 class FrozenT5:
@@ -166,9 +167,49 @@ class FrozenT5:
         return self._pieces.encode(list(texts)) if texts else []
 
     def detokenize(self, token_ids: Sequence[Sequence[int]]) -> list[str]:
-        """Turn lists of ids into texts; padding, end of sequence, and ids past the pieces (sentinels) are left out."""
+        """Turn lists of ids into texts; padding, end of sequence, sentinels and ids past the pieces are left out."""
+        kept = [[int(i) for i in ids if self._is_word(int(i))] for ids in token_ids]
+        return [self._pieces.decode(ids) for ids in kept]
+
+    def sentinel_id(self, k: int) -> int:
+        """Return the id of sentinel `<extra_id_k>`: its piece's, else T5's, which counts down from 99 past the pieces.
+
+        Args:
+          k: from 0 to 99.
+
+        Raises:
+          BackboneError: if k is out of range, or the embedding table has no row for the sentinel.
+
+        Source: google/seqio, `SentencePieceVocabulary(extra_ids=100)`: of 32,000 pieces, sentinel 0 is id 32,099.
+        """
+        if not 0 <= k < NUM_SENTINELS:
+            raise BackboneError(f"A sentinel's number must be from 0 to {NUM_SENTINELS - 1}. Received: k={k}.")
+        piece = self._piece_id(f"<extra_id_{k}>")
+        if piece is not None:
+            return piece
         num_pieces = self.tokenizer.vocabulary_size()
-        return [self._pieces.decode([int(i) for i in ids if EOS_ID < int(i) < num_pieces]) for ids in token_ids]
+        past_pieces = num_pieces + NUM_SENTINELS - 1 - k
+        if past_pieces >= self.vocabulary_size:
+            raise BackboneError(
+                f"The embedding table must have a row for sentinel <extra_id_{k}>. Received: {self.vocabulary_size} rows and "
+                f"{num_pieces} pieces, none of them the sentinel, which puts it at id {past_pieces}. Use the target format "
+                "`text`, or a T5 with sentinels."
+            )
+        return past_pieces
+
+    @cached_property
+    def sentinel_pieces(self) -> tuple[int, ...]:
+        """The ids of the sentinels that are pieces of the vocabulary; () for T5's own, where they lie past the pieces."""
+        ids = (self._piece_id(f"<extra_id_{k}>") for k in range(NUM_SENTINELS))
+        return tuple(piece for piece in ids if piece is not None)
+
+    def _is_word(self, token_id: int) -> bool:
+        return EOS_ID < token_id < self.tokenizer.vocabulary_size() and token_id not in self.sentinel_pieces
+
+    def _piece_id(self, piece: str) -> int | None:
+        """Return the id of a piece, None where the vocabulary has no such piece (SentencePiece answers "unknown")."""
+        found = int(self._pieces.piece_to_id(piece))
+        return found if self._pieces.id_to_piece(found) == piece else None
 
     # === Identity ===
 

@@ -7,7 +7,7 @@ from softprompt_tf.tasks.sources import read_rows
 from softprompt_tf.tasks.task import Example, Task
 from softprompt_tf.tasks.task_table import load_task, task_table
 from softprompt_tf.tasks.template import Template
-from softprompt_tf.tasks.tokenized import TokenizedExamples, tokenize_examples
+from softprompt_tf.tasks.tokenized import TokenizedExamples, ended_ids, tokenize_examples
 
 __all__ = [
     "METRICS",
@@ -18,6 +18,7 @@ __all__ = [
     "Template",
     "TokenizedExamples",
     "compute_metrics",
+    "ended_ids",
     "evaluation_batches",
     "load_task",
     "read_rows",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from softprompt_tf.config import SPLITS
+from softprompt_tf.config import SPLITS, TARGET_FORMATS
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.names import nearest
 from softprompt_tf.tasks.metrics import check_metrics
@@ -54,6 +54,9 @@ class Task:
       columns: the columns' names, for files without a header line.
       max_input_tokens: inputs are cut to this many tokens, the end of sequence included.
       max_target_tokens: the same for targets; None: as many as the longest label needs, or 32 without labels.
+      target_format: "text": the decoder writes the target alone. "sentinel": it writes `<extra_id_0>` first, one token
+        more than `max_target_tokens`, for a T5 that has only been pretrained on span corruption ("span corruption +
+        sentinel", Lester et al. 2021, arXiv:2104.08691, section 3.2). `Example.target` stays the plain text.
 
     Raises:
       ConfigError: if a field does not fit.
@@ -70,6 +73,7 @@ class Task:
     columns: tuple[str, ...] | None = None
     max_input_tokens: int = 512
     max_target_tokens: int | None = None
+    target_format: str = "text"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -78,6 +82,10 @@ class Task:
             value = getattr(self, limit)
             if value is not None and value < 1:
                 raise ConfigError(f"`{limit}` must be a whole number above 0. Received: {value}.")
+        if self.target_format not in TARGET_FORMATS:
+            raise ConfigError(
+                f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: {self.target_format!r}."
+            )
         object.__setattr__(self, "metrics", tuple(self.metrics))
         check_metrics(self.metrics)
         template = self.template  # made here, so that a malformed one fails here
@@ -128,7 +136,7 @@ class Task:
         return Example(inputs, word, word, row)
 
     def target_token_limit(self, tokenize: Callable[[list[str]], Sequence[Sequence[int]]]) -> int:
-        """Return how many tokens a target may have, the end of sequence included.
+        """Return how many tokens a target may have, the end of sequence included, a sentinel in front not counted.
 
         Args:
           tokenize: texts -> token ids without the end of sequence.

@@ -25,7 +25,8 @@ class TokenizedExamples:
 
     Args:
       encoder_token_ids: N int32 arrays, each the input's ids and the end of sequence.
-      target_token_ids: N int32 arrays, each the target's ids and the end of sequence.
+      target_token_ids: N int32 arrays, each the target's ids (behind a sentinel, where the task's format has one) and the
+        end of sequence.
       task_indices: int32 [N], which task each row belongs to.
     """
 
@@ -89,6 +90,7 @@ def tokenize_examples(
     max_input_tokens: int,
     max_target_tokens: int,
     eos_id: int = 1,
+    opening_id: int = 0,
     task_index: int = 0,
 ) -> TokenizedExamples:
     """Turn examples into token ids.
@@ -99,6 +101,7 @@ def tokenize_examples(
       max_input_tokens: inputs are cut to one less, then the end of sequence follows.
       max_target_tokens: the same for targets.
       eos_id: the end of sequence.
+      opening_id: the sentinel in front of every target, not counted in `max_target_tokens`; 0 for none.
       task_index: which task these rows belong to.
 
     Raises:
@@ -110,15 +113,29 @@ def tokenize_examples(
         if limit < 1:
             raise ConfigError(f"`{name}` must be a whole number above 0. Received: {limit}.")
     return TokenizedExamples(
-        _cut([example.inputs for example in examples], tokenize, max_input_tokens, eos_id),
-        _cut([example.target for example in examples], tokenize, max_target_tokens, eos_id),
+        _cut([example.inputs for example in examples], tokenize, max_input_tokens, eos_id, 0),
+        _cut([example.target for example in examples], tokenize, max_target_tokens, eos_id, opening_id),
         np.full(len(examples), task_index, np.int32),
     )
 
 
-def _cut(texts: list[str], tokenize: Tokenize, limit: int, eos_id: int) -> tuple[Ids, ...]:
+def ended_ids(ids: Sequence[int], limit: int, *, opening_id: int = 0, eos_id: int = 1) -> list[int]:
+    """Cut a text's ids and end them.
+
+    Args:
+      ids: without an end of sequence.
+      limit: where they are cut, the end of sequence included.
+      opening_id: stands in front of them, not counted in `limit`, so that it never costs a label its last piece; 0: nothing
+        stands there.
+      eos_id: the end of sequence.
+    """
+    opening = [opening_id] if opening_id else []
+    return [*opening, *ids[: limit - 1], eos_id]
+
+
+def _cut(texts: list[str], tokenize: Tokenize, limit: int, eos_id: int, opening_id: int) -> tuple[Ids, ...]:
     return tuple(
-        np.asarray([*ids[: limit - 1], eos_id], np.int32)
+        np.asarray(ended_ids(ids, limit, opening_id=opening_id, eos_id=eos_id), np.int32)
         for start in range(0, len(texts), _TEXTS_PER_CALL)
         for ids in tokenize(texts[start : start + _TEXTS_PER_CALL])
     )

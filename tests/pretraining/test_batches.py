@@ -9,7 +9,7 @@ import pytest
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches, pad_batch
 from softprompt_tf.pretraining.passages import PassageSource
 
-VOCABULARY_SIZE = 120  # 80 pieces, the rest sentinels and unused
+FIRST_SENTINEL = 119
 ALL = Mixture(
     span_corruption=1.0, prefix_lm=1.0, instructions=2.0, rows=5, instruction_rows=7, window=32,
     max_instruction_tokens=40,
@@ -22,7 +22,7 @@ OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
 def make(corpus, tokenizer):
     def make(mixture=ALL, seed=3):
         source = PassageSource(corpus)
-        return PretrainingBatches(source, tokenizer, mixture, vocabulary_size=VOCABULARY_SIZE, seed=seed)
+        return PretrainingBatches(source, tokenizer, mixture, first_sentinel=FIRST_SENTINEL, seed=seed)
 
     return make
 
@@ -56,7 +56,7 @@ def test_every_row_has_one_end_and_the_decoder_sees_the_targets_shifted(make, ob
     batch = make().batch_of(objective, np.random.default_rng(0))
 
     num_rows = 7 if objective == "instructions" else 5
-    for side, multiple in (("encoder_token_ids", 16), ("targets", 8)):
+    for side, multiple in (("encoder_token_ids", 8), ("targets", 4)):
         longest = max(len(without_padding(row)) for row in batch[side])
         assert batch[side].shape == (num_rows, math.ceil(longest / multiple) * multiple)
         for row in batch[side]:
@@ -104,6 +104,23 @@ def test_error_of_the_thread_reaches_the_reader(make, monkeypatch):
         list(batches.prefetch(2, 5))
 
 
+def test_rows_that_are_drawn_together_are_dealt_out_by_length(make):
+    batches = make(Mixture(instructions=1.0, prefix_lm=0.0, instruction_rows=6, max_instruction_tokens=200))
+
+    lengths = [(batches.batch(step)[1]["encoder_token_ids"] != 0).sum(axis=1) for step in range(64)]
+
+    # 64 batches of 6 rows, sorted: each batch's range lies wholly before or behind any other's, in a drawn order.
+    ranges = [(row.min(), row.max()) for row in lengths]
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(sorted(ranges)))
+    assert ranges != sorted(ranges)
+    drawn = np.concatenate(lengths)
+    together = sum(6 * high for _, high in ranges)
+    one_by_one = sum(6 * drawn[k : k + 6].max() for k in range(0, 384, 6))
+    assert together == one_by_one  # the batches are what was drawn
+    shuffled = np.random.default_rng(0).permutation(drawn)
+    assert together < 0.9 * sum(6 * shuffled[k : k + 6].max() for k in range(0, 384, 6))
+
+
 # === The objectives ===
 
 
@@ -136,22 +153,12 @@ def test_prefix_lm_rows_are_stretches_of_the_corpus_cut_in_two(make, corpus, tok
             assert any(" ".join(map(str, ids[1:])) in text for text in whole)  # the first piece may begin elsewhere
 
 
-def test_prefixes_of_a_batch_are_of_alike_length(make):
-    batches = make()
-    for seed in range(20):
-        batch = batches.batch_of("prefix_lm", np.random.default_rng(seed))
-
-        lengths = (batch["encoder_token_ids"] != 0).sum(axis=1) - 1
-        # A quarter, a half or three quarters of the window of 32, or up to half of that before it.
-        assert any(length // 2 < lengths.min() and lengths.max() <= length for length in (8, 16, 24))
-
-
 def test_span_corruption_rows_open_with_the_first_sentinel(make):
     batch = make().batch_of("span_corruption", np.random.default_rng(0))
 
-    assert (batch["targets"][:, 0] == VOCABULARY_SIZE - 1).all()
-    assert ((batch["encoder_token_ids"] == VOCABULARY_SIZE - 1).sum(axis=1) == 1).all()
-    # 32 tokens: 5 of noise in 2 spans, and the end; inputs are padded to a multiple of 16, targets of 8.
+    assert (batch["targets"][:, 0] == FIRST_SENTINEL).all()
+    assert ((batch["encoder_token_ids"] == FIRST_SENTINEL).sum(axis=1) == 1).all()
+    # 32 tokens: 5 of noise in 2 spans, and the end; inputs are padded to a multiple of 8, targets of 4.
     assert {len(without_padding(row)) for row in batch["encoder_token_ids"]} == {27 + 2 + 1}
     assert batch["encoder_token_ids"].shape == (5, 32)
     assert batch["targets"].shape == (5, 5 + 2 + 1)

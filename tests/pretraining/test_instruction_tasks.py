@@ -1,6 +1,5 @@
-"""Every instruction task on texts whose answers are known from the tables below, not from the code under test.
+"""The instruction tasks on texts whose answers are known from the tables below, and the mixture that they are drawn from.
 
-Each document has a name of its own in each of its sentences, so that a row's text tells which document it came from.
 All sentences are short enough to be drawn whole.
 """
 
@@ -11,49 +10,34 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from softprompt_tf.pretraining import article_tasks, instruction_tasks, posing, sentiment_tasks
 from softprompt_tf.pretraining.corpus import Corpus
-from softprompt_tf.pretraining.instruction_tasks import INSTRUCTION_TASKS, article_subject, draw_row, polarity
+from softprompt_tf.pretraining.instruction_tasks import BLANKED_KINDS, INSTRUCTION_TASKS, draw_row
 from softprompt_tf.pretraining.passages import PassageSource
 
-# name -> (the article's opening behind the name, its subject, its definition)
-ARTICLES = {
-    "Borun": ("is a retired footballer from the north, who played for two clubs.", "sport", "a retired footballer"),
-    "Calmeta": ("was a bank that lent to farmers.", "business", "a bank"),
-    "Dervish Lane": ("is the third album of a quartet, made in one week.", "music", "the third album of a quartet"),
-    "Etheline": ("is a species of moth, seen at dusk.", "science", "a species of moth"),
-    "Fornwick": ("is a village on a hill which has one street.", "place", "a village on a hill"),
-    "Gundred": ("was an officer of the guard, sent away twice.", "war", "an officer of the guard"),
-    "Hesper": ("is one of the dishes of the coast, eaten cold.", "food", "dishes of the coast"),
-    "Ixworth": ("is the word for an oath, used by two bakers.", None, "the word for an oath"),
-}
-MORE_OF_AN_ARTICLE = (
-    "Little else is told of {}.",
-    "Many letters mention {} by that name.",
-    "Nobody wrote on {} later.",
+ARTICLES = (
+    "Borun is a retired footballer from the north, who played for two clubs. Little is told of Borun. Many letters "
+    "mention Borun by that name. Nobody wrote on Borun later.",
+    "Calmeta was a bank that lent to farmers. The tall Calmeta stood empty. It sold its ships and its trains. Its "
+    "ledgers burned quickly.",
+    "Fornwick is a village on a hill which has one street. Hens cross there. The bridge was carried off by a tram. "
+    "Its baker left.",
 )
+BOOKS = (
+    "The hall was dark and Anselm sat alone. Who has seen the letter that Anselm wrote?",
+    "The door was open and Brandt came in. Where did the carriage leave Brandt that night?",
+    "The mill of Oswald burned down, 1843 being a dry summer. Oswald had seven sons and a farm. It was Mr. Harker who "
+    "told Oswald of the fire. He lived in Norwick with a cousin of Oswald. They could not find the ferry because the "
+    "river had carried it off. Oswald saw the smoke only yesterday, they say.",
+)
+SPEECHES = (
+    "The cook gave us a delicious supper. The room had a charming view.",
+    "The road to the inn was dreadful. At the inn we met a cruel landlord.",
+)
+DOCUMENTS = {"article": ARTICLES, "book": BOOKS, "speech": SPEECHES}
+SENTENCES = [s for kind in DOCUMENTS.values() for text in kind for s in re.split(r"(?<=[.?])(?<!Mr\.) ", text)]
 
-# name -> (a question, what it asks for)
-QUESTIONS = {
-    "Anselm": ("Who has seen the letter that Anselm wrote?", "person"),
-    "Brandt": ("Where did the carriage leave Brandt that night?", "place"),
-    "Cecily": ("When will the doctor visit Cecily again?", "time"),
-    "Dorrit": ("But how long must Dorrit wait for us?", "time"),
-    "Edmund": ("How many horses did Edmund bring along?", "number"),
-    "Fanny": ("Why should Fanny believe such a story?", "reason"),
-    "Gilbert": ("How did Gilbert open the iron door?", "manner"),
-    "Hester": ("And what did Hester find below the stairs?", "thing"),
-}
-
-# name -> (sentences, do they praise?)
-REVIEWS = {
-    "Ilford": (("Ilford cooked a delicious supper for us.", "The room at Ilford had a charming view."), True),
-    "Jocelin": (("The road to Jocelin was dreadful.", "At Jocelin we met a cruel landlord."), False),
-    "Kestrel": (("The soup at Kestrel was never good.", "Nobody thanked the cook of Kestrel."), False),
-    "Lambert": (("There was not a dull evening with Lambert.", "Lambert told us splendid tales."), True),
-    "Mowbray": (("Mowbray gave us no warm bed.", "We left Mowbray tired and sick."), False),
-}
-
-# what can be blanked out of the texts above and the letters below -> its kind
+# what can be blanked out of the texts above -> its kind
 THINGS = {
     "1843": "year",
     "seven": "number",
@@ -62,37 +46,12 @@ THINGS = {
     "because the river had carried it off": "reason",
     "yesterday": "time",
     "two": "number",
-    "Ilford": "place",
-    "Kestrel": "place",
 }
-LETTERS = (
-    "The mill of Oswald burned down, 1843 being a dry summer.",
-    "Oswald had seven sons and a farm.",
-    "It was Mr. Harker who told Oswald of the fire.",
-    "He lived in Norwick with a cousin of Oswald.",
-    "They could not find the bridge because the river had carried it off.",
-    "Oswald saw the smoke only yesterday, they say.",
-)
 
-POSITIVE = {"positive", "good", "great", "happy", "pleasant", "praise", "like", "love"}
-NEGATIVE = {"negative", "bad", "terrible", "sad", "unpleasant", "blame", "dislike", "hate"}
 YES = {"yes", "true", "right", "correct", "agree", "same", "equal", "entailment"}
 NO = {"no", "false", "wrong", "incorrect", "disagree", "different", "not equal", "not_entailment"}
-ROWS_PER_TASK = 150
-
-
-def article(name, opening):
-    return " ".join([f"{name} {opening}", *(sentence.format(name) for sentence in MORE_OF_AN_ARTICLE)])
-
-
-BOOKS = [f"The hall was dark and {name} sat alone. {question}" for name, (question, _) in QUESTIONS.items()]
-BOOKS += [" ".join(LETTERS)]
-DOCUMENTS = {
-    "article": tuple(article(name, opening) for name, (opening, _, _) in ARTICLES.items()),
-    "book": tuple(BOOKS),
-    "speech": tuple(" ".join(sentences) for sentences, _ in REVIEWS.values()),
-}
-SENTENCES = [s for kind in DOCUMENTS.values() for text in kind for s in re.split(r"(?<=[.?])(?<!Mr\.) ", text)]
+TASKS_WITHOUT_OPTIONS = {"missing_word", "contains_word", "definition", "first_words"}
+ROWS = 100
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +59,13 @@ def source():
     return PassageSource(Corpus(tuple(DOCUMENTS), tuple(DOCUMENTS.values())))
 
 
-def rows_of(task, source):
+def rows_of(task, source, count=ROWS):
     """Return the rows of the first seeds; those of passages that do not suit the task are left out."""
     make, _ = INSTRUCTION_TASKS[task]
-    drawn = (make(source, np.random.default_rng(seed)) for seed in range(40 * ROWS_PER_TASK))
-    rows = list(itertools.islice((row for row in drawn if row is not None), ROWS_PER_TASK))
-    assert len(rows) == ROWS_PER_TASK
+    drawn = (make(source, np.random.default_rng(seed)) for seed in range(60 * count))
+    rows = list(itertools.islice((row for row in drawn if row is not None), count))
+    assert len(rows) == count
     return rows
-
-
-def name_in(inputs, names):
-    """Return the one of the names that the inputs mention."""
-    (name,) = [name for name in names if name in inputs]
-    return name
 
 
 def blanked(text, word):
@@ -154,7 +107,7 @@ def test_contains_word_tells_the_truth(source):
         assert target == (yes if word in re.findall(r"\w+", text) else no)
         answers["yes" if target == yes else "no", "usual" if yes in YES else "drawn"] += 1
     assert len(answers) == 4
-    assert min(answers.values()) > 0.1 * ROWS_PER_TASK
+    assert min(answers.values()) > 0.1 * ROWS
 
 
 def test_first_and_last_words_are_those_of_the_text(source):
@@ -178,9 +131,9 @@ def test_texts_that_belong_together_stand_in_a_row(source):
         assert target in YES | NO
     # A second text drawn from anywhere may by chance be what follows, in a corpus as small as this one.
     assert answers[True, False] == 0
-    assert answers[True, True] > 0.3 * ROWS_PER_TASK
-    assert answers[False, False] > 0.3 * ROWS_PER_TASK
-    assert answers[False, True] < 0.05 * ROWS_PER_TASK
+    assert answers[True, True] > 0.3 * ROWS
+    assert answers[False, False] > 0.25 * ROWS
+    assert answers[False, True] < 0.15 * ROWS
 
 
 def test_kind_of_text_is_that_of_its_document(source):
@@ -189,61 +142,6 @@ def test_kind_of_text_is_that_of_its_document(source):
 
         assert any(shown[0] in document for document in DOCUMENTS[target])
         assert all(kind in inputs for kind in DOCUMENTS)
-
-
-def test_subject_is_that_of_the_articles_opening(source):
-    seen = set()
-    for inputs, target in rows_of("subject", source):
-        name = name_in(inputs, ARTICLES)
-        instruction = re.sub("|".join(re.escape(sentence) for sentence in SENTENCES), "", inputs)
-
-        assert target == ARTICLES[name][1]
-        assert re.search(rf"\b{target}\b", instruction)
-        seen.add(name)
-    assert seen == {name for name, (_, subject, _) in ARTICLES.items() if subject}
-
-
-def test_definition_is_the_articles_own(source):
-    for inputs, target in rows_of("definition", source):
-        name = name_in(inputs, ARTICLES)
-
-        # The article before the noun is a word of the pattern that finds the definition.
-        assert target == re.sub("^(?:an?|the) ", "", ARTICLES[name][2])
-        assert inputs == f"What is {name}? {' '.join(sentence.format(name) for sentence in MORE_OF_AN_ARTICLE)}"
-
-
-def test_question_asks_for_what_its_opening_says(source):
-    hidden = 0
-    for inputs, target in rows_of("question_kind", source):
-        name = name_in(inputs, QUESTIONS)
-        question, kind = QUESTIONS[name]
-        is_hidden = question not in inputs
-        rest = question.split(" ", 1)[1]
-
-        assert target == kind
-        assert not is_hidden or re.search(rf"___.*{re.escape(rest.split(' ', 2)[2])}", inputs)
-        assert re.search(rf"\b{target}\b", inputs)
-        hidden += is_hidden
-    assert 0.2 * ROWS_PER_TASK < hidden < 0.6 * ROWS_PER_TASK
-
-
-def test_feeling_is_that_of_the_review(source):
-    blanks = 0
-    for inputs, target in rows_of("feeling", source):
-        praises = REVIEWS[name_in(inputs, REVIEWS)][1]
-
-        assert target in (POSITIVE if praises else NEGATIVE)
-        blanks += "___" in inputs
-    assert 0.15 * ROWS_PER_TASK < blanks < 0.5 * ROWS_PER_TASK
-
-
-def test_both_answers_of_a_feeling_are_offered(source):
-    for inputs, target in rows_of("feeling", source):
-        offered = set(re.findall(r"\w+", inputs))
-
-        assert target in offered
-        assert offered & POSITIVE
-        assert offered & NEGATIVE
 
 
 def test_blank_has_the_kind_of_what_stood_there(source):
@@ -259,58 +157,113 @@ def test_blank_has_the_kind_of_what_stood_there(source):
     assert kinds == set(THINGS.values())
 
 
-# === What the tasks read from a text ===
+@pytest.mark.parametrize(
+    ("kind", "text", "found"),
+    [
+        ("place", "They met in Norwick.", "Norwick"),
+        ("place", "They met in June.", None),
+        ("place", "They met in October and left from March on.", None),
+        ("place", "They met in Junewick.", "Junewick"),
+        ("place", "They came from Norwick.", "Norwick"),
+        ("place", "They met in August 1843.", None),
+        ("time", "They met in June.", "June"),
+        ("year", "They met in 1843.", "1843"),
+        ("year", "They met in 1243.", None),
+        ("number", "They met in 1843.", None),
+        ("number", "There were 12 of them.", "12"),
+        ("person", "She saw Lady Agnes there.", "Agnes"),
+        ("person", "She saw a lady there.", None),
+        ("reason", "He left because it rained, they say.", "because it rained"),
+    ],
+)
+def test_thing_to_blank_out_by_hand(kind, text, found):
+    match = re.search(BLANKED_KINDS[kind], text)
 
-
-@pytest.mark.parametrize("name", ARTICLES)
-def test_article_subject_by_hand(name):
-    assert article_subject(article(name, ARTICLES[name][0])) == ARTICLES[name][1]
-
-
-def test_article_without_an_opening_has_no_subject():
-    assert article_subject("Football! Football! The crowd went home early.") is None
-
-
-POLARITIES = {
-    "a good meal": (True, {1}),
-    "a bad meal": (False, {1}),
-    "a good and a bad meal": None,
-    "a table and a chair": None,
-    "not a good meal": (False, {2}),
-    "never dull": (True, {1}),
-    "not bad at all, but beautiful": (True, {1, 5}),
-    "not bad, but beautiful": None,  # a no reaches three words far
-    "no one was good": (False, {3}),
-    "no one there was good": (True, {4}),
-    "“Splendid!” he cried.": (True, {0}),
-    "Good and not good": None,
-}
-
-
-@pytest.mark.parametrize(("text", "expected"), POLARITIES.items(), ids=POLARITIES)
-def test_polarity_by_hand(text, expected):
-    assert polarity(text.split()) == expected
+    assert (match and match[0]) == found
 
 
 # === The mixture of tasks ===
 
 
+@pytest.fixture
+def offered(monkeypatch):
+    """Note the options of every instruction that the tasks pose."""
+    noted = []
+    pose = posing.pose
+
+    def noting(rng, question, options, text, *, noise=()):
+        noted.append(list(options))
+        return pose(rng, question, options, text, noise=noise)
+
+    for module in (posing, instruction_tasks, article_tasks, sentiment_tasks):
+        monkeypatch.setattr(module, "pose", noting)
+    return noted
+
+
+@pytest.mark.parametrize("task", INSTRUCTION_TASKS)
+def test_answer_stands_once_among_the_options_that_are_offered(task, source, offered):
+    rows = rows_of(task, source, count=30)
+
+    assert len(offered) == (0 if task in TASKS_WITHOUT_OPTIONS else len(rows))
+    for (inputs, target), options in zip(rows, offered, strict=False):
+        assert options.count(target) == 1
+        assert len(options) > 1
+        assert all(option in inputs for option in options)
+
+
+@pytest.mark.parametrize("task", INSTRUCTION_TASKS)
+def test_no_row_is_empty(task, source):
+    for inputs, target in rows_of(task, source, count=10):
+        assert inputs.strip()
+        assert target.strip()
+
+
 def test_every_task_is_drawn_by_its_weight(source):
-    names = Counter(draw_row(source, np.random.default_rng(seed))[0] for seed in range(2000))
+    names = Counter(draw_row(source, np.random.default_rng(seed))[0] for seed in range(1000))
 
-    # missing_word 1, subject 3.5 and kind_of_text 0.5 of 16.2 in all.
-    assert sum(weight for _, weight in INSTRUCTION_TASKS.values()) == pytest.approx(16.2)
+    # missing_word 1, subject 2 and feeling 2.5 of 21.3 in all.
+    assert sum(weight for _, weight in INSTRUCTION_TASKS.values()) == pytest.approx(21.3)
     assert set(names) == set(INSTRUCTION_TASKS)
-    assert names["missing_word"] == pytest.approx(2000 * 1 / 16.2, rel=0.3)
-    assert names["subject"] == pytest.approx(2000 * 3.5 / 16.2, rel=0.2)
-    assert names["kind_of_text"] == pytest.approx(2000 * 0.5 / 16.2, rel=0.4)
+    assert names["missing_word"] == pytest.approx(1000 * 1 / 21.3, rel=0.4)
+    assert names["subject"] == pytest.approx(1000 * 2 / 21.3, rel=0.3)
+    assert names["feeling"] == pytest.approx(1000 * 2.5 / 21.3, rel=0.3)
 
 
-def test_same_seed_gives_the_same_row(source):
-    for seed in range(20):
-        first, second = (draw_row(source, np.random.default_rng(seed)) for _ in range(2))
+def test_row_is_a_pure_function_of_the_generator(corpus):
+    forwards = [draw_row(PassageSource(corpus), np.random.default_rng(seed)) for seed in range(60)]
+    source = PassageSource(corpus)
+    backwards = [draw_row(source, np.random.default_rng(seed)) for seed in reversed(range(60))]
 
-        assert first == second
+    assert backwards[::-1] == forwards
+    assert len(set(forwards)) == 60
+
+
+def test_rows_of_one_generator_go_on_as_its_state_says(source):
+    rng = np.random.default_rng(3)
+    draw_row(source, rng)
+    other = np.random.default_rng(0)
+    other.bit_generator.state = rng.bit_generator.state
+
+    assert [draw_row(source, rng) for _ in range(5)] == [draw_row(source, other) for _ in range(5)]
+
+
+def test_task_is_tried_as_often_as_asked_for_before_first_words(source, monkeypatch):
+    tried = []
+    monkeypatch.setattr(instruction_tasks, "INSTRUCTION_TASKS", {"hard": (lambda *_: tried.append(1), 1.0)})
+
+    name, inputs, _ = draw_row(source, np.random.default_rng(0), attempts=7)
+
+    assert name == "first_words"
+    assert re.match(r"The (first|last) \d words: ", inputs)
+    assert len(tried) == 7
+
+
+def test_corpus_without_articles_gives_first_words_for_an_article_task(monkeypatch):
+    source = PassageSource(Corpus(("book",), (ARTICLES,)))
+    for task in ("subject", "definition", "choose_definition", "related_word"):
+        monkeypatch.setattr(instruction_tasks, "INSTRUCTION_TASKS", {task: INSTRUCTION_TASKS[task]})
+
+        assert draw_row(source, np.random.default_rng(0))[0] == "first_words"
 
 
 def test_task_that_suits_no_passage_gives_way_to_first_words():
@@ -318,5 +271,7 @@ def test_task_that_suits_no_passage_gives_way_to_first_words():
 
     names = {draw_row(source, np.random.default_rng(seed), attempts=2)[0] for seed in range(300)}
 
-    # Neither articles nor questions, one sentence, no feeling; "choose_word" needs another text's word.
-    assert names == {"missing_word", "choose_word", "contains_word", "kind_of_text", "first_words"}
+    # Neither articles nor questions, one sentence, no feeling and no topic. "choose_word" needs another word, which
+    # the same text has; topics, questions and remarks are made from words of their own.
+    own = {"topic_words", "made_question", "remark"}
+    assert names == {"missing_word", "choose_word", "contains_word", "kind_of_text", "first_words", *own}

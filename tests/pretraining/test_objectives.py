@@ -5,7 +5,7 @@ import pytest
 
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 
-VOCABULARY_SIZE = 1000
+FIRST_SENTINEL = 999
 
 
 class ScriptedDraws:
@@ -38,7 +38,7 @@ def test_span_corruption_by_hand():
     ids = np.arange(100, 140)  # 40 tokens: 15 % are 6 tokens, of mean length 3: two spans
     rng = ScriptedDraws([1], [9])  # one border each: noise of 2 and 4 tokens, kept text of 10 and 24
 
-    inputs, targets = span_corruption(ids, rng, vocabulary_size=VOCABULARY_SIZE)
+    inputs, targets = span_corruption(ids, rng, first_sentinel=FIRST_SENTINEL)
 
     assert inputs.tolist() == [*range(100, 110), 999, *range(112, 136), 998]
     assert targets.tolist() == [999, 110, 111, 998, 136, 137, 138, 139]
@@ -46,7 +46,7 @@ def test_span_corruption_by_hand():
 
 
 def test_two_tokens_keep_one_and_lose_one():
-    inputs, targets = span_corruption(np.array([7, 8]), np.random.default_rng(0), vocabulary_size=VOCABULARY_SIZE)
+    inputs, targets = span_corruption(np.array([7, 8]), np.random.default_rng(0), first_sentinel=FIRST_SENTINEL)
 
     assert inputs.tolist() == [7, 999]
     assert targets.tolist() == [999, 8]
@@ -56,7 +56,7 @@ def test_two_tokens_keep_one_and_lose_one():
 def test_inputs_and_targets_together_are_the_original(length):
     ids = np.random.default_rng(length).integers(3, 900, length).astype(np.int32)
     for seed in range(50):
-        inputs, targets = span_corruption(ids, np.random.default_rng(seed), vocabulary_size=VOCABULARY_SIZE)
+        inputs, targets = span_corruption(ids, np.random.default_rng(seed), first_sentinel=FIRST_SENTINEL)
 
         assert put_back(inputs, targets, first_sentinel=900) == ids.tolist()
         assert inputs.dtype == targets.dtype == np.int32
@@ -65,14 +65,14 @@ def test_inputs_and_targets_together_are_the_original(length):
 def test_sentinels_count_down_and_stand_once_on_either_side():
     ids = np.zeros(400, np.int32)  # 60 tokens of noise, 20 spans
     for seed in range(50):
-        for side in span_corruption(ids, np.random.default_rng(seed), vocabulary_size=VOCABULARY_SIZE):
+        for side in span_corruption(ids, np.random.default_rng(seed), first_sentinel=FIRST_SENTINEL):
             assert side[side > 0].tolist() == list(range(999, 979, -1))
 
 
 def test_noise_is_15_percent_in_spans_of_mean_length_3():
     ids = np.zeros(20_000, np.int32)
 
-    inputs, targets = span_corruption(ids, np.random.default_rng(0), vocabulary_size=VOCABULARY_SIZE * 10)
+    inputs, targets = span_corruption(ids, np.random.default_rng(0), first_sentinel=FIRST_SENTINEL * 10)
 
     starts = np.flatnonzero(targets)
     lengths = np.diff([*starts, len(targets)]) - 1
@@ -89,7 +89,7 @@ def test_density_and_span_length_are_settings():
     ids = np.zeros(1000, np.int32)
 
     _, targets = span_corruption(
-        ids, np.random.default_rng(0), vocabulary_size=VOCABULARY_SIZE, noise_density=0.5, mean_span_length=10.0
+        ids, np.random.default_rng(0), first_sentinel=FIRST_SENTINEL, noise_density=0.5, mean_span_length=10.0
     )
 
     assert (targets == 0).sum() == 500

@@ -23,6 +23,7 @@ FULL = TaskPrompt(
     labels=("négatif", "positif"),
     max_input_tokens=128,
     max_target_tokens=4,
+    target_format="sentinel",
     metrics={"accuracy": 0.1 + 0.2, "loss": float("nan")},
     training_config={"training": {"steps": 1500, "learning_rate": 0.3}, "seed": None},
 )
@@ -62,6 +63,22 @@ def test_the_file_is_plain_safetensors_with_string_metadata(tmp_path):
     assert json.loads(metadata["labels"]) == ["négatif", "positif"]
     assert json.loads(metadata["max_input_tokens"]) == 128
     assert set(metadata) == {"format", "library_version", "metrics", *FIELDS}
+
+
+def test_a_file_without_a_target_format_is_of_plain_text(tmp_path):
+    path = write_raw(tmp_path / "old.safetensors", {"prompt": PROMPT}, task_id="sst2")
+
+    assert load_prompt(path).target_format == "text"
+
+
+def test_a_file_of_an_unknown_target_format_is_an_error(tmp_path):
+    path = write_raw(tmp_path / "new.safetensors", {"prompt": PROMPT}, target_format="prefix")
+
+    message = (
+        r"`target_format` must be one of text, sentinel\. Received: target_format='prefix'\. File: .*new.safetensors"
+    )
+    with pytest.raises(PromptFileError, match=message):
+        load_prompt(path)
 
 
 def test_a_prompt_file_is_replaced_and_nothing_else_is_left(tmp_path):

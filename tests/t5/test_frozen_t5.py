@@ -6,10 +6,11 @@ import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
+from sentinel_t5 import make_sentinel_t5, vocabulary_with_sentinels
 from tiny_t5 import HEAD_DIM, HIDDEN_DIM, NUM_PIECES, VOCABULARY_SIZE, make_tiny_t5, tiny_vocabulary
 
 from softprompt_tf.errors import BackboneError
-from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
 
 LENGTHS = (7, 3, 1, 5)
 TARGET_IDS = np.array([[0, 9, 31, 7, 7, 90], [0, 4, 1, 0, 0, 0], [0, 119, 5, 6, 1, 0], [0, 3, 3, 3, 3, 3]])
@@ -185,6 +186,43 @@ def test_detokenize_leaves_out_padding_the_end_and_ids_past_the_pieces(tiny_t5):
     (ids,) = tiny_t5.tokenize(["the river"])
 
     assert tiny_t5.detokenize([[0, *ids, 1, 0, 0, NUM_PIECES, VOCABULARY_SIZE - 1]]) == ["the river"]
+
+
+def test_sentinels_count_down_from_99_past_the_pieces():
+    t5 = make_sentinel_t5()  # 120 pieces, 224 rows
+
+    assert [t5.sentinel_id(k) for k in (0, 1, 99)] == [219, 218, 120]
+    assert t5.sentinel_pieces == ()
+
+
+def test_sentinels_of_the_vocabulary_are_its_pieces():
+    t5 = make_sentinel_t5(vocabulary_with_sentinels(), num_rows=218, sentinel=3)
+
+    assert t5.sentinel_pieces == (3, 4)
+    assert [t5.sentinel_id(k) for k in (0, 1, 2)] == [3, 4, 217]  # the third is none of the 120 pieces
+    (ids,) = t5.tokenize(["the river"])
+    assert t5.detokenize([[3, *ids, 4, 1]]) == ["the river"]
+
+
+def test_the_bundled_t5_has_its_first_sentinel_in_the_last_row():
+    t5 = load_t5("mini")
+
+    assert (t5.tokenizer.vocabulary_size(), t5.vocabulary_size, t5.sentinel_id(0)) == (8092, 8192, 8191)
+
+
+def test_a_sentinel_without_a_row_is_refused(tiny_t5):
+    message = (
+        r"row for sentinel <extra_id_0>\. Received: 128 rows and 120 pieces.* at id 219\. Use the target format `text`"
+    )
+    with pytest.raises(BackboneError, match=message):
+        tiny_t5.sentinel_id(0)
+    assert tiny_t5.sentinel_id(99) == 120
+
+
+@pytest.mark.parametrize("k", [-1, 100])
+def test_a_sentinels_number_is_from_0_to_99(tiny_t5, k):
+    with pytest.raises(BackboneError, match=f"must be from 0 to 99. Received: k={k}"):
+        tiny_t5.sentinel_id(k)
 
 
 def test_tokenize_of_no_texts_is_no_rows(tiny_t5):

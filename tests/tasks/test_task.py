@@ -25,6 +25,13 @@ def test_without_labels_the_field_is_the_target():
     assert task.label_words == ()
 
 
+def test_a_target_stays_plain_text_in_every_format():
+    task = Task(**SST2, train=ROWS, target_format="sentinel")
+
+    assert [example.target for example in task.examples("train")] == ["positive", "negative"]
+    assert task.label_words == ("negative", "positive")
+
+
 def test_limit_is_passed_to_the_source():
     assert len(Task(**SST2, train=ROWS).examples("train", limit=1)) == 1
 
@@ -84,6 +91,7 @@ def words_as_tokens(texts):
         ({"labels": {0: "entailment", 1: "not_entailment"}}, 3),  # two tokens and the end of sequence
         ({}, 32),
         ({"labels": {0: "a"}, "max_target_tokens": 8}, 8),
+        ({"labels": {0: "a", 1: "b_c"}, "target_format": "sentinel"}, 3),  # the sentinel comes on top
     ],
 )
 def test_target_token_limit_is_the_longest_label_or_32(settings, limit):
@@ -97,6 +105,7 @@ def test_target_token_limit_is_the_longest_label_or_32(settings, limit):
         ({"name": ""}, "Received: ''"),
         ({"max_input_tokens": 0}, "`max_input_tokens` must be a whole number above 0. Received: 0"),
         ({"max_target_tokens": -1}, "`max_target_tokens` must be a whole number above 0. Received: -1"),
+        ({"target_format": "span"}, "`target_format` must be one of text, sentinel. Received: 'span'"),
         ({"metrics": ("acuracy",)}, r"Unknown metric. Received: 'acuracy'. Did you mean `accuracy`\?"),
         ({"metrics": ()}, "needs at least one metric"),
         ({"inputs": "{a.b}"}, "plain field name"),

@@ -33,6 +33,13 @@ def test_texts_are_cut_before_the_end_of_sequence_is_added():
     assert {ids.dtype for ids in rows.encoder_token_ids} == {np.dtype(np.int32)}
 
 
+def test_an_opening_id_stands_in_front_of_targets_alone_and_costs_them_nothing():
+    rows = tokenized(("abcdef", "xyz"), ("ab", "x"), ("abc", ""), opening_id=77)
+
+    assert [ids.tolist() for ids in rows.target_token_ids] == [[77, 120, 121, 1], [77, 120, 1], [77, 1]]
+    assert [ids.tolist() for ids in rows.encoder_token_ids] == [[97, 98, 99, 1], [97, 98, 1], [97, 98, 99, 1]]
+
+
 @pytest.mark.parametrize(
     ("text", "ids"), [("", [9]), ("\0", [0, 9]), ("a" * 100_000, [97, 97, 97, 9])], ids=["empty", "NUL", "long"]
 )

@@ -1,0 +1,176 @@
+"""Batches in, a trained T5 out: the loop around the step, resumable at any moment.
+
+A run directory holds `state.safetensors` (weights, optimizer, step; replaced in one move) and `log.jsonl`. A trainer that is
+made again on the same directory goes on from the last state; the batches of the steps in between are made anew and are the
+same, so a run that was stopped ends as one that was not.
+"""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.errors import NonFiniteLossError, TrainingError
+from softprompt_tf.pretraining.batches import Batch, PretrainingBatches
+from softprompt_tf.pretraining.train_state import load_state, save_state
+from softprompt_tf.pretraining.train_step import TrainStep
+
+
+@dataclass(frozen=True)
+class PretrainingRun:
+    """The settings of a run.
+
+    Args:
+      steps: optimizer steps in all.
+      peak_learning_rate: relative to the RMS of each parameter.
+      warmup_steps: linear warm-up.
+      cooldown_steps: linear decay to zero at the end. A run may be prolonged before it begins.
+      checkpoint_every, log_every, measure_every: steps.
+      seed: the seed of the weights.
+      precision: what activations are computed in, "float32" or "bfloat16"; the weights stay float32.
+    """
+
+    steps: int
+    peak_learning_rate: float = 2e-2
+    warmup_steps: int = 100
+    cooldown_steps: int = 1000
+    checkpoint_every: int = 200
+    log_every: int = 20
+    measure_every: int = 500
+    seed: int = 1
+    precision: str = "bfloat16"
+
+    def rate_factor(self, step: int) -> float:
+        """Return the factor of the peak rate at a step, in [0, 1]: the lower one of warm-up and cool-down.
+
+        Args:
+          step: counted from 0. Step 0 has 1 / warmup_steps, the last step has 1 / cooldown_steps.
+        """
+        warm_up = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        cool_down = min(1.0, (self.steps - step) / max(1, self.cooldown_steps))
+        return min(warm_up, cool_down)
+
+
+class Pretrainer:
+    """The loop around one backbone.
+
+    Args:
+      backbone: a KerasHub `T5Backbone`; all of it is made trainable. Made under `strategy.scope()` if there is a strategy.
+      run: the settings.
+      directory: where the state and the log are kept.
+      strategy: a `tf.distribute` strategy. Default: the one in use, which is one device where none was chosen.
+    """
+
+    def __init__(
+        self,
+        backbone: keras_hub.models.T5Backbone,
+        run: PretrainingRun,
+        directory: str | Path,
+        *,
+        strategy: tf.distribute.Strategy | None = None,
+    ):
+        self.backbone = backbone
+        self.run = run
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.step = 0
+        self.num_tokens = 0
+        strategy = strategy or tf.distribute.get_strategy()
+        backbone.trainable = True
+        with strategy.scope():
+            # Adafactor with parameter scaling: a small T5 from nothing stalls at the unigram entropy under AdamW.
+            self.optimizer = keras.optimizers.Adafactor(run.peak_learning_rate)
+            self.optimizer.build(backbone.trainable_variables)
+        self._take_step = TrainStep(backbone, self.optimizer, precision=run.precision, strategy=strategy)
+
+    def measure(self, batches: list[Batch]) -> float:
+        """Return the mean loss over batches, in nats per target token."""
+        return float(np.mean([self._take_step.loss(batch) for batch in batches]))
+
+    def fit(self, batches: PretrainingBatches, held_out: dict[str, list[Batch]]) -> None:
+        """Train from the current step to the last one, logging, measuring and keeping the state.
+
+        Args:
+          batches: the training batches.
+          held_out: for each objective, the batches that its loss is measured on.
+
+        Raises:
+          NonFiniteLossError: names the step, counted from 0; the state of before is kept.
+        """
+        recent: dict[str, list[float]] = {}
+        tokens_before, since = self.num_tokens, time.monotonic()
+        for step, objective, batch in batches.prefetch(self.step, self.run.steps):
+            rate = self.run.peak_learning_rate * self.run.rate_factor(step)
+            loss = self._take_step(batch, rate)
+            if not math.isfinite(loss):
+                raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step}, rate {rate:.3g}.")
+            self.step = step + 1
+            recent.setdefault(objective, []).append(loss)
+            self.num_tokens += sum(int(np.count_nonzero(batch[key])) for key in ("encoder_token_ids", "targets"))
+            if self.step % self.run.log_every == 0:
+                losses = {name: round(float(np.mean(values)), 4) for name, values in sorted(recent.items())}
+                seconds = time.monotonic() - since
+                self._log(
+                    num_tokens=self.num_tokens,
+                    tokens_per_s=round((self.num_tokens - tokens_before) / seconds),
+                    loss=losses,
+                )
+                recent, tokens_before, since = {}, self.num_tokens, time.monotonic()
+            if held_out and (self.step % self.run.measure_every == 0 or self.step == self.run.steps):
+                self._log(held_out={name: round(self.measure(rows), 4) for name, rows in held_out.items()})
+            if self.step % self.run.checkpoint_every == 0 or self.step == self.run.steps:
+                self.save_state()
+
+    def _log(self, **values: object) -> None:
+        line = json.dumps({"step": self.step, **values})
+        print(line, flush=True)
+        with self._log_file.open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    # === State ===
+
+    @property
+    def _state_file(self) -> Path:
+        return self.directory / "state.safetensors"
+
+    @property
+    def _log_file(self) -> Path:
+        return self.directory / "log.jsonl"
+
+    def save_state(self) -> None:
+        """Write weights, optimizer and step to one file, which replaces the last one in one move.
+
+        Raises:
+          TrainingError: if it cannot be written; the last one is kept.
+        """
+        save_state(self._state_file, self.backbone, self.optimizer, step=self.step, num_tokens=self.num_tokens)
+
+    def load_state(self) -> bool:
+        """Go back to the last state, if there is one; return whether there was. Later lines of the log are dropped.
+
+        Raises:
+          TrainingError: if the file is damaged or of a backbone of another shape.
+        """
+        if not self._state_file.is_file():
+            return False
+        self.step, self.num_tokens = load_state(self._state_file, self.backbone, self.optimizer)
+        if self._log_file.is_file():
+            kept = [line for line in self._log_file.read_text("utf-8").splitlines() if _step_of(line) <= self.step]
+            content = "".join(f"{line}\n" for line in kept).encode("utf-8")
+            write_atomically(self._log_file, content, error_type=TrainingError)
+        return True
+
+
+def _step_of(line: str) -> float:
+    """Return the step of a line of the log; infinity for a line that was cut off by a kill."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

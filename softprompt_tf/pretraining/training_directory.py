@@ -1,0 +1,198 @@
+"""Texts and settings in, a run directory with a trained T5's preset out: pretraining from nothing, and adaptation.
+
+Both go on where they were stopped when they are called again with the same settings on the same directory.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import tensorflow as tf
+
+from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.errors import TrainingError
+from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
+from softprompt_tf.pretraining.corpus import Corpus, Source, load_corpora
+from softprompt_tf.pretraining.passages import PassageSource
+from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
+from softprompt_tf.pretraining.vocabulary import train_vocabulary
+from softprompt_tf.t5 import FrozenT5, load_t5
+
+NUM_SENTINELS = 100
+HELD_OUT_BATCHES = 8
+_MAX_VOCABULARY_DOCUMENTS = 60_000
+_FREE_TO_CHANGE = ("steps", "cooldown_steps", "checkpoint_every", "log_every", "measure_every")
+
+
+def pretrain(
+    texts: Sequence[tuple[str, Source]],
+    output: str | Path,
+    run: PretrainingRun,
+    *,
+    mixture: Mixture,
+    shape: BackboneShape | None = None,
+    vocabulary: str | Path | None = None,
+    kind_weights: Mapping[str, float] | None = None,
+    max_documents: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Path:
+    """Train a T5 1.1 from nothing.
+
+    Args:
+      texts: `(kind, source)` pairs, as `load_corpora` takes them.
+      output: the run directory.
+      run: steps, rate and seed.
+      mixture: the objectives and their shares.
+      shape: of the model. Default: that of the bundled backbone, 10.5 M parameters.
+      vocabulary: a SentencePiece model whose first pieces are padding, end of sequence and unknown. Default: one is trained
+        on the texts, of as many pieces as the shape has rows besides 100 sentinels.
+      kind_weights: how often each kind of text is drawn, relative to 1.
+      max_documents: of each source, only the first so many are read.
+      strategy: a `tf.distribute` strategy. Default: one device.
+
+    Returns:
+      The preset directory, `output/preset`, as `load_t5` reads it.
+
+    Raises:
+      DataError: if a text is missing.
+      TrainingError: if `output` holds a run of other settings.
+    """
+    output, shape = Path(output), shape or BackboneShape()
+    train, held_out = load_corpora(texts, max_documents=max_documents)
+    proto = _vocabulary(output / "vocabulary.spm", train, shape, run.seed, given=vocabulary)
+    settings = {"from": "nothing", "shape": asdict(shape), **_settings(texts, train, run, mixture, kind_weights)}
+    _check_settings(output / "settings.json", settings)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        backbone = build_backbone(shape, dtype="float32", seed=run.seed)
+    trainer = Pretrainer(backbone, run, output, strategy=strategy)
+    sentinel = shape.vocabulary_size - 1
+    return _train(trainer, (train, held_out), proto, mixture, kind_weights, first_sentinel=sentinel)
+
+
+def adapt(
+    source: str | Path | FrozenT5,
+    texts: Sequence[tuple[str, Source]],
+    output: str | Path,
+    run: PretrainingRun,
+    *,
+    mixture: Mixture,
+    kind_weights: Mapping[str, float] | None = None,
+    max_documents: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Path:
+    """Continue training a pretrained T5, with the LM objective as Lester et al. 2021 did or with any mixture.
+
+    Args:
+      source: what `load_t5` takes, or what it gave; that one's backbone is trained in place.
+      texts, output, run, mixture, kind_weights, max_documents, strategy: as for `pretrain`.
+
+    Returns:
+      The preset directory, `output/preset`.
+
+    Raises:
+      BackboneError: if the backbone cannot be loaded.
+      DataError: if a text is missing.
+      TrainingError: if `output` holds a run of other settings.
+    """
+    output = Path(output)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
+    corpora = load_corpora(texts, max_documents=max_documents)
+    settings = {"from": t5.fingerprint, **_settings(texts, corpora[0], run, mixture, kind_weights)}
+    _check_settings(output / "settings.json", settings)
+    trainer = Pretrainer(t5.backbone, run, output, strategy=strategy)
+    return _train(trainer, corpora, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=t5.sentinel_id(0))
+
+
+def _train(
+    trainer: Pretrainer,
+    corpora: tuple[Corpus, Corpus],
+    proto: bytes,
+    mixture: Mixture,
+    kind_weights: Mapping[str, float] | None,
+    *,
+    first_sentinel: int,
+) -> Path:
+    """Run a trainer to its last step and write the preset."""
+    train, held_out = corpora
+    print(f"{train.num_documents:,} documents to train on, {held_out.num_documents:,} held out", flush=True)
+    print("going on" if trainer.load_state() else "starting", "at step", trainer.step, flush=True)
+    train_batches, held_out_batches = (
+        PretrainingBatches(
+            PassageSource(corpus, dict(kind_weights or {})),
+            sentencepiece.SentencePieceProcessor(model_proto=proto),
+            mixture,
+            first_sentinel=first_sentinel,
+            seed=trainer.run.seed,
+        )
+        for corpus in corpora
+    )
+    trainer.fit(train_batches, _fixed_batches(held_out_batches, mixture) if held_out.num_documents else {})
+    preset = trainer.directory / "preset"
+    write_preset(trainer.backbone, proto, preset)
+    print(f"wrote {preset}", flush=True)
+    return preset
+
+
+def _fixed_batches(batches: PretrainingBatches, mixture: Mixture) -> dict[str, list[Batch]]:
+    """Return the batches that every objective in use is measured on, the same at every start."""
+    rng = np.random.default_rng(0)
+    return {
+        objective: [batches.batch_of(objective, rng) for _ in range(HELD_OUT_BATCHES)]
+        for objective, share in zip(*mixture.objectives, strict=True)
+        if share > 0
+    }
+
+
+def _vocabulary(path: Path, corpus: Corpus, shape: BackboneShape, seed: int, *, given: str | Path | None) -> bytes:
+    """Return the run's vocabulary, taken over or trained at the first start."""
+    if not path.is_file():
+        documents = (document for kind in corpus.documents for document in kind)
+        num_pieces = shape.vocabulary_size - NUM_SENTINELS
+        if given is not None:
+            proto = Path(given).read_bytes()
+        else:
+            proto = train_vocabulary(
+                documents, num_pieces=num_pieces, max_documents=_MAX_VOCABULARY_DOCUMENTS, seed=seed
+            )
+        write_atomically(path, proto, error_type=TrainingError)
+    return path.read_bytes()
+
+
+def _settings(
+    texts: Sequence[tuple[str, Source]],
+    train: Corpus,
+    run: PretrainingRun,
+    mixture: Mixture,
+    kind_weights: Mapping[str, float] | None,
+) -> dict[str, object]:
+    """Return what decides the batches and the steps, apart from what may change as a run goes on."""
+    sources = [str(source) if isinstance(source, str | Path) else type(source).__name__ for _, source in texts]
+    return {
+        "texts": [[kind, source] for (kind, _), source in zip(texts, sources, strict=True)],
+        "documents": [len(documents) for documents in train.documents],
+        "kind_weights": dict(kind_weights or {}),
+        "mixture": asdict(mixture),
+        "run": {name: value for name, value in asdict(run).items() if name not in _FREE_TO_CHANGE},
+    }
+
+
+def _check_settings(path: Path, settings: dict[str, object]) -> None:
+    """Keep the settings of a new run; refuse to go on with others than a run was started with."""
+    content = json.dumps(settings, indent=2) + "\n"
+    if not path.is_file():
+        write_atomically(path, content.encode("utf-8"), error_type=TrainingError)
+        return
+    kept, received = json.loads(path.read_text("utf-8")), json.loads(content)
+    for name in {**kept, **received}:
+        if kept.get(name) != received.get(name):
+            raise TrainingError(
+                f"A run goes on with the settings that it was started with. Received: {name}={received.get(name)}, "
+                f"not {kept.get(name)} as in {path}. Choose another directory to start a new run."
+            )

@@ -1,0 +1,90 @@
+"""`softprompt adapt`, killed with SIGKILL at random steps and started again: its end is that of a run left alone."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+
+STEPS = 40
+SHAPE = BackboneShape(
+    vocabulary_size=180, hidden_dim=16, intermediate_dim=24, num_layers=1, num_heads=2, key_value_dim=8
+)
+
+
+@pytest.fixture(scope="module")
+def command(corpus, vocabulary, tmp_path_factory):
+    """Return the words of the command, all but the output directory."""
+    directory = tmp_path_factory.mktemp("adapt")
+    write_preset(build_backbone(SHAPE, dtype="float32", seed=1), vocabulary, directory / "tiny", dtype="float32")
+    documents = [document for kind in corpus.documents for document in kind]
+    (directory / "text.txt").write_text("\n".join(documents * 3), encoding="utf-8")
+    return [
+        sys.executable, "-m", "softprompt_tf.cli", "adapt", str(directory / "tiny"),
+        "--text", str(directory / "text.txt"), "--steps", str(STEPS), "--learning-rate", "0.02", "--warmup-steps", "4",
+        "--cooldown-steps", "8", "--batch-size", "8", "--window", "24", "--checkpoint-every", "3", "--log-every", "1",
+        "--measure-every", "10", "--output",
+    ]  # fmt: skip
+
+
+def run(command, output, *, kill_at=None):
+    """Run the command to its end, or kill it once it has told of step `kill_at`; return whether it ended by itself."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    with subprocess.Popen(
+        [*command, str(output)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        for line in process.stdout:
+            if kill_at is not None and line.startswith("{") and json.loads(line)["step"] >= kill_at:
+                process.send_signal(signal.SIGKILL)
+                break
+        errors = process.stderr.read()
+        process.wait()
+    if kill_at is None:
+        assert process.returncode == 0, errors
+    else:
+        assert process.returncode == -signal.SIGKILL, errors
+
+
+@pytest.fixture(scope="module")
+def left_alone(command, tmp_path_factory):
+    output = tmp_path_factory.mktemp("left_alone") / "run"
+    run(command, output)
+    return output
+
+
+def log_of(output):
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text("utf-8").splitlines()]
+    return [{name: value for name, value in line.items() if name != "tokens_per_s"} for line in lines]
+
+
+def assert_killed_run_ends_alike(command, left_alone, output, steps):
+    for step in steps:
+        run(command, output, kill_at=step)
+    run(command, output)
+
+    found, expected = (
+        safetensors.numpy.load_file(directory / "state.safetensors") for directory in (output, left_alone)
+    )
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert log_of(output) == log_of(left_alone)
+    assert [line["step"] for line in log_of(output) if "loss" in line] == list(range(1, STEPS + 1))
+
+
+def test_a_run_killed_once_ends_as_one_left_alone(command, left_alone, tmp_path):
+    assert_killed_run_ends_alike(command, left_alone, tmp_path / "run", [17])
+
+
+@pytest.mark.slow
+def test_a_run_killed_ten_times_ends_as_one_left_alone(command, left_alone, tmp_path):
+    steps = sorted(random.Random(3).sample(range(1, STEPS), 10))
+
+    assert_killed_run_ends_alike(command, left_alone, tmp_path / "run", steps)

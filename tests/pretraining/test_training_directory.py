@@ -1,0 +1,114 @@
+"""Pretraining and adaptation by one call each: what the run directory holds, and what a second call may change."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from softprompt_tf.errors import TrainingError
+from softprompt_tf.pretraining.backbone import BackboneShape
+from softprompt_tf.pretraining.batches import Mixture
+from softprompt_tf.pretraining.pretrainer import PretrainingRun
+from softprompt_tf.pretraining.training_directory import adapt, pretrain
+from softprompt_tf.t5 import load_t5
+
+SHAPE = BackboneShape(
+    vocabulary_size=180, hidden_dim=8, intermediate_dim=12, num_layers=1, num_heads=2, key_value_dim=4
+)
+SPANS = Mixture(span_corruption=1.0, prefix_lm=0.0, instructions=0.0, rows=4, window=24)
+PREFIXES = Mixture(span_corruption=0.0, prefix_lm=1.0, instructions=0.0, rows=4, window=24)
+RUN = PretrainingRun(steps=2, warmup_steps=1, cooldown_steps=1, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def texts(corpus):
+    return [(kind, documents * 6) for kind, documents in zip(corpus.kinds, corpus.documents, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def pretrained(texts, vocabulary, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pretrained")
+    (directory / "given.spm").write_bytes(vocabulary)
+    run = directory / "run"
+    pretrain(texts, run, RUN, mixture=SPANS, shape=SHAPE, vocabulary=directory / "given.spm")
+    return run
+
+
+def weights_of(t5):
+    return [keras.ops.convert_to_numpy(weight) for weight in t5.backbone.weights]
+
+
+def test_run_directory_holds_the_state_the_log_the_settings_the_vocabulary_and_the_preset(pretrained, vocabulary):
+    names = {path.name for path in pretrained.iterdir()}
+
+    assert names == {"state.safetensors", "log.jsonl", "settings.json", "vocabulary.spm", "preset"}
+    assert (pretrained / "vocabulary.spm").read_bytes() == vocabulary
+    assert load_t5(pretrained / "preset").vocabulary_size == 180
+
+
+def test_first_sentinel_stands_99_above_the_pieces(pretrained):
+    t5 = load_t5(pretrained / "preset")
+
+    assert t5.sentinel_id(0) == 80 + 99 == SHAPE.vocabulary_size - 1
+
+
+def test_adaptation_starts_at_the_weights_that_it_is_given(pretrained, texts, tmp_path):
+    no_steps = PretrainingRun(steps=0, precision="float32")
+
+    preset = adapt(pretrained / "preset", texts, tmp_path, no_steps, mixture=PREFIXES)
+
+    for value, expected in zip(weights_of(load_t5(preset)), weights_of(load_t5(pretrained / "preset")), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_adaptation_moves_every_weight_and_keeps_the_vocabulary(pretrained, texts, tmp_path):
+    preset = adapt(pretrained / "preset", texts, tmp_path, RUN, mixture=PREFIXES)
+
+    before, after = load_t5(pretrained / "preset"), load_t5(preset)
+    assert after.tokenizer_fingerprint == before.tokenizer_fingerprint
+    for old, new in zip(weights_of(before), weights_of(after), strict=True):
+        assert np.abs(new - old).max() > 0
+
+
+def test_text_may_come_from_tf_data(pretrained, corpus, tmp_path):
+    lines = [document for documents in corpus.documents for document in documents]
+    data = tf.data.Dataset.from_tensor_slices(lines)
+
+    adapt(pretrained / "preset", [("text", data)], tmp_path, RUN, mixture=PREFIXES)
+
+    assert json.loads((tmp_path / "settings.json").read_text())["documents"] == [len(lines)]
+
+
+def test_too_little_text_for_held_out_documents_still_trains(pretrained, corpus, tmp_path):
+    run = PretrainingRun(steps=1, warmup_steps=1, cooldown_steps=1, log_every=1, measure_every=1, precision="float32")
+
+    adapt(pretrained / "preset", [("text", corpus.documents[0])], tmp_path, run, mixture=PREFIXES)
+
+    (line,) = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    assert "loss" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": PretrainingRun(steps=2, seed=2, precision="float32")}, r"Received: run=\{.*'seed': 2"),
+        ({"mixture": PREFIXES}, r"Received: mixture=\{'span_corruption': 0\.0"),
+        ({"max_documents": 30}, r"Received: documents=\[30, 30\], not \[239, 239\]"),
+    ],
+)
+def test_other_settings_on_the_same_directory_are_refused(pretrained, texts, change, message):
+    settings = {"run": RUN, "mixture": SPANS, **change}
+
+    with pytest.raises(TrainingError, match=message):
+        pretrain(texts, pretrained, shape=SHAPE, **settings)
+
+
+def test_a_finished_run_may_be_called_again(pretrained, texts):
+    before = (pretrained / "state.safetensors").read_bytes()
+
+    preset = pretrain(texts, pretrained, RUN, mixture=SPANS, shape=SHAPE)
+
+    assert preset == pretrained / "preset"
+    assert (pretrained / "state.safetensors").read_bytes() == before
