@@ -43,7 +43,10 @@ def write_plot(runs: dict[str, list[Path]], path: Path) -> None:
             if objective in curve:
                 tokens, losses = zip(*curve[objective], strict=True)
                 millions = [count / 1e6 for count in tokens]
-                axis.plot(millions, losses, marker="o", markersize=3, color=f"C{number}", label=label)
+                # The first runs lie on top, as those that went on from them repeat their stretch.
+                axis.plot(
+                    millions, losses, marker="o", markersize=3, color=f"C{number}", zorder=10 - number, label=label
+                )
         axis.set_title(NAMES[objective])
         axis.set_xlabel("tokens seen (millions)")
         axis.set_xlim(left=0)

@@ -138,7 +138,12 @@ def test_split_without_source_is_refused():
         ("sst2", "validation", {"negative": 428, "positive": 444}),
         ("rte", "train", {"entailment": 1_249, "not_entailment": 1_241}),
         ("rte", "validation", {"entailment": 146, "not_entailment": 131}),
-        ("ag_news", "test", {"world": 1_900, "sport": 1_900, "business": 1_900, "science": 1_900}),
+        ("ag_news", "test", {"world": 1_900, "sport": 1_900, "business": 1_900, "technology": 1_900}),
+        (
+            "trec",
+            "test",
+            {"description": 138, "number": 113, "thing": 94, "place": 81, "person": 65, "letters": 9},
+        ),
     ],
 )
 def test_shipped_tasks_read_the_public_files(shared_data, monkeypatch, pytestconfig, task, split, counts):
