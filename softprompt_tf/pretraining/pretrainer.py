@@ -159,6 +159,7 @@ class Pretrainer:
           TrainingError: if the file is damaged or of a backbone of another shape.
         """
         if not self._state_file.is_file():
+            self._log_file.unlink(missing_ok=True)  # of a run that was killed before its first state
             return False
         self.step, self.num_tokens = load_state(self._state_file, self.backbone, self.optimizer)
         if self._log_file.is_file():

@@ -79,8 +79,8 @@ def assert_killed_run_ends_alike(command, left_alone, output, steps):
     assert [line["step"] for line in log_of(output) if "loss" in line] == list(range(1, STEPS + 1))
 
 
-def test_a_run_killed_once_ends_as_one_left_alone(command, left_alone, tmp_path):
-    assert_killed_run_ends_alike(command, left_alone, tmp_path / "run", [17])
+def test_a_run_killed_before_its_first_state_and_later_ends_as_one_left_alone(command, left_alone, tmp_path):
+    assert_killed_run_ends_alike(command, left_alone, tmp_path / "run", [1, 17])
 
 
 @pytest.mark.slow
