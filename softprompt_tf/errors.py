@@ -100,3 +100,8 @@ class RowError(ServingError):
         super().__init__(message, status="INVALID_ARGUMENT", **context)  # type: ignore[arg-type]
         self.row_status = row_status
         self.answers = answers
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, its first 200 characters, or the error's name where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -16,7 +16,7 @@ from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.vocabulary import train_vocabulary
 
 if TYPE_CHECKING:
-    from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+    from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
     from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
     from softprompt_tf.pretraining.training_directory import adapt, pretrain
 
@@ -36,13 +36,11 @@ __all__ = [
     "pretrain",
     "span_corruption",
     "train_vocabulary",
-    "write_preset",
 ]
 
 _HOME = {
     "BackboneShape": "backbone",
     "build_backbone": "backbone",
-    "write_preset": "backbone",
     "Pretrainer": "pretrainer",
     "PretrainingRun": "pretrainer",
     "adapt": "training_directory",

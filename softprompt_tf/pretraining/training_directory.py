@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
-from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
 from softprompt_tf.pretraining.corpus import Corpus, Source, load_corpora
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.vocabulary import train_vocabulary
-from softprompt_tf.t5 import FrozenT5, load_t5
+from softprompt_tf.t5 import FrozenT5, load_t5, write_preset
 
 NUM_SENTINELS = 100
 HELD_OUT_BATCHES = 8

@@ -4,11 +4,15 @@ A prompt is worth nothing on other weights than those it was trained on, so prom
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import keras_hub
 import numpy as np
 from keras import ops
 
+from softprompt_tf.typing import Tensor
+
+WeightSample = tuple[tuple[int, ...], np.ndarray]
 _SAMPLED_VALUES = 256
 
 
@@ -21,14 +25,27 @@ def weights_fingerprint(backbone: keras_hub.models.T5Backbone) -> str:
     Returns:
       "t5:" and 16 hexadecimal digits.
     """
+    return samples_fingerprint(sample_weight(variable.value) for variable in backbone.weights)
+
+
+def sample_weight(value: Tensor) -> WeightSample:
+    """Return the shape of a weight, an array or a tensor, and the values that its fingerprint is made of."""
+    shape = tuple(int(size) for size in value.shape)
+    size = int(np.prod(shape))
+    # Whole rows are not needed: a stride walks over the flat weight and its last value is always in.
+    positions = np.unique(np.linspace(0, size - 1, min(size, _SAMPLED_VALUES)).astype(np.int64))
+    if isinstance(value, np.ndarray):
+        sampled = ops.convert_to_tensor(value[np.unravel_index(positions, shape)])
+    else:
+        sampled = ops.take(ops.reshape(value, [-1]), positions)
+    return shape, ops.convert_to_numpy(ops.cast(ops.cast(sampled, "bfloat16"), "float32"))
+
+
+def samples_fingerprint(samples: Iterable[WeightSample]) -> str:
+    """Hash samples in the order of the backbone's weights."""
     digest = hashlib.sha256()
-    for variable in backbone.weights:
-        size = int(np.prod(variable.shape))
-        # Whole rows are not needed: a stride walks over the flat weight and its last value is always in.
-        positions = np.unique(np.linspace(0, size - 1, min(size, _SAMPLED_VALUES)).astype(np.int64))
-        sampled = ops.take(ops.reshape(variable.value, [-1]), positions)
-        values = ops.convert_to_numpy(ops.cast(ops.cast(sampled, "bfloat16"), "float32"))
-        digest.update(repr(tuple(variable.shape)).encode())
+    for shape, values in samples:
+        digest.update(repr(shape).encode())
         digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
     return f"t5:{digest.hexdigest()[:16]}"
 

@@ -4,10 +4,13 @@ Everything runs through KerasHub's own layers, so a backbone's dtype policy and 
 Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
 """
 
+import gc
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
+import keras
 import keras_hub
 import numpy as np
 import sentencepiece
@@ -35,6 +38,7 @@ class FrozenT5:
       backbone: a `keras_hub.models.T5Backbone`, float32 or bfloat16. It is frozen in place.
       tokenizer: the matching `keras_hub.models.T5Tokenizer`.
       name: what prompt files and messages call it.
+      fingerprint: of the weights before they were quantized, where the backbone comes quantized. Default: computed.
 
     Raises:
       BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
@@ -45,7 +49,14 @@ class FrozenT5:
       >>> encoder_output = t5.encode(embeddings, padding_mask)  # [B, T, H]
     """
 
-    def __init__(self, backbone: keras_hub.models.T5Backbone, tokenizer: keras_hub.models.T5Tokenizer, *, name: str):
+    def __init__(
+        self,
+        backbone: keras_hub.models.T5Backbone,
+        tokenizer: keras_hub.models.T5Tokenizer,
+        *,
+        name: str,
+        fingerprint: str | None = None,
+    ):
         if not isinstance(backbone, keras_hub.models.T5Backbone):
             raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
         if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
@@ -67,6 +78,8 @@ class FrozenT5:
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.name = name
+        if fingerprint is not None:
+            self.fingerprint = fingerprint  # in the place of the cached property
         # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
         # would belong to that graph.
         self.graph_tokenizer = make_graph_tokenizer(tokenizer.proto)
@@ -156,6 +169,28 @@ class FrozenT5:
             states = states * self.hidden_dim**-0.5
         return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
 
+    def quantize(self, mode: str, *, filters: Callable[[keras.Layer], bool] | None = None, **kwargs: Any) -> None:
+        """Quantize the projections as `keras.Model.quantize` does; fingerprint and initializers stay those of the float weights.
+
+        The embedding table and the head stay as they are: of the gradient, Keras's int8 head passes only the part of its
+        inputs' scale (Keras 3.15, `ReversibleEmbedding._int8_call`), so that a prompt would be trained on a wrong one.
+
+        Args:
+          mode: as in `keras.Model.quantize`, such as "int8".
+          filters: which of the other layers; None for all.
+          **kwargs: handed to `keras.Model.quantize`.
+        """
+        _ = self.embedding_table, self.fingerprint  # of the weights before quantization
+        table = self.backbone.token_embedding
+        gc.freeze()  # Keras collects garbage after every layer; what is there already need not be looked through each time
+        try:
+            self.backbone.quantize(
+                mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
+            )
+        finally:
+            gc.unfreeze()
+        self.backbone.trainable = False
+
     # === Text ===
 
     @cached_property
@@ -174,20 +209,25 @@ class FrozenT5:
     def sentinel_id(self, k: int) -> int:
         """Return the id of sentinel `<extra_id_k>`: its piece's, else T5's, which counts down from 99 past the pieces.
 
+        byT5 has no room for sentinels and uses its last bytes, counting down.
+
         Args:
           k: from 0 to 99.
 
         Raises:
           BackboneError: if k is out of range, or the embedding table has no row for the sentinel.
 
-        Source: google/seqio, `SentencePieceVocabulary(extra_ids=100)`: of 32,000 pieces, sentinel 0 is id 32,099.
+        Source: google/seqio, `SentencePieceVocabulary(extra_ids=100)`: of 32,000 pieces, sentinel 0 is id 32,099; Xue et al. 2022,
+        ByT5, arXiv:2105.13626, section 3.1: the final 100 byte ids.
         """
         if not 0 <= k < NUM_SENTINELS:
             raise BackboneError(f"A sentinel's number must be from 0 to {NUM_SENTINELS - 1}. Received: k={k}.")
-        piece = self._piece_id(f"<extra_id_{k}>")
+        piece = self._sentinel_piece(k)
         if piece is not None:
             return piece
         num_pieces = self.tokenizer.vocabulary_size()
+        if self._pieces.is_byte(num_pieces - 1):
+            return num_pieces - 1 - k
         past_pieces = num_pieces + NUM_SENTINELS - 1 - k
         if past_pieces >= self.vocabulary_size:
             raise BackboneError(
@@ -200,11 +240,15 @@ class FrozenT5:
     @cached_property
     def sentinel_pieces(self) -> tuple[int, ...]:
         """The ids of the sentinels that are pieces of the vocabulary; () for T5's own, where they lie past the pieces."""
-        ids = (self._piece_id(f"<extra_id_{k}>") for k in range(NUM_SENTINELS))
+        ids = map(self._sentinel_piece, range(NUM_SENTINELS))
         return tuple(piece for piece in ids if piece is not None)
 
     def _is_word(self, token_id: int) -> bool:
         return EOS_ID < token_id < self.tokenizer.vocabulary_size() and token_id not in self.sentinel_pieces
+
+    def _sentinel_piece(self, k: int) -> int | None:
+        plain = self._piece_id(f"<extra_id_{k}>")
+        return plain if plain is not None else self._piece_id(f"▁<extra_id_{k}>")  # mT5 has them with a space in front
 
     def _piece_id(self, piece: str) -> int | None:
         """Return the id of a piece, None where the vocabulary has no such piece (SentencePiece answers "unknown")."""

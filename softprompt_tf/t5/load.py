@@ -1,4 +1,4 @@
-"""A source in, a `FrozenT5` out: a bundled backbone, a KerasHub preset name, a preset directory, or a pair of objects."""
+"""A source in, a `FrozenT5` out: a bundled backbone, a KerasHub preset, a checkpoint of another tool, or a pair of objects."""
 
 import difflib
 from pathlib import Path
@@ -6,46 +6,89 @@ from pathlib import Path
 import keras_hub
 import tensorflow as tf
 
-from softprompt_tf.errors import BackboneError
+from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.t5.bundled import bundled_backbones, bundled_directory
+from softprompt_tf.t5.checkpoints import assemble_backbone, find_vocabulary, is_preset_directory, open_checkpoint
 from softprompt_tf.t5.frozen_t5 import FrozenT5
 
 DTYPES = ("float32", "bfloat16")
+QUANTIZATIONS = (None, "int8")
 Source = str | Path | tuple[keras_hub.models.T5Backbone, keras_hub.models.T5Tokenizer]
 
 
-def load_t5(source: Source, *, dtype: str = "float32", name: str | None = None) -> FrozenT5:
+def load_t5(
+    source: Source,
+    *,
+    dtype: str = "float32",
+    quantization: str | None = None,
+    vocabulary: str | Path | None = None,
+    name: str | None = None,
+) -> FrozenT5:
     """Load a pretrained T5 and freeze it.
 
     Args:
-      source: the name of a bundled backbone ("mini"), a local KerasHub preset directory, the name of a KerasHub preset
-        ("t5_1.1_base", or a "kaggle://" or "hf://" address), or a `(T5Backbone, T5Tokenizer)` pair.
+      source: one of
+        - the name of a bundled backbone ("mini");
+        - a directory, told by its content: a KerasHub preset, a Hugging Face T5 (T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5,
+          byT5; safetensors, sharded too, or pytorch_model.bin where torch is installed), or a T5X checkpoint;
+        - a Mesh TensorFlow checkpoint, as its directory or as `DIRECTORY/model.ckpt-STEP`;
+        - the name of a KerasHub preset ("t5_1.1_base", or a "kaggle://" or "hf://" address);
+        - a `(T5Backbone, T5Tokenizer)` pair.
       dtype: what it computes in, "float32" or "bfloat16". A pair keeps the dtype that it has.
+      quantization: "int8" keeps the projections as int8; checkpoints of other tools are read straight into it. The
+        embedding table and the head stay in `dtype`.
+      vocabulary: a SentencePiece file, for a checkpoint that has none beside it.
       name: what prompt files and messages call it. Default: the preset's name or the directory's.
 
     Raises:
-      BackboneError: if there is no such source, it cannot be fetched, or it is no T5.
+      BackboneError: if there is no such source, it cannot be fetched, it is damaged or incomplete, or it is no T5.
 
     Example:
       >>> t5 = load_t5("mini")
       >>> t5.hidden_dim
       256
     """
-    if dtype not in DTYPES:
-        raise BackboneError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}.")
+    _check_choices(source, dtype, quantization, vocabulary)
     if isinstance(source, tuple):
         if len(source) != 2:
             raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {len(source)} objects.")
-        return FrozenT5(source[0], source[1], name=name or str(getattr(source[0], "name", "")))
+        return _frozen(source[0], source[1], name or str(getattr(source[0], "name", "")), quantization)
     text = str(source)
     if text in bundled_backbones():
-        return _from_directory(bundled_directory(text), dtype=dtype, name=name or text)
-    if Path(text).is_dir():
-        return _from_directory(Path(text), dtype=dtype, name=name or Path(text).resolve().name)
-    return _from_preset(text, dtype=dtype, name=name or text.rstrip("/").rsplit("/", 1)[-1])
+        return _from_directory(bundled_directory(text), dtype, name or text, quantization)
+    path = Path(text)
+    if path.is_dir() and is_preset_directory(path):
+        return _from_directory(path, dtype, name or path.resolve().name, quantization)
+    if path.is_dir() or path.with_name(f"{path.name}.index").is_file():
+        checkpoint = open_checkpoint(path)
+        tokenizer = keras_hub.models.T5Tokenizer(proto=find_vocabulary(checkpoint.path, vocabulary))
+        backbone, fingerprint = assemble_backbone(checkpoint, dtype=dtype, quantization=quantization)
+        return FrozenT5(backbone, tokenizer, name=name or path.resolve().name, fingerprint=fingerprint)
+    return _from_preset(text, dtype, name or text.rstrip("/").rsplit("/", 1)[-1], quantization)
 
 
-def _from_directory(directory: Path, *, dtype: str, name: str) -> FrozenT5:
+def _check_choices(source: Source, dtype: str, quantization: str | None, vocabulary: str | Path | None) -> None:
+    if dtype not in DTYPES:
+        raise BackboneError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}.")
+    if quantization not in QUANTIZATIONS:
+        raise BackboneError(f"`quantization` must be None or 'int8'. Received: quantization={quantization!r}.")
+    has_own = isinstance(source, tuple) or str(source) in bundled_backbones() or "://" in str(source)
+    if vocabulary is not None and has_own:
+        raise BackboneError(
+            f"`vocabulary` is for checkpoints of other tools. Received: {vocabulary} for {source!s:.80}."
+        )
+
+
+def _frozen(
+    backbone: keras_hub.models.T5Backbone, tokenizer: keras_hub.models.T5Tokenizer, name: str, quantization: str | None
+) -> FrozenT5:
+    t5 = FrozenT5(backbone, tokenizer, name=name)
+    if quantization:
+        t5.quantize(quantization)
+    return t5
+
+
+def _from_directory(directory: Path, dtype: str, name: str, quantization: str | None) -> FrozenT5:
     missing = [
         file for file in ("config.json", "tokenizer.json", "model.weights.h5") if not (directory / file).exists()
     ]
@@ -57,11 +100,11 @@ def _from_directory(directory: Path, *, dtype: str, name: str) -> FrozenT5:
         backbone = keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
     except (ValueError, OSError, KeyError, TypeError, tf.errors.OpError) as error:  # OpError: a damaged vocabulary
-        raise BackboneError(f"The preset in {directory} cannot be read as a T5: {_first_line(error)}") from error
-    return FrozenT5(backbone, tokenizer, name=name)
+        raise BackboneError(f"The preset in {directory} cannot be read as a T5: {first_line(error)}") from error
+    return _frozen(backbone, tokenizer, name, quantization)
 
 
-def _from_preset(preset: str, *, dtype: str, name: str) -> FrozenT5:
+def _from_preset(preset: str, dtype: str, name: str, quantization: str | None) -> FrozenT5:
     known = sorted(keras_hub.models.T5Backbone.presets)
     if preset not in known and "://" not in preset:
         near = difflib.get_close_matches(preset, [*bundled_backbones(), *known], n=1)
@@ -75,11 +118,7 @@ def _from_preset(preset: str, *, dtype: str, name: str) -> FrozenT5:
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(preset)
     except Exception as error:  # download code raises whatever its HTTP stack raises
         raise BackboneError(
-            f"The preset {preset!r} could not be fetched ({type(error).__name__}: {_first_line(error)}). Download it on a machine "
+            f"The preset {preset!r} could not be fetched ({type(error).__name__}: {first_line(error)}). Download it on a machine "
             "with access, copy its directory here and pass that path, or use the bundled backbone 'mini'."
         ) from error
-    return FrozenT5(backbone, tokenizer, name=name)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return _frozen(backbone, tokenizer, name, quantization)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
+from softprompt_tf.t5 import write_preset
 
 STEPS = 40
 SHAPE = BackboneShape(

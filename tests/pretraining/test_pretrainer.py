@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from softprompt_tf.errors import NonFiniteLossError, TrainingError
-from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone, write_preset
+from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.t5 import load_t5, write_preset
 from softprompt_tf.t5.fingerprint import weights_fingerprint
 
 SHAPE = BackboneShape(

@@ -5,7 +5,9 @@ import keras_hub
 import numpy as np
 import numpy_t5
 import pytest
+import t5_models
 import tensorflow as tf
+from sentencepiece import sentencepiece_model_pb2
 from sentinel_t5 import make_sentinel_t5, vocabulary_with_sentinels
 from tiny_t5 import HEAD_DIM, HIDDEN_DIM, NUM_PIECES, VOCABULARY_SIZE, make_tiny_t5, tiny_vocabulary
 
@@ -245,3 +247,20 @@ def test_a_tokenizer_with_more_pieces_than_rows_is_refused(tiny_t5):
 
     with pytest.raises(BackboneError, match="Received: 129 pieces, 128 rows"):
         FrozenT5(tiny_t5.backbone, tokenizer, name="x")
+
+
+def test_byt5s_sentinels_are_its_last_bytes(tmp_path):
+    directory = t5_models.write_model(tmp_path / "byt5", "byt5")
+    (directory / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+
+    byt5 = load_t5(directory)
+
+    assert [byt5.sentinel_id(k) for k in (0, 1, 99)] == [258, 257, 159]  # 3 special ids, then 256 bytes
+
+
+def test_mt5s_sentinels_are_pieces_behind_a_space(tiny_t5):
+    model = sentencepiece_model_pb2.ModelProto.FromString(tiny_vocabulary())
+    model.pieces[77].piece = "▁<extra_id_0>"
+    tokenizer = keras_hub.models.T5Tokenizer(proto=model.SerializeToString())
+
+    assert FrozenT5(tiny_t5.backbone, tokenizer, name="mt5").sentinel_id(0) == 77

@@ -83,13 +83,20 @@ def test_a_directory_without_a_file_is_refused_by_the_name_of_the_file(broken, f
 
 
 def test_an_empty_directory_is_refused(tmp_path):
-    with pytest.raises(BackboneError, match="must hold config.json, tokenizer.json, model.weights.h5"):
+    with pytest.raises(
+        BackboneError, match="must be a KerasHub preset directory .* a Hugging Face T5 directory .* with \\[\\]"
+    ):
         load_t5(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "file", ["config.json", "tokenizer.json", "model.weights.h5", "assets/tokenizer/vocabulary.spm"]
-)
+def test_a_directory_with_a_damaged_config_is_refused(broken):
+    (broken / "config.json").write_bytes(b"damaged")
+
+    with pytest.raises(BackboneError, match=r"config\.json must be a JSON file\. Received: "):
+        load_t5(broken)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "model.weights.h5", "assets/tokenizer/vocabulary.spm"])
 def test_a_directory_with_a_damaged_file_is_refused(broken, file):
     (broken / file).write_bytes(b"damaged")
 

@@ -1,0 +1,62 @@
+"""Compare this library with what `record.py` kept, print a Markdown table, and write this library's prompts as PEFT adapters.
+
+    python tests/parity/compare.py OUTPUT_DIRECTORY
+
+Ends with status 1 where logits differ by more than 1e-4 or a token differs.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import t5_models
+from answers import answers, until_end, watched_mask
+from tiny_t5 import tiny_vocabulary
+
+from softprompt_tf.prompts import load_prompt
+from softprompt_tf.prompts.foreign_formats import write_peft_adapter
+from softprompt_tf.t5 import load_t5
+
+LIMIT = 1e-4
+
+
+def same_tokens(ours, theirs):
+    return sum(until_end(a) == until_end(b) for a, b in zip(ours, theirs, strict=True))
+
+
+def main(output):
+    vocabulary = output / "tiny.spm"  # of no account here: ids go in and come out
+    vocabulary.write_bytes(tiny_vocabulary())
+    is_good = True
+    print("| case | encoder output | logits | largest logit | tokens | logits with prompt | tokens with prompt |")
+    print("|---|---|---|---|---|---|---|")
+    for case in t5_models.CASES:
+        recorded = np.load(output / f"{case}.npz")
+        adapter = load_prompt(output / f"{case}_adapter")
+        with tempfile.TemporaryDirectory() as place:
+            t5 = load_t5(t5_models.write_model(place, case), vocabulary=vocabulary, name=case)
+        encoder_output, logits, tokens = answers(t5, case)
+        _, prompted_logits, prompted_tokens = answers(t5, case, adapter.prompt)
+        mask = watched_mask()
+        apart = {
+            "encoder": np.abs(encoder_output - recorded["encoder_output"])[mask].max(),
+            "logits": np.abs(logits - recorded["logits"]).max(),
+            "prompted": np.abs(prompted_logits - recorded["prompted_logits"]).max(),
+        }
+        rows = len(tokens)
+        same = same_tokens(tokens, recorded["tokens"])
+        same_prompted = same_tokens(prompted_tokens, recorded["prompted_tokens"])
+        print(
+            f"| {case} | {apart['encoder']:.1e} | {apart['logits']:.1e} | {np.abs(logits).max():.1f} | {same} of {rows} | "
+            f"{apart['prompted']:.1e} | {same_prompted} of {rows} |"
+        )
+        is_good &= max(apart.values()) <= LIMIT and same == same_prompted == rows
+        write_peft_adapter(output / f"{case}_ours", adapter)
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

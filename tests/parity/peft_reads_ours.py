@@ -1,0 +1,42 @@
+"""Load the adapters that `compare.py` wrote with PEFT, and compare the logits and tokens with those of PEFT's own adapter.
+
+    python tests/parity/peft_reads_ours.py OUTPUT_DIRECTORY
+
+Needs torch, not TensorFlow. Ends with status 1 where a logit differs by more than 1e-6 or a token differs.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import peft
+import t5_models
+import torch
+import transformers
+from record import answers
+
+LIMIT = 1e-6
+
+
+def main(output):
+    is_good = True
+    print("| case | logits apart | tokens |")
+    print("|---|---|---|")
+    for case in t5_models.CASES:
+        recorded = np.load(output / f"{case}.npz")
+        with tempfile.TemporaryDirectory() as place:
+            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(
+                t5_models.write_model(place, case), dtype=torch.float32
+            )
+            prompted = peft.PeftModel.from_pretrained(model, output / f"{case}_ours").eval()
+            _, logits, tokens = answers(prompted, case)
+        apart = np.abs(logits - recorded["prompted_logits"]).max()
+        same = int((tokens == recorded["prompted_tokens"]).all(axis=1).sum())
+        print(f"| {case} | {apart:.1e} | {same} of {len(tokens)} |")
+        is_good &= bool(apart <= LIMIT) and same == len(tokens)
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,75 @@
+"""Run transformers and PEFT on the small T5s of `t5_models.py` and keep what they answer; needs torch, not TensorFlow.
+
+    python tests/parity/record.py OUTPUT_DIRECTORY
+
+writes CASE.npz with the encoder output at some positions, the logits, 16 greedily decoded tokens, and the same with a PEFT
+prompt in front; and the PEFT adapters as folders CASE_adapter.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import peft
+import t5_models
+import torch
+import transformers
+
+
+def answers(model, case):
+    """Return what a model makes of the case's inputs; a PEFT model puts its prompt in front."""
+    ids, mask, targets = (torch.from_numpy(array) for array in t5_models.inputs(case))
+    with torch.no_grad():
+        result = model(input_ids=ids, attention_mask=mask, decoder_input_ids=targets)
+        generated = model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=t5_models.NUM_GENERATED, num_beams=1, do_sample=False
+        )
+    tokens = np.zeros((len(ids), t5_models.NUM_GENERATED), np.int64)
+    generated = generated.numpy()[:, 1:]  # without the start id
+    tokens[:, : generated.shape[1]] = generated
+    return result.encoder_last_hidden_state.numpy(), result.logits.numpy(), tokens
+
+
+def with_adapter(model, case, directory):
+    """Put a prompt in front with PEFT, keep it as an adapter, and return the PEFT model."""
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=t5_models.PROMPT_LENGTH, prompt_tuning_init="RANDOM"
+    )
+    prompted = peft.get_peft_model(model, config).eval()
+    table = prompted.prompt_encoder["default"].embedding.weight
+    with torch.no_grad():
+        table[: t5_models.PROMPT_LENGTH] = torch.from_numpy(t5_models.prompt(case))
+    prompted.save_pretrained(directory)
+    settings = json.loads((directory / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = directory.name.removesuffix("_adapter")  # and not a place that is gone
+    (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (directory / "README.md").unlink()  # PEFT's empty form of a model card
+    return prompted
+
+
+def main(output):
+    output.mkdir(parents=True, exist_ok=True)
+    versions = f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}"
+    print(versions)
+    for case in t5_models.CASES:
+        with tempfile.TemporaryDirectory() as place:
+            directory = t5_models.write_model(place, case)
+            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float32).eval()
+            encoder_output, logits, tokens = answers(model, case)
+            _, prompted_logits, prompted_tokens = answers(with_adapter(model, case, output / f"{case}_adapter"), case)
+        np.savez_compressed(
+            output / f"{case}.npz",
+            encoder_output=encoder_output[:, t5_models.watched_positions()],
+            logits=logits,
+            tokens=tokens,
+            prompted_logits=prompted_logits,
+            prompted_tokens=prompted_tokens,
+            versions=np.array(versions),
+        )
+        print(f"{case}: logits up to {np.abs(logits).max():.1f}, tokens {tokens[0].tolist()}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

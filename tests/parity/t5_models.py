@@ -1,0 +1,124 @@
+"""Small Hugging Face T5s with seeded random weights, in NumPy alone: the parity environment and the tests make the same files.
+
+Each case is a `config.json` as the family's releases have it, scaled down. Weights are drawn so large that a wrong norm, bias,
+transpose or activation shows in the logits.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+BASE = {
+    "model_type": "t5",
+    "architectures": ["T5ForConditionalGeneration"],
+    "is_encoder_decoder": True,
+    "vocab_size": 128,
+    "d_model": 24,
+    "d_kv": 8,
+    "d_ff": 48,
+    "num_heads": 3,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "relative_attention_num_buckets": 32,
+    "relative_attention_max_distance": 128,
+    "dropout_rate": 0.1,
+    "layer_norm_epsilon": 1e-6,
+    "feed_forward_proj": "relu",
+    "initializer_factor": 1.0,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 0,
+    "use_cache": True,
+}
+T5_1_1 = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+CASES = {
+    "t5_1_0": BASE,  # tied, scaled logits, ReLU
+    "t5_1_1": {**BASE, **T5_1_1, "d_kv": 10},  # untied, gated tanh GELU; a head size that is not H / N
+    "flan_t5": {**BASE, **T5_1_1, "d_model": 32, "d_kv": 8, "num_heads": 6, "num_layers": 4, "num_decoder_layers": 4},
+    "mt5": {**BASE, **T5_1_1, "model_type": "mt5", "architectures": ["MT5ForConditionalGeneration"], "vocab_size": 300},
+    "byt5": {**BASE, **T5_1_1, "vocab_size": 384, "num_layers": 3, "num_decoder_layers": 1},
+    "other_buckets": {
+        **BASE,
+        "relative_attention_num_buckets": 12,
+        "relative_attention_max_distance": 40,
+        "feed_forward_proj": "gated-relu",
+        "layer_norm_epsilon": 1e-4,
+    },
+}
+LENGTHS = (512, 17, 1)
+NUM_TARGETS = 9
+NUM_GENERATED = 16
+PROMPT_LENGTH = 5
+
+
+def weights(case):
+    """Draw every weight of a case, by Hugging Face's names, float32."""
+    config = CASES[case]
+    generator = np.random.default_rng(sorted(CASES).index(case))
+    hidden, inner, wide = config["d_model"], config["d_kv"] * config["num_heads"], config["d_ff"]
+
+    def matrix(outputs, inputs):
+        return generator.normal(size=(outputs, inputs)) * inputs**-0.5
+
+    def norm():
+        return 1.0 + 0.3 * generator.normal(size=hidden)
+
+    drawn = {"shared.weight": generator.normal(size=(config["vocab_size"], hidden))}
+    for stack in ("encoder", "decoder"):
+        blocks = ["SelfAttention"] if stack == "encoder" else ["SelfAttention", "EncDecAttention"]
+        depth = config["num_layers" if stack == "encoder" else "num_decoder_layers"]
+        for i in range(depth):
+            for k, block in enumerate(blocks):
+                at = f"{stack}.block.{i}.layer.{k}"
+                for part in "qkv":
+                    drawn[f"{at}.{block}.{part}.weight"] = matrix(inner, hidden) * (0.6 if part != "v" else 1.0)
+                drawn[f"{at}.{block}.o.weight"] = matrix(hidden, inner)
+                drawn[f"{at}.layer_norm.weight"] = norm()
+                if i == k == 0:
+                    shape = (config["relative_attention_num_buckets"], config["num_heads"])
+                    drawn[f"{at}.{block}.relative_attention_bias.weight"] = 1.5 * generator.normal(size=shape)
+            at = f"{stack}.block.{i}.layer.{len(blocks)}"
+            for part in ("wi_0", "wi_1") if config["feed_forward_proj"].startswith("gated") else ("wi",):
+                drawn[f"{at}.DenseReluDense.{part}.weight"] = matrix(wide, hidden)
+            drawn[f"{at}.DenseReluDense.wo.weight"] = matrix(hidden, wide)
+            drawn[f"{at}.layer_norm.weight"] = norm()
+        drawn[f"{stack}.final_layer_norm.weight"] = norm()
+    if config.get("tie_word_embeddings", True):
+        # Around 0: else a tied head would find the decoder's own input in the states and repeat it for ever.
+        drawn["decoder.final_layer_norm.weight"] = 3.0 * generator.normal(size=hidden)
+    if config.get("tie_word_embeddings") is False:
+        drawn["lm_head.weight"] = generator.normal(size=(config["vocab_size"], hidden))
+    return {name: value.astype(np.float32) for name, value in drawn.items()}
+
+
+def write_model(directory, case):
+    """Write a case as a Hugging Face directory; return it."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(CASES[case], indent=2))
+    safetensors.numpy.save_file(weights(case), directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def inputs(case):
+    """Return token ids [3, 512] and their mask, padded behind, and decoder inputs [3, 9] that begin with the start id."""
+    generator = np.random.default_rng(99)
+    vocabulary = min(CASES[case]["vocab_size"], 128)
+    ids = generator.integers(3, vocabulary, size=(len(LENGTHS), max(LENGTHS)))
+    mask = (np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]).astype(np.int64)
+    targets = generator.integers(3, vocabulary, size=(len(LENGTHS), NUM_TARGETS))
+    targets[:, 0] = 0
+    return ids * mask, mask, targets
+
+
+def prompt(case):
+    """Return a prompt [P, H] for the parity with PEFT."""
+    generator = np.random.default_rng(7)
+    return generator.normal(size=(PROMPT_LENGTH, CASES[case]["d_model"])).astype(np.float32)
+
+
+def watched_positions():
+    """Return the encoder positions that are kept: all lengths end on one, and the rest is spread over the 512."""
+    return np.unique([0, 1, 15, 16, *range(30, 512, 60), 511])

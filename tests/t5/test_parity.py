@@ -1,0 +1,91 @@
+"""Small T5s of each family against what transformers 5.23 and PEFT 0.21 made of the same files (`tests/parity/record.py`)."""
+
+from pathlib import Path
+
+import answers
+import numpy as np
+import pytest
+import t5_models
+
+from softprompt_tf.prompts import load_prompt
+
+RECORDED = Path(answers.__file__).parent / "recorded"
+LIMIT = 1e-4
+CASES = pytest.mark.parametrize("case", t5_models.CASES)
+
+
+@pytest.fixture(scope="module")
+def given(loaded):
+    """A function: a case and whether PEFT's prompt stands in front, to our answers, computed once."""
+    known = {}
+
+    def answer(case, *, is_prompted):
+        if (case, is_prompted) not in known:
+            prompt = load_prompt(RECORDED / f"{case}_adapter").prompt if is_prompted else None
+            known[case, is_prompted] = answers.answers(loaded(case), case, prompt)
+        return known[case, is_prompted]
+
+    return answer
+
+
+def recorded(case):
+    return np.load(RECORDED / f"{case}.npz")
+
+
+def greedy_answers(tokens):
+    return [answers.until_end(row) for row in tokens]
+
+
+@CASES
+def test_the_encoder_gives_what_transformers_gives(given, case):
+    expected = recorded(case)["encoder_output"]
+
+    output, _, _ = given(case, is_prompted=False)
+
+    mask = answers.watched_mask()
+    np.testing.assert_allclose(output[mask], expected[mask], atol=LIMIT, rtol=0)
+    assert np.abs(expected[mask]).max() > 1  # else the comparison would say little
+
+
+@CASES
+def test_logits_are_those_of_transformers(given, case):
+    expected = recorded(case)["logits"]
+
+    _, logits, _ = given(case, is_prompted=False)
+
+    np.testing.assert_allclose(logits, expected, atol=LIMIT, rtol=0)
+    assert np.abs(expected).max() > 5
+
+
+@CASES
+def test_greedy_answers_are_those_of_transformers(given, case):
+    _, _, tokens = given(case, is_prompted=False)
+
+    assert greedy_answers(tokens) == greedy_answers(recorded(case)["tokens"])
+
+
+@CASES
+def test_an_adapter_of_peft_is_the_prompt_that_was_given_to_peft(case):
+    np.testing.assert_array_equal(load_prompt(RECORDED / f"{case}_adapter").prompt, t5_models.prompt(case))
+
+
+@CASES
+def test_an_adapter_of_peft_gives_the_logits_that_it_gives_there(given, case):
+    expected = recorded(case)["prompted_logits"]
+
+    _, logits, _ = given(case, is_prompted=True)
+
+    np.testing.assert_allclose(logits, expected, atol=LIMIT, rtol=0)
+    assert np.abs(expected - recorded(case)["logits"]).max() > 0.1  # the prompt does something
+
+
+@CASES
+def test_an_adapter_of_peft_gives_the_answers_that_it_gives_there(given, case):
+    _, _, tokens = given(case, is_prompted=True)
+
+    assert greedy_answers(tokens) == greedy_answers(recorded(case)["prompted_tokens"])
+
+
+@CASES
+def test_the_recorded_prompt_changes_answers(case):
+    assert not np.array_equal(recorded(case)["tokens"], recorded(case)["prompted_tokens"])
