@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
-from softprompt_tf.tasks import Example, Task, compute_metrics
+from softprompt_tf.tasks import Example, Task, compute_metrics, postprocessed
 
 
 class Answers(Protocol):
@@ -39,6 +39,8 @@ class Prediction:
       score: the answer's log-probability in nats: among the labels for a task with labels, else of the generated text.
       location: where the row stands, such as "dev.tsv:17".
       label_log_probabilities: of each label, for a task with labels.
+      references: all answers that the metrics take for right, for a task that names them.
+      answer: what the metrics compare, for a task with postprocessors; else it is `output`.
     """
 
     inputs: str
@@ -47,6 +49,8 @@ class Prediction:
     score: float
     location: str
     label_log_probabilities: dict[str, float] | None = None
+    references: tuple[str, ...] | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,26 +79,20 @@ def evaluate_examples(
         raise DataError(f"An evaluation needs at least one row. Received: none, for task {task.name!r}.")
     texts = [example.inputs for example in examples]
     if task.label_words:
-        predictions = [
-            _of_choice(example, choice)
-            for example, choice in zip(
-                examples, model.classify(texts, labels=task.label_words, task_id=task_id), strict=True
-            )
-        ]
+        choices = model.classify(texts, labels=task.label_words, task_id=task_id)
+        predictions = [_of_choice(task, *pair) for pair in zip(examples, choices, strict=True)]
     else:
         answers = model.generate_scored(texts, task_id=task_id)
-        predictions = [_of_text(example, answer) for example, answer in zip(examples, answers, strict=True)]
-    metrics = compute_metrics(
-        task.metrics, [p.target for p in predictions], [p.output for p in predictions], task.label_words
-    )
-    return TaskScores(metrics=metrics, predictions=tuple(predictions))
+        predictions = [_of_text(task, *pair) for pair in zip(examples, answers, strict=True)]
+    answered = [p.output if p.answer is None else p.answer for p in predictions]
+    return TaskScores(metrics=_metrics(task, examples, answered), predictions=tuple(predictions))
 
 
 def majority_baseline(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, float]:
     """Return the metrics of always answering with the commonest target of the training split."""
     commonest = Counter(example.target for example in train).most_common(1)[0][0]
-    targets = [example.target for example in examples]
-    return compute_metrics(task.metrics, targets, [commonest] * len(targets), task.label_words)
+    answers = [postprocessed(commonest, example.row, task.postprocess) for example in examples]
+    return _metrics(task, examples, answers)
 
 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
@@ -103,16 +101,27 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> No
     write_atomically(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8"), error_type=DataError)
 
 
-def _of_choice(example: Example, choice: Classification) -> Prediction:
+def _metrics(task: Task, examples: Sequence[Example], answers: Sequence[str]) -> dict[str, float]:
+    """Score answers that are postprocessed already."""
+    return compute_metrics(
+        task.metrics,
+        [example.right_answers for example in examples],
+        answers,
+        task.label_words,
+        groups=[example.group for example in examples] if task.group_by else (),
+    )
+
+
+def _of_choice(task: Task, example: Example, choice: Classification) -> Prediction:
     logs = dict(zip(choice.labels, choice.log_probabilities, strict=True))
-    return _prediction(example, choice.label, logs[choice.label], logs)
+    return _prediction(task, example, choice.label, logs[choice.label], logs)
 
 
-def _of_text(example: Example, answer: Generation) -> Prediction:
-    return _prediction(example, answer.text, answer.score, None)
+def _of_text(task: Task, example: Example, answer: Generation) -> Prediction:
+    return _prediction(task, example, answer.text, answer.score, None)
 
 
-def _prediction(example: Example, output: str, score: float, logs: dict[str, float] | None) -> Prediction:
+def _prediction(task: Task, example: Example, output: str, score: float, logs: dict[str, float] | None) -> Prediction:
     return Prediction(
         inputs=example.inputs,
         target=example.target,
@@ -120,4 +129,6 @@ def _prediction(example: Example, output: str, score: float, logs: dict[str, flo
         score=score,
         location=example.row.location,
         label_log_probabilities=logs,
+        references=example.references or None,
+        answer=postprocessed(output, example.row, task.postprocess) if task.postprocess else None,
     )

@@ -81,6 +81,51 @@ def test_a_task_without_labels_is_scored_by_its_texts():
     assert model.calls == [(["a red door", "two boats", "no"], None, "echo")]
 
 
+def test_every_right_answer_counts_and_a_group_counts_once():
+    task = Task("qa", "{text}", "{answer}", references="answers", group_by=("id",), metrics=("exact_match",))
+    rows = [
+        {"text": "red", "answer": "blue", "answers": ["blue", "red"], "id": 1},
+        {"text": "no", "answer": "red", "answers": ["blue", "red"], "id": 1},
+        {"text": "no", "answer": "yes", "answers": ["yes"], "id": 2},
+    ]
+
+    scores = evaluate_examples(FakeModel(), task, dataclasses.replace(task, test=rows).examples("test"))
+
+    # The model writes its text back: right in row 1, which stands for question 1; wrong in row 3.
+    assert scores.metrics == {"exact_match": 0.5}
+    assert scores.predictions[0].references == ("blue", "red")
+    assert (scores.predictions[0].target, scores.predictions[0].answer) == ("blue", None)
+
+
+REFERENTS = Task(
+    "wsc", "{text}", "{referent}", postprocess=("wsc_referent",), references="label", preprocess_train=("true_rows",)
+)
+REFERENT_ROWS = [
+    {"text": "The cat", "referent": "a cat", "label": True},  # named, rightly
+    {"text": "the cat", "referent": "dog", "label": False},  # another named, rightly
+    {"text": "dog", "referent": "the dog", "label": False},  # named, wrongly
+    {"text": "the", "referent": "dog", "label": False},  # none named, which is wrong for either label
+]
+
+
+def test_a_postprocessor_stands_between_the_text_and_the_metric():
+    examples = dataclasses.replace(REFERENTS, test=REFERENT_ROWS).examples("test")
+
+    scores = evaluate_examples(FakeModel(), REFERENTS, examples)
+
+    assert scores.metrics == {"accuracy": 0.5}
+    assert [prediction.answer for prediction in scores.predictions] == ["True", "False", "True", ""]
+    assert [prediction.output for prediction in scores.predictions] == ["The cat", "the cat", "dog", "the"]
+    assert scores.predictions[1].references == ("False",)
+
+
+def test_the_majority_baseline_is_postprocessed_too():
+    task = dataclasses.replace(REFERENTS, train=REFERENT_ROWS, test=REFERENT_ROWS)
+
+    # The one training row says "a cat": named in row 1 alone, so that rows 1, 2, 3 and 4 are right.
+    assert majority_baseline(task, task.examples("train"), task.examples("test")) == {"accuracy": 1.0}
+
+
 @pytest.mark.parametrize("task", [CHOICES, TEXTS], ids=["labels", "text"])
 def test_no_rows_are_refused(task):
     with pytest.raises(DataError, match=f"at least one row. Received: none, for task '{task.name}'."):
@@ -109,6 +154,8 @@ def test_predictions_are_json_lines(moods, tmp_path):
         "score": pytest.approx(math.log(0.8)),
         "location": "row 1",
         "label_log_probabilities": {"negative": pytest.approx(math.log(0.2)), "positive": pytest.approx(math.log(0.8))},
+        "references": None,
+        "answer": None,
     }
     assert rows[4]["inputs"] == "say ein süßer \u2028 Film"
     assert "süßer" in lines[4]

@@ -1,7 +1,9 @@
 """Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
 
-from softprompt_tf.tasks.metrics import METRICS, compute_metrics, score
+from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
 from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
+from softprompt_tf.tasks.postprocessors import POSTPROCESSORS, postprocessed
+from softprompt_tf.tasks.preprocessors import PREPROCESSORS, preprocessed
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.sources import read_rows
 from softprompt_tf.tasks.task import Example, Task
@@ -11,6 +13,9 @@ from softprompt_tf.tasks.tokenized import TokenizedExamples, ended_ids, tokenize
 
 __all__ = [
     "METRICS",
+    "POSTPROCESSORS",
+    "PREPROCESSORS",
+    "SUPERGLUE_TASKS",
     "BatchStream",
     "Example",
     "Row",
@@ -21,8 +26,11 @@ __all__ = [
     "ended_ids",
     "evaluation_batches",
     "load_task",
+    "postprocessed",
+    "preprocessed",
     "read_rows",
     "score",
+    "superglue_score",
     "task_table",
     "tokenize_examples",
 ]

@@ -32,9 +32,10 @@ def read_rows(
 
     Args:
       source: one of
-        a file: `.jsonl` / `.json-lines` (one object per line), `.csv` (quoted fields), `.tsv` (a tab always ends a
-          field and quotes are plain characters, as in the GLUE files), each also with `.gz` or `.xz` after it; blank
-          lines are skipped; `train.tsv[:9000]` takes the first 9,000 rows and `train.tsv[9000:]` the others;
+        a file: `.jsonl` / `.json-lines` (one object per line), `.json` (a list of objects, or an object with such a list
+          under `data`, as in the SQuAD files), `.csv` (quoted fields), `.tsv` (a tab always ends a field and quotes are
+          plain characters, as in the GLUE files), each also with `.gz` or `.xz` after it; blank lines are skipped;
+          `train.tsv[:9000]` takes the first 9,000 rows and `train.tsv[9000:]` the others;
         a TFDS name: `super_glue/boolq`, or `ag_news_subset@test` to name the split itself, slices included
           (`@train[:90%]`); class numbers become their names;
         a `tf.data.Dataset` of unbatched dictionaries; bytes are decoded as UTF-8;
@@ -48,13 +49,14 @@ def read_rows(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"`limit` must be a whole number above 0. Received: {limit}.")
-    rows = list(islice(_rows(source, split, columns), limit))
+    rows = list(islice(iterate_rows(source, split=split, columns=columns), limit))
     if not rows:
-        raise DataError(f"{_name(source)}: holds no rows.")
+        raise DataError(f"{source_name(source)}: holds no rows.")
     return rows
 
 
-def _rows(source: Source, split: str | None, columns: Sequence[str] | None) -> Iterator[Row]:
+def iterate_rows(source: Source, *, split: str | None = None, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """Return the rows of a source one by one, in its order; see `read_rows`, which also refuses an empty source."""
     if isinstance(source, str | Path):
         return _named_rows(str(source), split, columns)
     if hasattr(source, "as_numpy_iterator"):
@@ -97,6 +99,8 @@ def _memory_rows(rows: Sequence[Any]) -> Iterator[Row]:
 def _file_rows(path: Path, suffix: str, columns: Sequence[str] | None) -> Iterator[Row]:
     if suffix in (".jsonl", ".json-lines"):
         return _json_rows(path)
+    if suffix == ".json":
+        return _document_rows(path)
     records = _csv_records(path) if suffix == ".csv" else _tsv_records(path)
     return _table_rows(path, records, columns)
 
@@ -114,6 +118,20 @@ def _json_rows(path: Path) -> Iterator[Row]:
         if not isinstance(values, dict):
             raise DataError(f"{path}:{number}: must be one JSON object. Received: {line.strip()[:80]!r}.")
         yield Row(values, f"{path}:{number}")
+
+
+def _document_rows(path: Path) -> Iterator[Row]:
+    text = "".join(line for _, line in _lines(path))
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path}: must be one JSON document. Received: {text[:80]!r} ({error}).") from None
+    rows = document.get("data") if isinstance(document, dict) else document
+    if not isinstance(rows, list) or not all(isinstance(values, dict) for values in rows):
+        raise DataError(
+            f"{path}: must be a list of objects, or an object with one under `data`. Received: {text[:80]!r}."
+        )
+    return (Row(values, f"{path}, object {number}") for number, values in enumerate(rows, start=1))
 
 
 def _table_rows(path: Path, records: Iterable[tuple[int, list[str]]], columns: Sequence[str] | None) -> Iterator[Row]:
@@ -179,5 +197,6 @@ def _open(path: Path) -> gzip.GzipFile | lzma.LZMAFile | BufferedReader:
     return path.open("rb")
 
 
-def _name(source: Source) -> str:
+def source_name(source: Source) -> str:
+    """Return what to call a source in messages."""
     return str(source) if isinstance(source, str | Path) else "The source in memory"

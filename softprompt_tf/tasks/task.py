@@ -5,14 +5,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from softprompt_tf.config import SPLITS, TARGET_FORMATS
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.names import nearest
 from softprompt_tf.tasks.metrics import check_metrics
+from softprompt_tf.tasks.postprocessors import check_postprocessors
+from softprompt_tf.tasks.preprocessors import check_preprocessors, preprocessed
 from softprompt_tf.tasks.rows import Row
-from softprompt_tf.tasks.sources import Source, read_rows
-from softprompt_tf.tasks.template import Template, field_text
+from softprompt_tf.tasks.sources import Source, iterate_rows, read_rows, source_name
+from softprompt_tf.tasks.template import Template, field_text, field_texts
 
 TARGET_TOKENS_WITHOUT_LABELS = 32
 
@@ -27,13 +30,22 @@ class Example:
       inputs: what T5 reads.
       target: what T5 shall write.
       label: the label word, equal to `target`; None for a task without `labels`.
-      row: the row that it was made of.
+      row: the row that it was made of, preprocessed.
+      references: all answers that the metrics take for right.
+      group: what it shares with the rows of its group; () for a task without `group_by`.
     """
 
     inputs: str
     target: str
     label: str | None
     row: Row
+    references: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        """What the metrics compare an answer with: `references`, or the target where the task names none."""
+        return self.references or (self.target,)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,14 @@ class Task:
         be one bare field, whose value is replaced by its word. None: the field's own text is written. For the binary
         metric `f1` the last label is the positive one.
       metrics: names of `softprompt_tf.tasks.METRICS`; the score of a prompt is their mean.
+      preprocess: names of `softprompt_tf.tasks.PREPROCESSORS`, run in this order on the rows of every split; the templates,
+        `references` and `group_by` name fields of the rows that they leave.
+      preprocess_train: more of them, run after those on the training split alone.
+      postprocess: names of `softprompt_tf.tasks.POSTPROCESSORS`, run in this order on what the model wrote, before it is scored.
+      references: the field with the right answers, a text or a list of texts. None: the target is the one right answer. Not for
+        a task with `labels`.
+      group_by: fields that are equal for rows that belong to one question: `group_accuracy` wants all of a group right,
+        `exact_match` and `token_f1` count the first row of each.
       train: source of the rows to learn from; see `read_rows`. Any source may be None.
       validation: source of the rows that choose the best prompt.
       test: source of the rows for the last word.
@@ -67,6 +87,11 @@ class Task:
     targets: str = "{label}"
     labels: Mapping[str, str] | None = None
     metrics: tuple[str, ...] = ("accuracy",)
+    preprocess: tuple[str, ...] = ()
+    preprocess_train: tuple[str, ...] = ()
+    postprocess: tuple[str, ...] = ()
+    references: str | None = None
+    group_by: tuple[str, ...] = ()
     train: Source | None = field(default=None, repr=False)
     validation: Source | None = field(default=None, repr=False)
     test: Source | None = field(default=None, repr=False)
@@ -86,8 +111,9 @@ class Task:
             raise ConfigError(
                 f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: {self.target_format!r}."
             )
-        object.__setattr__(self, "metrics", tuple(self.metrics))
-        check_metrics(self.metrics)
+        for names in ("metrics", "preprocess", "preprocess_train", "postprocess", "group_by"):
+            object.__setattr__(self, names, _as_names(names, getattr(self, names)))
+        _check_scoring(self)
         template = self.template  # made here, so that a malformed one fails here
         if self.labels is not None:
             object.__setattr__(self, "labels", _checked_labels(self.labels, template))
@@ -107,12 +133,16 @@ class Task:
 
         Args:
           split: "train", "validation" or "test".
-          limit: at most this many rows; None for all.
+          limit: at most this many rows, counted after preprocessing; None for all.
 
         Raises:
           ConfigError: if there is no such split.
           DataError: if a row does not fit; names file, line and field.
         """
+        return [self.example(row) for row in self.rows(split, limit=limit)]
+
+    def rows(self, split: str, *, limit: int | None = None) -> list[Row]:
+        """Read a split and preprocess its rows; see `examples`."""
         if split not in SPLITS:
             raise ConfigError(
                 f"A split must be one of {', '.join(SPLITS)}. Received: {split!r}.{nearest(split, SPLITS)}"
@@ -120,20 +150,32 @@ class Task:
         source = getattr(self, split)
         if source is None:
             raise ConfigError(f"Task {self.name} has no source for this split. Received: {split!r}. Set `{split}`.")
-        rows = read_rows(source, split=split, limit=limit, columns=self.columns)
-        return [self.example(row) for row in rows]
+        names = self.preprocess + (self.preprocess_train if split == "train" else ())
+        if not names:
+            return read_rows(source, split=split, limit=limit, columns=self.columns)
+        if limit is not None and limit < 1:
+            raise ConfigError(f"`limit` must be a whole number above 0. Received: {limit}.")
+        rows = list(islice(preprocessed(iterate_rows(source, split=split, columns=self.columns), names), limit))
+        if not rows:
+            raise DataError(f"{source_name(source)}: {', '.join(names)} left no rows of it.")
+        return rows
 
     def example(self, row: Row) -> Example:
-        """Turn one row into text.
+        """Turn one preprocessed row into text.
 
         Raises:
           DataError: if a field is missing or a label is unknown; names the row's place.
         """
         inputs = self.template.render_inputs(row)
-        if self.labels is None:
-            return Example(inputs, self.template.render_targets(row), None, row)
-        word = self._label_word(row)
-        return Example(inputs, word, word, row)
+        word = None if self.labels is None else self._label_word(row)
+        return Example(
+            inputs=inputs,
+            target=self.template.render_targets(row) if word is None else word,
+            label=word,
+            row=row,
+            references=() if self.references is None else field_texts(row, self.references),
+            group=tuple(field_text(row, name) for name in self.group_by),
+        )
 
     def target_token_limit(self, tokenize: Callable[[list[str]], Sequence[Sequence[int]]]) -> int:
         """Return how many tokens a target may have, the end of sequence included, a sentinel in front not counted.
@@ -157,6 +199,28 @@ class Task:
                 f"Received: {value!r}. Known: {', '.join(map(repr, words))}."
             )
         return words[value]
+
+
+def _as_names(key: str, names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise ConfigError(f"`{key}` must be a list of names. Received: {names!r}. Write [{names}].")
+    return tuple(names)
+
+
+def _check_scoring(task: Task) -> None:
+    check_metrics(task.metrics)
+    check_preprocessors((*task.preprocess, *task.preprocess_train))
+    check_postprocessors(task.postprocess)
+    if "group_accuracy" in task.metrics and not task.group_by:
+        raise ConfigError(
+            f"The metric `group_accuracy` needs `group_by`. Received: none, in task {task.name}. "
+            "Name the fields that are equal for the rows of one question."
+        )
+    if task.references is not None and task.labels is not None:
+        raise ConfigError(
+            f"With `labels`, the label's word is the right answer. Received: `references: {task.references}` too, in task "
+            f"{task.name}. Leave one of them out."
+        )
 
 
 def _checked_labels(labels: Mapping[str, str], template: Template) -> dict[str, str]:

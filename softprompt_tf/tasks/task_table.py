@@ -7,6 +7,7 @@ from typing import Any
 from softprompt_tf.config import TaskConfig, load_task_config, task_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.tasks.task import Task
+from softprompt_tf.tasks.template import without_first_word
 from softprompt_tf.yaml_tree import read_yaml
 
 
@@ -15,7 +16,8 @@ def load_task(source: str | Path | Mapping[str, Any] | TaskConfig) -> Task:
 
     Args:
       source: a YAML file, whose sources are relative to its own directory; or a mapping with the same keys, relative to
-        the working directory; or the checked task of a run's config.
+        the working directory; or the checked task of a run's config. With `taskless`, the task's `inputs` are the config's
+        without their first word.
 
     Raises:
       ConfigError: names the file, the line where it is known, and the key.
@@ -27,9 +29,16 @@ def load_task(source: str | Path | Mapping[str, Any] | TaskConfig) -> Task:
     else:
         config, place = task_config(source), "the task's mapping"
     try:
-        return Task(**dict(config))
+        return Task(**_task_fields(config))
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
+
+
+def _task_fields(config: TaskConfig) -> dict[str, Any]:
+    fields = dict(config)
+    if fields.pop("taskless"):
+        fields["inputs"] = without_first_word(config.inputs)
+    return fields
 
 
 def task_table(directory: str | Path) -> dict[str, Path]:

@@ -84,6 +84,22 @@ class Template:
         return tuple(_parse(self.targets))
 
 
+def without_first_word(template: str) -> str:
+    """Return an inputs template without its leading word, which is the task's name in T5's formats: the "taskless" form.
+
+    Raises:
+      ConfigError: if the template does not begin with a literal word and a space.
+
+    Source: google-research/prompt-tuning, `prompt_tuning/data/preprocessors.py:remove_first_text_token`.
+    """
+    word, space, rest = template.partition(" ")
+    if not word or not space or not rest or "{" in word:
+        raise ConfigError(
+            f"With `taskless`, `inputs` must begin with a word to leave out and a space. Received: {template!r}."
+        )
+    return rest
+
+
 def field_text(row: Row, field: str) -> str:
     """Return the text of one field of a row.
 
@@ -97,8 +113,12 @@ def field_text(row: Row, field: str) -> str:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # NumPy scalars
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise DataError(f"{row.location}: field `{field}` must be valid Unicode. Received: {ascii(value)[:80]}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+            raise DataError(
+                f"{row.location}: field `{field}` must be valid Unicode. Received: {ascii(value)[:80]}."
+            ) from None
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise DataError(f"{row.location}: field `{field}` has no value. Received: {value}.")
@@ -108,6 +128,20 @@ def field_text(row: Row, field: str) -> str:
             f"Received: {type(value).__name__}. Fields of the row: {', '.join(map(str, row.values))}."
         )
     return str(value)
+
+
+def field_texts(row: Row, field: str) -> tuple[str, ...]:
+    """Return the texts of one field of a row: those of its list, or its one value's.
+
+    Raises:
+      DataError: as `Template.render_inputs`, or if the list is empty.
+    """
+    value = row.values.get(field)
+    if not isinstance(value, list | tuple):
+        return (field_text(row, field),)
+    if not value:
+        raise DataError(f"{row.location}: field `{field}` must hold at least one text. Received: none.")
+    return tuple(field_text(Row({field: item}, row.location), field) for item in value)
 
 
 def _render(parts: tuple[tuple[str, str | None], ...], row: Row) -> str:

@@ -4,6 +4,8 @@ Python values leave. TensorFlow Datasets is imported only where a TFDS name is r
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from softprompt_tf.errors import DataError
 from softprompt_tf.tasks.rows import Row
 
@@ -18,8 +20,8 @@ def tfds_rows(name: str, *, split: str | None = None) -> Iterator[Row]:
       split: such as "train" or "train[:90%]".
 
     Returns:
-      Rows; bytes are decoded, and a class number is replaced by the class' name (None where it is -1, that is where the
-      data set hides the label).
+      Rows; bytes are decoded, also within lists and nested features, and a class number is replaced by the class' name
+      (None where it is -1, that is where the data set hides the label).
 
     Raises:
       DataError: if there is neither such a file nor such a data set, it cannot be fetched, or the split is unknown.
@@ -74,6 +76,10 @@ def dataset_rows(data: Iterable[Any], *, class_names: _Names | None = None, pref
 def _plain(value: Any, field: str, location: str, class_names: _Names) -> object:
     if field in class_names:
         return class_names[field](int(value)) if value >= 0 else None
+    if isinstance(value, Mapping):
+        return {key: _plain(item, f"{field}.{key}", location, class_names) for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":  # an array of texts
+        return [_plain(item, field, location, class_names) for item in value]
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")

@@ -7,7 +7,7 @@ metric or, where a task has several, by their mean.
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ OnBest = Callable[[np.ndarray, dict[str, float]], None]
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One look at the dev split: the step, the mean of the metrics, and the metrics."""
+    """One look at the dev split: the step, the mean of the metrics (a task's first, then the tasks), and the metrics."""
 
     step: int
     score: float
@@ -137,8 +137,22 @@ class KeepBestPrompt(keras.callbacks.Callback):
         metrics = {name: float(value) for name, value in self._evaluate().items()}
         if not metrics:
             raise TrainingError("`evaluate` must return at least one metric. Received: an empty dictionary.")
-        evaluation = Evaluation(step=step, score=statistics.fmean(metrics.values()), metrics=metrics)
+        evaluation = Evaluation(step=step, score=mean_score(metrics), metrics=metrics)
         self.best = self.best.after(evaluation, tuple(np.array(v.numpy()) for v in self.model.trainable_variables))
         if self._on_best is not None and self.best.step == step:
             self._on_best(self.model.prompt_variable.numpy(), metrics)
         return evaluation
+
+
+def mean_score(metrics: Mapping[str, float]) -> float:
+    """Average the metrics of each task first, then the tasks.
+
+    Args:
+      metrics: by name; "task/metric" where there are several tasks. At least one.
+
+    Source: Lester et al. 2021, arXiv:2104.08691, section 3 (several metrics of a task are averaged).
+    """
+    tasks: dict[str, list[float]] = {}
+    for name, value in metrics.items():
+        tasks.setdefault(name.rpartition("/")[0], []).append(value)
+    return statistics.fmean(statistics.fmean(values) for values in tasks.values())

@@ -20,9 +20,9 @@ def test_accuracy_counts_equal_texts():
     assert only("accuracy", TARGETS, PREDICTIONS) == pytest.approx(3 / 6)
 
 
-def test_f1_takes_the_last_label_as_positive():
-    # "yes": 2 hits, 1 false alarm, 1 miss; "no": 1 hit, 1 false alarm, 2 misses, one of them by "?".
-    assert only("f1", TARGETS, PREDICTIONS, LABELS) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+def test_f1_takes_the_last_label_as_positive_and_a_stray_text_as_wrong():
+    # "yes": 2 hits, 2 false alarms, one of them "?", 1 miss; "no": 1 hit, 1 false alarm, 2 misses, one of them "?".
+    assert only("f1", TARGETS, PREDICTIONS, LABELS) == pytest.approx(2 * 2 / (2 * 2 + 2 + 1))
     assert only("f1", TARGETS, PREDICTIONS, ("yes", "no")) == pytest.approx(2 * 1 / (2 * 1 + 1 + 2))
 
 
@@ -65,25 +65,86 @@ def test_token_f1_counts_shared_words():
     assert only("token_f1", targets, predictions) == pytest.approx((4 / 7 + 0 + 1) / 3)
 
 
+def test_accuracy_takes_any_of_several_right_answers():
+    assert only("accuracy", [("a", "b"), ("c",), "d"], ["b", "b", "d"]) == pytest.approx(2 / 3)
+
+
+def test_question_answering_metrics_take_the_best_of_several_right_answers():
+    targets = [("cat", "the big dog"), ("red", "blue sky")]
+    predictions = ["Big dog!", "sky"]
+
+    # Equal to the second answer; one word of the second answer's two: 2 * 1 / (2 + 1).
+    assert only("exact_match", targets, predictions) == 0.5
+    assert only("token_f1", targets, predictions) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_question_answering_metrics_count_the_first_row_of_a_group():
+    targets, predictions = ["cat", "dog", "ox"], ["cat", "cat", "cow"]
+
+    metrics = compute_metrics(["exact_match", "token_f1"], targets, predictions, groups=[(1, 1), (1, 1), (1, 2)])
+
+    assert metrics == {"exact_match": 0.5, "token_f1": 0.5}
+
+
+def test_group_accuracy_wants_all_rows_of_a_group_right():
+    groups = [("p", "1"), ("p", "2"), ("p", "1"), ("q", "1")]
+
+    # Group p1 has one wrong row, p2 and q1 are right.
+    metrics = compute_metrics(["group_accuracy"], ["y", "y", "n", "n"], ["y", "y", "y", "n"], groups=groups)
+
+    assert metrics["group_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_group_accuracy_parts_questions_of_the_same_number_in_two_passages():
+    targets, predictions = ["y", "y"], ["y", "n"]
+
+    by_both = compute_metrics(["group_accuracy"], targets, predictions, groups=[("p", 1), ("q", 1)])
+    by_number = compute_metrics(["group_accuracy"], targets, predictions, groups=[1, 1])
+
+    assert (by_both["group_accuracy"], by_number["group_accuracy"]) == (0.5, 0.0)
+
+
+def test_group_accuracy_needs_groups():
+    with pytest.raises(ConfigError, match="`group_accuracy` needs a task with `group_by`. Received: none."):
+        only("group_accuracy", ["a"], ["a"])
+
+
 def test_token_f1_of_an_empty_prediction_is_zero():
     assert only("token_f1", ["cat"], [""]) == 0.0
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_perfect_predictions_score_one(name):
-    assert only(name, TARGETS, TARGETS, LABELS) == pytest.approx(1.0)
+    # Two texts as long as a pair of words, for ROUGE-2; the groups do not part equal rows.
+    targets = ["oh yes", "oh yes", "oh yes", "oh no", "oh no", "oh no"]
+
+    metrics = compute_metrics([name], targets, targets, ("oh no", "oh yes"), groups=[0, 0, 1, 1, 2, 2])
+
+    assert metrics[name] == pytest.approx(1.0)
 
 
 def test_several_metrics_keep_their_order_and_score_is_their_mean():
     metrics = compute_metrics(("f1", "accuracy"), TARGETS, PREDICTIONS, LABELS)
 
     assert list(metrics) == ["f1", "accuracy"]
-    assert score(metrics) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert score(metrics) == pytest.approx((4 / 7 + 1 / 2) / 2)
 
 
 def test_unknown_metric_names_the_nearest():
     with pytest.raises(ConfigError, match=r"Unknown metric. Received: 'macrof1'. Did you mean `macro_f1`\?"):
         compute_metrics(["macrof1"], TARGETS, PREDICTIONS)
+
+
+@pytest.mark.parametrize(
+    ("targets", "groups", "message"),
+    [
+        (["a"], [1, 2], "a group for every row, or for none. Received: 2 groups, 1 rows."),
+        (["a", ()], [], "Every row needs a right answer. Received: none for row 2."),
+    ],
+)
+def test_metrics_need_a_right_answer_and_a_group_per_row(targets, groups, message):
+    with pytest.raises(DataError, match=message):
+        compute_metrics(["accuracy"], targets, ["a"] * len(targets), groups=groups)
 
 
 @pytest.mark.parametrize(("targets", "predictions"), [(["a"], []), ([], [])])

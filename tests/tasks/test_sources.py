@@ -106,7 +106,7 @@ def test_slice_behind_a_file_name_takes_a_part_of_its_rows(tmp_path, part, numbe
         ("a.tsv.gz", "not compressed", "a.tsv.gz: cannot be decompressed"),
         ("a.tsv.xz", lzma.compress(b"x\n" * 1000)[:-20], "a.tsv.xz: cannot be decompressed"),
         ("a.tsv.gz", gzip.compress(b"x\n" * 1000)[:-9], "a.tsv.gz: cannot be decompressed"),
-        ("a.parquet", "x", "a.parquet: a file must be one of .jsonl, .json-lines, .csv, .tsv"),
+        ("a.parquet", "x", "a.parquet: a file must be one of .jsonl, .json-lines, .json, .csv, .tsv"),
     ],
     ids=lambda value: "bytes" if isinstance(value, bytes) else None,
 )
@@ -179,3 +179,40 @@ def test_public_files_have_the_rows_that_their_authors_state(shared_data, name, 
 
     assert len(rows) == count
     assert list(rows[0].values) == fields
+
+
+# === JSON documents ===
+
+
+@pytest.mark.parametrize("document", ['[{"a": 1}, {"a": 2}]', '{"version": "1.1", "data": [{"a": 1}, {"a": 2}]}'])
+def test_a_json_document_is_a_list_of_rows_or_has_one_under_data(tmp_path, document):
+    path = written(tmp_path / "dev.json", f"\n{document}\n")
+
+    rows = read_rows(path)
+
+    assert values(rows) == [{"a": 1}, {"a": 2}]
+    assert [row.location for row in rows] == [f"{path}, object 1", f"{path}, object 2"]
+    assert values(read_rows(f"{path}[1:]")) == [{"a": 2}]
+
+
+def test_a_json_document_may_be_compressed(tmp_path):
+    path = written(tmp_path / "dev.json.gz", gzip.compress(b'[{"a": "\xc3\xa9"}]'))
+
+    assert values(read_rows(path)) == [{"a": "é"}]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            '{"data": 3}',
+            "dev.json: must be a list of objects, or an object with one under `data`. Received: '{\"data\": 3}'",
+        ),
+        ('[{"a": 1}, 2]', "must be a list of objects"),
+        ('{"a": 1}\n{"a": 2}', r"dev.json: must be one JSON document. Received: .* \(Extra data: line 2"),
+        ("[]", "dev.json: holds no rows"),
+    ],
+)
+def test_other_json_documents_are_refused(tmp_path, document, message):
+    with pytest.raises(DataError, match=message):
+        read_rows(written(tmp_path / "dev.json", document))

@@ -153,3 +153,87 @@ def test_shipped_tasks_read_the_public_files(shared_data, monkeypatch, pytestcon
 
     assert {word: sum(example.label == word for example in examples) for word in counts} == counts
     assert len(examples) == sum(counts.values())
+
+
+# === Preprocessing, references and groups ===
+
+QUESTIONS = [
+    {"context": "c", "question": "q", "answers": ["a", "b"]},
+    {"context": "d", "question": "r", "answers": ["e"]},
+]
+QA = {
+    "name": "qa",
+    "inputs": "question: {question} context: {context}",
+    "targets": "{answer}",
+    "preprocess": ("squad",),
+}
+
+
+def test_examples_are_made_of_preprocessed_rows():
+    task = Task(**QA, references="answers", group_by=("context",), validation=QUESTIONS)
+
+    first, second = task.examples("validation")
+
+    assert (first.inputs, first.target, first.references) == ("question: q context: c", "a", ("a", "b"))
+    assert (first.group, second.group) == (("c",), ("d",))
+    assert first.row.values["answer"] == "a"
+
+
+def test_training_rows_have_more_preprocessors():
+    task = Task(**QA, preprocess_train=("one_row_per_answer",), train=QUESTIONS, validation=QUESTIONS)
+
+    assert [example.target for example in task.examples("train")] == ["a", "b", "e"]
+    assert [example.target for example in task.examples("validation")] == ["a", "e"]
+
+
+def test_limit_counts_preprocessed_rows():
+    task = Task(**QA, preprocess_train=("one_row_per_answer",), train=QUESTIONS)
+
+    assert [example.target for example in task.examples("train", limit=2)] == ["a", "b"]
+    with pytest.raises(ConfigError, match="`limit` must be a whole number above 0. Received: 0."):
+        task.examples("train", limit=0)
+
+
+def test_a_source_of_which_preprocessing_leaves_nothing_is_refused():
+    task = Task("t", "{x}", preprocess=("true_rows",), train=[{"x": 1, "label": False}])
+
+    with pytest.raises(DataError, match="The source in memory: true_rows left no rows of it."):
+        task.examples("train")
+
+
+def test_without_references_the_target_is_the_one_right_answer():
+    (example, _) = Task(**QA, validation=QUESTIONS).examples("validation")
+
+    assert (example.references, example.right_answers) == ((), ("a",))
+
+
+def test_references_may_be_one_value():
+    task = Task("t", "{x}", "{y}", references="label", validation=[{"x": 1, "y": 2, "label": True}])
+
+    assert task.examples("validation")[0].right_answers == ("True",)
+
+
+@pytest.mark.parametrize(("answers", "message"), [([], "must hold at least one text"), (["a", None], "has no value")])
+def test_references_without_a_text_are_refused(answers, message):
+    task = Task("t", "{x}", "{x}", references="answers", validation=[{"x": 1, "answers": answers}])
+
+    with pytest.raises(DataError, match=f"row 1: field `answers` {message}"):
+        task.examples("validation")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"preprocess": ("squat",)}, r"Unknown preprocessor. Received: 'squat'. Did you mean `squad`\?"),
+        ({"preprocess_train": ("x",)}, "Unknown preprocessor. Received: 'x'. Known: multirc, one_row_per_answer"),
+        ({"preprocess": "squad"}, r"`preprocess` must be a list of names. Received: 'squad'. Write \[squad\]."),
+        ({"metrics": ("group_accuracy",)}, "`group_accuracy` needs `group_by`. Received: none, in task t."),
+        (
+            {"labels": {0: "a"}, "references": "x"},
+            "With `labels`, the label's word is the right answer. Received: `refer",
+        ),
+    ],
+)
+def test_scoring_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Task(**{"name": "t", "inputs": "{x}", **settings})

@@ -113,3 +113,37 @@ def test_table_refuses_nameless_and_equal_tasks(tmp_path, files, message):
 def test_table_of_a_missing_directory_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="No such directory of task files: .*none"):
         task_table(tmp_path / "none")
+
+
+def test_one_name_needs_no_list(tmp_path):
+    (tmp_path / "t.yaml").write_text('name: t\ninputs: "{x}"\npreprocess: squad\ngroup_by: [a, b]\n')
+
+    task = load_task(tmp_path / "t.yaml")
+
+    assert (task.preprocess, task.group_by, task.postprocess) == (("squad",), ("a", "b"), ())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "taskless"),
+    [("boolq passage: {passage}", "passage: {passage}"), ("wsc: {text}", "{text}"), ("a  {x}", " {x}")],
+)
+def test_taskless_inputs_lose_their_first_word(inputs, taskless):
+    config = {"name": "t", "inputs": inputs}
+
+    assert load_task({**config, "taskless": True}).inputs == taskless
+    assert load_task({**config, "taskless": False}).inputs == inputs
+
+
+@pytest.mark.parametrize("inputs", ["{passage} question: {q}", "sst2", " {x}", "{x}"])
+def test_taskless_inputs_need_a_first_word(inputs):
+    with pytest.raises(
+        ConfigError, match="With `taskless`, `inputs` must begin with a word to leave out and a space. Rec"
+    ):
+        load_task({"name": "t", "inputs": inputs, "taskless": True})
+
+
+def test_a_task_file_may_change_another_one(tmp_path):
+    (tmp_path / "boolq.yaml").write_text('name: boolq\ninputs: "boolq question: {question}"\nmetrics: [f1]\n')
+    (tmp_path / "mine.yaml").write_text("include: boolq.yaml\nname: mine\ntaskless: true\n")
+
+    assert load_task(tmp_path / "mine.yaml") == Task("mine", "question: {question}", metrics=("f1",))

@@ -103,3 +103,21 @@ def test_name_that_is_neither_file_nor_data_set_is_refused():
         DataError, match="neither a file nor a TFDS data set of this name. Received: 'no_such_thing_at_all'"
     ):
         read_rows("no_such_thing_at_all", split="train")
+
+
+def test_nested_features_and_lists_of_texts_are_plain_python_values():
+    element = {"idx": {"query": 3}, "answers": {"text": ["a", "é"], "start": [1, 2]}, "entities": ["x"]}
+    data = tf.data.Dataset.from_tensors(element)
+
+    (row,) = read_rows(data)
+
+    assert row.values["idx"] == {"query": 3}
+    assert type(row.values["idx"]["query"]) is int
+    assert row.values["answers"]["text"] == ["a", "é"]
+    assert row.values["answers"]["start"].tolist() == [1, 2]
+    assert row.values["entities"] == ["x"]
+
+
+def test_nested_text_must_be_utf8():
+    with pytest.raises(DataError, match="row 1: field `a.b` must be UTF-8 text"):
+        read_rows(tf.data.Dataset.from_tensors({"a": {"b": [b"\xff"]}}))

@@ -1,0 +1,149 @@
+"""Several prompts of one task over one frozen T5: texts in, each prompt's answer and the majority's out, in one forward pass.
+
+Every text is asked once per prompt, as rows of one batch, so that the model is loaded, and its weights are read, once.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from softprompt_tf.answers import Classification, Generation
+from softprompt_tf.errors import PromptError
+from softprompt_tf.prompted_t5 import PromptedT5, check_fits
+from softprompt_tf.prompts import TaskPrompt, init, load_prompt, prompt_tuning
+from softprompt_tf.t5 import FrozenT5
+
+Answer = TypeVar("Answer", Classification, Generation)
+_SHARED = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "template")
+
+
+class PromptEnsemble:
+    """N prompts of one task, which vote.
+
+    Args:
+      t5: the frozen T5.
+      prompts: two or more prompt files or loaded prompts of one task and one length, such as those of different seeds.
+
+    Raises:
+      PromptError: if they are fewer than two, or differ in length, labels, limits, template or target format.
+      BackboneMismatchError: if one was made for another backbone.
+
+    Example:
+      >>> ensemble = PromptEnsemble(t5, ["seed1.safetensors", "seed2.safetensors", "seed3.safetensors"])
+      >>> ensemble.classify(["a charming film"])
+
+    Source: Lester et al. 2021, arXiv:2104.08691, section 6 (prompt ensembling, simple majority voting).
+    """
+
+    def __init__(self, t5: FrozenT5, prompts: Sequence[str | Path | TaskPrompt]):
+        members = [prompt if isinstance(prompt, TaskPrompt) else load_prompt(prompt) for prompt in prompts]
+        check_members(members)
+        for member in members:
+            check_fits(member, t5)
+        self.num_members = len(members)
+        names = [f"member_{k}" for k in range(self.num_members)]
+        method = prompt_tuning(
+            members[0].length,
+            {name: init.from_array(member.prompt) for name, member in zip(names, members, strict=True)},
+            task_ids=names,
+        )
+        first = members[0]
+        self._model = PromptedT5(
+            t5,
+            method,
+            labels=first.labels,
+            max_input_tokens=first.max_input_tokens,
+            max_target_tokens=first.max_target_tokens,
+            target_format=first.target_format,
+        )
+
+    def classify(
+        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: object = None
+    ) -> list[Classification]:
+        """Choose the label that most prompts choose; of labels with equal votes the one with the highest mean log-probability.
+
+        Args:
+          texts: as in `PromptedT5.classify`.
+          labels: the label words. Default the prompts'.
+          task_id: not used; an ensemble has one task.
+
+        Returns:
+          The chosen labels, with the mean of the members' probabilities.
+        """
+        return [vote_for_label(answers) for answers in self.classify_each(texts, labels=labels)]
+
+    def generate_scored(
+        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: object = None
+    ) -> list[Generation]:
+        """Give the text that most prompts generate; of texts with equal votes the one with the highest mean score.
+
+        Args:
+          texts, max_tokens: as in `PromptedT5.generate`.
+          task_id: not used; an ensemble has one task.
+
+        Returns:
+          The chosen texts, with the mean score of the members that generated them.
+        """
+        return [vote_for_text(answers) for answers in self.generate_each(texts, max_tokens=max_tokens)]
+
+    def classify_each(
+        self, texts: Sequence[str], *, labels: Sequence[str] | None = None
+    ) -> list[tuple[Classification, ...]]:
+        """Return every text's answers, one per prompt."""
+        return self._ask_all(texts, lambda rows, ids: self._model.classify(rows, labels=labels, task_id=ids))
+
+    def generate_each(self, texts: Sequence[str], *, max_tokens: int | None = None) -> list[tuple[Generation, ...]]:
+        """Return every text's generations, one per prompt."""
+        return self._ask_all(
+            texts, lambda rows, ids: self._model.generate_scored(rows, max_tokens=max_tokens, task_id=ids)
+        )
+
+    def _ask_all(
+        self, texts: Sequence[str], ask: Callable[[list[str], list[int]], list[Answer]]
+    ) -> list[tuple[Answer, ...]]:
+        """Ask [B * N] rows, a text's N rows behind each other; return B tuples of N answers."""
+        rows = [text for text in texts for _ in range(self.num_members)]
+        answers = ask(rows, list(range(self.num_members)) * len(texts))
+        return [tuple(answers[k : k + self.num_members]) for k in range(0, len(answers), self.num_members)]
+
+
+def check_members(members: Sequence[TaskPrompt]) -> None:
+    """Refuse prompts that cannot vote together.
+
+    Raises:
+      PromptError: naming what differs.
+    """
+    if len(members) < 2:
+        raise PromptError(f"An ensemble needs two prompts or more. Received: {len(members)}.")
+    lengths = [member.length for member in members]
+    if len(set(lengths)) > 1:
+        raise PromptError(f"The prompts of an ensemble must have one length. Received: lengths {lengths}.")
+    for field in _SHARED:
+        values = [getattr(member, field) for member in members]
+        if any(value != values[0] for value in values):
+            raise PromptError(f"The prompts of an ensemble must be of one task. Received: `{field}` {values}.")
+
+
+def vote_for_label(answers: Sequence[Classification]) -> Classification:
+    """Return the label that most answers chose, ties by the mean log-probability, with the mean probabilities."""
+    labels = answers[0].labels
+    logs = np.array([answer.log_probabilities for answer in answers])  # [N, C]
+    votes = np.bincount([labels.index(answer.label) for answer in answers], minlength=len(labels))
+    mean_logs = np.where(votes == votes.max(), logs.mean(axis=0), -np.inf)
+    best = int(np.argmax(mean_logs))
+    with np.errstate(divide="ignore"):
+        mean = np.log(np.exp(logs).mean(axis=0))
+    return Classification(
+        label=labels[best], probability=float(np.exp(mean[best])), labels=labels, log_probabilities=tuple(mean.tolist())
+    )
+
+
+def vote_for_text(answers: Sequence[Generation]) -> Generation:
+    """Return the text that most answers have, ties by the mean score, with that score."""
+    scores: dict[str, list[float]] = {}
+    for answer in answers:
+        scores.setdefault(answer.text, []).append(answer.score)
+    best = max(scores, key=lambda text: (len(scores[text]), sum(scores[text]) / len(scores[text])))
+    return Generation(best, sum(scores[best]) / len(scores[best]))

@@ -1,0 +1,53 @@
+"""What a metric looks at: rows with their right answers and with what was written, and which of them belong together."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from softprompt_tf.errors import DataError
+
+
+@dataclass(frozen=True)
+class AnsweredRows:
+    """N answered rows.
+
+    Args:
+      references: N non-empty tuples, all right answers of each row; the first is the target.
+      predictions: N texts that were written, postprocessed.
+      labels: the task's label words in label order, () for free text.
+      groups: N keys, equal for rows that belong to one question; () where every row is a question.
+
+    Raises:
+      DataError: if there are no rows, not equally many of each, or a row without a right answer.
+    """
+
+    references: tuple[tuple[str, ...], ...]
+    predictions: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    groups: tuple[Hashable, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.references) != len(self.predictions) or not self.references:
+            raise DataError(
+                "Metrics need as many predictions as targets, and at least one. "
+                f"Received: {len(self.predictions)} predictions, {len(self.references)} targets."
+            )
+        if self.groups and len(self.groups) != len(self.predictions):
+            raise DataError(
+                "Metrics need a group for every row, or for none. "
+                f"Received: {len(self.groups)} groups, {len(self.predictions)} rows."
+            )
+        if not all(self.references):
+            number = next(number for number, answers in enumerate(self.references, start=1) if not answers)
+            raise DataError(f"Every row needs a right answer. Received: none for row {number}.")
+
+    @property
+    def targets(self) -> list[str]:
+        """The first right answer of each row."""
+        return [answers[0] for answers in self.references]
+
+    def members(self) -> dict[Hashable, list[int]]:
+        """Return the row numbers of each group, in order; a row without a group is one by itself."""
+        members: dict[Hashable, list[int]] = {}
+        for number, group in enumerate(self.groups or range(len(self.predictions))):
+            members.setdefault(group, []).append(number)
+        return members
