@@ -4,7 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint types bench clean
+# transformers and PEFT live in an environment of their own.
+PARITY_VENV := .venv-parity
+PARITY_INSTALLED := $(PARITY_VENV)/.installed
+PARITY_RUN := runs/parity
+
+.PHONY: demo test test-all lint types bench parity older-tensorflow clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version)'
@@ -32,5 +37,26 @@ types: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/served_batch.py
 
+$(PARITY_INSTALLED): tests/parity/requirements.txt
+	test -x $(PARITY_VENV)/bin/python || $(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/python -m pip install --quiet --requirement tests/parity/requirements.txt
+	touch $@
+
+parity: $(INSTALLED) $(PARITY_INSTALLED)
+	$(PARITY_VENV)/bin/python tests/parity/record.py $(PARITY_RUN)
+	$(BIN)/python tests/parity/compare.py $(PARITY_RUN)
+	$(PARITY_VENV)/bin/python tests/parity/peft_reads_ours.py $(PARITY_RUN)
+
+# The two TensorFlows before ours, which a server may still have.
+OLDER := 2.20 2.19
+
+.venv-tf%/.installed:
+	test -x .venv-tf$*/bin/python || $(PYTHON) -m venv .venv-tf$*
+	.venv-tf$*/bin/python -m pip install --quiet "tensorflow==$*.*" "tensorflow-text==$*.*"
+	touch $@
+
+older-tensorflow: $(INSTALLED) $(OLDER:%=.venv-tf%/.installed)
+	$(BIN)/python tests/older_tensorflow/compare.py $(OLDER:%=.venv-tf%/bin/python)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_run
+	rm -rf $(VENV) $(PARITY_VENV) .venv-tf* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_run

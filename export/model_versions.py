@@ -1,127 +1,165 @@
-"""The versions of one model: a directory base/<integer>/ enters, the newest version that loads is served.
+"""The versions of one model: a directory base/<integer>/ enters, the versions that its policy wants are loaded.
 
 The directory is looked at again and again. A new version is loaded and warmed up beside the old one, then takes over;
 requests that still run on the old one finish there, and its memory is freed after the last. A version that does not
-load is reported and left alone until its files change, and what was served before stays.
+load is reported and tried again later, and what was served before stays.
+
+Source: tensorflow/serving sources/storage_path/file_system_storage_path_source.cc (what is wanted),
+core/availability_preserving_policy.cc (order of loading and unloading), util/retrier.cc (tries).
 """
 
 import gc
 import logging
+import time
 import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-    prediction_log_pb2,
+from softprompt_tf.export.batching import BatchScheduler
+from softprompt_tf.export.loaded_version import (
+    error_code,
+    find_versions,
+    load_version,
+    run_warmup,
+    stamp_files,
 )
-
-from softprompt_tf.errors import ExportError, ServingError
-from softprompt_tf.export.predict_contract import (
-    LoadedModel,
-    VersionState,
-    check_metadata_request,
-    describe_model,
-    find_model,
-    report_states,
-    run_predict,
-)
-
-MAX_WARMUP_REQUESTS = 1000  # the limit of TF Serving, which refuses to load a version with more
-_UNKNOWN = 2
+from softprompt_tf.export.model_config import LATEST, VersionPolicy
+from softprompt_tf.export.model_reports import VersionState
+from softprompt_tf.export.predict_contract import LoadedModel
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class LoadRetries:
+    """How often a version that does not load is tried again, and how many seconds apart; TF Serving's defaults.
+
+    Besides, it is tried once more as soon as its files have changed and then stayed the same between two looks, which
+    TF Serving does not do: whoever repairs an export need not wait.
+    """
+
+    count: int = 5
+    interval_s: float = 60.0
+
+
+DEFAULT_RETRIES = LoadRetries()
+
+
 class ModelVersions:
-    """Hold the version to serve and the state of every version seen; safe to use from many threads.
+    """Hold the loaded versions of one model and the state of every version seen; readable from many threads.
 
     Args:
       base_path: directory whose integer-named sub-directories are the versions.
-      model_name: the name that requests must use.
+      model_name: the name that requests use.
+      policy: which versions to serve. Default the newest.
+      retries: when a version that does not load is tried again.
+      scheduler: merges requests; None runs each on its own.
     """
 
-    def __init__(self, base_path: Path, *, model_name: str):
-        self.base_path, self.model_name = base_path, model_name
+    def __init__(
+        self,
+        base_path: Path,
+        *,
+        model_name: str,
+        policy: VersionPolicy = LATEST,
+        retries: LoadRetries = DEFAULT_RETRIES,
+        scheduler: BatchScheduler | None = None,
+    ):
+        self.base_path, self.model_name, self.policy = base_path, model_name, policy
+        self._retries, self._scheduler = retries, scheduler
         self._available: dict[int, LoadedModel] = {}  # replaced as a whole, so that readers need no lock
         self._states: dict[int, VersionState] = {}  # set one by one, without a lock: a finalizer may run anywhere
-        self._failed: dict[int, tuple[int, int]] = {}
-
-    def poll(self) -> None:
-        """Look at the directory once; load and serve its newest version that loads. Call from one thread only."""
-        for version, directory in sorted(find_versions(self.base_path).items(), reverse=True):
-            if version in self._available:
-                self._serve_only(self._available[version])
-                return
-            stamp = _stamp(directory)
-            if self._failed.get(version) == stamp:
-                continue
-            model = self._load(version, directory)
-            if model is not None:
-                self._serve_only(model)
-                return
-            self._failed[version] = stamp
+        self._failures: dict[int, _Failure] = {}
+        self._complaint = ""
 
     @property
-    def is_serving(self) -> bool:
-        return bool(self._available)
-
-    def find(self, spec: model_pb2.ModelSpec) -> LoadedModel:
-        """Return the loaded version that `spec` asks for."""
-        return find_model(spec, model_name=self.model_name, available=self._available)
-
-    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        return run_predict(self.find(request.model_spec), request)
-
-    def metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        check_metadata_request(request)
-        return describe_model(self.find(request.model_spec))
-
-    def status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        return report_states(request, model_name=self.model_name, states=self.states())
+    def available(self) -> Mapping[int, LoadedModel]:
+        """The versions that can be asked."""
+        return self._available
 
     def states(self) -> dict[int, VersionState]:
         """Return the state of every version seen since the start."""
         return dict(self._states)
 
-    def close(self) -> None:
-        """Stop serving every version."""
-        for version in self._available:
-            self._set_state(version, VersionState("UNLOADING"))
-        self._available = {}
+    def failures(self) -> dict[int, str]:
+        """Return why versions that are wanted do not load."""
+        return {version: failure.message for version, failure in self._failures.items()}
 
-    def _load(self, version: int, directory: Path) -> LoadedModel | None:
+    def poll(self) -> None:
+        """Look at the directory once; load what is wanted and let go of the rest. Call from one thread at a time."""
+        if not self.base_path.is_dir():
+            self._complain(f"Could not find base path {self.base_path} for servable {self.model_name}")
+            return  # it may be back soon: what is loaded stays
+        found = find_versions(self.base_path)
+        wanted = self.policy.choose(found)
+        missing = "" if wanted else f"No versions of servable {self.model_name} found under base path {self.base_path}"
+        self._complain(missing)
+        self._give_up({version for version in self._failures if version not in wanted})
+        before = set(self._available)
+        for version in sorted(wanted, reverse=True):
+            if version not in self._available and self._is_due(version, found[version]):
+                self._load(version, found[version])
+            self._retire(wanted)
+        self._retire(wanted)
+        if before - set(self._available):
+            gc.collect()  # a restored model holds reference cycles: without this its weights would linger
+
+    def close(self) -> None:
+        """Let go of every version."""
+        self._give_up(set(self._failures))
+        self._retire(set())
+
+    def _is_due(self, version: int, directory: Path) -> bool:
+        failure = self._failures.get(version)
+        if failure is None:
+            return True
+        stamp, seen = stamp_files(directory), failure.last_seen
+        failure.last_seen = stamp
+        if stamp == seen != failure.stamp:
+            failure.tries = 0
+            return True
+        return failure.tries <= self._retries.count and time.monotonic() >= failure.next_try_s
+
+    def _load(self, version: int, directory: Path) -> None:
         self._set_state(version, VersionState("LOADING"))
+        failure = self._failures.pop(version, None) or _Failure()
+        failure.last_seen = failure.stamp = stamp_files(directory)
         try:
-            model = load_version(directory, model_name=self.model_name, version=version)
+            model = load_version(directory, model_name=self.model_name, version=version, scheduler=self._scheduler)
             run_warmup(model, directory)
         except Exception as error:  # whatever a broken export raises, the version that is served must stay
-            logger.warning("Version %d of model %s does not load: %s", version, self.model_name, error)
-            self._set_state(version, VersionState("END", _UNKNOWN, str(error)[:1024]))
-            return None
+            failure.message = " ".join(str(error).split())[:1024]
+            failure.tries += 1
+            failure.next_try_s = time.monotonic() + self._retries.interval_s
+            self._failures[version] = failure
+            logger.warning("Version %d of model %s does not load: %s", version, self.model_name, failure.message)
+            if failure.tries > self._retries.count:
+                self._set_state(version, VersionState("END", error_code(error), failure.message))
+            return
         # The state changes when the last request lets go of the model. At exit nobody is left to be told.
         weakref.finalize(model, self._finish_unloading, version).atexit = False
+        self._set_state(version, VersionState("AVAILABLE"))
+        self._available = {**self._available, version: model}
         logger.info("Version %d of model %s is loaded", version, self.model_name)
-        return model
 
-    def _serve_only(self, model: LoadedModel) -> None:
-        retired = [version for version in self._available if version != model.version]
-        if not retired and self._available:
+    def _retire(self, wanted: set[int]) -> None:
+        """Let go of versions that are not wanted, but keep the newest of them while no wanted one is loaded."""
+        stale = sorted(version for version in self._available if version not in wanted)
+        if wanted and not any(version in self._available for version in wanted):
+            stale = stale[:-1]
+        if not stale:
             return
-        self._set_state(model.version, VersionState("AVAILABLE"))
-        for version in retired:
+        for version in stale:
             self._set_state(version, VersionState("UNLOADING"))
-        self._available = {model.version: model}
-        if retired:
-            gc.collect()  # a restored model holds reference cycles: without this its weights would linger
+        self._available = {version: model for version, model in self._available.items() if version not in stale}
+        logger.info("Versions %s of model %s are let go", stale, self.model_name)
+
+    def _give_up(self, versions: set[int]) -> None:
+        for version in versions:
+            failure = self._failures.pop(version)
+            if self._states[version].state == "LOADING":
+                self._set_state(version, VersionState("END", error_code(ValueError()), failure.message))
 
     def _finish_unloading(self, version: int) -> None:
         if self._states[version].state == "UNLOADING":
@@ -130,61 +168,19 @@ class ModelVersions:
     def _set_state(self, version: int, state: VersionState) -> None:
         self._states[version] = state
 
-
-def find_versions(base_path: Path) -> dict[int, Path]:
-    """Return the version directories of a model by their number; none where `base_path` is missing."""
-    if not base_path.is_dir():
-        return {}
-    entries = [entry for entry in base_path.iterdir() if entry.name.isascii() and entry.name.isdigit()]
-    return {int(entry.name): entry for entry in entries if entry.is_dir()}
+    def _complain(self, message: str) -> None:
+        """Log what is wrong with the directory once, not at every look."""
+        if message and message != self._complaint:
+            logger.warning(message)
+        self._complaint = message
 
 
-def load_version(directory: Path, *, model_name: str, version: int) -> LoadedModel:
-    """Load one SavedModel with its signatures.
+@dataclass
+class _Failure:
+    """A version that does not load: how often it was tried, when it is next, and its files then and at the last look."""
 
-    Raises:
-      ExportError: if the directory holds no SavedModel for serving.
-    """
-    import tensorflow_text  # noqa: F401  # registers the operations of its tokenizers
-
-    path = directory / "saved_model.pb"
-    if not path.is_file():
-        raise ExportError(f"A version directory must hold saved_model.pb. Received: {directory}.")
-    meta_graphs = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
-    signatures = [graph.signature_def for graph in meta_graphs if "serve" in graph.meta_info_def.tags]
-    if not signatures:
-        raise ExportError(f'A SavedModel must have the tag "serve". Received: {path}.')
-    stored = {
-        name: type(signature).FromString(signature.SerializeToString()) for name, signature in signatures[0].items()
-    }
-    loaded = tf.saved_model.load(str(directory), tags=["serve"])
-    return LoadedModel(model_name, version, stored, dict(loaded.signatures))
-
-
-def run_warmup(model: LoadedModel, directory: Path) -> int:
-    """Run the requests that the export brings along, so that the first caller does not wait; return their number.
-
-    Raises:
-      ServingError: if there are too many, or one of them fails; TF Serving does not load such a version either.
-    """
-    path = directory / "assets.extra" / "tf_serving_warmup_requests"
-    if not path.is_file():
-        return 0
-    count = 0
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-        count += 1
-        if count > MAX_WARMUP_REQUESTS:
-            message = f"Number of warmup records exceeds the maximum ({MAX_WARMUP_REQUESTS}) at {path}"
-            raise ServingError(message, status="INVALID_ARGUMENT")
-        log = prediction_log_pb2.PredictionLog.FromString(record)
-        if log.WhichOneof("log_type") != "predict_log":
-            message = f"Unsupported log_type for warmup: {log.WhichOneof('log_type')}"
-            raise ServingError(message, status="UNIMPLEMENTED")
-        run_predict(model, log.predict_log.request)
-    return count
-
-
-def _stamp(directory: Path) -> tuple[int, int]:
-    """Return what changes when somebody repairs a version: times of its directory and its graph, in ns."""
-    path = directory / "saved_model.pb"
-    return directory.stat().st_mtime_ns, path.stat().st_mtime_ns if path.is_file() else 0
+    tries: int = 0
+    next_try_s: float = 0.0
+    message: str = ""
+    stamp: tuple[int, int, int] = (0, 0, 0)
+    last_seen: tuple[int, int, int] = (0, 0, 0)

@@ -1,12 +1,13 @@
-"""What a model server answers, as functions: a request and a loaded version enter, a response or an error leaves.
+"""What a model server predicts, as functions: a request and a loaded version enter, a response or an error leaves.
 
 Statuses and texts are TF Serving's, so that a client which handles them here handles them there. Every refusal is a
 `ServingError` whose `status` is the gRPC status' name.
 
-Source: tensorflow/serving servables/tensorflow/predict_util.cc, core/basic_manager.cc, model_servers/server_core.cc,
-model_servers/get_model_status_impl.cc; tensorflow/tensorflow cc/saved_model/util.cc (order and text of the checks).
+Source: tensorflow/serving servables/tensorflow/predict_util.cc, core/basic_manager.cc, model_servers/server_core.cc;
+tensorflow/tensorflow cc/saved_model/util.cc (order and text of the checks).
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,51 +16,63 @@ import grpc
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-)
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from softprompt_tf.errors import ServingError
+from softprompt_tf.export.batch_tensors import Tensors, count_rows
+from softprompt_tf.export.batching import VersionBatcher
 
 DEFAULT_SIGNATURE = "serving_default"
 STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+STATUS_CODES = {name: code for code, name in STATUS_NAMES.items()}
+MAX_TENSOR_BYTES = 2**31 - 1  # as of a gRPC message; a few bytes of a TensorProto can ask for any number of them
+_STRING_BYTES = 24  # of an element, without what it holds
 
 SignatureDef: TypeAlias = meta_graph_pb2.SignatureDef
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """One version in memory: its signatures as stored, and the functions that run them."""
+    """One version in memory.
+
+    Attributes:
+      name: of the model.
+      version: its number.
+      signatures: their definitions as stored.
+      functions: what runs them.
+      batcher: merges requests; None runs each on its own.
+      root: the restored object, which owns what the functions use.
+    """
 
     name: str
     version: int
     signatures: Mapping[str, SignatureDef]
     functions: Mapping[str, Callable[..., dict[str, tf.Tensor]]]
+    batcher: VersionBatcher | None = None
+    root: object = None
 
 
-@dataclass(frozen=True)
-class VersionState:
-    """Where one version stands: a ModelVersionStatus state's name, and why it failed, if it did."""
+def find_model(
+    spec: model_pb2.ModelSpec, *, available: Mapping[int, LoadedModel], labels: Mapping[str, int]
+) -> LoadedModel:
+    """Return the version that `spec` asks for: the newest, where it names none.
 
-    state: str
-    error_code: int = 0
-    error_message: str = ""
-
-
-def find_model(spec: model_pb2.ModelSpec, *, model_name: str, available: Mapping[int, LoadedModel]) -> LoadedModel:
-    """Return the version that `spec` asks for: the newest, where it names none."""
+    Args:
+      spec: of a request.
+      available: the loaded versions of the model of that name; none where there is no such model.
+      labels: the labels of that model.
+    """
     if not spec.name:
         raise _refusal("INVALID_ARGUMENT", "ModelSpec has no name specified.")
-    if spec.version_label:
+    if spec.version_label and spec.version_label not in labels:
         raise _refusal("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.version_label}")
-    wanted = f"Specific({spec.name}, {spec.version.value})" if spec.HasField("version") else f"Latest({spec.name})"
-    version = spec.version.value if spec.HasField("version") else max(available, default=-1)
-    if spec.name != model_name or version not in available:
+    is_specific = bool(spec.version_label) or spec.HasField("version")
+    version = labels[spec.version_label] if spec.version_label else spec.version.value
+    wanted = f"Specific({spec.name}, {version})" if is_specific else f"Latest({spec.name})"
+    model = available.get(version if is_specific else max(available, default=-1))
+    if model is None:
         raise _refusal("NOT_FOUND", f"Servable not found for request: {wanted}")
-    return available[version]
+    return model
 
 
 def find_signature(model: LoadedModel, signature_name: str) -> tuple[str, SignatureDef]:
@@ -70,14 +83,25 @@ def find_signature(model: LoadedModel, signature_name: str) -> tuple[str, Signat
     return name, model.signatures[name]
 
 
-def run_predict(model: LoadedModel, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-    """Check the request, run its signature once, and return the outputs that it asks for."""
+def run_predict(
+    model: LoadedModel, request: predict_pb2.PredictRequest, *, timeout_s: float | None = None
+) -> predict_pb2.PredictResponse:
+    """Check the request, run its signature, merged with others where the model has a batcher, and return the outputs.
+
+    Args:
+      model: the version to ask.
+      request: what the client sent.
+      timeout_s: seconds that the client still waits; None means for ever.
+    """
     name, signature = find_signature(model, request.model_spec.signature_name)
     check_input_names(signature, request.inputs)
     output_names = filter_outputs(signature, request.output_filter)
     inputs = {alias: _input_proto(request, signature, alias) for alias in signature.inputs}
+    if model.batcher is not None:
+        count_rows([_shape(tensor) for tensor in inputs.values()])
     check_input_tensors(signature, inputs)
-    outputs = _run(model.functions[name], {alias: _parse(alias, tensor) for alias, tensor in inputs.items()})
+    tensors = {alias: _parse(alias, tensor) for alias, tensor in inputs.items()}
+    outputs = _run(model, name, tensors, output_names, timeout_s)
     response = predict_pb2.PredictResponse()
     response.model_spec.name = request.model_spec.name or model.name
     response.model_spec.signature_name = name
@@ -136,11 +160,13 @@ def check_input_tensors(signature: SignatureDef, inputs: Mapping[str, tensor_pb2
     for alias in sorted(inputs):
         expected, tensor = signature.inputs[alias], inputs[alias]
         if tensor.dtype != expected.dtype:
-            wanted, got = (types_pb2.DataType.Name(dtype) for dtype in (expected.dtype, tensor.dtype))
+            wanted, got = (_dtype_name(dtype) for dtype in (expected.dtype, tensor.dtype))
             raise _refusal("INVALID_ARGUMENT", f"Input `{alias}` must be {wanted}. Received: {got}.")
-        wanted_shape, shape = tf.TensorShape(expected.tensor_shape), [dim.size for dim in tensor.tensor_shape.dim]
-        if min(shape, default=0) < 0 or not wanted_shape.is_compatible_with(shape):
+        wanted_shape, shape = tf.TensorShape(expected.tensor_shape), _shape(tensor)
+        if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0 or not wanted_shape.is_compatible_with(shape):
             raise _refusal("INVALID_ARGUMENT", f"Input `{alias}` must have shape {wanted_shape}. Received: {shape}.")
+        if math.prod(shape) * _bytes_of(expected.dtype) > MAX_TENSOR_BYTES:
+            raise _refusal("INVALID_ARGUMENT", f"Input `{alias}` must take less than 2 GiB. Received: {shape}.")
         if wanted_shape.rank and wanted_shape[0] is None:
             rows[alias] = shape[0]
     if len(set(rows.values())) > 1:
@@ -148,51 +174,6 @@ def check_input_tensors(signature: SignatureDef, inputs: Mapping[str, tensor_pb2
             "INVALID_ARGUMENT",
             f"Batching Run() input tensors must have equal 0th-dimension size. Received: {_sizes(rows)}.",
         )
-
-
-def check_metadata_request(request: get_model_metadata_pb2.GetModelMetadataRequest) -> None:
-    """Refuse a request without a model, or for other fields than `signature_def`, the only one there is."""
-    if not request.HasField("model_spec"):
-        raise _refusal("INVALID_ARGUMENT", "Missing ModelSpec")
-    if not request.metadata_field:
-        raise _refusal("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
-    for field in request.metadata_field:
-        if field != "signature_def":
-            raise _refusal("INVALID_ARGUMENT", f"Metadata field {field} is not supported")
-
-
-def describe_model(model: LoadedModel) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """Return the signatures of a version as its export stores them."""
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    for name, signature in model.signatures.items():
-        signatures.signature_def[name].CopyFrom(signature)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name = model.name
-    response.model_spec.version.value = model.version
-    response.metadata["signature_def"].Pack(signatures)
-    return response
-
-
-def report_states(
-    request: get_model_status_pb2.GetModelStatusRequest, *, model_name: str, states: Mapping[int, VersionState]
-) -> get_model_status_pb2.GetModelStatusResponse:
-    """Return the state of the version asked, or of all, the newest first."""
-    if not request.HasField("model_spec"):
-        raise _refusal("INVALID_ARGUMENT", "Missing ModelSpec")
-    spec = request.model_spec
-    known = states if spec.name == model_name else {}
-    versions = [spec.version.value] if spec.HasField("version") else sorted(known, reverse=True)
-    if not versions:
-        raise _refusal("NOT_FOUND", f"Could not find any versions of model {spec.name}")
-    if versions[0] not in known:
-        raise _refusal("NOT_FOUND", f"Could not find version {versions[0]} of model {spec.name}")
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for version in versions:
-        item = response.model_version_status.add(version=version)
-        item.state = get_model_status_pb2.ModelVersionStatus.State.Value(known[version].state)
-        item.status.error_code = known[version].error_code
-        item.status.error_message = known[version].error_message
-    return response
 
 
 def _input_proto(request: predict_pb2.PredictRequest, signature: SignatureDef, alias: str) -> tensor_pb2.TensorProto:
@@ -206,11 +187,33 @@ def _parse(alias: str, tensor: tensor_pb2.TensorProto) -> tf.Tensor:
         raise _refusal("INVALID_ARGUMENT", f"tensor parsing error: {alias}") from error
 
 
-def _run(function: Callable[..., dict[str, tf.Tensor]], inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    try:
-        return function(**inputs)
-    except tf.errors.OpError as error:
-        raise _refusal(STATUS_NAMES.get(error.error_code, "UNKNOWN"), error.message) from error
+def _run(
+    model: LoadedModel, signature_name: str, inputs: Tensors, output_names: list[str], timeout_s: float | None
+) -> Tensors:
+    function = model.functions[signature_name]
+
+    def run(tensors: Tensors) -> Tensors:
+        try:
+            outputs = function(**tensors)
+        except tf.errors.OpError as error:
+            raise _refusal(STATUS_NAMES.get(error.error_code, "UNKNOWN"), error.message) from error
+        return {alias: outputs[alias] for alias in output_names}
+
+    if model.batcher is None:
+        return run(inputs)
+    return model.batcher.run(run, inputs, queue=(signature_name, frozenset(output_names)), timeout_s=timeout_s)
+
+
+def _dtype_name(dtype: int) -> str:
+    return types_pb2.DataType.Name(dtype) if dtype in types_pb2.DataType.values() else f"DataType {dtype}"
+
+
+def _bytes_of(dtype: int) -> int:
+    return _STRING_BYTES if dtype == types_pb2.DT_STRING else tf.as_dtype(dtype).size
+
+
+def _shape(tensor: tensor_pb2.TensorProto) -> list[int]:
+    return [dim.size for dim in tensor.tensor_shape.dim]
 
 
 def _refusal(status: str, message: str) -> ServingError:

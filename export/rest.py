@@ -1,7 +1,8 @@
 """The REST form of the model server: JSON over HTTP enters, JSON leaves, with TF Serving's paths, bodies and codes.
 
-POST /v1/models/M[/versions/N]:predict takes rows (`instances`) or columns (`inputs`); GET /v1/models/M[/versions/N]
-tells the state of the versions, GET .../metadata the signatures. The requests become the same messages as over gRPC.
+POST /v1/models/M[/versions/N|/labels/L]:predict takes rows (`instances`) or columns (`inputs`); GET
+/v1/models/M[/versions/N] tells the state of the versions, GET .../metadata the signatures. The requests become the same
+messages as over gRPC.
 
 Source: tensorflow/serving model_servers/http_rest_api_util.cc and http_rest_api_handler.cc (paths, order of checks),
 model_servers/http_server.cc (codes).
@@ -19,9 +20,9 @@ from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export.model_versions import ModelVersions
 from softprompt_tf.export.predict_contract import DEFAULT_SIGNATURE
 from softprompt_tf.export.rest_json import encode_outputs, parse_object, read_inputs
+from softprompt_tf.export.served_models import ServedModels
 
 HTTP_CODES = {
     "OK": 200,
@@ -50,7 +51,7 @@ _GET_PATH = re.compile(_MODEL + r"(?:/(metadata))?", re.IGNORECASE)
 logger = logging.getLogger(__name__)
 
 
-def start_rest_server(versions: ModelVersions, *, host: str, port: int) -> ThreadingHTTPServer:
+def start_rest_server(models: ServedModels, *, host: str, port: int) -> ThreadingHTTPServer:
     """Return a server that listens on `host:port` (0: any free one); the caller runs `serve_forever` and `shutdown`.
 
     Raises:
@@ -58,15 +59,15 @@ def start_rest_server(versions: ModelVersions, *, host: str, port: int) -> Threa
     """
 
     class Handler(_Handler):
-        served = versions
+        served = models
 
     return _Server((host, port), Handler)
 
 
-def answer(versions: ModelVersions, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+def answer(models: ServedModels, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
     """Return the HTTP code and the JSON object that answer one request."""
     try:
-        return 200, _route(versions, method, path, body)
+        return 200, _route(models, method, path, body)
     except ServingError as error:
         return HTTP_CODES[error.status], {"error": str(error)}
     except Exception as error:
@@ -74,33 +75,33 @@ def answer(versions: ModelVersions, method: str, path: str, body: bytes) -> tupl
         return 500, {"error": f"{type(error).__name__}: {error}"}
 
 
-def predict(versions: ModelVersions, spec: model_pb2.ModelSpec, body: bytes) -> dict[str, Any]:
+def predict(models: ServedModels, spec: model_pb2.ModelSpec, body: bytes) -> dict[str, Any]:
     """Answer one predict body, in rows or columns as it came."""
     document = parse_object(body)
     signature_name = document.get("signature_name", "")
     if not isinstance(signature_name, str):
         message = "not formatted correctly. 'signature_name' key must be a string value."
         raise ServingError(f"JSON Value: {json.dumps(document)} {message}", status="INVALID_ARGUMENT")
-    model = versions.find(spec)
+    model = models.find(spec)
     name = signature_name or DEFAULT_SIGNATURE
     if name not in model.functions:
         raise ServingError(f'Serving signature name: "{name}" not found in signature def', status="INVALID_ARGUMENT")
     request = predict_pb2.PredictRequest(model_spec=spec)
     request.model_spec.signature_name = name
     read_inputs(document, model.signatures[name].inputs, request.inputs)
-    return encode_outputs(versions.predict(request).outputs, in_rows="instances" in document)
+    return encode_outputs(models.predict(request).outputs, in_rows="instances" in document)
 
 
-def _route(versions: ModelVersions, method: str, path: str, body: bytes) -> dict[str, Any]:
+def _route(models: ServedModels, method: str, path: str, body: bytes) -> dict[str, Any]:
     path = path.partition("?")[0]
     if method == "POST" and (match := _POST_PATH.fullmatch(path)):
         spec = _model_spec(*match.group(1, 2, 3))
         if match[4].lower() != "predict":
             raise ServingError(f"This server answers :predict only. Received: :{match[4]}", status="UNIMPLEMENTED")
-        return predict(versions, spec, body)
+        return predict(models, spec, body)
     if method == "GET" and (match := _GET_PATH.fullmatch(path)):
         spec = _model_spec(*match.group(1, 2, 3))
-        return _metadata(versions, spec) if match[4] else _status(versions, spec)
+        return _metadata(models, spec) if match[4] else _status(models, spec)
     if method == "GET" and path.lower() == "/v1/models":
         raise ServingError("Missing model name in request.", status="INVALID_ARGUMENT")
     raise ServingError(f"Malformed request: {method} {path}", status="INVALID_ARGUMENT")
@@ -117,13 +118,13 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     return spec
 
 
-def _status(versions: ModelVersions, spec: model_pb2.ModelSpec) -> dict[str, Any]:
-    return _to_json(versions.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
+def _status(models: ServedModels, spec: model_pb2.ModelSpec) -> dict[str, Any]:
+    return _to_json(models.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
 
 
-def _metadata(versions: ModelVersions, spec: model_pb2.ModelSpec) -> dict[str, Any]:
+def _metadata(models: ServedModels, spec: model_pb2.ModelSpec) -> dict[str, Any]:
     request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-    response = versions.metadata(request)
+    response = models.metadata(request)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
     return {"model_spec": _to_json(response.model_spec), "metadata": {"signature_def": _to_json(signatures)}}
@@ -145,7 +146,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One HTTP connection; `served` is set by `start_rest_server`."""
 
-    served: ModelVersions
+    served: ServedModels
     protocol_version = "HTTP/1.1"
     timeout = 60.0  # seconds that an idle connection is kept
     wbufsize = -1  # headers and body leave in one packet ...

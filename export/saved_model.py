@@ -1,21 +1,28 @@
 """A frozen T5 and task prompts in, one version directory of a SavedModel out, whole and checked or not at all."""
 
-import os
-import shutil
-import tempfile
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.errors import ExportError
-from softprompt_tf.export.served_tasks import build_served_tasks
-from softprompt_tf.export.serving_module import ServingModule
+from softprompt_tf.export.export_files import write_fingerprint
+from softprompt_tf.export.served_backbone import ExportRecord, ServedBackbone, record_of
+from softprompt_tf.export.served_tasks import ServedTasks, serve_tasks, without_tasks
+from softprompt_tf.export.serving_module import ServingModule, longest_answer
+from softprompt_tf.export.task_shards import write_tasks
+from softprompt_tf.export.task_tables import restored_prompts, stored_prompts
 from softprompt_tf.export.verify import verify_saved_model
+from softprompt_tf.export.version_directory import check_version, next_version, publish, staged_version
 from softprompt_tf.export.warmup import write_warmup_requests
 from softprompt_tf.prompts import TaskPrompt, load_prompt
 from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.version import __version__
 
 
 def write_saved_model(
@@ -26,6 +33,8 @@ def write_saved_model(
     version: int | None = None,
     sampler: str | Sampler = "greedy",
     verify: bool = True,
+    table_dtype: str = "float32",
+    max_answer_tokens: int | None = None,
 ) -> Path:
     """Write the next version of a served model.
 
@@ -39,6 +48,10 @@ def write_saved_model(
       version: the version's number, 0 or more. Default: one more than the highest there.
       sampler: how the served model decodes, as in `PromptedT5.compile`.
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.
+      table_dtype: how the prompts of this version, and of those that tasks are added to, are stored: "float32", or in half
+        the bytes "bfloat16" (8 bits of precision) or "float16" (11 bits, up to 65,504).
+      max_answer_tokens: the longest answer that a task may ask for, a sentinel included; room for tasks that `add_tasks`
+        adds later. Default: the longest of these tasks, at least 33.
 
     Returns:
       The version directory, DIRECTORY/VERSION.
@@ -51,51 +64,74 @@ def write_saved_model(
     Example:
       >>> write_saved_model("exports/t5", t5, {"sst2": "sst2.safetensors", "rte": "rte.safetensors"})
     """
-    if version is not None and version < 0:
-        raise ExportError(f"`version` must be 0 or more. Received: version={version}. No server looks at others.")
     base = Path(directory)
-    loaded = {task: _loaded(prompt) for task, prompt in prompts.items()}
-    tasks = build_served_tasks(t5, loaded)
-    if base.exists() and not base.is_dir():
-        raise ExportError(f"The output must be a directory. Received: {base}, which is a file.")
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        target = base / str(version if version is not None else _next_version(base))
-        if target.exists():
-            raise ExportError(f"A version that exists is never overwritten. Received: {target}. Leave `version` out.")
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=base))
-    except OSError as error:
-        raise ExportError(f"The export to {base} cannot be written: {error}.") from error
-    try:
+    check_version(base, version)
+    loaded = {task: _loaded(prompt, table_dtype) for task, prompt in prompts.items()}
+    backbone = ServedBackbone.of(t5)
+    tasks = serve_tasks(backbone, loaded)
+    record = ExportRecord(
+        backbone=record_of(backbone),
+        max_answer_tokens=_checked_answer_tokens(max_answer_tokens, tasks),
+        table_dtype=table_dtype,
+        sampler=None,
+        library_version=__version__,
+    )
+    with staged_version(base) as staging:
         chosen = get_sampler(sampler)
-        module = ServingModule(t5, tasks, sampler=chosen)
-        tf.saved_model.save(module, str(staging), signatures=module.signatures())
-        write_warmup_requests(staging, tasks)
+        write_version_files(staging, t5, tasks, dataclasses.replace(record, sampler=_config_of(chosen)), chosen)
         if verify:
             verify_saved_model(staging, t5, loaded, sampler=chosen)
-        _sync(staging)
-        staging.chmod(0o755)
-        os.rename(staging, target)
-    except (OSError, tf.errors.OpError) as error:
-        raise ExportError(f"The export to {base} cannot be written: {error}.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return target
+        while True:
+            target = base / str(version if version is not None else next_version(base))
+            if publish(staging, target):
+                return target
+            check_version(base, version)
 
 
-def _loaded(prompt: str | Path | TaskPrompt) -> TaskPrompt:
-    return prompt if isinstance(prompt, TaskPrompt) else load_prompt(prompt)
+def write_version_files(
+    staging: Path, t5: FrozenT5, tasks: ServedTasks, record: ExportRecord, sampler: Sampler
+) -> None:
+    """Write graph, weights, tasks, warm-up requests and record into an empty directory.
+
+    The graph is traced and saved with no tasks in it, so that it is the same for all; the tasks are put beside it.
+    """
+    module = ServingModule(
+        t5,
+        without_tasks(t5.hidden_dim),
+        sampler=sampler,
+        max_answer_tokens=record.max_answer_tokens,
+        table_dtype=record.table_dtype,
+    )
+    tf.saved_model.save(module, str(staging), signatures=module.signatures())
+    write_tasks(staging, staging, tasks, table_dtype=record.table_dtype)
+    write_fingerprint(staging, staging)
+    write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
+    record.write(staging)
 
 
-def _next_version(base: Path) -> int:
-    return 1 + max((int(child.name) for child in base.iterdir() if child.name.isdecimal()), default=0)
+def _loaded(prompt: str | Path | TaskPrompt, table_dtype: str) -> TaskPrompt:
+    """Return a prompt with the values that a table of this dtype holds."""
+    loaded = prompt if isinstance(prompt, TaskPrompt) else load_prompt(prompt)
+    stored = stored_prompts(loaded.prompt, table_dtype)
+    return dataclasses.replace(loaded, prompt=restored_prompts(stored.numpy()))
 
 
-def _sync(directory: Path) -> None:
-    """Flush every file and directory to the disk, so that a version that is there after a crash is whole."""
-    for path in [directory, *directory.rglob("*")]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _checked_answer_tokens(max_answer_tokens: int | None, tasks: ServedTasks) -> int:
+    needed = longest_answer(tasks.max_target_tokens)
+    if max_answer_tokens is None or max_answer_tokens >= needed:
+        return max_answer_tokens or needed
+    raise ExportError(
+        f"`max_answer_tokens` must be at least {needed}, which these tasks need. "
+        f"Received: max_answer_tokens={max_answer_tokens}."
+    )
+
+
+def _config_of(sampler: Sampler) -> dict[str, Any] | None:
+    """Return a sampler as Keras serializes it; None for one that JSON cannot hold."""
+    if not hasattr(sampler, "get_config"):
+        return None
+    config: dict[str, Any] = keras.saving.serialize_keras_object(sampler)
+    try:
+        return json.loads(json.dumps(config))
+    except TypeError:
+        return None

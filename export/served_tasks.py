@@ -1,84 +1,116 @@
-"""Task prompts in, the constant tables of a served model out: prompts right-aligned in one array, and what each task needs.
+"""Task prompts and what is known of a backbone in, the tasks of a served model out: one row for each, and the prompts' rows.
 
-Row k of every table belongs to task k. Prompts of different lengths are right-aligned, so that a short one touches the text
-as it would alone.
+Nothing here needs the backbone itself, so that a task can be added to an export without loading it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.prompted_t5 import check_fits
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.export.served_backbone import ServedBackbone
+from softprompt_tf.prompts import TaskPrompt, check_backbone
 from softprompt_tf.tasks import Template, ended_ids
-from softprompt_tf.text_batches import opening_id_of
+
+if TYPE_CHECKING:
+    from softprompt_tf.t5 import FrozenT5
 
 DEFAULT_MAX_INPUT_TOKENS = 512
 DEFAULT_MAX_TARGET_TOKENS = 32
+MAX_SCORED_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class ServedTask:
+    """What the served model knows of one task beside the values of its prompt.
+
+    Args:
+      task_id: the name that a request asks for.
+      prompt_length: P.
+      text_before, text_after: what the template puts around a request's text.
+      labels: C label words; none for a task that only generates.
+      label_ids: the labels' tokens, opened and ended as the decoder writes them.
+      opening_id: what stands in front of the task's targets: a sentinel, or 0 for nothing.
+      max_input_tokens: where inputs are cut.
+      max_target_tokens: where decoding stops, the opening id included.
+    """
+
+    task_id: str
+    prompt_length: int
+    text_before: str
+    text_after: str
+    labels: tuple[str, ...]
+    label_ids: tuple[tuple[int, ...], ...]
+    opening_id: int
+    max_input_tokens: int
+    max_target_tokens: int
 
 
 @dataclass(frozen=True)
 class ServedTasks:
-    """The tables of K tasks.
+    """K tasks and their prompts.
 
     Args:
-      task_ids: K names, the order of the rows.
-      prompts: float32 [K, P, H], right-aligned, zeros on the left; P is the longest prompt's length.
-      prompt_lengths: int32 [K].
-      text_before, text_after: K texts that the template puts around a request's text.
-      labels: [K, C] label words, "" where a task has fewer.
-      num_labels: int32 [K], 0 for a task that only generates.
-      label_ids: int32 [K, C, U], the labels' tokens, opened and ended as the decoder writes them, 0 where padded.
-      opening_ids: int32 [K], what stands in front of a task's targets: a sentinel, or 0 for nothing.
-      max_input_tokens: int32 [K].
-      max_target_tokens: int32 [K], where decoding stops, the opening id included.
+      rows: K tasks, in the order in which the tables hold them.
+      prompts: float32 [R, H], the rows of all prompts, one prompt behind the other; R is the sum of their lengths.
     """
 
-    task_ids: tuple[str, ...]
+    rows: tuple[ServedTask, ...]
     prompts: np.ndarray
-    prompt_lengths: np.ndarray
-    text_before: tuple[str, ...]
-    text_after: tuple[str, ...]
-    labels: np.ndarray
-    num_labels: np.ndarray
-    label_ids: np.ndarray
-    opening_ids: np.ndarray
-    max_input_tokens: np.ndarray
-    max_target_tokens: np.ndarray
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """K names."""
+        return tuple(task.task_id for task in self.rows)
+
+    @property
+    def opening_ids(self) -> np.ndarray:
+        """int32 [K], see `ServedTask`."""
+        return np.array([task.opening_id for task in self.rows], np.int32)
+
+    @property
+    def max_target_tokens(self) -> np.ndarray:
+        """int32 [K], see `ServedTask`."""
+        return np.array([task.max_target_tokens for task in self.rows], np.int32)
+
+    @property
+    def label_ids(self) -> tuple[np.ndarray, ...]:
+        """K arrays int32 [C, U], 0 where padded: C is the task's own, U the length of the longest label of all tasks."""
+        return padded_label_ids(self.rows)
 
 
-def build_served_tasks(t5: FrozenT5, prompts: Mapping[str, TaskPrompt]) -> ServedTasks:
-    """Lay out the tables for task id -> prompt.
+def build_served_tasks(t5: "FrozenT5", prompts: Mapping[str, TaskPrompt]) -> ServedTasks:
+    """Lay out task id -> prompt for this T5; see `serve_tasks`."""
+    return serve_tasks(ServedBackbone.of(t5), prompts)
+
+
+def serve_tasks(backbone: ServedBackbone, prompts: Mapping[str, TaskPrompt]) -> ServedTasks:
+    """Lay out task id -> prompt.
 
     Raises:
       ExportError: if there is no task, or a task id is empty.
       BackboneMismatchError: if a prompt was made for another backbone.
+      BackboneError: if a task's targets open with a sentinel that the backbone does not have.
     """
     if not prompts or not all(prompts):
         raise ExportError(f"An export needs at least one task, each with a name. Received: {list(prompts)}.")
     for prompt in prompts.values():
-        check_fits(prompt, t5)
-    each = list(prompts.values())
-    affixes = [affixes_of(prompt) for prompt in each]
-    opening_ids = np.array([opening_id_of(t5, prompt.target_format) for prompt in each], np.int32)
-    labels, label_ids = _label_tables(t5, each, opening_ids.tolist())
-    max_target_tokens = np.array([prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS for prompt in each], np.int32)
-    return ServedTasks(
-        task_ids=tuple(prompts),
-        prompts=_right_aligned([prompt.prompt for prompt in each]),
-        prompt_lengths=np.array([prompt.length for prompt in each], np.int32),
-        text_before=tuple(before for before, _ in affixes),
-        text_after=tuple(after for _, after in affixes),
-        labels=labels,
-        num_labels=np.array([len(prompt.labels) for prompt in each], np.int32),
-        label_ids=label_ids,
-        opening_ids=opening_ids,
-        max_input_tokens=np.array([prompt.max_input_tokens or DEFAULT_MAX_INPUT_TOKENS for prompt in each], np.int32),
-        max_target_tokens=max_target_tokens + (opening_ids > 0),
-    )
+        check_backbone(
+            prompt,
+            backbone=backbone.name,
+            fingerprint=backbone.fingerprint,
+            hidden_dim=backbone.hidden_dim,
+            tokenizer_fingerprint=backbone.tokenizer_fingerprint,
+        )
+    rows = tuple(_row(backbone, task_id, prompt) for task_id, prompt in prompts.items())
+    return ServedTasks(rows, np.concatenate([prompt.prompt for prompt in prompts.values()]))
+
+
+def without_tasks(hidden_dim: int) -> ServedTasks:
+    """Return no tasks at all: what the graph of an export is traced with, as it does not depend on them."""
+    return ServedTasks((), np.zeros((0, hidden_dim), np.float32))
 
 
 def affixes_of(prompt: TaskPrompt) -> tuple[str, str]:
@@ -92,24 +124,28 @@ def affixes_of(prompt: TaskPrompt) -> tuple[str, str]:
     return Template(prompt.template, "{target}").affixes() or ("", "")
 
 
-def _right_aligned(prompts: list[np.ndarray]) -> np.ndarray:
-    longest = max(len(prompt) for prompt in prompts)
-    table = np.zeros((len(prompts), longest, prompts[0].shape[1]), np.float32)
-    for row, prompt in zip(table, prompts, strict=True):
-        row[longest - len(prompt) :] = prompt
-    return table
+def padded_label_ids(rows: Sequence[ServedTask]) -> tuple[np.ndarray, ...]:
+    """Return each task's labels as int32 [C, U], 0 where padded, with one U for all."""
+    longest = max((len(ids) for task in rows for ids in task.label_ids), default=1)
+    return tuple(
+        np.array([[*ids, *[0] * (longest - len(ids))] for ids in task.label_ids], np.int32).reshape(-1, longest)
+        for task in rows
+    )
 
 
-def _label_tables(t5: FrozenT5, prompts: list[TaskPrompt], opening_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return label words [K, C] and their ids [K, C, U]; a missing label is a lone end of sequence, masked later."""
-    most = max(1, *(len(prompt.labels) for prompt in prompts))
-    words = np.full((len(prompts), most), "", dtype=object)
-    tokens = [[[EOS_ID]] * most for _ in prompts]
-    for k, prompt in enumerate(prompts):
-        limit = prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS
-        words[k, : len(prompt.labels)] = prompt.labels
-        pieces = t5.tokenize(list(prompt.labels))
-        tokens[k][: len(pieces)] = [ended_ids(ids, limit, opening_id=opening_ids[k]) for ids in pieces]
-    longest = max(len(ids) for row in tokens for ids in row)
-    padded = [[ids + [0] * (longest - len(ids)) for ids in row] for row in tokens]
-    return words, np.array(padded, np.int32)
+def _row(backbone: ServedBackbone, task_id: str, prompt: TaskPrompt) -> ServedTask:
+    before, after = affixes_of(prompt)
+    opening_id = backbone.opening_id(prompt.target_format)
+    limit = prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS
+    pieces = backbone.tokenize(list(prompt.labels))
+    return ServedTask(
+        task_id=task_id,
+        prompt_length=prompt.length,
+        text_before=before,
+        text_after=after,
+        labels=prompt.labels,
+        label_ids=tuple(tuple(ended_ids(ids, limit, opening_id=opening_id)) for ids in pieces),
+        opening_id=opening_id,
+        max_input_tokens=prompt.max_input_tokens or DEFAULT_MAX_INPUT_TOKENS,
+        max_target_tokens=limit + int(opening_id > 0),
+    )

@@ -8,18 +8,24 @@ callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA op
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.decoding import Greedy, Sampler
-from softprompt_tf.export.served_tasks import DEFAULT_MAX_INPUT_TOKENS, DEFAULT_MAX_TARGET_TOKENS, ServedTasks
+from softprompt_tf.export.served_tasks import (
+    DEFAULT_MAX_INPUT_TOKENS,
+    DEFAULT_MAX_TARGET_TOKENS,
+    MAX_SCORED_TOKENS,
+    ServedTasks,
+)
+from softprompt_tf.export.task_tables import TaskTables
 from softprompt_tf.prompts import prepend
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
 from softprompt_tf.t5.text_to_ids import text_to_ids
 from softprompt_tf.text_batches import put_in_front
 
-MAX_STATUS_CHARACTERS = 1000
-MAX_SCORED_TOKENS = 256
+MIN_ANSWER_TOKENS = DEFAULT_MAX_TARGET_TOKENS + 1  # of a task that sets no limit, and a sentinel in front
 
 
 class _SharedFunctions(NamedTuple):
@@ -43,32 +49,38 @@ class ServingModule(tf.Module):
 
     Args:
       t5: the frozen T5; its variables are shared, not copied.
-      tasks: the tables.
+      tasks: the tasks; the graph does not depend on them.
       sampler: how answers are decoded. Default greedy.
+      max_answer_tokens: the longest answer that is decoded, a sentinel included. Default: the longest of the tasks, at
+        least 33.
+      table_dtype: how prompts are stored, see `TaskTables`.
     """
 
-    def __init__(self, t5: FrozenT5, tasks: ServedTasks, *, sampler: Sampler | None = None):
+    def __init__(
+        self,
+        t5: FrozenT5,
+        tasks: ServedTasks,
+        *,
+        sampler: Sampler | None = None,
+        max_answer_tokens: int | None = None,
+        table_dtype: str = "float32",
+    ):
         super().__init__(name="softprompt_tf")
         self._t5 = _Untracked(t5)
         # Tracking a Keras layer beside its variables would store every weight twice, and a tracked Keras variable does not
         # load outside Python; so the plain TensorFlow variables are all that the module knows of the backbone.
         self.backbone_variables = _plain_variables(t5)
         self.tokenizer = t5.graph_tokenizer
-        self.prompts = tf.Variable(tasks.prompts, trainable=False, name="prompts")
-        self.task_index = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(tf.constant(tasks.task_ids), tf.range(len(tasks.task_ids))), -1
-        )
-        self._tables = _Untracked(tasks)
-        longest_answer = max(DEFAULT_MAX_TARGET_TOKENS, int(tasks.max_target_tokens.max()))
-        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), longest_answer))
-        self._unknown = _unknown_task_message(tasks.task_ids)
+        self.tables = TaskTables(tasks, table_dtype=table_dtype)
+        longest = max_answer_tokens or longest_answer(tasks.max_target_tokens)
+        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), longest))
 
     # === Signatures ===
 
     def generate(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
         rows = self._look_up(task_id, text)
-        limits = tf.gather(self._tables.value.max_target_tokens, rows.task)
+        limits = self.tables.of("max_target_tokens", rows.task)
         ids, scores = self._shared.value.decode(*self._encode(rows), limits)
         return self._answers(ids, scores, rows.status)
 
@@ -79,24 +91,21 @@ class ServingModule(tf.Module):
           `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C] (-inf
           where a task has fewer labels) and `status` [B].
         """
-        tables = self._tables.value
         rows = self._look_up(task_id, text)
-        num_labels = tf.gather(tables.num_labels, rows.task)
-        status = _first_of(
-            rows.status, tf.where(num_labels > 0, "", "This task has no labels. Ask for `serving_default`.")
-        )
-        label_ids = tf.gather(tables.label_ids, rows.task)  # [B, C, U]
-        scores = self._shared.value.score(*self._encode(rows), label_ids)  # [B, C]
-        is_good = status == ""
-        is_label = tf.sequence_mask(num_labels, tables.labels.shape[1]) & is_good[:, None]
+        words, label_ids, is_label = self.tables.labels(rows.task)  # [B, C'], [B, C', U], C' <= C
+        has_labels = is_label[:, 0]
+        status = _first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
+        scores = self._shared.value.score(*self._encode(rows), label_ids)
+        is_label &= (status == "")[:, None]
         log_probabilities = tf.where(is_label, tf.nn.log_softmax(tf.where(is_label, scores, -1e9)), -float("inf"))
-        labels = tf.where(is_good[:, None], tf.gather(tf.constant(tables.labels.tolist()), rows.task), "")
         best = tf.argmax(tf.where(is_label, scores, -float("inf")), axis=-1)
+        words = tf.where(is_label, words, "")
+        missing = [[0, 0], [0, self.tables.most_labels() - tf.shape(words)[1]]]
         return {
-            "label": tf.gather(labels, best, batch_dims=1),
+            "label": tf.gather(words, best, batch_dims=1),
             "probability": tf.exp(tf.reduce_max(log_probabilities, axis=-1)),
-            "labels": labels,
-            "log_probabilities": log_probabilities,
+            "labels": tf.pad(words, missing, constant_values=""),
+            "log_probabilities": tf.pad(log_probabilities, missing, constant_values=-float("inf")),
             "status": status,
         }
 
@@ -112,7 +121,7 @@ class ServingModule(tf.Module):
         too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
         status = _first_of(rows.status, _first_of(target_status, length_status))
-        ids = put_in_front(ids, tf.gather(self._tables.value.opening_ids, rows.task))
+        ids = put_in_front(ids, self.tables.of("opening_ids", rows.task))
         scores = self._shared.value.score(*self._encode(rows), ids[:, None, :])[:, 0]
         return {"log_likelihood": tf.where(status == "", scores, -float("inf")), "status": status}
 
@@ -150,27 +159,15 @@ class ServingModule(tf.Module):
 
     def _look_up(self, task_id: tf.Tensor, text: tf.Tensor) -> _Rows:
         """Find each row's task and put the task's template around its text."""
-        tables = self._tables.value
-        index = self.task_index.lookup(task_id)
-        is_known = index >= 0
-        safe_id = tf.strings.unicode_transcode(tf.strings.substr(task_id, 0, 200), "UTF-8", "UTF-8")
-        unknown = tf.strings.join(["Unknown task id '", safe_id, self._unknown])
+        task, task_status = self.tables.find(task_id)
         text, text_status = _valid_text(text, "text")
-        task = tf.where(is_known, index, 0)
-        text = tf.strings.join(
-            [tf.gather(tf.constant(tables.text_before), task), text, tf.gather(tf.constant(tables.text_after), task)]
-        )
-        return _Rows(task, text, _first_of(tf.where(is_known, "", unknown), text_status))
+        text = tf.strings.join([self.tables.of("text_before", task), text, self.tables.of("text_after", task)])
+        return _Rows(task, text, _first_of(task_status, text_status))
 
     def _encode(self, rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the encoder output [B, P + T, H] and its mask, P being the longest prompt of this batch."""
-        tables = self._tables.value
-        ids, mask = text_to_ids(self._t5.value, rows.text, tf.gather(tables.max_input_tokens, rows.task))
-        lengths = tf.gather(tables.prompt_lengths, rows.task)  # [B]
-        longest = tf.maximum(tf.reduce_max(lengths), 1)  # of no rows, too
-        prompt = tf.gather(self.prompts, rows.task)[:, tables.prompts.shape[1] - longest :]  # [B, P, H]
-        prompt_mask = tf.range(longest)[None, :] >= longest - lengths[:, None]
-        return self._shared.value.encode(prompt, tf.cast(prompt_mask, tf.int32), ids, mask)
+        ids, mask = text_to_ids(self._t5.value, rows.text, self.tables.of("max_input_tokens", rows.task))
+        return self._shared.value.encode(*self.tables.prompt(rows.task), ids, mask)
 
     def _answers(self, ids: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
         """Turn ids [B, U] into texts, leaving out padding, ends of sequence, sentinels, and ids past the pieces."""
@@ -186,7 +183,12 @@ class ServingModule(tf.Module):
         }
 
 
-def _shared_functions(t5: FrozenT5, sampler: Sampler, longest_answer: int) -> _SharedFunctions:
+def longest_answer(limits: np.ndarray) -> int:
+    """Return how many tokens a graph must be able to decode for tasks with these limits int [K]."""
+    return max([MIN_ANSWER_TOKENS, *limits.tolist()])
+
+
+def _shared_functions(t5: FrozenT5, sampler: Sampler, max_answer_tokens: int) -> _SharedFunctions:
     wide = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
     states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
     flat = tf.TensorSpec([None, None], tf.int32)
@@ -198,7 +200,7 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler, longest_answer: int) -> _S
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)])
     def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
-        return sampler(t5, encoder_output, mask, longest_answer, row_limits=limits)
+        return sampler(t5, encoder_output, mask, max_answer_tokens, row_limits=limits)
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)])
     def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]
@@ -246,10 +248,3 @@ def _valid_text(text: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _first_of(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return tf.where(first != "", first, second)
-
-
-def _unknown_task_message(task_ids: tuple[str, ...]) -> str:
-    known = ", ".join(task_ids)
-    if len(known) > MAX_STATUS_CHARACTERS:
-        known = known[: MAX_STATUS_CHARACTERS - 3] + "..."
-    return f"'. Known: {known}."

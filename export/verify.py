@@ -14,21 +14,15 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.decoding import Sampler
 from softprompt_tf.errors import VerificationError
-from softprompt_tf.export.served_tasks import affixes_of
-from softprompt_tf.export.serving_module import MAX_SCORED_TOKENS
+from softprompt_tf.export.served_tasks import MAX_SCORED_TOKENS, affixes_of
 from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.export.verify_change import MAX_TASKS, TEXTS, probe_requests
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.t5 import FrozenT5
 
 # Of log-probabilities, in nats: absolute, and relative where long answers add up to large sums.
 TOLERANCES = {"float32": (1e-4, 1e-5), "bfloat16": (0.1, 0.05)}
-TEXTS = (
-    "A long walk by the river ended at a small café, where everybody was talking about the weather.",
-    "Who wrote it?",
-    "",
-)
-MAX_TASKS = 8
 _FORBIDDEN_OPS = ("Xla", "PyFunc", "EagerPyFunc", "NumpyFunction")
 
 
@@ -48,15 +42,8 @@ def verify_saved_model(
     """
     check_ops(directory)
     compared = dict(list(prompts.items())[:MAX_TASKS])
-    task_ids = [task for task in compared for _ in TEXTS]
-    texts = list(TEXTS) * len(compared)
-    mixed = {"task_id": task_ids, "text": texts}
-    requests = [
-        {"signature": "serving_default", "inputs": mixed},
-        {"signature": "classify", "inputs": mixed},
-        {"signature": "score", "inputs": {**mixed, "target": ["yes"] * len(texts)}},
-    ]
-    generated, classified, scored = run_in_process(directory, requests)
+    requests = probe_requests(list(compared))
+    generated, classified, scored = run_in_process(directory, list(requests.values()))
     for k, (task, prompt) in enumerate(compared.items()):
         rows = slice(k * len(TEXTS), (k + 1) * len(TEXTS))
         model = PromptedT5(t5, prompt)

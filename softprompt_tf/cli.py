@@ -13,7 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.errors import ConfigError, DataError, SoftPromptError, VerificationError
+from softprompt_tf.errors import DataError, SoftPromptError, VerificationError
+from softprompt_tf.export import commands as export_commands
+from softprompt_tf.export import serve_commands
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.version import __version__
 
@@ -50,8 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.steps=50")
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="score a prompt on a split of a task")
-    evaluate.add_argument("prompt", help="a prompt file")
+    evaluate = commands.add_parser("evaluate", help="score a prompt, or several that vote, on a split of a task")
+    evaluate.add_argument("prompt", nargs="+", help="a prompt file; of several each is scored, and their majority vote")
     evaluate.add_argument("--task", required=True, help="a task's YAML file")
     evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
     evaluate.add_argument("--limit", type=int, help="only the first so many rows")
@@ -73,19 +75,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_backbone(neighbors)
     neighbors.set_defaults(run=_neighbors)
 
-    export = commands.add_parser("export", help="write the next version of one SavedModel that serves several tasks")
-    export.add_argument("--prompt", action="append", required=True, metavar="ID=FILE", help="a task; may be repeated")
-    export.add_argument("--output", required=True, help="the model's base directory")
-    export.add_argument("--no-verify", action="store_true", help="do not run the result and compare it with Keras")
-    _add_backbone(export)
-    export.set_defaults(run=_export)
+    export = commands.add_parser(
+        "export", help="write one SavedModel of several tasks, or add, remove and list its tasks"
+    )
+    export_commands.add_arguments(export)
+    export.set_defaults(run=export_commands.run)
 
     serve = commands.add_parser("serve", help="serve an export on this machine: TF Serving if installed, else our own")
-    serve.add_argument("directory", help="the base directory, whose sub-directories are the versions")
-    serve.add_argument("--model-name", help="default: the directory's name")
-    serve.add_argument("--grpc-port", type=int, default=8500)
-    serve.add_argument("--rest-port", type=int, default=8501)
-    serve.set_defaults(run=_serve)
+    serve_commands.add_arguments(serve)
+    serve.set_defaults(run=serve_commands.run)
 
     query = commands.add_parser("query", help="ask a model server over gRPC, one JSON line per text")
     query.add_argument("target", metavar="HOST:PORT")
@@ -96,9 +94,15 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument("--timeout", type=float, default=30.0, help="seconds")
     query.set_defaults(run=_query)
 
-    convert = commands.add_parser("convert", help="a prompt between .safetensors, .npy and a PEFT adapter folder")
-    convert.add_argument("input", help="a .safetensors or .npy file, or a PEFT adapter folder")
-    convert.add_argument("output", help="a .safetensors or .npy file, or a folder")
+    convert = commands.add_parser("convert", help="a backbone to a KerasHub preset; a prompt between three formats")
+    convert.add_argument(
+        "input", help="a Hugging Face, T5X, Mesh TensorFlow or KerasHub T5; or a .safetensors, .npy or PEFT prompt"
+    )
+    convert.add_argument(
+        "output", help="a new directory for a backbone; for a prompt a .safetensors or .npy file, or a folder"
+    )
+    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of a backbone's stored weights")
+    convert.add_argument("--vocabulary", help="a SentencePiece file, for a backbone that has none beside it")
     convert.set_defaults(run=_convert)
 
     add_pretraining_commands(commands)
@@ -133,13 +137,26 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from softprompt_tf.t5 import load_t5
     from softprompt_tf.tasks import load_task
 
-    prompt, task = load_prompt(arguments.prompt), load_task(arguments.task)
+    prompts, task = [load_prompt(path) for path in arguments.prompt], load_task(arguments.task)
     examples = task.examples(arguments.split, limit=arguments.limit)
-    model = PromptedT5(load_t5(arguments.backbone), prompt)
-    scores = evaluate_examples(model, task, examples)
+    t5 = load_t5(arguments.backbone)
+    asked = {"task": task.name, "split": arguments.split, "rows": len(examples)}
+    if len(prompts) == 1:
+        scores = evaluate_examples(PromptedT5(t5, prompts[0]), task, examples)
+        print(json.dumps({**asked, **scores.metrics}))
+    else:
+        from softprompt_tf.ensemble import PromptEnsemble
+        from softprompt_tf.ensemble_scores import evaluate_ensemble
+
+        results = evaluate_ensemble(PromptEnsemble(t5, prompts), task, examples)
+        for path, member in zip(arguments.prompt, results.members, strict=True):
+            print(json.dumps({**asked, "prompt": path, **member.metrics}))
+        print(
+            json.dumps({**asked, "mean": results.mean(), "best": results.best(), "ensemble": results.ensemble.metrics})
+        )
+        scores = results.ensemble
     if arguments.predictions:
         write_predictions(arguments.predictions, scores.predictions)
-    print(json.dumps({"task": task.name, "split": arguments.split, "rows": len(examples), **scores.metrics}))
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -183,35 +200,6 @@ def _neighbors(arguments: argparse.Namespace) -> None:
         print(f"{row:4d}  {near}")
 
 
-def _export(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.export.saved_model import write_saved_model
-    from softprompt_tf.t5 import load_t5
-
-    prompts: dict[str, str] = {}
-    for pair in arguments.prompt:
-        name, equals, path = pair.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"`--prompt` must be ID=FILE. Received: {pair!r}.")
-        if name in prompts:
-            raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
-        prompts[name] = path
-    t5 = load_t5(arguments.backbone)
-    version = write_saved_model(arguments.output, t5, prompts, verify=not arguments.no_verify)
-    checked = "not checked" if arguments.no_verify else "checked against Keras"
-    print(f"{version}: {len(prompts)} task(s) on {t5.name}, {checked}")
-
-
-def _serve(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.export.server import serve
-
-    serve(
-        Path(arguments.directory),
-        model_name=arguments.model_name,
-        grpc_port=arguments.grpc_port,
-        rest_port=arguments.rest_port,
-    )
-
-
 def _query(arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.client import PredictionClient
 
@@ -222,14 +210,9 @@ def _query(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.prompts import load_prompt, write_npy, write_peft_adapter, write_prompt
+    from softprompt_tf.convert import convert
 
-    prompt, output = load_prompt(arguments.input), Path(arguments.output)
-    write = {".safetensors": write_prompt, ".npy": write_npy, "": write_peft_adapter}.get(output.suffix)
-    if write is None:
-        raise ConfigError(f"The output must end in .safetensors or .npy, or be a folder. Received: {output}.")
-    write(output, prompt)
-    print(f"{output}: prompt of {prompt.length} rows, width {prompt.hidden_dim}")
+    print(convert(arguments.input, arguments.output, dtype=arguments.dtype, vocabulary=arguments.vocabulary))
 
 
 def _demo(arguments: argparse.Namespace) -> None:

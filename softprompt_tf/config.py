@@ -29,7 +29,12 @@ def _with_text_keys(value: Any) -> Any:
     return {str(key): word for key, word in value.items()} if isinstance(value, Mapping) else value
 
 
+def _as_names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else _as_tuple(value)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+NameOrNames = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 Labels = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
 
 
@@ -49,6 +54,12 @@ class TaskConfig(_Section):
         default=None, min_length=1, description='a mapping from raw value to label word, such as {0: "negative"}'
     )
     metrics: Names = Field(default=("accuracy",), min_length=1, description="a list of metric names")
+    taskless: bool = Field(default=False, description="true or false (whether `inputs` lose their first word)")
+    preprocess: NameOrNames = Field(default=(), description="the name of a preprocessor, or a list of them")
+    preprocess_train: NameOrNames = Field(default=(), description="the name of a preprocessor, or a list of them")
+    postprocess: NameOrNames = Field(default=(), description="the name of a postprocessor, or a list of them")
+    references: str | None = Field(default=None, min_length=1, description="the name of a field, or null")
+    group_by: NameOrNames = Field(default=(), description="the name of a field, or a list of them")
     train: str | None = Field(default=None, description="a file or a TFDS name")
     validation: str | None = Field(default=None, description="a file or a TFDS name")
     test: str | None = Field(default=None, description="a file or a TFDS name")

@@ -10,9 +10,9 @@ from typing import Any
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.yaml_tree import KeyPath, Tree, parse_value, read_yaml
 
-SOURCE_SUFFIXES = (".jsonl", ".json-lines", ".csv", ".tsv")
+SOURCE_SUFFIXES = (".jsonl", ".json-lines", ".json", ".csv", ".tsv")
 
-_SOURCE_FILE = re.compile(r"(\.{1,2}/.*|.*(\.jsonl|\.json-lines|\.csv|\.tsv)(\.gz|\.xz)?(\[\d*:\d*\])?)")
+_SOURCE_FILE = re.compile(r"(\.{1,2}/.*|.*(\.jsonl|\.json-lines|\.json|\.csv|\.tsv)(\.gz|\.xz)?(\[\d*:\d*\])?)")
 _PACKAGE_VARIABLE = "SOFTPROMPT_PACKAGE"
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 

@@ -170,15 +170,9 @@ class PromptedT5(keras.Model):
     def quantize(self, mode: str, *, filters: Any = None, **kwargs: Any) -> None:
         """Quantize the frozen T5's projections as `keras.Model.quantize` does; the prompt stays float32 and alone trainable.
 
-        The embedding table and the head stay as they are: of the gradient, Keras's int8 head passes only the part of its
-        inputs' scale (Keras 3.15, `ReversibleEmbedding._int8_call`), so that a prompt would be trained on a wrong one.
+        The embedding table and the head stay as they are: see `FrozenT5.quantize`.
         """
-        _ = self.t5.embedding_table, self.t5.fingerprint  # of the weights before quantization
-        table = self.t5.backbone.token_embedding
-        self.t5.backbone.quantize(
-            mode, filters=lambda layer: layer is not table and _is_chosen(layer, filters), **kwargs
-        )
-        self.t5.backbone.trainable = False
+        self.t5.quantize(mode, filters=lambda layer: _is_chosen(layer, filters), **kwargs)
         self.train_function = self.test_function = self.predict_function = None
         self._answerer.forget_graphs()
 

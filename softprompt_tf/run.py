@@ -34,6 +34,17 @@ from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
 # Settings that a run may be gone on with changed: they decide how long it runs and how it is watched, not what a step does.
 _FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience")
 
+# Keys of a task that came after the first version, with their defaults as YAML writes them.
+_LATER_TASK_KEYS: Mapping[str, Any] = {
+    "target_format": "text",
+    "taskless": False,
+    "preprocess": [],
+    "preprocess_train": [],
+    "postprocess": [],
+    "references": None,
+    "group_by": [],
+}
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -265,9 +276,10 @@ def _digest(config: RunConfig) -> str:
     """Return a short text that differs where two configs would train different prompts."""
     values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(_FREE_SETTINGS)})
     for task in [values["task"]] if isinstance(values["task"], dict) else values["task"]:
-        # The default is not counted, so that a checkpoint from before there was a choice still belongs to its run.
-        if task["target_format"] == "text":
-            del task["target_format"]
+        # A default is not counted, so that a checkpoint from before there was a choice still belongs to its run.
+        for key, default in _LATER_TASK_KEYS.items():
+            if task[key] == default:
+                del task[key]
     if config.training.schedule == "constant":
         del values["training"]["schedule"]
     else:

@@ -1,5 +1,6 @@
 """Each command prints what it did and returns 0; a mistake is one line on stderr and the status 2."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -102,6 +103,22 @@ def test_train_prints_the_config_and_the_score(run, inputs, tmp_path, monkeypatc
     )
 
 
+def test_evaluate_of_several_prompts_scores_each_and_their_vote(run, inputs, prompt, tmp_path):
+    other = dataclasses.replace(load_prompt(prompt), prompt=np.random.default_rng(3).normal(size=(5, 16)))
+    second = write_prompt(tmp_path / "second.safetensors", other)
+    options = ["--task", inputs / "mood.yaml", "--backbone", inputs / "tiny"]
+
+    status, output, _ = run("evaluate", prompt, second, prompt, *options)
+
+    lines = [json.loads(line) for line in output.splitlines()]
+    alone = [json.loads(run("evaluate", each, *options)[1])["accuracy"] for each in (prompt, second)]
+    assert status == 0
+    assert [line["accuracy"] for line in lines[:3]] == [alone[0], alone[1], alone[0]]
+    assert lines[3]["mean"]["accuracy"] == pytest.approx((2 * alone[0] + alone[1]) / 3)
+    assert lines[3]["best"]["accuracy"] == max(alone)
+    assert lines[3]["ensemble"]["accuracy"] == alone[0]  # two votes of three are the first prompt's
+
+
 def test_evaluate_prints_the_metrics_and_writes_predictions(run, inputs, prompt, tmp_path):
     options = ["--task", inputs / "mood.yaml", "--backbone", inputs / "tiny", "--limit", 6]
 
@@ -185,19 +202,25 @@ def base_directory(inputs, prompt):
     return inputs / "served"
 
 
-def test_export_writes_version_1_and_says_whether_it_was_checked(run, inputs, prompt, tmp_path, monkeypatch):
-    checked = []
-    monkeypatch.setattr(saved_model, "verify_saved_model", lambda directory, *_, **__: checked.append(directory))
-    monkeypatch.setattr(saved_model.tf.saved_model, "save", lambda module, directory, signatures: None)
-    monkeypatch.setattr(saved_model.ServingModule, "signatures", lambda module: {})
+def test_export_hands_on_its_tasks_and_says_whether_it_was_checked(run, inputs, prompt, tmp_path, monkeypatch):
+    calls = []
+
+    def write(directory, t5, prompts, **options):
+        calls.append((t5.name, prompts, options))
+        return tmp_path / str(len(calls))
+
+    monkeypatch.setattr(saved_model, "write_saved_model", write)
     options = ["--prompt", f"mood={prompt}", "--output", tmp_path, "--backbone", inputs / "tiny"]
 
     first = run("export", *options)
-    second = run("export", *options, "--no-verify")
+    second = run("export", *options, "--no-verify", "--table-dtype", "bfloat16")
 
     assert first[:2] == (0, f"{tmp_path / '1'}: 1 task(s) on tiny, checked against Keras\n")
     assert second[:2] == (0, f"{tmp_path / '2'}: 1 task(s) on tiny, not checked\n")
-    assert len(checked) == 1
+    assert calls == [
+        ("tiny", {"mood": str(prompt)}, {"verify": True, "table_dtype": "float32"}),
+        ("tiny", {"mood": str(prompt)}, {"verify": False, "table_dtype": "bfloat16"}),
+    ]
 
 
 def test_an_export_that_fails_its_check_is_a_fault_of_ours(run, inputs, prompt, tmp_path, monkeypatch):
@@ -243,7 +266,14 @@ def test_serve_hands_on_its_ports_and_name(run, tmp_path, monkeypatch):
     status, *_ = run("serve", tmp_path, "--grpc-port", 1, "--rest-port", 2, "--model-name", "t5")
 
     assert status == 0
-    assert served == [(tmp_path, {"model_name": "t5", "grpc_port": 1, "rest_port": 2})]
+    [(directory, options)] = served
+    assert directory == str(tmp_path)
+    assert {name: options[name] for name in ("model_name", "grpc_port", "rest_port", "poll_interval_s")} == {
+        "model_name": "t5",
+        "grpc_port": 1,
+        "rest_port": 2,
+        "poll_interval_s": 1,
+    }
 
 
 def test_demo_hands_on_its_directory_and_backbone(run, tmp_path, monkeypatch):

@@ -67,6 +67,15 @@ def test_the_target_format_of_a_task_is_plain_text_unless_named(write):
     assert load_config(write(), ["task.target_format=sentinel"]).tasks[0].target_format == "sentinel"
 
 
+def test_one_name_may_stand_for_a_list_of_preprocessors(write):
+    overrides = ["task.preprocess=squad", "task.group_by=[a, b]", "task.references=answers", "task.postprocess=x"]
+
+    task = load_config(write(), overrides).tasks[0]
+
+    assert (task.preprocess, task.group_by, task.references) == (("squad",), ("a", "b"), "answers")
+    assert (task.preprocess_train, task.postprocess, task.taskless) == ((), ("x",), False)
+
+
 def test_config_is_frozen(write):
     with pytest.raises(ValidationError, match="frozen"):
         load_config(write()).seed = 3
@@ -93,6 +102,7 @@ def test_one_task_is_a_tuple_of_one_too(write):
         ("data/dev.jsonl", "configs/data/dev.jsonl"),
         ("../dev.csv.gz", "dev.csv.gz"),
         ("dev.jsonl[:100]", "configs/dev.jsonl[:100]"),
+        ("dev-v1.1.json", "configs/dev-v1.1.json"),
         ("${DATA}/dev.tsv", "elsewhere/dev.tsv"),
         ("${RELATIVE}/dev.tsv", "work/here/dev.tsv"),
         ("present.txt", "configs/present.txt"),
@@ -308,6 +318,17 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
             "name: sst2, target_format: span",
             r"`task.target_format` must be text or sentinel. Received: 'span' \(.*run.yaml:2\)",
         ),
+        (
+            "name: sst2",
+            "name: sst2, taskless: 1",
+            r"`task.taskless` must be true or false .*Received: 1 \(.*run.yaml:2\)",
+        ),
+        ("name: sst2", "name: sst2, preprocess: 3", "`task.preprocess` must be the name of a preprocessor, or a list"),
+        (
+            "name: sst2",
+            "name: sst2, group_by: {a: b}",
+            "`task.group_by` must be the name of a field, or a list of them",
+        ),
         ("0: negative", "0: 3", r"`task.labels.0` must be a mapping from raw value to label word.* Received: 3"),
         ("{length: 5}", "5", r"`prompt` must be a mapping. Received: 5 \(.*run.yaml:3\)"),
         ("seed: 7", "seed: -1", r"`seed` must be a whole number from 0 up. Received: -1 \(.*run.yaml:8\)"),
@@ -396,6 +417,23 @@ def test_shipped_runs_load(path, monkeypatch, tmp_path):
 
     assert (config.backbone, config.prompt.length, config.output_dir) == ("mini", 20, f"runs/{path.stem}")
     assert [load_task(task).name for task in config.tasks] == [path.stem]
+
+
+@pytest.mark.parametrize("path", sorted((SHIPPED / "tasks").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_tasks_load_and_say_where_their_data_come_from(path, monkeypatch, tmp_path):
+    from softprompt_tf.tasks import load_task
+
+    if "rouge" in path.read_text():
+        pytest.importorskip("rouge_score")
+    monkeypatch.setenv("SOFTPROMPT_DATA", str(tmp_path))
+
+    task = load_task(path)
+
+    assert task.name == path.stem
+    assert task.validation or task.test
+    header = path.read_text().split("\nname:")[0]
+    assert all(line.startswith("# ") for line in header.splitlines())
+    assert all(f"\n# {word}" in header for word in ("Source: ", "Licence of the data: ", "Metric: "))
 
 
 @pytest.mark.parametrize("path", sorted((SHIPPED / "prompts").glob("*.yaml")), ids=lambda path: path.stem)

@@ -194,18 +194,23 @@ def test_batches_of_a_run_open_with_the_sentinel(place, tmp_path):
 # === Going on ===
 
 
-def test_the_default_format_and_schedule_leave_a_runs_digest_as_it_was(place, tmp_path):
+def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_path):
     one, both = place.config(tmp_path / "out"), place.config(tmp_path / "out", ("mood", "echo"))
     sentinel = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
+    taskless = place.config(tmp_path / "out", overrides=("task.taskless=true",))
 
     for config in (one, both):
         values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(run._FREE_SETTINGS)})
         for task in [values["task"]] if config is one else values["task"]:
             assert task.pop("target_format") == "text"
+            assert task.pop("taskless") is False
+            assert task.pop("references") is None
+            for key in ("preprocess", "preprocess_train", "postprocess", "group_by"):
+                assert task.pop(key) == []
         assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         assert run._digest(config) == expected
-    assert run._digest(sentinel) != run._digest(one)
+    assert len({run._digest(one), run._digest(sentinel), run._digest(taskless)}) == 3
 
 
 def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):

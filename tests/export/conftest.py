@@ -1,10 +1,12 @@
 """What the tests of an export share: three small tasks on the tiny T5, and their SavedModel, written once."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from echo_model import export_echo
 
 PROMPT_LENGTHS = {"mood": 3, "story": 7, "reply": 12}
 
@@ -102,3 +104,19 @@ def server(base_directory: Path):
 
     with ModelServer(base_directory, model_name="tiny", grpc_port=0, rest_port=None) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Directories of version 1 and 2 of the echo model, to copy into a place that is served."""
+    directory = tmp_path_factory.mktemp("exported")
+    for version in (1, 2):
+        export_echo(directory / str(version), version)
+    return directory
+
+
+@pytest.fixture
+def base(exported, tmp_path):
+    """A base directory with version 1 of the echo model."""
+    shutil.copytree(exported / "1", tmp_path / "echo" / "1")
+    return tmp_path / "echo"

@@ -1,5 +1,6 @@
 """The client against a scripted gRPC server in this process: no model and no TensorFlow are involved."""
 
+import dataclasses
 import socket
 import threading
 import time
@@ -8,75 +9,11 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
+from fake_model_server import FakeServer, generations, strings
 
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
-from softprompt_tf.export import wire
 from softprompt_tf.export.client import PredictionClient
-
-
-class FakeServer(grpc.GenericRpcHandler):
-    """Answers Predict with `predict(inputs) -> outputs`, after refusing as often as `refusals` says; keeps requests."""
-
-    def __init__(self):
-        self.predict = lambda inputs: generations(inputs)
-        self.refusals = []
-        self.delay_s = 0.0
-        self.pause = threading.Event()
-        self.requests = []
-        self.states = [(2, 30), (1, 50)]
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(8), handlers=[self], options=[("grpc.max_receive_message_length", -1)]
-        )
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
-
-    def stop(self):
-        self.pause.set()
-        self._server.stop(0).wait()
-
-    def service(self, details):
-        if details.method == "/tensorflow.serving.PredictionService/Predict":
-            request, respond = wire.PredictRequest, self._predict
-        elif details.method == "/tensorflow.serving.ModelService/GetModelStatus":
-            request, respond = wire.GetModelStatusRequest, self._status
-        else:
-            return None
-        return grpc.unary_unary_rpc_method_handler(
-            respond,
-            request_deserializer=request.FromString,
-            response_serializer=lambda message: message.SerializeToString(),
-        )
-
-    def _predict(self, request, context):
-        self.requests.append(request)
-        self.pause.wait(self.delay_s)
-        if self.refusals:
-            context.abort(self.refusals.pop(0), "not now")
-        response = wire.PredictResponse()
-        inputs = {name: wire.read_array(tensor) for name, tensor in request.inputs.items()}
-        for name, array in self.predict(inputs).items():
-            wire.set_array(response.outputs[name], array)
-        return response
-
-    def _status(self, request, context):
-        response = wire.GetModelStatusResponse()
-        for version, state in self.states:
-            response.model_version_status.add(version=version, state=state)
-        return response
-
-
-def strings(*values):
-    return np.array(values, object)
-
-
-def generations(inputs):
-    """The twin of a generate signature: the answer is "task|text", the score is minus the text's length."""
-    texts, ids = inputs["text"].tolist(), inputs["task_id"].tolist()
-    return {
-        "output": strings(*[task + b"|" + text for task, text in zip(ids, texts, strict=True)]),
-        "score": np.array([-len(text) for text in texts], np.float32),
-        "status": strings(*[b"unknown task" if task == b"nope" else b"" for task in ids]),
-    }
+from softprompt_tf.export.client_options import ClientOptions, OptionArguments
 
 
 @pytest.fixture
@@ -89,7 +26,7 @@ def server():
 @pytest.fixture
 def client(server):
     with PredictionClient(
-        f"127.0.0.1:{server.port}", model_name="t5", timeout_s=10, max_batch_size=4, initial_backoff_s=0.01, seed=1
+        server.target, model_name="t5", timeout_s=10, max_batch_size=4, initial_backoff_s=0.01, seed=1
     ) as opened:
         yield opened
 
@@ -115,7 +52,7 @@ def test_request_carries_model_signature_and_no_version_by_default(client, serve
 
 @pytest.mark.parametrize(("name", "value"), [("version", 7), ("version_label", "stable")])
 def test_request_carries_version_or_label(server, name, value):
-    with PredictionClient(f"127.0.0.1:{server.port}", model_name="t5", **{name: value}) as client:
+    with PredictionClient(server.target, model_name="t5", **{name: value}) as client:
         client.generate(["x"], task_id="a")
 
     spec = server.requests[0].model_spec
@@ -189,7 +126,7 @@ def test_large_prompts_make_smaller_requests(server):
     }
     prompt = np.zeros((2, 2**20), np.float32)  # 8 MiB a row: four fill the half of a message
 
-    with PredictionClient(f"127.0.0.1:{server.port}", model_name="t5") as client:
+    with PredictionClient(server.target, model_name="t5") as client:
         client.generate_with_prompt(prompt, list("abcdef"))
 
     assert [request.inputs["prompt"].tensor_shape.dim[0].size for request in server.requests] == [4, 2]
@@ -297,7 +234,7 @@ def test_other_statuses_are_not_retried(client, server, code):
 
     assert len(server.requests) == 1
     assert (caught.value.status, caught.value.model_name, caught.value.timeout_s) == (code.name, "t5", 10)
-    assert caught.value.target == f"127.0.0.1:{server.port}"
+    assert caught.value.target == server.target
     assert isinstance(caught.value.__cause__, grpc.RpcError)
 
 
@@ -317,7 +254,7 @@ def test_the_waits_between_retries_double_and_are_set_by_the_seed(client, server
 
 def test_a_slow_server_meets_the_deadline(server):
     server.delay_s = 1.0
-    client = PredictionClient(f"127.0.0.1:{server.port}", model_name="t5", timeout_s=0.2)
+    client = PredictionClient(server.target, model_name="t5", timeout_s=0.2)
     start = time.monotonic()
 
     with client, pytest.raises(ServingError, match="DEADLINE_EXCEEDED .* raise `timeout_s`") as caught:
@@ -329,9 +266,7 @@ def test_a_slow_server_meets_the_deadline(server):
 
 def test_retries_stay_within_the_timeout(server):
     server.refusals = [grpc.StatusCode.UNAVAILABLE] * 99
-    client = PredictionClient(
-        f"127.0.0.1:{server.port}", model_name="t5", timeout_s=0.5, max_retries=99, initial_backoff_s=0.1
-    )
+    client = PredictionClient(server.target, model_name="t5", timeout_s=0.5, max_retries=99, initial_backoff_s=0.1)
     start = time.monotonic()
 
     with client, pytest.raises(ServingError, match="UNAVAILABLE"):
@@ -402,7 +337,7 @@ def test_status_lists_versions_and_state_names(client):
 
 
 def test_a_closed_client_says_so(server):
-    client = PredictionClient(f"127.0.0.1:{server.port}", model_name="t5")
+    client = PredictionClient(server.target, model_name="t5")
     client.close()
 
     with pytest.raises(ServingError, match="This client is closed"):
@@ -416,10 +351,97 @@ def test_a_closed_client_says_so(server):
         ({"max_batch_size": 0}, "`max_batch_size` must be greater than 0"),
         ({"max_retries": -1}, "`max_retries` must be greater than -1"),
         ({"initial_backoff_s": 0}, "`initial_backoff_s` must be greater than 0"),
+        ({"max_concurrent_requests": 0}, "`max_concurrent_requests` must be greater than 0"),
+        ({"attempt_timeout_s": 0}, "`attempt_timeout_s` must be greater than 0"),
+        ({"retry_budget": 0}, "`retry_budget` must be greater than 0"),
+        ({"max_backoff_s": 0.01}, "`max_backoff_s` must be at least `initial_backoff_s`. Received: 0.01, 0.1"),
         ({"version": 1, "version_label": "stable"}, "`version` or `version_label`, not both"),
     ],
-    ids=["timeout", "batch", "retries", "backoff", "version and label"],
+    ids=[
+        "timeout",
+        "batch",
+        "retries",
+        "backoff",
+        "requests",
+        "attempt",
+        "budget",
+        "last backoff",
+        "version and label",
+    ],
 )
 def test_a_setting_out_of_range_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         PredictionClient("localhost:1", model_name="t5", **settings)
+
+
+def test_every_option_can_be_given_by_keyword():
+    assert set(OptionArguments.__annotations__) == {field.name for field in dataclasses.fields(ClientOptions)}
+
+
+def test_a_call_may_have_a_deadline_of_its_own(client, server):
+    server.delay_s = 5.0
+
+    with pytest.raises(ServingError, match=r"DEADLINE_EXCEEDED \(timeout_s=0.2\)") as caught:
+        client.generate(["x"], task_id="a", timeout_s=0.2)
+
+    assert caught.value.timeout_s == 0.2
+    assert isinstance(caught.value.__cause__, grpc.RpcError)
+
+
+def test_a_deadline_of_a_call_must_be_positive(client, server):
+    with pytest.raises(ConfigError, match="`timeout_s` must be greater than 0. Received: timeout_s=-1"):
+        client.status(timeout_s=-1)
+
+
+def test_the_deadline_reaches_the_server_as_a_cancellation(client, server):
+    server.delay_s = 5.0
+
+    with pytest.raises(ServingError):
+        client.generate(["x"], task_id="a", timeout_s=0.2)
+
+    assert server.cancellations.get(timeout=5) is server.requests[0]
+
+
+def test_closing_ends_a_call_of_another_thread_and_cancels_it_on_the_server(server):
+    server.delay_s = 20.0
+    client = PredictionClient(server.target, model_name="t5")
+    with futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.generate, ["x"], task_id="a")
+        while not server.requests:
+            time.sleep(0.01)
+
+        client.close()
+
+        with pytest.raises(ServingError, match="did not answer: CANCELLED"):
+            call.result(timeout=5)
+    assert server.cancellations.get(timeout=5) is server.requests[0]
+
+
+@pytest.fixture
+def two_servers():
+    servers = [FakeServer(), FakeServer()]
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+def test_several_addresses_take_turns(two_servers):
+    first, second = two_servers
+
+    with PredictionClient(f"ipv4:{first.target},{second.target}", model_name="t5", max_batch_size=1) as client:
+        client.generate(["x"] * 20, task_id="a")
+
+    assert len(first.requests) + len(second.requests) == 20
+    assert abs(len(first.requests) - len(second.requests)) <= 10  # the first ones go to whichever is connected first
+
+
+def test_when_one_of_two_servers_stops_the_other_answers(two_servers):
+    first, second = two_servers
+
+    with PredictionClient(f"ipv4:{first.target},{second.target}", model_name="t5") as client:
+        client.generate(["x"], task_id="a")
+        first.stop()
+        answers = [client.generate([text], task_id="a")[0].text for text in "abcdef"]
+
+    assert answers == [f"a|{text}" for text in "abcdef"]
+    assert len(second.requests) >= 6

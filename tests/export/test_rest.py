@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from softprompt_tf.export.model_versions import ModelVersions
+from softprompt_tf.export.model_config import ModelSettings
 from softprompt_tf.export.rest import start_rest_server
+from softprompt_tf.export.served_models import ServedModels
 
 COLUMN = tf.TensorSpec([None], tf.string)
 
@@ -48,9 +49,9 @@ def port(tmp_path_factory):
     names = ("generate_with_prompt", "log_probabilities", "one", "count")
     signatures = {name: getattr(module, name) for name in names}
     tf.saved_model.save(module, str(base / "1"), {"serving_default": module.generate, **signatures})
-    versions = ModelVersions(base, model_name="echo")
-    versions.poll()
-    server = start_rest_server(versions, host="127.0.0.1", port=0)
+    models = ServedModels(allow_unavailable_labels=True)
+    models.configure([ModelSettings("echo", base, labels={"stable": 1, "gone": 4})])
+    server = start_rest_server(models, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_address[1]
@@ -90,6 +91,11 @@ ANSWERS = {
     "version in the path": (
         "/V1/models/echo/versions/1:predict",
         {"inputs": {"task_id": ["x"], "text": [{"b64": "YQ=="}]}},
+        {"outputs": {"output": ["x:a"], "score": [101.0], "status": [""]}},
+    ),
+    "label in the path": (
+        "/v1/models/echo/labels/stable:predict",
+        {"inputs": {"task_id": ["x"], "text": ["a"]}},
         {"outputs": {"output": ["x:a"], "score": [101.0], "status": [""]}},
     ),
     "one input and output, in rows": (
@@ -142,6 +148,13 @@ REST_REFUSALS = {
         {"instances": [ROW]},
         400,
         "Unrecognized servable version label: canary",
+    ),
+    "label of a version that is not loaded": (
+        "POST",
+        "/v1/models/echo/labels/gone:predict",
+        {"instances": [ROW]},
+        404,
+        "Servable not found for request: Specific(echo, 4)",
     ),
     "unknown signature": (
         "POST",

@@ -1,6 +1,7 @@
 """A version is written whole or not at all, holds every weight once, and answers over gRPC."""
 
 import os
+import resource
 from pathlib import Path
 
 import grpc
@@ -22,19 +23,21 @@ from softprompt_tf.errors import (
 from softprompt_tf.export import PredictionClient, saved_model, write_saved_model
 from softprompt_tf.prompts import write_npy, write_prompt
 
+PROMPTS = "tables/prompts/.ATTRIBUTES/VARIABLE_VALUE"
+
 # === Writing ===
 
 
 class OneVariable(tf.Module):
     """Stands in for the serving module where only the writing is looked at."""
 
-    def __init__(self, t5, tasks, *, sampler):
+    def __init__(self, t5, tasks, **options):
         super().__init__()
-        self.prompts = tf.Variable(tasks.prompts)
+        self.weight = tf.Variable(1.0)
 
     def signatures(self):
         spec = tf.TensorSpec([None], tf.string, name="text")
-        function = tf.function(lambda text: {"output": text, "size": tf.size(self.prompts)}, input_signature=[spec])
+        function = tf.function(lambda text: {"output": text, "size": tf.size(self.weight)}, input_signature=[spec])
         return {"serving_default": function.get_concrete_function()}
 
 
@@ -60,7 +63,10 @@ def test_a_version_has_the_files_that_a_server_reads(version_directory):
         "saved_model.pb",
         "fingerprint.pb",
         "variables/variables.index",
-        "variables/variables.data-00000-of-00001",
+        "variables/variables.data-00000-of-00003",
+        "variables/variables.data-00001-of-00003",
+        "variables/variables.data-00002-of-00003",
+        "assets.extra/softprompt_tf.json",
         "assets.extra/tf_serving_warmup_requests",
     }
     assert os.stat(version_directory).st_mode & 0o777 == 0o755
@@ -69,13 +75,16 @@ def test_a_version_has_the_files_that_a_server_reads(version_directory):
 
 def test_every_weight_is_stored_once(version_directory, tiny_t5):
     prefix = version_directory / "variables" / "variables"
-    stored = {name: shape for name, shape in tf.train.list_variables(str(prefix)) if not name.startswith("_")}
+    shapes = dict(tf.train.list_variables(str(prefix)))
+    stored = [shape for name, shape in shapes.items() if not name.startswith(("_", "tables/"))]
 
     weights = {id(variable.value): int(np.prod(variable.shape)) for variable in tiny_t5.backbone.variables}
-    assert sum(int(np.prod(shape)) for shape in stored.values()) == sum(weights.values()) + 3 * 12 * 16
+    assert sum(int(np.prod(shape)) for shape in stored) == sum(weights.values())
     # Beside the values, the file holds one record of the module's structure: kilobytes for a model of any width.
-    size = prefix.with_name("variables.data-00000-of-00001").stat().st_size
-    assert size - 4 * (sum(weights.values()) + 3 * 12 * 16) < 10_000
+    size = prefix.with_name("variables.data-00000-of-00003").stat().st_size
+    assert 0 < size - 4 * sum(weights.values()) < 10_000
+    assert shapes[PROMPTS] == [1 + 3 + 7 + 12, 16]
+    assert prefix.with_name("variables.data-00002-of-00003").stat().st_size == 4 * (1 + 3 + 7 + 12) * 16
 
 
 def test_versions_count_up_from_the_highest(light, tiny_t5, task_prompts, tmp_path):
@@ -113,10 +122,10 @@ def test_a_negative_version_is_refused(light, tiny_t5, task_prompts, tmp_path):
     ("step", "error", "raised"),
     [
         ("write_warmup_requests", OSError("No space left on device"), ExportError),
-        ("write_warmup_requests", tf.errors.ResourceExhaustedError(None, None, "disk full"), ExportError),
+        ("write_tasks", tf.errors.ResourceExhaustedError(None, None, "disk full"), ExportError),
         ("verify_saved_model", VerificationError("it answers otherwise"), VerificationError),
         ("verify_saved_model", KeyboardInterrupt(), KeyboardInterrupt),
-        ("_sync", OSError("Input/output error"), ExportError),
+        ("publish", OSError("Input/output error"), ExportError),
     ],
     ids=["disk full", "TensorFlow error", "verification", "interrupt", "sync"],
 )
@@ -138,13 +147,28 @@ def test_a_failure_in_the_middle_leaves_the_directory_as_it_was(
 
 
 def test_an_unwritable_export_is_told_in_one_line(light, monkeypatch, tiny_t5, task_prompts, tmp_path):
-    def full(*arguments):
+    def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(saved_model, "write_warmup_requests", full)
 
     with pytest.raises(ExportError, match=r"The export to .*/base cannot be written: .*No space left on device\.$"):
         write_saved_model(tmp_path / "base", tiny_t5, task_prompts)
+
+
+def test_a_disk_that_is_full_leaves_the_versions_as_they_were(light, tiny_t5, task_prompts, tmp_path):
+    write_saved_model(tmp_path, tiny_t5, task_prompts, verify=False)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # the system refuses what is larger, as a full disk does
+    try:
+        with pytest.raises(ExportError, match=r"The export to .* cannot be written: .*(File too large|write)"):
+            write_saved_model(tmp_path, tiny_t5, task_prompts, verify=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
 def test_an_output_that_is_a_file_is_refused(tiny_t5, task_prompts, tmp_path):
@@ -193,9 +217,9 @@ def test_prompts_may_be_files_of_any_format(light, tiny_t5, task_prompts, tmp_pa
 
     version = write_saved_model(tmp_path / "base", tiny_t5, prompts)
 
-    stored = tf.train.load_variable(str(version / "variables" / "variables"), "prompts/.ATTRIBUTES/VARIABLE_VALUE")
-    np.testing.assert_array_equal(stored[1, 5:], task_prompts["story"].prompt)
-    np.testing.assert_array_equal(stored[2], task_prompts["reply"].prompt)
+    stored = tf.train.load_variable(str(version / "variables" / "variables"), PROMPTS)
+    np.testing.assert_array_equal(stored[4:11], task_prompts["story"].prompt)
+    np.testing.assert_array_equal(stored[11:], task_prompts["reply"].prompt)
 
 
 # === Served over gRPC ===

@@ -13,30 +13,29 @@ def tables(tiny_t5, task_prompts):
     return build_served_tasks(tiny_t5, task_prompts)
 
 
-def test_prompts_are_right_aligned_with_zeros_on_the_left(tables, task_prompts):
-    assert tables.prompts.shape == (3, 12, 16)
+def test_prompts_stand_one_behind_the_other(tables, task_prompts):
+    assert tables.prompts.shape == (3 + 7 + 12, 16)
     assert tables.prompts.dtype == np.float32
-    for k, (name, length) in enumerate([("mood", 3), ("story", 7), ("reply", 12)]):
-        np.testing.assert_array_equal(tables.prompts[k, 12 - length :], task_prompts[name].prompt)
-        assert not tables.prompts[k, : 12 - length].any()
+    for name, rows in {"mood": slice(0, 3), "story": slice(3, 10), "reply": slice(10, 22)}.items():
+        np.testing.assert_array_equal(tables.prompts[rows], task_prompts[name].prompt)
 
 
 def test_lengths_and_limits_are_those_of_the_prompts(tables):
     assert tables.task_ids == ("mood", "story", "reply")
-    assert tables.prompt_lengths.tolist() == [3, 7, 12]
-    assert tables.max_input_tokens.tolist() == [40, 512, 512]
+    assert [task.prompt_length for task in tables.rows] == [3, 7, 12]
+    assert [task.max_input_tokens for task in tables.rows] == [40, 512, 512]
     assert tables.max_target_tokens.tolist() == [2, 9, 20]
 
 
 def test_a_prompt_that_knows_no_limits_gets_the_usual_ones(tiny_t5):
     tables = build_served_tasks(tiny_t5, {"bare": TaskPrompt(prompt=np.ones((1, 16), np.float32))})
 
-    assert (tables.max_input_tokens.tolist(), tables.max_target_tokens.tolist()) == ([512], [32])
+    assert (tables.rows[0].max_input_tokens, tables.rows[0].max_target_tokens) == (512, 32)
 
 
 def test_only_a_template_of_one_field_is_put_around_a_text(tables):
-    assert tables.text_before == ("the film: ", "", "")
-    assert tables.text_after == (" is it good?", "", "")
+    assert [task.text_before for task in tables.rows] == ["the film: ", "", ""]
+    assert [task.text_after for task in tables.rows] == [" is it good?", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -52,14 +51,16 @@ def test_labels_are_tokenized_cut_and_ended(tables, tiny_t5):
     yes, no, could = tiny_t5.tokenize(["yes", "no", "nobody could say"])
     width = len(could) + 1
 
-    assert tables.labels.tolist() == [["negative", "positive", ""], ["", "", ""], ["yes", "no", "nobody could say"]]
-    assert tables.num_labels.tolist() == [2, 0, 3]
-    assert tables.label_ids.shape == (3, 3, width)
+    assert [task.labels for task in tables.rows] == [
+        ("negative", "positive"),
+        (),
+        ("yes", "no", "nobody could say"),
+    ]
+    assert [ids.shape for ids in tables.label_ids] == [(2, width), (0, width), (3, width)]
     assert tables.label_ids[2].tolist() == [ids + [1] + [0] * (width - 1 - len(ids)) for ids in (yes, no, could)]
-    # Of the words of "mood", whose limit is 2 tokens, one piece is left; a label that is not there is a lone end.
+    # Of the words of "mood", whose limit is 2 tokens, one piece is left.
     first = [tiny_t5.tokenize([word])[0][0] for word in ("negative", "positive")]
-    assert tables.label_ids[0, :, :3].tolist() == [[first[0], 1, 0], [first[1], 1, 0], [1, 0, 0]]
-    assert tables.label_ids[1, :, :2].tolist() == [[1, 0]] * 3
+    assert tables.label_ids[0][:, :3].tolist() == [[first[0], 1, 0], [first[1], 1, 0]]
 
 
 @pytest.mark.parametrize("names", [[], [""]], ids=["no task", "a task without a name"])

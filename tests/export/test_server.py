@@ -5,91 +5,26 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_text
+from echo_model import predict_request
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
-    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
 from softprompt_tf.errors import RowError, ServingError
 from softprompt_tf.export import server as server_module
 from softprompt_tf.export.client import Classification, Generation, PredictionClient
-from softprompt_tf.export.model_versions import ModelVersions, find_versions, run_warmup
 from softprompt_tf.export.server import ModelServer, serve
-
-COLUMN = tf.TensorSpec([None], tf.string)
-
-
-class Echo(tf.Module):
-    """output = "task:text"; score = length of the text + 100 * version; status of task "nope" is "unknown task"."""
-
-    def __init__(self, version):
-        super().__init__()
-        self.offset = tf.Variable(100.0 * version)
-
-    def _score(self, text):
-        return tf.cast(tf.strings.length(text), tf.float32) + self.offset
-
-    @tf.function(input_signature=[COLUMN, COLUMN])
-    def generate(self, task_id, text):
-        status = tf.where(task_id == "nope", "unknown task", "")
-        output = (
-            task_id + ":" + tensorflow_text.normalize_utf8(text)
-        )  # as any exported tokenizer: an op of that library
-        return {"output": output, "score": self._score(text), "status": status}
-
-    @tf.function(input_signature=[COLUMN, COLUMN])
-    def classify(self, task_id, text):
-        rows = tf.ones([tf.size(text), 1])
-        return {
-            "label": tf.fill([tf.size(text)], "yes"),
-            "probability": tf.fill([tf.size(text)], 0.75),
-            "labels": tf.repeat([["yes", "no", ""]], tf.size(text), axis=0),
-            "log_probabilities": rows * tf.constant([[-0.25, -1.5, -np.inf]]),
-            "status": tf.fill([tf.size(text)], ""),
-        }
-
-    @tf.function(input_signature=[COLUMN, COLUMN, COLUMN])
-    def score(self, task_id, text, target):
-        tf.debugging.assert_none_equal(text, "crash", message="the graph refuses this text")
-        status = tf.fill([tf.size(task_id)], "")
-        return {"log_likelihood": -tf.cast(tf.strings.length(target), tf.float32), "status": status}
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 2], tf.float32), COLUMN])
-    def generate_with_prompt(self, prompt, text):
-        status = tf.fill([tf.size(text)], "")
-        return {"output": text, "score": tf.reduce_sum(prompt, axis=[1, 2]), "status": status}
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Directories of version 1 and 2 of the model, to copy into a place that is served."""
-    directory = tmp_path_factory.mktemp("exported")
-    for version in (1, 2):
-        module = Echo(version)
-        signatures = {name: getattr(module, name) for name in ("classify", "score", "generate_with_prompt")}
-        tf.saved_model.save(module, str(directory / str(version)), {"serving_default": module.generate, **signatures})
-    return directory
-
-
-@pytest.fixture
-def base(exported, tmp_path):
-    shutil.copytree(exported / "1", tmp_path / "echo" / "1")
-    return tmp_path / "echo"
 
 
 @pytest.fixture(scope="module")
@@ -113,28 +48,6 @@ def start(base, **settings):
 
 def open_client(server, **settings):
     return PredictionClient(f"127.0.0.1:{server.grpc_port}", model_name="echo", **settings)
-
-
-def wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("the condition did not become true in time")
-        time.sleep(0.02)
-
-
-def predict_request(inputs, *, signature="", name="echo", version=None, label=None, output_filter=()):
-    request = predict_pb2.PredictRequest(output_filter=output_filter)
-    request.model_spec.name, request.model_spec.signature_name = name, signature
-    if version is not None:
-        request.model_spec.version.value = version
-    if label is not None:
-        request.model_spec.version_label = label
-    for key, value in inputs.items():
-        request.inputs[key].CopyFrom(
-            value if isinstance(value, tensor_pb2.TensorProto) else tf.make_tensor_proto(value)
-        )
-    return request
 
 
 # === gRPC ===
@@ -173,6 +86,7 @@ BROKEN_PROMPT = tf.make_tensor_proto(np.zeros((1, 3, 2), np.float32))
 BROKEN_PROMPT.tensor_content = b"123"
 NEGATIVE_ROWS = tf.make_tensor_proto(["a"])
 NEGATIVE_ROWS.tensor_shape.dim[0].size = -1
+HUGE = tensor_pb2.TensorProto(dtype=7, tensor_shape={"dim": [{"size": 2**30}]})
 REFUSALS = {
     "unknown model": ({"inputs": GOOD, "name": "m"}, "NOT_FOUND", "Servable not found for request: Latest(m)"),
     "unknown version": (
@@ -234,6 +148,16 @@ REFUSALS = {
         {"inputs": {"task_id": ["x"], "text": [1.0]}},
         "INVALID_ARGUMENT",
         "Input `text` must be DT_STRING. Received: DT_FLOAT.",
+    ),
+    "a dtype that does not exist": (
+        {"inputs": {"task_id": ["x"], "text": tensor_pb2.TensorProto(dtype=999)}},
+        "INVALID_ARGUMENT",
+        "Input `text` must be DT_STRING. Received: DataType 999.",
+    ),
+    "a shape of too many bytes": (
+        {"inputs": {"task_id": ["x"], "text": HUGE}},
+        "INVALID_ARGUMENT",
+        "Input `text` must take less than 2 GiB. Received: [1073741824].",
     ),
     "wrong rank": (
         {"inputs": {"task_id": ["x"], "text": [["a"]]}},
@@ -347,123 +271,6 @@ def test_other_calls_are_unimplemented(channel):
         stub.Classify(classification_pb2.ClassificationRequest(), timeout=10)
 
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-
-
-# === Versions ===
-
-
-def test_a_new_version_takes_over_without_a_failed_request(base, exported, tmp_path):
-    scores, errors = [], []
-    stop = threading.Event()
-
-    with start(base) as server, open_client(server, max_retries=0) as client:
-
-        def ask():
-            while not stop.is_set():
-                try:
-                    scores.append(client.generate(["abc"], task_id="x")[0].score)
-                except ServingError as error:
-                    errors.append(error)
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: scores)
-        shutil.copytree(exported / "2", tmp_path / "incoming")
-        os.rename(tmp_path / "incoming", base / "2")
-        wait_until(lambda: scores[-1] == 203.0)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        wait_until(lambda: client.status() == [(2, "AVAILABLE"), (1, "END")])
-        with pytest.raises(ServingError, match=r"Specific\(echo, 1\)"), open_client(server, version=1) as old:
-            old.generate(["abc"], task_id="x")
-
-    assert not errors
-    assert set(scores) == {103.0, 203.0}
-
-
-def test_a_version_that_does_not_load_leaves_the_old_one(base, exported, caplog):
-    versions = ModelVersions(base, model_name="echo")
-    versions.poll()
-    (base / "2").mkdir()
-    (base / "2" / "saved_model.pb").write_bytes(b"not a graph")
-
-    versions.poll()
-    versions.poll()
-
-    assert {number: state.state for number, state in versions.states().items()} == {1: "AVAILABLE", 2: "END"}
-    assert versions.states()[2].error_code == 2
-    assert caplog.text.count("Version 2 of model echo does not load") == 1  # it is not tried again unchanged
-
-    shutil.rmtree(base / "2")
-    shutil.copytree(exported / "2", base / "2")
-    versions.poll()
-    assert versions.states()[2].state == "AVAILABLE"
-
-
-def test_removing_the_newest_version_goes_back_to_the_one_before(base, exported):
-    shutil.copytree(exported / "2", base / "2")
-    versions = ModelVersions(base, model_name="echo")
-    versions.poll()
-    assert versions.states()[2].state == "AVAILABLE"
-
-    shutil.rmtree(base / "2")
-    versions.poll()
-
-    assert {number: state.state for number, state in versions.states().items()} == {1: "AVAILABLE", 2: "END"}
-
-
-def test_an_emptied_directory_keeps_the_version_that_is_loaded(base):
-    versions = ModelVersions(base, model_name="echo")
-    versions.poll()
-
-    shutil.rmtree(base)
-    versions.poll()
-
-    assert versions.is_serving
-
-
-def test_only_integer_named_directories_are_versions(tmp_path):
-    for name in ("1", "00012", "x", "-3", "2.tmp", "\u0663"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "7").write_text("a file")
-
-    assert find_versions(tmp_path) == {1: tmp_path / "1", 12: tmp_path / "00012"}
-
-
-def write_warmup(version_directory, requests):
-    path = version_directory / "assets.extra" / "tf_serving_warmup_requests"
-    path.parent.mkdir()
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for request in requests:
-            log = prediction_log_pb2.PredictionLog()
-            log.predict_log.request.CopyFrom(request)
-            writer.write(log.SerializeToString())
-
-
-def test_warmup_requests_are_run(base):
-    versions = ModelVersions(base, model_name="echo")
-    versions.poll()
-    model = versions.find(predict_request({}).model_spec)
-    write_warmup(base / "1", [predict_request(GOOD), predict_request(GOOD, signature="classify", name="other")])
-
-    assert run_warmup(model, base / "1") == 2
-
-
-@pytest.mark.parametrize(
-    ("count", "inputs", "message"),
-    [
-        (1, {"text": ["a"]}, "input size does not match signature"),
-        (1001, GOOD, r"Number of warmup records exceeds the maximum \(1000\)"),
-    ],
-    ids=["a bad request", "too many"],
-)
-def test_a_failing_warmup_fails_the_start(base, count, inputs, message):
-    write_warmup(base / "1", [predict_request(inputs)] * count)
-
-    with pytest.raises(ServingError, match=message):
-        start(base).start()
 
 
 # === Start and stop ===

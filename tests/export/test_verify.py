@@ -37,7 +37,7 @@ def test_a_task_that_differs_is_named(version_directory, tiny_t5, task_prompts, 
 
 def test_a_damaged_variables_file_is_found(version_directory, tiny_t5, task_prompts, tmp_path):
     shutil.copytree(version_directory, tmp_path / "1")
-    variables = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+    variables = tmp_path / "1" / "variables" / "variables.data-00000-of-00003"
     content = bytearray(variables.read_bytes())
     content[len(content) // 2] ^= 64
     variables.write_bytes(content)

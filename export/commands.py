@@ -1,0 +1,109 @@
+"""`softprompt export`: its arguments in; a new export, or a version of one with tasks added or removed, or a list of tasks out."""
+
+import argparse
+from collections.abc import Sequence
+
+from softprompt_tf.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command.
+
+    `--prompt` writes a whole export; `--add`, `--remove` and `--list` take one that is there, and need no backbone.
+    """
+    parser.add_argument("directory", nargs="?", help="the model's base directory; the same as --output")
+    parser.add_argument("--output", help="the model's base directory")
+    parser.add_argument(
+        "--prompt", action="append", default=[], metavar="ID=FILE", help="a task of a new export; may be repeated"
+    )
+    parser.add_argument(
+        "--add", action="append", default=[], metavar="ID=FILE", help="add a task to an export; may be repeated"
+    )
+    parser.add_argument("--replace", action="store_true", help="with --add: put it in the place of a task of its name")
+    parser.add_argument(
+        "--remove", action="append", default=[], metavar="ID", help="remove a task from an export; may be repeated"
+    )
+    parser.add_argument("--list", action="store_true", help="print the tasks of an export's newest version")
+    parser.add_argument(
+        "--backbone", default="mini", help="of --prompt: a bundled name, a KerasHub preset or a directory"
+    )
+    parser.add_argument(
+        "--table-dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of --prompt: how prompts are stored, also those that are added later",
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not run the result and check its answers")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the arguments ask for, and print one line about it; with --list one line for each task."""
+    directory = _directory(arguments)
+    asked = [name for name in ("prompt", "add", "remove", "list") if getattr(arguments, name)]
+    if len(asked) != 1:
+        received = ", ".join(f"--{name}" for name in asked) or "none of them"
+        raise ConfigError(f"`export` takes one of --prompt, --add, --remove and --list. Received: {received}.")
+    if arguments.replace and asked != ["add"]:
+        raise ConfigError(f"`--replace` goes with --add. Received: --{asked[0]}.")
+    {"prompt": _write, "add": _add, "remove": _remove, "list": _list}[asked[0]](directory, arguments)
+
+
+def _write(directory: str, arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.saved_model import write_saved_model
+    from softprompt_tf.t5 import load_t5
+
+    prompts = _pairs(arguments.prompt, "--prompt")
+    t5 = load_t5(arguments.backbone)
+    version = write_saved_model(
+        directory, t5, prompts, verify=not arguments.no_verify, table_dtype=arguments.table_dtype
+    )
+    checked = "not checked" if arguments.no_verify else "checked against Keras"
+    print(f"{version}: {len(prompts)} task(s) on {t5.name}, {checked}")
+
+
+def _add(directory: str, arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.task_changes import add_tasks
+
+    prompts = _pairs(arguments.add, "--add")
+    version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
+    print(f"{version}: {len(prompts)} task(s) added, {_checked(arguments)}")
+
+
+def _remove(directory: str, arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.task_changes import remove_tasks
+
+    version = remove_tasks(directory, arguments.remove, verify=not arguments.no_verify)
+    print(f"{version}: {len(set(arguments.remove))} task(s) removed, {_checked(arguments)}")
+
+
+def _list(directory: str, arguments: argparse.Namespace) -> None:
+    from softprompt_tf.export.task_changes import list_tasks
+
+    for task in list_tasks(directory):
+        labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""
+        print(f"{task.task_id}  {task.prompt_length} rows, {task.num_bytes:,} bytes{labels}")
+
+
+def _directory(arguments: argparse.Namespace) -> str:
+    given = [place for place in (arguments.directory, arguments.output) if place is not None]
+    if len(given) != 1:
+        raise ConfigError(
+            f"`export` takes one base directory, DIRECTORY or --output DIRECTORY. Received: {' and '.join(given) or 'none'}."
+        )
+    return given[0]
+
+
+def _pairs(values: Sequence[str], option: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"`{option}` must be ID=FILE. Received: {value!r}.")
+        if name in pairs:
+            raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
+        pairs[name] = path
+    return pairs
+
+
+def _checked(arguments: argparse.Namespace) -> str:
+    return "not checked" if arguments.no_verify else "the others answer as before"

@@ -1,0 +1,153 @@
+"""What a task has to know of the backbone that will serve it, from the T5 itself or from an export's record of it.
+
+The record is a small JSON file in the export's `assets.extra/`, which model servers leave alone; the vocabulary is read out
+of the graph, where it is anyway.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sentencepiece
+from tensorflow.core.protobuf import saved_model_pb2
+
+from softprompt_tf.config import TARGET_FORMATS
+from softprompt_tf.errors import BackboneError, ConfigError, ExportError
+
+if TYPE_CHECKING:
+    from softprompt_tf.t5 import FrozenT5
+
+RECORD_FILE = Path("assets.extra") / "softprompt_tf.json"
+_FORMAT = "softprompt-tf-export/1"
+_TOKENIZER_OP = "SentencepieceOp"
+
+
+@dataclass(frozen=True)
+class ServedBackbone:
+    """A frozen T5 as its tasks see it.
+
+    Args:
+      name: what messages call it.
+      fingerprint: of its weights.
+      tokenizer_fingerprint: of its vocabulary.
+      hidden_dim: H.
+      first_sentinel: the id of `<extra_id_0>`; None where the T5 has no row for it.
+      tokenize: texts -> ids, without an end of sequence.
+    """
+
+    name: str
+    fingerprint: str
+    tokenizer_fingerprint: str
+    hidden_dim: int
+    first_sentinel: int | None
+    tokenize: Callable[[Sequence[str]], list[list[int]]]
+
+    @classmethod
+    def of(cls, t5: "FrozenT5") -> "ServedBackbone":
+        """Describe a T5 that is loaded."""
+        try:
+            first_sentinel = t5.sentinel_id(0)
+        except BackboneError:
+            first_sentinel = None
+        return cls(t5.name, t5.fingerprint, t5.tokenizer_fingerprint, t5.hidden_dim, first_sentinel, t5.tokenize)
+
+    def opening_id(self, target_format: str) -> int:
+        """Return the id that the decoder writes before a target: sentinel 0 in the format "sentinel", 0 (nothing) in "text".
+
+        Raises:
+          ConfigError: for another format.
+          BackboneError: if the T5 has no sentinel.
+        """
+        if target_format not in TARGET_FORMATS:
+            raise ConfigError(
+                f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: {target_format!r}."
+            )
+        if target_format != "sentinel":
+            return 0
+        if self.first_sentinel is None:
+            raise BackboneError(
+                "The embedding table must have a row for sentinel <extra_id_0>. "
+                f"Received: model {self.name}, which has none. Use the target format `text`, or a T5 with sentinels."
+            )
+        return self.first_sentinel
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What an export says of itself, for tasks that are added later.
+
+    Args:
+      backbone: name, fingerprint, tokenizer_fingerprint, hidden_dim and first_sentinel of a `ServedBackbone`.
+      max_answer_tokens: the longest answer that its graph decodes.
+      table_dtype: how its prompts are stored.
+      sampler: how its graph decodes, as Keras serializes it; None for a sampler that cannot be.
+      library_version: which version of this library wrote its graph.
+    """
+
+    backbone: Mapping[str, Any]
+    max_answer_tokens: int
+    table_dtype: str
+    sampler: Mapping[str, Any] | None
+    library_version: str
+
+    def write(self, directory: Path) -> None:
+        """Write the record into a version directory."""
+        path = directory / RECORD_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"format": _FORMAT, **vars(self)}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> "ExportRecord":
+        """Read the record of a version directory.
+
+        Raises:
+          ExportError: if there is none, as in exports of earlier versions of this library, or it is damaged.
+        """
+        path = directory / RECORD_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("format") != _FORMAT:
+                raise ValueError(f"its format is not {_FORMAT!r}")
+            return cls(**content)
+        except FileNotFoundError as error:
+            raise ExportError(
+                f"Tasks are changed in exports that record their backbone. Received: {directory}, without {RECORD_FILE}. "
+                "Write it anew with `write_saved_model`."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExportError(f"The record of an export must be readable. Received: {path}: {error}.") from error
+
+    def served_backbone(self, directory: Path) -> ServedBackbone:
+        """Return the backbone with the tokenizer of the graph in `directory`.
+
+        Raises:
+          ExportError: if the graph has no vocabulary, or the record lacks a field.
+        """
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=_vocabulary_of(directory))
+        try:
+            return ServedBackbone(**self.backbone, tokenize=lambda texts: pieces.encode(list(texts)) if texts else [])
+        except TypeError as error:
+            raise ExportError(
+                f"The record of an export must name its backbone. Received: {directory}: {error}."
+            ) from error
+
+
+def record_of(backbone: ServedBackbone) -> dict[str, Any]:
+    """Return what a record keeps of a backbone."""
+    return {name: value for name, value in vars(backbone).items() if name != "tokenize"}
+
+
+def _vocabulary_of(directory: Path) -> bytes:
+    """Return the SentencePiece model that the graph's tokenizer holds."""
+    path = directory / "saved_model.pb"
+    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for meta_graph in saved_model.meta_graphs:
+        graph = meta_graph.graph_def
+        for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+            for node in nodes:
+                if node.op == _TOKENIZER_OP and node.attr["model"].s:
+                    return node.attr["model"].s
+    raise ExportError(f"An export must hold its vocabulary. Received: {path}, with no tokenizer.")

@@ -1,0 +1,208 @@
+"""Tasks in, the variables that a served model looks them up in out; and in its graph, task ids [B] in, rows and prompts out.
+
+All that depends on the tasks lives in variables whose sizes the graph does not know (K tasks, R rows of prompts, L labels of at
+most U tokens), so that one graph serves any tasks. A name is found by its 64-bit hash among the sorted hashes of all names.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.errors import ExportError
+from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, padded_label_ids
+
+MAX_STATUS_CHARACTERS = 1000
+TABLE_DTYPES = ("float32", "bfloat16", "float16")
+_FLOAT16_BITS = tf.int16  # TensorFlow 2.21 restores no float16 tensor that was written in parts (tensor_bundle.cc)
+# Name -> dtype and shape of the tables of K tasks and 1 + L labels. Row 0 of labels and of prompts belongs to no task.
+COLUMNS: dict[str, tuple[tf.DType, list[int | None]]] = {
+    "task_ids": (tf.string, [None]),
+    "sorted_hashes": (tf.int64, [None]),
+    "row_of_hash": (tf.int32, [None]),
+    "unknown_status": (tf.string, []),
+    "prompt_starts": (tf.int32, [None]),
+    "prompt_lengths": (tf.int32, [None]),
+    "text_before": (tf.string, [None]),
+    "text_after": (tf.string, [None]),
+    "label_starts": (tf.int32, [None]),
+    "num_labels": (tf.int32, [None]),
+    "label_words": (tf.string, [None]),
+    "label_ids": (tf.int32, [None, None]),
+    "opening_ids": (tf.int32, [None]),
+    "max_input_tokens": (tf.int32, [None]),
+    "max_target_tokens": (tf.int32, [None]),
+}
+EOS_ID = 1  # T5's; importing it from `t5` would load KerasHub, which adding a task can do without
+
+
+class TaskTables(tf.Module):
+    """The tables of K tasks as variables, and how a graph reads them.
+
+    Args:
+      tasks: the tasks; none, for a graph whose tables are filled when it is loaded.
+      table_dtype: how prompts are stored, one of `TABLE_DTYPES`; they are served as float32. Default "float32".
+    """
+
+    def __init__(self, tasks: ServedTasks, *, table_dtype: str = "float32"):
+        super().__init__(name="tables")
+        prompts = tf.pad(stored_prompts(tasks.prompts, table_dtype), [[1, 0], [0, 0]])
+        self.prompts = tf.Variable(
+            prompts, trainable=False, shape=[None, prompts.shape[1]], dtype=prompts.dtype, name="prompts"
+        )
+        values = task_columns(tasks.rows)
+        self.columns = {
+            name: tf.Variable(tf.constant(values[name], dtype), trainable=False, shape=shape, dtype=dtype, name=name)
+            for name, (dtype, shape) in COLUMNS.items()
+        }
+
+    def find(self, task_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return each name's row int32 [B], 0 where there is no such task, and a status string [B] that says so."""
+        hashes = self.columns["sorted_hashes"].read_value()
+        hashed = hash_names(task_id)
+        place = tf.minimum(tf.searchsorted(hashes, hashed), tf.size(hashes) - 1)
+        row = tf.gather(self.columns["row_of_hash"], place)
+        is_known = tf.gather(self.columns["task_ids"], row) == task_id
+        safe_id = tf.strings.unicode_transcode(tf.strings.substr(task_id, 0, 200), "UTF-8", "UTF-8")
+        unknown = tf.strings.join(["Unknown task id '", safe_id, self.columns["unknown_status"].read_value()])
+        return tf.where(is_known, row, 0), tf.where(is_known, "", unknown)
+
+    def of(self, name: str, row: tf.Tensor) -> tf.Tensor:
+        """Return a column's values [B] of some rows [B]."""
+        return tf.gather(self.columns[name], row)
+
+    def prompt(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return prompts float32 [B, P, H], right-aligned, and their mask int32 [B, P]; P is the batch's longest.
+
+        A short prompt touches the text as it would alone, and answers so, as T5's positions are relative.
+        """
+        lengths = self.of("prompt_lengths", row)  # [B]
+        longest = tf.maximum(tf.reduce_max(lengths), 1)
+        place = tf.range(longest)[None, :] - (longest - lengths)[:, None]  # [B, P], negative in front of a prompt
+        mask = place >= 0
+        prompt = tf.gather(self.prompts, tf.where(mask, self.of("prompt_starts", row)[:, None] + place, 0))
+        if prompt.dtype == _FLOAT16_BITS:
+            prompt = tf.bitcast(prompt, tf.float16)
+        return tf.cast(prompt, tf.float32), tf.cast(mask, tf.int32)
+
+    def labels(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the label words [B, C], their ids [B, C, U], and which of them are labels, bool [B, C].
+
+        C and U are the batch's largest, so that a task of many labels costs nothing where it is not asked.
+        """
+        num_labels = self.of("num_labels", row)
+        place = tf.range(tf.maximum(tf.reduce_max(num_labels), 1))[None, :]
+        is_label = place < num_labels[:, None]
+        label = tf.where(is_label, self.of("label_starts", row)[:, None] + place, 0)  # [B, C]
+        ids = tf.gather(self.columns["label_ids"], label)
+        longest = tf.reduce_max(tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=-1))
+        return tf.gather(self.columns["label_words"], label), ids[:, :, :longest], is_label
+
+    def most_labels(self) -> tf.Tensor:
+        """Return the largest number of labels of any task, at least 1."""
+        return tf.maximum(tf.reduce_max(self.columns["num_labels"]), 1)
+
+
+def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
+    """Return the values of `COLUMNS`.
+
+    Raises:
+      ExportError: if two names have the same hash.
+    """
+    names = [task.task_id for task in rows]
+    hashes = hash_names(_strings(names)).numpy()
+    order = np.argsort(hashes, kind="stable")
+    for first, second in pairwise(order):
+        if hashes[first] == hashes[second]:
+            raise ExportError(
+                "Every task id must have a hash of its own. "
+                f"Received: {names[first]!r} and {names[second]!r}, which share one. Rename one of them."
+            )
+    label_ids = padded_label_ids(rows)
+    no_label = np.zeros((1, label_ids[0].shape[1] if rows else 1), np.int32)
+    no_label[0, 0] = EOS_ID  # masked wherever it stands for a label
+    numbers = {
+        "row_of_hash": order,
+        "prompt_starts": _starts([task.prompt_length for task in rows]),
+        "prompt_lengths": [task.prompt_length for task in rows],
+        "label_starts": _starts([len(task.labels) for task in rows]),
+        "num_labels": [len(task.labels) for task in rows],
+        "label_ids": np.concatenate([no_label, *label_ids]),
+        "opening_ids": [task.opening_id for task in rows],
+        "max_input_tokens": [task.max_input_tokens for task in rows],
+        "max_target_tokens": [task.max_target_tokens for task in rows],
+    }
+    return {
+        "task_ids": _strings(names),
+        "sorted_hashes": hashes[order],
+        "unknown_status": np.array(_unknown_status(names).encode(), object),
+        "text_before": _strings([task.text_before for task in rows]),
+        "text_after": _strings([task.text_after for task in rows]),
+        "label_words": _strings(["", *(label for task in rows for label in task.labels)]),
+        **{name: np.asarray(value, np.int32) for name, value in numbers.items()},
+    }
+
+
+def tasks_of(columns: Mapping[str, np.ndarray]) -> tuple[ServedTask, ...]:
+    """Return the tasks that `task_columns` made these columns of."""
+    words = [word.decode() for word in columns["label_words"].tolist()]
+    ids = [tuple(token for token in row if token) for row in columns["label_ids"].tolist()]
+    places = zip(columns["label_starts"].tolist(), columns["num_labels"].tolist(), strict=True)
+    labels = [slice(start, start + count) for start, count in places]
+    return tuple(
+        ServedTask(
+            task_id=columns["task_ids"][k].decode(),
+            prompt_length=int(columns["prompt_lengths"][k]),
+            text_before=columns["text_before"][k].decode(),
+            text_after=columns["text_after"][k].decode(),
+            labels=tuple(words[labels[k]]),
+            label_ids=tuple(ids[labels[k]]),
+            opening_id=int(columns["opening_ids"][k]),
+            max_input_tokens=int(columns["max_input_tokens"][k]),
+            max_target_tokens=int(columns["max_target_tokens"][k]),
+        )
+        for k in range(len(columns["task_ids"]))
+    )
+
+
+def stored_prompts(prompts: np.ndarray, table_dtype: str) -> tf.Tensor:
+    """Return prompts float32 [R, H] as they are stored: in the table's dtype, float16 as the int16 of the same bits.
+
+    Raises:
+      ExportError: if the dtype is none of `TABLE_DTYPES`, or a value does not fit into it.
+    """
+    if table_dtype not in TABLE_DTYPES:
+        raise ExportError(f"`table_dtype` must be one of {', '.join(TABLE_DTYPES)}. Received: {table_dtype!r}.")
+    stored = tf.cast(prompts, table_dtype)
+    if not bool(tf.reduce_all(tf.math.is_finite(stored))):
+        largest = float(np.abs(prompts).max())
+        raise ExportError(f"Prompts must fit into {table_dtype}. Received: a value of {largest:g}. Use float32.")
+    return tf.bitcast(stored, _FLOAT16_BITS) if table_dtype == "float16" else stored
+
+
+def restored_prompts(stored: np.ndarray) -> np.ndarray:
+    """Return float32 prompts of what `stored_prompts` returned."""
+    is_float16 = stored.dtype == _FLOAT16_BITS.as_numpy_dtype
+    return (stored.view(np.float16) if is_float16 else stored).astype(np.float32)
+
+
+def hash_names(names: tf.Tensor) -> tf.Tensor:
+    """Hash strings [K] to int64 [K], the same in every process and version."""
+    return tf.strings.to_hash_bucket_fast(names, 2**63 - 1)
+
+
+def _starts(lengths: Sequence[int]) -> list[int]:
+    """Return where each of several stretches begins, which stand behind each other from row 1 on."""
+    return list(accumulate(lengths, initial=1))[:-1]
+
+
+def _strings(values: Sequence[str]) -> np.ndarray:
+    return np.array([value.encode() for value in values], object)
+
+
+def _unknown_status(task_ids: Sequence[str]) -> str:
+    known = ", ".join(task_ids)
+    if len(known) > MAX_STATUS_CHARACTERS:
+        known = known[: MAX_STATUS_CHARACTERS - 3] + "..."
+    return f"'. Known: {known}."

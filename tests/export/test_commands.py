@@ -1,0 +1,106 @@
+"""`softprompt export` adds, removes and lists tasks, and says in one line what it did or what is wrong."""
+
+import argparse
+import shutil
+
+import pytest
+
+from softprompt_tf.errors import ConfigError, ExportError
+from softprompt_tf.export import commands, list_tasks
+from softprompt_tf.prompts import write_prompt
+
+
+@pytest.fixture
+def base(base_directory, tmp_path):
+    shutil.copytree(base_directory / "1", tmp_path / "tiny" / "1")
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def file(task_prompts, tmp_path):
+    return write_prompt(tmp_path / "mood.safetensors", task_prompts["mood"])
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    commands.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def names_of(base):
+    return [task.task_id for task in list_tasks(base)]
+
+
+def test_tasks_are_added(base, file, capsys):
+    run("--add", f"again={file}", "--add", f"more={file}", base)
+
+    assert capsys.readouterr().out == f"{base / '2'}: 2 task(s) added, the others answer as before\n"
+    assert names_of(base) == ["mood", "story", "reply", "again", "more"]
+
+
+def test_a_task_is_replaced_where_that_is_asked_for(base, file, capsys):
+    with pytest.raises(ExportError, match="or pass `replace`"):
+        run("--add", f"story={file}", base, "--no-verify")
+    run("--add", f"story={file}", "--replace", "--output", base, "--no-verify")
+
+    assert capsys.readouterr().out == f"{base / '2'}: 1 task(s) added, not checked\n"
+    assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12]
+
+
+def test_tasks_are_removed(base, capsys):
+    run("--remove", "mood", "--remove", "story", base, "--no-verify")
+
+    assert capsys.readouterr().out == f"{base / '2'}: 2 task(s) removed, not checked\n"
+    assert names_of(base) == ["reply"]
+
+
+def test_tasks_are_listed(base, capsys):
+    run("--list", base)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "mood  3 rows, 192 bytes  labels: negative, positive",
+        "story  7 rows, 448 bytes",
+        "reply  12 rows, 768 bytes  labels: yes, no, nobody could say",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["d"], "takes one of --prompt, --add, --remove and --list. Received: none of them."),
+        (["d", "--list", "--remove", "a"], "Received: --remove, --list."),
+        (["--list"], "takes one base directory, DIRECTORY or --output DIRECTORY. Received: none."),
+        (["d", "--output", "e", "--list"], "Received: d and e."),
+        (["d", "--add", "mood"], "`--add` must be ID=FILE. Received: 'mood'."),
+        (["d", "--add", "a=x", "--add", "a=y"], "Every task id may be given once. Received: 'a' twice."),
+        (["d", "--remove", "a", "--replace"], "`--replace` goes with --add. Received: --remove."),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told(arguments, message):
+    with pytest.raises(ConfigError) as info:
+        run(*arguments)
+
+    assert str(info.value).endswith(message)
+
+
+def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5, file, tmp_path):
+    from softprompt_tf import t5
+    from softprompt_tf.export import saved_model
+
+    asked = {}
+
+    def write(directory, t5, prompts, **options):
+        asked.update(directory=directory, prompts=prompts, **options)
+        return tmp_path / "1"
+
+    monkeypatch.setattr(saved_model, "write_saved_model", write)
+    monkeypatch.setattr(t5, "load_t5", lambda name: {"tiny": tiny_t5}[name])
+    run("--prompt", f"mood={file}", "--output", tmp_path, "--backbone", "tiny", "--table-dtype", "bfloat16")
+
+    assert capsys.readouterr().out == f"{tmp_path / '1'}: 1 task(s) on {tiny_t5.name}, checked against Keras\n"
+    assert asked == {
+        "directory": str(tmp_path),
+        "prompts": {"mood": str(file)},
+        "verify": True,
+        "table_dtype": "bfloat16",
+    }

@@ -1,0 +1,40 @@
+"""The check of a change finds a task that answers otherwise than before, and one that does not answer."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from softprompt_tf.errors import VerificationError
+from softprompt_tf.export import add_tasks
+from softprompt_tf.export.task_shards import StoredTasks
+from softprompt_tf.export.verify_change import verify_change
+
+
+@pytest.fixture(scope="module")
+def changed(version_directory, task_prompts, tmp_path_factory):
+    """Version 1 and, as version 2, the same with another prompt for one task."""
+    base = tmp_path_factory.mktemp("changed")
+    shutil.copytree(version_directory, base / "1")
+    other = dataclasses.replace(task_prompts["story"], prompt=task_prompts["story"].prompt * np.float32(1.001))
+    add_tasks(base, {"story": other}, replace=True, verify=False)
+    return base
+
+
+def test_a_task_that_answers_otherwise_is_named(changed):
+    with pytest.raises(VerificationError, match="others' answers. Received for task 'story', serving_default, score: "):
+        verify_change(changed / "1", changed / "2", kept=["mood", "story"], added=[])
+
+
+def test_tasks_that_answer_as_before_pass(changed):
+    verify_change(changed / "1", changed / "2", kept=["mood", "reply"], added=StoredTasks.read(changed / "2").rows[1:2])
+
+
+def test_an_added_task_that_does_not_answer_is_named(changed):
+    missing = dataclasses.replace(StoredTasks.read(changed / "2").rows[0], task_id="review")
+
+    with pytest.raises(
+        VerificationError, match="Received for task 'review', serving_default: Unknown task id 'review'."
+    ):
+        verify_change(changed / "1", changed / "2", kept=[], added=[missing])

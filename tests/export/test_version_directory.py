@@ -1,0 +1,83 @@
+"""A version is staged where no server looks, leftovers of killed writers go, and a number is taken once."""
+
+import os
+import time
+
+import pytest
+
+from softprompt_tf.errors import ExportError
+from softprompt_tf.export.version_directory import next_version, publish, staged_version, version_numbers
+
+
+def age(directory, hours):
+    then = time.time() - 3600 * hours
+    for path in [*directory.rglob("*"), directory]:
+        os.utime(path, (then, then))
+
+
+def test_what_is_not_published_is_removed(tmp_path):
+    with staged_version(tmp_path / "base") as staging:
+        (staging / "file").write_text("half")
+        assert staging.name.startswith(".writing-")
+
+    assert list((tmp_path / "base").iterdir()) == []
+
+
+def test_leftovers_older_than_an_hour_are_removed_and_younger_ones_stay(tmp_path):
+    for name, hours in (("old", 2), ("young", 0.5)):
+        (tmp_path / f".writing-{name}").mkdir()
+        (tmp_path / f".writing-{name}" / "variables").write_text("half")
+        age(tmp_path / f".writing-{name}", hours)
+    (tmp_path / ".writing-busy").mkdir()
+    age(tmp_path / ".writing-busy", 2)
+    (tmp_path / ".writing-busy" / "variables").write_text("half")
+
+    with staged_version(tmp_path):
+        pass
+
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".writing-busy", ".writing-young"]
+
+
+def test_a_number_is_taken_once(tmp_path):
+    with staged_version(tmp_path) as first, staged_version(tmp_path) as second:
+        for staging in (first, second):
+            (staging / "saved_model.pb").write_text(staging.name)
+
+        assert publish(first, tmp_path / "1")
+        assert not publish(second, tmp_path / "1")
+
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == first.name
+
+
+def test_a_number_that_is_taken_in_the_last_moment_is_not_overwritten(tmp_path, monkeypatch):
+    from softprompt_tf.export import version_directory
+
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_text("theirs")
+    monkeypatch.setattr(version_directory.Path, "exists", lambda path: False)
+    monkeypatch.setattr(version_directory.Path, "is_dir", lambda path: True)
+
+    with staged_version(tmp_path) as staging:
+        (staging / "saved_model.pb").write_text("ours")
+        assert not publish(staging, tmp_path / "1")
+
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
+
+
+def test_versions_are_numbers(tmp_path):
+    for name in ("10", "9", "notes", ".writing-1", "-1"):
+        (tmp_path / name).mkdir()
+
+    assert version_numbers(tmp_path) == [9, 10]
+    assert next_version(tmp_path) == 11
+    assert next_version(tmp_path / "nothing") == 1
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path):
+    with (
+        pytest.raises(
+            ExportError, match=r"^The export to .* cannot be written: \[Errno 28\] No space left on device\.$"
+        ),
+        staged_version(tmp_path),
+    ):
+        raise OSError(28, "No space left on device")

@@ -1,0 +1,102 @@
+"""A scripted gRPC model server for the clients' tests: no model and no TensorFlow are involved."""
+
+import queue
+import threading
+from concurrent import futures
+
+import grpc
+import numpy as np
+
+from softprompt_tf.export import wire
+
+
+class FakeServer(grpc.GenericRpcHandler):
+    """Answers Predict with `predict(inputs) -> outputs`, after refusing as often as `refusals` says; keeps requests.
+
+    `delay_s` holds every request back, until `pause` is set; `cancellations` gets an item for each request that ended
+    before its answer was ready; `peak` is how many were held at the same time.
+    """
+
+    def __init__(self, *, credentials=None):
+        self.predict = lambda inputs: generations(inputs)
+        self.refusals = []
+        self.delay_s = 0.0
+        self.pause = threading.Event()
+        self.requests = []
+        self.cancellations = queue.Queue()
+        self.states = [(2, 30), (1, 50)]
+        self.peak = 0
+        self._held, self._lock = 0, threading.Lock()
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(8), handlers=[self], options=[("grpc.max_receive_message_length", -1)]
+        )
+        if credentials is None:
+            self.port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self._server.start()
+
+    @property
+    def target(self):
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self):
+        self.pause.set()
+        self._server.stop(0).wait()
+
+    def service(self, details):
+        if details.method == "/tensorflow.serving.PredictionService/Predict":
+            request, respond = wire.PredictRequest, self._predict
+        elif details.method == "/tensorflow.serving.ModelService/GetModelStatus":
+            request, respond = wire.GetModelStatusRequest, self._status
+        else:
+            return None
+        return grpc.unary_unary_rpc_method_handler(
+            respond,
+            request_deserializer=request.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    def _predict(self, request, context):
+        is_over = threading.Event()
+        context.add_callback(lambda: is_over.is_set() or self.cancellations.put(request))
+        try:
+            return self._answer(request, context)
+        finally:
+            is_over.set()
+
+    def _answer(self, request, context):
+        self.requests.append(request)
+        with self._lock:
+            self._held += 1
+            self.peak = max(self.peak, self._held)
+        self.pause.wait(self.delay_s)
+        with self._lock:
+            self._held -= 1
+        if self.refusals:
+            context.abort(self.refusals.pop(0), "not now")
+        response = wire.PredictResponse()
+        inputs = {name: wire.read_array(tensor) for name, tensor in request.inputs.items()}
+        for name, array in self.predict(inputs).items():
+            wire.set_array(response.outputs[name], array)
+        return response
+
+    def _status(self, request, context):
+        response = wire.GetModelStatusResponse()
+        for version, state in self.states:
+            response.model_version_status.add(version=version, state=state)
+        return response
+
+
+def strings(*values):
+    return np.array(values, object)
+
+
+def generations(inputs):
+    """The twin of a generate signature: the answer is "task|text", the score is minus the text's length."""
+    texts, ids = inputs["text"].tolist(), inputs["task_id"].tolist()
+    return {
+        "output": strings(*[task + b"|" + text for task, text in zip(ids, texts, strict=True)]),
+        "score": np.array([-len(text) for text in texts], np.float32),
+        "status": strings(*[b"unknown task" if task == b"nope" else b"" for task in ids]),
+    }
