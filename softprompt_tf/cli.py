@@ -15,7 +15,7 @@ from typing import Any
 
 from softprompt_tf.errors import DataError, SoftPromptError, VerificationError
 from softprompt_tf.export import commands as export_commands
-from softprompt_tf.export import serve_commands
+from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.version import __version__
 
@@ -86,13 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=serve_commands.run)
 
     query = commands.add_parser("query", help="ask a model server over gRPC, one JSON line per text")
-    query.add_argument("target", metavar="HOST:PORT")
-    query.add_argument("--model-name", required=True)
-    query.add_argument("--task-id", required=True)
-    query.add_argument("--text", action="append", required=True, help="a text; may be given several times")
-    query.add_argument("--classify", action="store_true", help="the likeliest label in place of generated text")
-    query.add_argument("--timeout", type=float, default=30.0, help="seconds")
-    query.set_defaults(run=_query)
+    query_command.add_arguments(query)
+    query.set_defaults(run=query_command.run)
 
     convert = commands.add_parser("convert", help="a backbone to a KerasHub preset; a prompt between three formats")
     convert.add_argument(
@@ -198,15 +193,6 @@ def _neighbors(arguments: argparse.Namespace) -> None:
     for row, (row_ids, row_cosines) in enumerate(zip(ids, cosines, strict=True)):
         near = "  ".join(f"{pieces[i]} {cosine:.2f}" for i, cosine in zip(row_ids, row_cosines, strict=True))
         print(f"{row:4d}  {near}")
-
-
-def _query(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.export.client import PredictionClient
-
-    with PredictionClient(arguments.target, model_name=arguments.model_name, timeout_s=arguments.timeout) as client:
-        ask = client.classify if arguments.classify else client.generate
-        for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
-            print(json.dumps({"text": text, **asdict(answer)}, ensure_ascii=False))
 
 
 def _convert(arguments: argparse.Namespace) -> None:

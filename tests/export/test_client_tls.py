@@ -5,6 +5,7 @@ model_servers/server.cc): the message holds PEM text, and `client_verify` asks e
 """
 
 import asyncio
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from fake_model_server import FakeServer
 from tf_serving_protos import read_text_proto
 
+from softprompt_tf.cli import main
 from softprompt_tf.errors import ConfigError, ServingError
 from softprompt_tf.export.async_client import AsyncPredictionClient
 from softprompt_tf.export.client import PredictionClient
@@ -172,3 +174,55 @@ def test_the_ssl_config_script_refuses_what_is_not_pem(certificates, tmp_path):
 
     assert (result.returncode, result.stdout) == (2, "")
     assert "must be a PEM file" in result.stderr
+
+
+# === softprompt query ===
+
+
+def query(server, *options):
+    return main(["query", server.target, "--model-name", "t5", "--task-id", "a", "--text", "x", *map(str, options)])
+
+
+def test_a_trusted_authority_is_enough_where_the_server_asks_for_no_certificate(tls_server, certificates, capsys):
+    status = query(tls_server, "--root-certificates", certificates / "ca.crt", "--timeout", 10)
+
+    assert status == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "a|x"
+
+
+def test_key_and_certificate_are_shown_to_a_server_that_asks_for_them(mutual_server, certificates, capsys):
+    files = ["--root-certificates", certificates / "ca.crt", "--client-key", certificates / "client.key"]
+
+    status = query(mutual_server, *files, "--client-certificate", certificates / "client.crt", "--timeout", 10)
+
+    assert status == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "a|x"
+
+
+@pytest.mark.parametrize("options", [["--tls"], []], ids=["gRPC's own authorities", "plain text"])
+def test_a_tls_server_does_not_answer_others(tls_server, options, capsys):
+    status = query(tls_server, *options, "--timeout", 2)
+
+    assert status == 2
+    assert "softprompt: " in capsys.readouterr().err
+
+
+def test_an_authority_that_did_not_sign_is_told(tls_server, other_certificates, capsys):
+    assert query(tls_server, "--root-certificates", other_certificates / "ca.crt", "--timeout", 2) == 2
+    assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--client-key", "client.key"], "Give `client_key` and `client_certificate` together. Received: "),
+        (["--root-certificates", "none.crt"], "`root_certificates` must be a readable PEM file. Received: none.crt"),
+        (["--timeout", "0"], "`timeout_s` must be greater than 0. Received: timeout_s=0.0."),
+        (["--attempt-timeout", "-1"], "`attempt_timeout_s` must be greater than 0. Received: attempt_timeout_s=-1.0."),
+    ],
+)
+def test_an_option_that_cannot_be_is_told_before_anybody_is_asked(options, message, capsys):
+    arguments = ["query", "127.0.0.1:9", "--model-name", "t5", "--task-id", "a", "--text", "x"]
+
+    assert main([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,49 @@
+"""`softprompt query`: its arguments in, one JSON line per text with a model server's answer out. TensorFlow is not needed."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command; those of TLS have the names that `tls_credentials` gives them, with hyphens."""
+    parser.add_argument("target", metavar="HOST:PORT")
+    parser.add_argument("--model-name", required=True)
+    parser.add_argument("--task-id", required=True)
+    parser.add_argument("--text", action="append", required=True, help="a text; may be given several times")
+    parser.add_argument("--classify", action="store_true", help="the likeliest label in place of generated text")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for a request with all its retries")
+    parser.add_argument("--attempt-timeout", type=float, help="seconds for one attempt; then it is sent again")
+    parser.add_argument("--tls", action="store_true", help="TLS, with the authorities that gRPC brings along")
+    parser.add_argument(
+        "--root-certificates", type=Path, metavar="FILE", help="TLS: PEM file of the authorities to trust"
+    )
+    parser.add_argument("--client-key", type=Path, metavar="FILE", help="mutual TLS: PEM file of this client's key")
+    parser.add_argument(
+        "--client-certificate", type=Path, metavar="FILE", help="mutual TLS: PEM file of its certificate"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask, and print one line per text.
+
+    Raises:
+      ConfigError: if an option is out of range, or a certificate file cannot be used.
+      ServingError: if the server does not answer, or not all rows.
+    """
+    from softprompt_tf.export.client import PredictionClient
+    from softprompt_tf.export.client_options import tls_credentials
+
+    files = {name: getattr(arguments, name) for name in ("root_certificates", "client_key", "client_certificate")}
+    is_tls = arguments.tls or any(path is not None for path in files.values())
+    with PredictionClient(
+        arguments.target,
+        model_name=arguments.model_name,
+        credentials=tls_credentials(**files) if is_tls else None,
+        timeout_s=arguments.timeout,
+        attempt_timeout_s=arguments.attempt_timeout,
+    ) as client:
+        ask = client.classify if arguments.classify else client.generate
+        for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
+            print(json.dumps({"text": text, **asdict(answer)}, ensure_ascii=False))
