@@ -16,6 +16,7 @@ from typing import Any
 from softprompt_tf.errors import DataError, SoftPromptError, VerificationError
 from softprompt_tf.export import commands as export_commands
 from softprompt_tf.export import query_command, serve_commands
+from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.version import __version__
 
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--vocabulary", help="a SentencePiece file, for a backbone that has none beside it")
     convert.set_defaults(run=_convert)
 
+    add_interpretability_commands(commands)
     add_pretraining_commands(commands)
 
     demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")

@@ -24,7 +24,7 @@ LAYERS = [
     ("prompted_t5",),
     ("ensemble",),
     ("training",),
-    ("evaluation",),
+    ("evaluation", "interpretability"),
     ("ensemble_scores",),
     ("run", "pretraining"),
     ("export",),
@@ -81,6 +81,7 @@ def test_imports_only_go_down():
     [
         "softprompt_tf",
         "softprompt_tf.export",
+        "softprompt_tf.interpretability",
         "softprompt_tf.pretraining",
         "softprompt_tf.prompts",
         "softprompt_tf.t5",

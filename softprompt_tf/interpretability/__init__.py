@@ -1,0 +1,52 @@
+"""What trained prompts say: their words, clusters, class labels and distances, as tables, a heat map and projector files.
+
+Names are loaded at first use, so that the command line starts without TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from softprompt_tf.interpretability.class_labels import LabelShare, label_share
+    from softprompt_tf.interpretability.clusters import cluster_rows, shared_words
+    from softprompt_tf.interpretability.distances import matched_cosine, mean_cosine
+    from softprompt_tf.interpretability.heat_map import draw_heat_map, write_heat_map
+    from softprompt_tf.interpretability.inspection import Inspection, PromptInspection, inspect_prompts
+    from softprompt_tf.interpretability.projector import write_projector
+
+__all__ = [
+    "Inspection",
+    "LabelShare",
+    "PromptInspection",
+    "cluster_rows",
+    "draw_heat_map",
+    "inspect_prompts",
+    "label_share",
+    "matched_cosine",
+    "mean_cosine",
+    "shared_words",
+    "write_heat_map",
+    "write_projector",
+]
+
+_HOME = {
+    "Inspection": "inspection",
+    "LabelShare": "class_labels",
+    "PromptInspection": "inspection",
+    "cluster_rows": "clusters",
+    "draw_heat_map": "heat_map",
+    "inspect_prompts": "inspection",
+    "label_share": "class_labels",
+    "matched_cosine": "distances",
+    "mean_cosine": "distances",
+    "shared_words": "clusters",
+    "write_heat_map": "heat_map",
+    "write_projector": "projector",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a name's module at its first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"softprompt_tf.interpretability.{_HOME[name]}"), name)

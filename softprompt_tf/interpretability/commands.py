@@ -1,0 +1,104 @@
+"""`softprompt inspect`: its arguments in, `inspect_prompts` and its files out."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softprompt_tf.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from softprompt_tf.interpretability.inspection import Inspection
+    from softprompt_tf.prompts import TaskPrompt
+    from softprompt_tf.t5 import FrozenT5
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the sub-parsers of `softprompt`."""
+    inspect = commands.add_parser(
+        "inspect", help="what prompts say: nearest pieces, clusters, class labels, distances between prompts"
+    )
+    inspect.add_argument("prompt", nargs="+", help="a prompt file; of several the distances are told too")
+    inspect.add_argument(
+        "--backbone",
+        help="a bundled name, a KerasHub preset or a directory; without it only what needs no vocabulary is told",
+    )
+    inspect.add_argument(
+        "--initial",
+        action="append",
+        metavar="FILE",
+        help="the prompt before training, once per prompt and in their order. "
+        "Default: made again from the run's settings in the prompt file",
+    )
+    inspect.add_argument("--count", type=int, default=5, help="pieces per vector")
+    inspect.add_argument("--min-cosine", type=float, default=0.5, help="of vectors in one cluster")
+    inspect.add_argument("--output", type=Path, help="write inspection.json, heat maps and projector files here")
+    inspect.set_defaults(run=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from softprompt_tf import t5 as t5_package
+    from softprompt_tf.interpretability.inspection import inspect_prompts
+    from softprompt_tf.interpretability.tables import lines_of
+    from softprompt_tf.prompts import load_prompt
+
+    if arguments.initial and len(arguments.initial) != len(arguments.prompt):
+        raise ConfigError(
+            "`--initial` must be given once per prompt. "
+            f"Received: {len(arguments.initial)} for {len(arguments.prompt)} prompts."
+        )
+    if arguments.initial and not arguments.backbone:
+        raise ConfigError("`--initial` needs `--backbone`, whose vocabulary says what the vectors are near to.")
+    prompts = [load_prompt(path) for path in arguments.prompt]
+    named = list(zip(_names(arguments.prompt, prompts), prompts, strict=True))
+    initial = [load_prompt(path).prompt for path in arguments.initial] if arguments.initial else None
+    t5 = t5_package.load_t5(arguments.backbone) if arguments.backbone else None
+    inspection = inspect_prompts(named, t5=t5, initial=initial, count=arguments.count, min_cosine=arguments.min_cosine)
+    for line in lines_of(inspection):
+        print(line)
+    if t5 is None:
+        print("\nNo `--backbone` was given, so nearest pieces, shared words and class labels are left out.")
+    if arguments.output:
+        for path in _write(arguments.output, inspection, named, t5):
+            print(path)
+
+
+def _names(paths: list[str], prompts: "list[TaskPrompt]") -> list[str]:
+    """Return the tasks' names where each is there once, else the files'; what is still alike gets its path."""
+    stems = [Path(path).stem for path in paths]
+    below = [f"{Path(path).absolute().parent.name}/{stem}" for path, stem in zip(paths, stems, strict=True)]
+    for names in ([prompt.task_id for prompt in prompts], stems, below, paths):
+        if all(names) and len(set(names)) == len(names):
+            return names
+    return [f"{path}#{index}" for index, path in enumerate(paths)]
+
+
+def _write(
+    output: Path, inspection: "Inspection", named: "list[tuple[str, TaskPrompt]]", t5: "FrozenT5 | None"
+) -> list[Path]:
+    from softprompt_tf.atomic_file import write_atomically
+    from softprompt_tf.interpretability.heat_map import write_heat_map
+    from softprompt_tf.interpretability.projector import write_projector
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{output} cannot be made: {error.strerror}.") from error
+    content = json.dumps(inspection.to_json(), indent=2, ensure_ascii=False).encode()
+    written = [write_atomically(output / "inspection.json", content, error_type=DataError)]
+    names = [prompt.name for prompt in inspection.prompts]
+    if len(names) > 1:
+        tables = {"mean_cosine": inspection.mean_cosine, "matched_cosine": inspection.matched_cosine}
+        for name, values in tables.items():
+            title = "mean vectors" if name == "mean_cosine" else "best-matching pairs of vectors"
+            written += [
+                write_heat_map(output / f"{name}.{ending}", names, values, title=title) for ending in ("png", "svg")
+            ]
+    if t5 is not None:
+        ids = [prompt.ids for prompt in inspection.prompts if prompt.ids is not None]
+        vectors = [(name, prompt.prompt) for name, prompt in named]
+        pieces = t5.tokenizer.get_vocabulary()
+        written.append(
+            write_projector(output / "projector", vectors, ids, embeddings=t5.embedding_table, pieces=pieces)
+        )
+    return written

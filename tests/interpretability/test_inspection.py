@@ -1,0 +1,187 @@
+"""`softprompt inspect`: what it reads from prompts, what it prints, and the files that it writes."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from softprompt_tf import t5
+from softprompt_tf.cli import main
+from softprompt_tf.errors import BackboneMismatchError, DataError, PromptError
+from softprompt_tf.interpretability import draw_heat_map, inspect_prompts
+from softprompt_tf.interpretability.inspection import initial_value
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.prompts import TaskPrompt, init, prompt_tuning, write_prompt
+
+projector_config = pytest.importorskip("tensorboard.plugins.projector.projector_config_pb2")
+LABELS = ("good", "bad")
+SETTINGS = {"init": "class_labels", "population_size": 50, "length": 4, "method": "prompt_tuning"}
+
+
+def task_prompt(tiny_t5, value, **fields):
+    known = {"backbone_fingerprint": tiny_t5.fingerprint, "tokenizer_fingerprint": tiny_t5.tokenizer_fingerprint}
+    return TaskPrompt(prompt=np.asarray(value, np.float32), **{"task_id": "mood", "labels": LABELS, **known, **fields})
+
+
+@pytest.fixture
+def run(tiny_t5, monkeypatch, capsys):
+    """Run the command on the tiny T5; return its status, stdout and stderr."""
+    monkeypatch.setattr(t5, "load_t5", functools.partial(lambda name: tiny_t5))
+
+    def run_command(*arguments):
+        status = main([str(argument) for argument in ("inspect", *arguments)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.fixture
+def files(tiny_t5, tmp_path):
+    """Two prompts of rows of the embedding table: 10 to 13, and 12 to 15."""
+    rows = {"mood": tiny_t5.embedding_table[10:14], "other": tiny_t5.embedding_table[12:16]}
+    return [
+        write_prompt(tmp_path / f"{name}.safetensors", task_prompt(tiny_t5, value * 2, task_id=name))
+        for name, value in rows.items()
+    ]
+
+
+def test_the_nearest_piece_of_an_embedding_is_itself(tiny_t5):
+    inspection = inspect_prompts([("mood", task_prompt(tiny_t5, tiny_t5.embedding_table[10:14]))], t5=tiny_t5, count=2)
+
+    np.testing.assert_array_equal(inspection.prompts[0].ids[:, 0], [10, 11, 12, 13])
+    vocabulary = tiny_t5.tokenizer.get_vocabulary()
+    assert [row[0] for row in inspection.prompts[0].pieces] == vocabulary[10:14]
+
+
+def test_label_pieces_that_are_kept_persist_and_those_overwritten_do_not(tiny_t5):
+    words = [piece.replace("▁", "").casefold() for piece in tiny_t5.tokenizer.get_vocabulary()]
+    ids = sorted({i for row in tiny_t5.tokenize(LABELS) for i in row if words[i]})
+    start = tiny_t5.embedding_table[ids]
+    trained = start.copy()
+    trained[0] = tiny_t5.embedding_table[next(i for i in range(20, 100) if words[i] not in {words[k] for k in ids})]
+
+    inspection = inspect_prompts([("mood", task_prompt(tiny_t5, trained))], t5=tiny_t5, initial=[start], count=1)
+
+    labels = inspection.prompts[0].labels
+    assert set(labels.found_at_start) == {words[i] for i in ids}
+    assert set(labels.persisted) == {words[i] for i in ids[1:]} != {words[i] for i in ids}
+
+
+@pytest.mark.parametrize("names", [None, ["first", "mood"]], ids=["one task", "second of two"])
+def test_the_initial_prompt_is_made_again_as_the_model_made_it(tiny_t5, names):
+    start = init.from_name("class_labels", LABELS, population_size=50)
+    inits = start if names is None else dict.fromkeys(names, start)
+    model = PromptedT5(tiny_t5, prompt_tuning(4, inits, task_ids=names, seed=7))
+    task = {"name": "mood"} if names is None else [{"name": name} for name in names]
+    trained = task_prompt(tiny_t5, np.zeros((4, 16)), training_config={"prompt": SETTINGS, "seed": 7, "task": task})
+
+    value = initial_value(trained, tiny_t5)
+
+    np.testing.assert_array_equal(value, model.prompt_value("mood" if names else None))
+
+
+def test_the_initial_prompt_is_unknown_without_a_run_or_its_file(tiny_t5):
+    missing = {"prompt": {**SETTINGS, "init": "file:/nowhere/p.npy"}, "seed": 1, "task": {"name": "mood"}}
+
+    assert initial_value(task_prompt(tiny_t5, np.zeros((4, 16))), tiny_t5) is None
+    assert initial_value(task_prompt(tiny_t5, np.zeros((4, 16)), training_config=missing), tiny_t5) is None
+
+
+def test_a_prompt_of_another_backbone_is_refused(tiny_t5):
+    with pytest.raises(BackboneMismatchError):
+        inspect_prompts([("p", TaskPrompt(prompt=np.zeros((2, 8), np.float32)))], t5=tiny_t5)
+
+
+def test_initial_prompts_must_be_as_many(tiny_t5):
+    with pytest.raises(PromptError, match="`initial` must have one entry per prompt. Received: 0 of 1"):
+        inspect_prompts([("p", task_prompt(tiny_t5, np.ones((2, 16))))], t5=tiny_t5, initial=[])
+
+
+def test_the_command_prints_tables_and_writes_its_files(run, files, tmp_path):
+    status, output, error = run(*files, "--backbone", "tiny", "--count", 2, "--output", tmp_path / "out")
+
+    assert (status, error) == (0, "")
+    assert "== mood" in output
+    assert "== cosine between mean vectors" in output
+    assert "words of the class labels among the neighbours:" in output
+    written = sorted(
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    )
+    assert written == [
+        "inspection.json",
+        "matched_cosine.png",
+        "matched_cosine.svg",
+        "mean_cosine.png",
+        "mean_cosine.svg",
+        "projector/metadata.tsv",
+        "projector/projector_config.pbtxt",
+        "projector/tensors.tsv",
+    ]
+    assert (tmp_path / "out" / "mean_cosine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_json_holds_neighbours_and_distances(run, files, tmp_path):
+    run(*files, "--backbone", "tiny", "--count", 2, "--output", tmp_path / "out")
+
+    values = json.loads((tmp_path / "out" / "inspection.json").read_text(encoding="utf-8"))
+
+    assert [len(prompt["neighbours"]) for prompt in values["prompts"]] == [4, 4]
+    assert values["prompts"][0]["neighbours"][0][0]["cosine"] == pytest.approx(1, abs=1e-5)
+    assert values["distances"]["names"] == ["mood", "other"]
+    assert np.shape(values["distances"]["mean_cosine"]) == (2, 2)
+
+
+def test_the_projector_files_are_what_tensorboard_reads(run, files, tiny_t5, tmp_path):
+    run(*files, "--backbone", "tiny", "--count", 1, "--output", tmp_path / "out")
+
+    folder = tmp_path / "out" / "projector"
+    text = (folder / "projector_config.pbtxt").read_text(encoding="utf-8")
+    config = text_format.Parse(text, projector_config.ProjectorConfig())
+    (embedding,) = config.embeddings
+    tensors = np.loadtxt(folder / embedding.tensor_path, delimiter="\t", dtype=np.float32)
+    metadata = [
+        line.split("\t") for line in (folder / embedding.metadata_path).read_text(encoding="utf-8").splitlines()
+    ]
+    assert list(embedding.tensor_shape) == [14, 16]  # 8 vectors, and pieces 10 to 15 once each
+    assert tensors.shape == (14, 16)
+    np.testing.assert_array_equal(tensors[8:], tiny_t5.embedding_table[10:16])
+    assert metadata[0] == ["label", "kind", "prompt", "row"]
+    assert [len(row) for row in metadata] == [4] * 15
+    assert metadata[6] == ["other[1]", "prompt", "other", "1"]
+    assert [row[0] for row in metadata[9:]] == tiny_t5.tokenizer.get_vocabulary()[10:16]
+
+
+def test_without_a_backbone_only_what_needs_none_is_told(run, files):
+    status, output, _ = run(*files)
+
+    assert status == 0
+    assert "No `--backbone` was given" in output
+    assert "nearest pieces" not in output.split("No `--backbone`")[0]
+
+
+def test_initial_files_must_be_as_many_as_prompts(run, files):
+    status, _, error = run(*files, "--backbone", "tiny", "--initial", files[0])
+
+    assert status == 2
+    assert "`--initial` must be given once per prompt. Received: 1 for 2 prompts." in error
+
+
+def test_a_heat_map_must_fit_its_names():
+    with pytest.raises(DataError, match="a row and a column per name"):
+        draw_heat_map(["a"], np.ones((2, 2)))
+
+
+@pytest.mark.shared_data
+def test_released_prompts_are_compared_without_a_backbone(run, shared_data):
+    names = ("sst2", "mrpc", "rte")
+
+    status, output, _ = run(*(shared_data / "t5" / "prompts" / f"{name}.npy" for name in names))
+
+    means = [np.load(shared_data / "t5" / "prompts" / f"{name}.npy").astype(np.float64).mean(axis=0) for name in names]
+    expected = means[0] @ means[1] / np.linalg.norm(means[0]) / np.linalg.norm(means[1])
+    row = next(line for line in output.split("== cosine")[1].splitlines() if line.startswith("sst2"))
+    assert status == 0
+    assert row.split() == ["sst2", "1.000", f"{expected:.3f}", row.split()[3]]
