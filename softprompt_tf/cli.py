@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.errors import DataError, SoftPromptError, VerificationError
+from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import commands as export_commands
 from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.set_defaults(run=_convert)
 
     add_interpretability_commands(commands)
+    add_experiment_commands(commands)
     add_pretraining_commands(commands)
 
     demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")

@@ -64,7 +64,9 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class _TaskData:
+class TaskData:
+    """A task with the rows to train on and those that choose the best step."""
+
     task: Task
     train: list[Example]
     validation: list[Example]
@@ -85,11 +87,11 @@ def train_run(config: RunConfig) -> RunResult:
     keras.utils.set_random_seed(config.seed % 2**32)
     with strategy.scope():
         t5 = load_t5(config.backbone, dtype=config.training.precision)
-        model = _build_model(t5, config, [each.task for each in data])
+        model = build_model(t5, config, [each.task for each in data])
     write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
     training = train_prompt(
         model,
-        _batches(t5, model, data, config),
+        training_batches(t5, model, data, config),
         steps=config.training.steps,
         seed=config.seed,
         evaluate=lambda: _dev_metrics(model, data),
@@ -106,13 +108,13 @@ def train_run(config: RunConfig) -> RunResult:
     return RunResult(prompts=prompts, scores=scores, training=training, output_dir=output_dir)
 
 
-def _read(task: Task) -> _TaskData:
+def _read(task: Task) -> TaskData:
     if task.train is None or task.validation is None:
         missing = "train" if task.train is None else "validation"
         raise ConfigError(
             f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
         )
-    return _TaskData(task, task.examples("train"), task.examples("validation"))
+    return TaskData(task, task.examples("train"), task.examples("validation"))
 
 
 def _make_directory(path: Path) -> None:
@@ -129,20 +131,22 @@ def _check_same_run(checkpoint_dir: Path, config: RunConfig) -> None:
         check_same_run(checkpoint, seed=config.seed, config_digest=_digest(config))
 
 
-def _build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
+def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
+    """Return the compiled model that a config asks for, its prompt as it starts."""
     model = PromptedT5(
         t5,
-        _method(config, tasks),
+        prompt_method(config, tasks),
         labels=tasks[0].label_words if len(tasks) == 1 else (),
         max_input_tokens=max(task.max_input_tokens for task in tasks),
         max_target_tokens=max(task.target_token_limit(t5.tokenize) for task in tasks),
-        target_format=_target_format(tasks),
+        target_format=shared_target_format(tasks),
     )
     model.compile(optimizer=_optimizer(config.training), loss=TargetCrossEntropy(z_loss=config.training.z_loss))
     return model
 
 
-def _target_format(tasks: Sequence[Task]) -> str:
+def shared_target_format(tasks: Sequence[Task]) -> str:
+    """Return the one `target_format` of tasks that are trained at once; a ConfigError if they differ."""
     formats = {task.name: task.target_format for task in tasks}
     if len(set(formats.values())) != 1:
         received = ", ".join(f"{name}: {value}" for name, value in formats.items())
@@ -152,7 +156,8 @@ def _target_format(tasks: Sequence[Task]) -> str:
     return tasks[0].target_format
 
 
-def _method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
+def prompt_method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
+    """Return the method that a config asks for, which knows how its prompts start."""
     settings = config.prompt
     if settings.method not in METHODS:
         raise ConfigError(
@@ -196,7 +201,8 @@ def _learning_rate(training: TrainingConfig) -> float | keras.optimizers.schedul
     )
 
 
-def _batches(t5: FrozenT5, model: PromptedT5, data: Sequence[_TaskData], config: RunConfig) -> BatchStream:
+def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], config: RunConfig) -> BatchStream:
+    """Return the seeded stream of a run's training rows, those of several tasks mixed."""
     tokenized = [
         tokenize_examples(
             each.train,
@@ -217,12 +223,12 @@ def _batches(t5: FrozenT5, model: PromptedT5, data: Sequence[_TaskData], config:
     )
 
 
-def _score(model: PromptedT5, data: _TaskData) -> TaskScores:
+def _score(model: PromptedT5, data: TaskData) -> TaskScores:
     task_id = data.task.name if model.task_ids is not None else None
     return evaluate_examples(model, data.task, data.validation, task_id=task_id)
 
 
-def _dev_metrics(model: PromptedT5, data: Sequence[_TaskData]) -> dict[str, float]:
+def _dev_metrics(model: PromptedT5, data: Sequence[TaskData]) -> dict[str, float]:
     """Return every task's metrics on its dev split, under "metric", or "task/metric" where there are several tasks."""
     if len(data) == 1:
         return _score(model, data[0]).metrics
@@ -230,7 +236,7 @@ def _dev_metrics(model: PromptedT5, data: Sequence[_TaskData]) -> dict[str, floa
 
 
 def _save_prompts(
-    model: PromptedT5, data: Sequence[_TaskData], scores: Mapping[str, TaskScores], config: RunConfig
+    model: PromptedT5, data: Sequence[TaskData], scores: Mapping[str, TaskScores], config: RunConfig
 ) -> dict[str, Path]:
     files = {}
     for each in data:

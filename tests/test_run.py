@@ -183,9 +183,9 @@ def test_batches_of_a_run_open_with_the_sentinel(place, tmp_path):
     t5 = make_sentinel_t5()
     config = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
     data = [run._read(run.load_task(task)) for task in config.tasks]
-    model = run._build_model(t5, config, [each.task for each in data])
+    model = run.build_model(t5, config, [each.task for each in data])
 
-    ((_, targets),) = run._batches(t5, model, data, config).dataset(first_step=0).take(1)
+    ((_, targets),) = run.training_batches(t5, model, data, config).dataset(first_step=0).take(1)
 
     words = [[219, *ids, 1] for ids in t5.tokenize(["negative", "positive"])]
     assert {tuple(row) for row in targets.numpy().tolist()} <= {tuple(row) for row in words}

@@ -1,0 +1,254 @@
+"""Model tuning: a frozen T5 and the rows of one task or of several enter, a copy of it with all weights trained leaves.
+
+Adam with a linear warm-up and a constant rate behind it, gradients clipped to norm 1, no dropout. The weights that do best
+on the validation rows are kept. A run that was killed goes on from its last evaluation and ends as one that was not.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, Field
+
+from softprompt_tf.answering import Answerer, answerer_without_prompt
+from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
+from softprompt_tf.errors import BackboneError, NonFiniteLossError
+from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.run import TaskData, shared_target_format
+from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.t5.fused_forward import FusedForward
+from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
+from softprompt_tf.text_batches import opening_id_of
+from softprompt_tf.training import Evaluation, TargetCrossEntropy
+
+_IDS = tf.TensorSpec([None, None], tf.int32)
+_INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
+
+
+class TuningSettings(BaseModel):
+    """How the whole model is trained.
+
+    Args:
+      steps: batches.
+      batch_size: rows per step.
+      learning_rate: Adam's, behind the warm-up.
+      warmup_steps: over which the rate rises linearly.
+      evaluate_every: steps between two looks at the validation rows, each of which also saves the state.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    steps: int = Field(default=1_000, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    evaluate_every: int = Field(default=100, gt=0)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0; step 0 has 1 / warmup_steps of the full one."""
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """How a run of model tuning went.
+
+    Args:
+      metrics: task -> metrics on its validation rows, at the best step.
+      best_score: their mean, over the metrics of each task and then over the tasks, in [0, 1].
+      best_step: its step; the tuner's weights are those of it.
+      steps_done: batches taken.
+      history: every evaluation, oldest first; metrics under "metric", or "task/metric" where there are several tasks.
+      seconds_per_step: median over the steps since the last evaluation, 0 where this process took none.
+      seconds: of training and evaluating, those before a restart included.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    best_score: float
+    best_step: int
+    steps_done: int
+    history: tuple[Evaluation, ...]
+    seconds_per_step: float
+    seconds: float
+
+
+class ModelTuner:
+    """Trains copies of one T5, run after run, with one traced step.
+
+    Args:
+      t5: a float32 T5. It stays as it is: the tuner holds a copy of its weights.
+      precision: of activations and matrix products, "float32" or "bfloat16".
+      z_loss: weight of log(Z)^2 in the loss.
+
+    Raises:
+      BackboneError: if the T5 is not in float32.
+
+    Example:
+      >>> tuner = ModelTuner(load_t5("mini"))
+      >>> tuned = tuner.tune([TaskData(task, task.examples("train"), task.examples("validation"))], TuningSettings(), seed=1)
+      >>> evaluate_examples(tuner.answerer(task), task, task.examples("test"))
+    """
+
+    def __init__(self, t5: FrozenT5, *, precision: str = "float32", z_loss: float = 1e-4):
+        if t5.backbone.dtype_policy.name != "float32":
+            raise BackboneError(
+                f"Model tuning trains float32 weights. Received: a T5 of dtype {t5.backbone.dtype_policy.name}. "
+                "Load it with dtype='float32'; `precision` is that of the activations."
+            )
+        self._start = t5
+        backbone = type(t5.backbone).from_config(t5.backbone.get_config())
+        self.t5 = FrozenT5(backbone, t5.tokenizer, name=f"{t5.name}, tuned")
+        backbone.trainable = True
+        self._variables = backbone.trainable_variables
+        self._forward = FusedForward(backbone, dtype=precision)
+        self._loss = TargetCrossEntropy(z_loss=z_loss)
+        self._optimizer = keras.optimizers.Adam(1.0, global_clipnorm=1.0)  # each step sets its own rate
+        self._optimizer.build(self._variables)
+        signature = (dict.fromkeys(_INPUTS, _IDS), _IDS, tf.TensorSpec([], tf.float32))
+        self._train_step = tf.function(self._take_step, input_signature=signature)
+        self._answerers: dict[tuple[int, int, str], Answerer] = {}
+        self._best: list[np.ndarray] = []
+        self._progress = TuningProgress()
+
+    def tune(
+        self,
+        data: Sequence[TaskData],
+        settings: TuningSettings,
+        *,
+        seed: int,
+        state_path: Path | None = None,
+        run_digest: str = "",
+    ) -> TunedModel:
+        """Train from the T5's own weights, or go on from a state; the best weights are in the tuner afterwards.
+
+        Args:
+          data: one task, or several whose rows are mixed: a batch is drawn from all rows, so that a task counts by its rows.
+          settings: how long and how fast.
+          seed: of the order of the rows.
+          state_path: where the state is kept, for a restart. It stays there after the last step.
+          run_digest: the run's settings in short; a state of others is refused.
+
+        Raises:
+          ConfigError: if the tasks differ in their target format.
+          TrainingError: if the state is damaged or of another run.
+          NonFiniteLossError: if the loss is not finite.
+        """
+        self._reset()
+        if state_path is not None and state_path.is_file():
+            self._progress, self._best = load_state(state_path, self._groups(), run_digest=run_digest)
+        batches = _batches(self.t5, data, settings.batch_size, seed)
+        while self._progress.step < settings.steps:
+            started = time.monotonic()
+            self._advance(batches, settings)
+            self._keep(self._dev_metrics(data))
+            self._progress.seconds += time.monotonic() - started
+            if state_path is not None:
+                save_state(state_path, self._groups(), self._best, self._progress, run_digest=run_digest)
+        for variable, value in zip(self._variables, self._best, strict=True):
+            variable.assign(value)
+        return self._result([each.task.name for each in data])
+
+    def answerer(self, task: Task) -> Answerer:
+        """Return what the weights answer as they are now, with the limits of a task."""
+        key = (task.max_input_tokens, task.target_token_limit(self.t5.tokenize), task.target_format)
+        if key not in self._answerers:
+            self._answerers[key] = answerer_without_prompt(
+                self.t5, max_input_tokens=key[0], max_target_tokens=key[1], target_format=key[2]
+            )
+        return self._answerers[key]
+
+    # === One run ===
+
+    def _reset(self) -> None:
+        for variable, start in zip(self.t5.backbone.weights, self._start.backbone.weights, strict=True):
+            variable.assign(start)
+        for variable in self._optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        self._best, self._progress = [], TuningProgress()
+
+    def _advance(self, batches: BatchStream, settings: TuningSettings) -> None:
+        """Train up to the next evaluation."""
+        first, every = self._progress.step, settings.evaluate_every
+        last = min(settings.steps, (first // every + 1) * every)
+        times = []
+        for step in range(first, last):
+            start = time.perf_counter()
+            inputs, targets = batches.batch(step)
+            loss = float(self._train_step(inputs, targets, settings.rate(step)))
+            times.append(time.perf_counter() - start)
+            if not math.isfinite(loss):
+                raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step + 1}.")
+        self._progress.step = last
+        self._progress.seconds_per_step = statistics.median(times)
+
+    def _take_step(self, inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            mask = inputs["encoder_padding_mask"]
+            encoded = self._forward.encode(inputs["encoder_token_ids"], mask)
+            logits = self._forward.logits(self._forward.decode(inputs["decoder_token_ids"], encoded, mask))
+            loss = self._loss(targets, tf.reshape(logits, [*tf.unstack(tf.shape(targets)), logits.shape[-1]]))
+        # Dense, so that the embedding table is clipped and moved as every other weight is.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self._variables)]
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply(gradients, self._variables)
+        return loss
+
+    def _dev_metrics(self, data: Sequence[TaskData]) -> dict[str, dict[str, float]]:
+        return {
+            each.task.name: evaluate_examples(self.answerer(each.task), each.task, each.validation).metrics
+            for each in data
+        }
+
+    def _keep(self, metrics: Mapping[str, dict[str, float]]) -> None:
+        """Note an evaluation, and the weights if it is the best; of equal ones the earlier stays."""
+        mean = statistics.fmean(score(each) for each in metrics.values())
+        one = len(metrics) == 1
+        named = {(k if one else f"{task}/{k}"): v for task, each in metrics.items() for k, v in each.items()}
+        best = self._progress.best
+        self._progress.history += (Evaluation(self._progress.step, mean, named),)
+        if best is None or mean > best.score:
+            self._progress.best_step = self._progress.step
+            self._best = arrays_of(self._variables)
+
+    def _groups(self) -> dict[str, list[keras.Variable]]:
+        return {"weights": self._variables, "optimizer": self._optimizer.variables}
+
+    def _result(self, tasks: Sequence[str]) -> TunedModel:
+        progress, best = self._progress, self._progress.best or Evaluation(0, math.nan, {})
+        prefixes = {task: f"{task}/" if len(tasks) > 1 else "" for task in tasks}
+        return TunedModel(
+            metrics={
+                task: {
+                    name.removeprefix(start): value for name, value in best.metrics.items() if name.startswith(start)
+                }
+                for task, start in prefixes.items()
+            },
+            best_score=best.score,
+            best_step=best.step,
+            steps_done=progress.step,
+            history=progress.history,
+            seconds_per_step=progress.seconds_per_step,
+            seconds=progress.seconds,
+        )
+
+
+def _batches(t5: FrozenT5, data: Sequence[TaskData], batch_size: int, seed: int) -> BatchStream:
+    opening_id = opening_id_of(t5, shared_target_format([each.task for each in data]))
+    parts = [
+        tokenize_examples(
+            each.train,
+            t5.tokenize,
+            max_input_tokens=each.task.max_input_tokens,
+            max_target_tokens=each.task.target_token_limit(t5.tokenize),
+            eos_id=EOS_ID,
+            opening_id=opening_id,
+        )
+        for each in data
+    ]
+    return BatchStream(TokenizedExamples.concatenate(parts), batch_size=batch_size, seed=seed)

@@ -1,0 +1,63 @@
+"""`softprompt sweep` and `softprompt reproduce`: their arguments in, `run_experiments` out."""
+
+import argparse
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.errors import ConfigError
+
+
+def add_commands(commands: Any) -> None:
+    """Add both commands to the sub-parsers of `softprompt`."""
+    sweep = commands.add_parser(
+        "sweep", help="run the experiments of a YAML file and report; goes on where it was stopped"
+    )
+    sweep.add_argument("config", type=Path, help="such as configs/experiments/prompt_length.yaml")
+    _add_shared(sweep)
+    sweep.set_defaults(run=_sweep)
+
+    reproduce = commands.add_parser(
+        "reproduce", help="run the paper's experiments in small and write a report; goes on where it was stopped"
+    )
+    reproduce.add_argument("--config", type=Path, help="default: the library's configs/experiments/reproduce.yaml")
+    _add_shared(reproduce)
+    reproduce.set_defaults(run=_reproduce)
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, required=True, help="results, prompts and report.html go here")
+    parser.add_argument(
+        "--backbone", help="in the place of the file's: a bundled name, a KerasHub preset or a directory"
+    )
+    parser.add_argument("--data", type=Path, help="what ${SOFTPROMPT_DATA} of the task files stands for")
+    parser.add_argument("--minutes", type=float, help="begin no run after so many; 0 makes only the report")
+    parser.add_argument("--plan", action="store_true", help="print the runs and what is finished, and do nothing")
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    _run(arguments.config, arguments, leave_out=False)
+
+
+def _reproduce(arguments: argparse.Namespace) -> None:
+    bundled = Path(str(importlib.resources.files("softprompt_tf.configs") / "experiments" / "reproduce.yaml"))
+    _run(arguments.config or bundled, arguments, leave_out=True)
+
+
+def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> None:
+    if arguments.minutes is not None and not 0 <= arguments.minutes < float("inf"):
+        raise ConfigError(f"`--minutes` must be a number from 0 up. Received: {arguments.minutes}.")
+    if arguments.data is not None and not arguments.data.is_dir():
+        raise ConfigError(f"`--data` must be a directory. Received: {arguments.data}.")
+    from softprompt_tf.experiments.reproduce import run_experiments
+
+    run_experiments(
+        config,
+        arguments.output,
+        backbone=arguments.backbone,
+        data=arguments.data,
+        minutes=arguments.minutes,
+        leave_out=leave_out,
+        only_plan=arguments.plan,
+        tell=lambda line: print(line, flush=True),
+    )

@@ -1,0 +1,185 @@
+"""Prompts trained one after the other over one frozen T5: configs and rows enter, models that hold the trained prompt leave.
+
+Runs that differ in nothing but their seed and their first values share a model, so that its graphs are traced once. A run
+that was killed goes on from its checkpoint.
+"""
+
+import json
+import shutil
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.config import RunConfig
+from softprompt_tf.errors import TrainingError
+from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.prompts import Vocabulary, load_prompt
+from softprompt_tf.run import TaskData, build_model, prompt_method, training_batches
+from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.training import TrainingResult, train_prompt
+from softprompt_tf.training.callbacks import Logs, is_due, steps_done
+
+_MODELS = 16  # kept with their graphs
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What a finished trial leaves in trial.json beside its prompt.
+
+    Args:
+      metrics: task -> metrics on its validation rows.
+      step: of the prompt or the weights.
+      seconds: of training and evaluating, those before a restart included.
+      seconds_per_step: median.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    step: int
+    seconds: float
+    seconds_per_step: float
+
+
+class PromptTuner:
+    """Trains prompts over one T5.
+
+    Args:
+      t5: the frozen T5.
+      strategy: under which the T5 was loaded. Default: the one in effect.
+    """
+
+    def __init__(self, t5: FrozenT5, *, strategy: tf.distribute.Strategy | None = None):
+        self.t5 = t5
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._models: OrderedDict[str, tuple[PromptedT5, list[np.ndarray]]] = OrderedDict()
+
+    def tune(self, config: RunConfig, data: TaskData, *, run_digest: str) -> tuple[PromptedT5, TrialRecord]:
+        """Train a prompt, or load the one that was trained; `config.output_dir` holds prompt.safetensors and trial.json then.
+
+        Args:
+          config: of one task, whose rows `data` has.
+          data: the rows.
+          run_digest: the trial's settings in short; a checkpoint of others is refused.
+
+        Returns:
+          The model with the prompt that did best on the validation rows, good until the next call, and the record.
+        """
+        directory = Path(config.output_dir)
+        model = self._model(config, data)
+        record = read_record(directory)
+        if record is None:
+            record = self._train(model, config, data, run_digest)
+        else:
+            model.prompt_variable.assign(load_prompt(directory / "prompt.safetensors").prompt)
+        shutil.rmtree(directory / "checkpoints", ignore_errors=True)  # a finished trial needs them no more
+        return model, record
+
+    def _model(self, config: RunConfig, data: TaskData) -> PromptedT5:
+        """Return a model as the config's run starts with it: the first values of the prompt, and an unused optimizer."""
+        key = config.model_dump_json(exclude={"seed": True, "output_dir": True, "prompt": {"init"}})
+        if key not in self._models:
+            with self._strategy.scope():
+                model = build_model(self.t5, config, [data.task])
+                model.optimizer.build(model.trainable_variables)
+            self._models[key] = (model, [np.array(variable.numpy()) for variable in model.optimizer.variables])
+            if len(self._models) > _MODELS:
+                self._models.popitem(last=False)
+        self._models.move_to_end(key)
+        model, unused = self._models[key]
+        vocabulary = Vocabulary(self.t5.embedding_table, self._tokenize_one, self.t5.tokenizer.vocabulary_size())
+        model.prompt_variable.assign(prompt_method(config, [data.task]).initial_value(vocabulary))
+        for variable, value in zip(model.optimizer.variables, unused, strict=True):
+            variable.assign(value)
+        for number, variable in enumerate(v for v in model.variables if v.name == "seed_generator_state"):
+            variable.assign(
+                [config.seed % 2**32, number]
+            )  # dropout, where a backbone has it, is that of the seed alone
+        return model
+
+    def _tokenize_one(self, text: str) -> list[int]:
+        return self.t5.tokenize([text])[0]
+
+    def _train(self, model: PromptedT5, config: RunConfig, data: TaskData, run_digest: str) -> TrialRecord:
+        directory, training = Path(config.output_dir), config.training
+        clock = _Clock(directory / "seconds.json", every_steps=training.checkpoint_every)
+        result = train_prompt(
+            model,
+            training_batches(self.t5, model, [data], config),
+            steps=training.steps,
+            seed=config.seed,
+            evaluate=lambda: evaluate_examples(model, data.task, data.validation).metrics,
+            evaluate_every=training.evaluate_every,
+            patience=training.early_stopping_patience,
+            checkpoint_dir=directory / "checkpoints",
+            checkpoint_every=training.checkpoint_every,
+            config_digest=run_digest,
+            callbacks=[clock],
+        )
+        record = TrialRecord(
+            metrics={data.task.name: _best_metrics(result)},
+            step=result.best_step or 0,
+            seconds=clock.seconds(),
+            seconds_per_step=result.seconds_per_step,
+        )
+        model.save_prompt(
+            directory / "prompt.safetensors",
+            task_id=data.task.name,
+            template=data.task.inputs,
+            metrics=record.metrics[data.task.name],
+            training_config=config.model_dump(mode="json"),
+        )
+        write_record(directory, record)
+        return record
+
+
+def read_record(directory: Path) -> TrialRecord | None:
+    """Return what a finished trial left, None where it is not finished.
+
+    Raises:
+      TrainingError: if the file is damaged.
+    """
+    path = directory / "trial.json"
+    if not path.is_file():
+        return None
+    try:
+        return TrialRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise TrainingError(
+            f"{path} must be a whole record of a trial. Received: {error}. Remove its folder."
+        ) from error
+
+
+def write_record(directory: Path, record: TrialRecord) -> None:
+    """Say that a trial is finished; goes last."""
+    content = json.dumps(record.__dict__, indent=2) + "\n"
+    write_atomically(directory / "trial.json", content.encode("utf-8"), error_type=TrainingError)
+
+
+def _best_metrics(result: TrainingResult) -> dict[str, float]:
+    return next(each.metrics for each in result.history if each.step == result.best_step)
+
+
+class _Clock(keras.callbacks.Callback):
+    """Counts a run's seconds over restarts: those up to a checkpoint are kept in a file."""
+
+    def __init__(self, path: Path, *, every_steps: int):
+        super().__init__()
+        self._path, self._every_steps, self._previous = path, every_steps, 0
+        self._before = float(json.loads(path.read_text())) if path.is_file() else 0.0
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds up to now."""
+        return self._before + time.monotonic() - self._started
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        step: int = steps_done(self.model)
+        if is_due(self._previous, step, self._every_steps):
+            write_atomically(self._path, json.dumps(self.seconds()).encode(), error_type=TrainingError)
+        self._previous = step

@@ -1,0 +1,101 @@
+"""A sweep file and a directory enter; all runs that this machine has data for are made, and one HTML report leaves.
+
+OUTPUT/report.html   tables and plots of all results so far, what the prompts say, and what was left out
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.errors import SoftPromptError, TrainingError
+from softprompt_tf.experiments.plan import Plan, make_plan
+from softprompt_tf.experiments.settings import read_sweep
+from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
+from softprompt_tf.report import write_report
+
+
+def run_experiments(
+    sweep: Path,
+    output: Path,
+    *,
+    backbone: str | None = None,
+    data: Path | None = None,
+    minutes: float | None = None,
+    leave_out: bool = False,
+    only_plan: bool = False,
+    tell: Tell = print,
+) -> SweepOutcome:
+    """Make the runs of a sweep file and the report; started again, go on.
+
+    Args:
+      sweep: the YAML file.
+      output: the sweep's directory.
+      backbone: in the place of the file's.
+      data: what `${SOFTPROMPT_DATA}` of the task files stands for.
+      minutes: after so many no further run is begun; 0 makes the report of what is there.
+      leave_out: whether to leave out, and say so, what has no data or no backbone here.
+      only_plan: whether to tell the runs and what is finished, and do nothing.
+      tell: is handed each line.
+
+    Raises:
+      ConfigError, DataError: for a mistake in the file, or in what it names.
+      TrainingError: if a run failed; the others are made and reported.
+    """
+    if data is not None:
+        os.environ["SOFTPROMPT_DATA"] = str(data.absolute())
+    experiments = read_sweep(sweep, backbone=backbone)
+    plan = make_plan(experiments, leave_out=leave_out)
+    if only_plan:
+        for line in plan_lines(plan, output):
+            tell(line)
+        return SweepOutcome()
+    for what, why in plan.left_out.items():
+        tell(f"left out: {what}: {why}")
+    outcome = run_sweep(plan, output, minutes=minutes, tell=tell)
+    if outcome.not_reached:
+        tell(f"{outcome.not_reached} results were not reached in {minutes:g} minutes. The same command goes on.")
+    _report(plan, output, outcome, tell)
+    if outcome.failed:
+        first = "; ".join(f"{what}: {why}" for what, why in list(outcome.failed.items())[:3])
+        raise TrainingError(f"All runs must end. Received: {len(outcome.failed)} that failed, such as {first}")
+    return outcome
+
+
+def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None:
+    results = result_store(output).results()
+    if not results:
+        tell("There is no result yet, so there is no report.")
+        return
+    missing = dict(plan.missing)
+    for scoring in plan.scorings:
+        if outcome.not_reached and scoring.experiment not in {result.experiment for result in results}:
+            missing.setdefault(scoring.experiment, "its runs were not reached in the time given.")
+    path = write_report(
+        results, output / "report.html", interpretability=_inspected(plan, output, tell), missing=missing
+    )
+    tell(f"{len(results)} results in {path}")
+
+
+def _inspected(plan: Plan, output: Path, tell: Tell) -> dict[str, Any] | None:
+    """Return what the first finished prompt of each task says, of the first backbone; None where there is none."""
+    from softprompt_tf.interpretability import inspect_prompts
+    from softprompt_tf.prompts import load_prompt
+    from softprompt_tf.t5 import load_t5
+
+    found: dict[str, tuple[Path, Any]] = {}
+    for scoring in plan.scorings:
+        trial = scoring.trial
+        path = output / "trials" / trial.name / "prompt.safetensors"
+        if trial.arm == "prompt_tuning" and scoring.x is None and path.is_file():
+            found.setdefault(scoring.task.name, (path, trial.settings))
+    if not found:
+        return None
+    first = next(iter(found.values()))[1]
+    named = [
+        (name, load_prompt(path)) for name, (path, settings) in found.items() if settings.backbone == first.backbone
+    ]
+    try:
+        return inspect_prompts(named, t5=load_t5(first.backbone)).to_json()
+    except SoftPromptError as error:
+        tell(f"What the prompts say is not in the report: {error}")
+        return None

@@ -1,0 +1,213 @@
+"""A trial and its scorings enter, one `RunResult` each leaves, in one process and with each backbone loaded once."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.baselines import ModelTuner, design_prompts, random_prompt
+from softprompt_tf.config import RunConfig, TaskConfig
+from softprompt_tf.ensemble import PromptEnsemble
+from softprompt_tf.ensemble_scores import EnsembleScores, evaluate_ensemble
+from softprompt_tf.evaluation import Answers, evaluate_examples
+from softprompt_tf.experiments.prompt_tuner import PromptTuner, TrialRecord, read_record, write_record
+from softprompt_tf.experiments.results import RunResult, digest, score_of
+from softprompt_tf.experiments.rows import scored_examples, training_data
+from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.t5 import FrozenT5, load_t5
+from softprompt_tf.tasks import Task, load_task
+from softprompt_tf.training import make_strategy
+
+
+class Runner:
+    """Runs trials and scores them.
+
+    Args:
+      directory: a folder per trial is made in it: a prompt, a record, and checkpoints while it runs.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._prompt_tuners: dict[tuple[str, ...], PromptTuner] = {}
+        self._model_tuners: dict[tuple[str, ...], ModelTuner] = {}
+
+    def run(self, trial: Trial, scorings: Sequence[Scoring]) -> list[RunResult]:
+        """Train or set up a trial, or go on with it, and score it.
+
+        Returns:
+          A result for each scoring, in their order.
+
+        Raises:
+          SoftPromptError: for a mistake in settings, data or backbone, or a loss that is not finite.
+        """
+        if trial.arm == "prompt_tuning":
+            return self._run_prompt(trial, scorings)
+        if trial.arm in WEIGHTS:
+            return self._run_weights(trial, scorings)
+        t5 = self._prompt_tuner(trial).t5
+        return [self._untrained_result(t5, trial, scoring) for scoring in scorings]
+
+    def run_vote(self, vote: Vote) -> list[RunResult]:
+        """Score the prompts of finished trials together: the best of them, and their majority vote."""
+        trial = vote.trials[0]
+        paths = [self.directory / each.name / "prompt.safetensors" for each in vote.trials]
+        task, examples = load_task(vote.task), scored_examples(vote.task, trial.settings.rows)
+        started = time.monotonic()
+        scores = evaluate_ensemble(PromptEnsemble(self._prompt_tuner(trial).t5, paths), task, examples)
+        seconds = time.monotonic() - started
+        return [
+            RunResult(
+                experiment=vote.experiment,
+                arm=arm,
+                x=vote.x,
+                task=vote.task.name,
+                eval_task=vote.task.name,
+                seed=trial.seed,
+                metrics=metrics,
+                score=score_of(metrics),
+                step=None,
+                seconds=seconds if arm == vote.arms[1] else 0.0,
+                backbone=_backbone_name(trial),
+                config=vote.config(arm),
+            )
+            for arm, metrics in zip(vote.arms, (_best_member(scores), scores.ensemble.metrics), strict=True)
+        ]
+
+    def clean(self, trial: Trial) -> None:
+        """Remove the weights of a trial of which nothing is left to be scored."""
+        (self.directory / trial.name / "state.safetensors").unlink(missing_ok=True)
+
+    # === Prompts ===
+
+    def _run_prompt(self, trial: Trial, scorings: Sequence[Scoring]) -> list[RunResult]:
+        settings, task = trial.settings, trial.tasks[0]
+        config = RunConfig(
+            backbone=settings.backbone,
+            task=task,
+            prompt=settings.prompt,
+            training=settings.training,
+            output_dir=str(self.directory / trial.name),
+            seed=trial.seed,
+        )
+        tuner = self._prompt_tuner(trial)
+        data = training_data(task, settings.rows)
+        model, record = tuner.tune(config, data, run_digest=digest(trial.config))
+        return [
+            self._result(scoring, record, _with_limits(model, load_task(scoring.eval_task))) for scoring in scorings
+        ]
+
+    def _prompt_tuner(self, trial: Trial) -> PromptTuner:
+        training = trial.settings.training
+        key = (trial.settings.backbone, training.precision, training.strategy)
+        if key not in self._prompt_tuners:
+            strategy = make_strategy(training.strategy)
+            with strategy.scope():
+                t5 = load_t5(trial.settings.backbone, dtype=training.precision)
+            self._prompt_tuners = {key: PromptTuner(t5, strategy=strategy)}  # a large backbone leaves no room for two
+        return self._prompt_tuners[key]
+
+    # === Weights ===
+
+    def _run_weights(self, trial: Trial, scorings: Sequence[Scoring]) -> list[RunResult]:
+        directory = self.directory / trial.name
+        tuner = self._model_tuner(trial)
+        tuned = tuner.tune(
+            [training_data(task, trial.settings.rows) for task in trial.tasks],
+            trial.settings.model_tuning,
+            seed=trial.seed,
+            state_path=directory / "state.safetensors",
+            run_digest=digest(trial.config),
+        )
+        # The steps before a restart were timed by the process that took them.
+        seconds_per_step = tuned.seconds_per_step or (read_record(directory) or _NOTHING).seconds_per_step
+        record = TrialRecord(tuned.metrics, tuned.best_step, tuned.seconds, seconds_per_step)
+        write_record(directory, record)
+        return [self._result(scoring, record, tuner.answerer(load_task(scoring.eval_task))) for scoring in scorings]
+
+    def _model_tuner(self, trial: Trial) -> ModelTuner:
+        training = trial.settings.training
+        key = (trial.settings.backbone, training.precision, str(training.z_loss))
+        if key not in self._model_tuners:
+            frozen = [tuner.t5 for known, tuner in self._prompt_tuners.items() if known[:2] == (key[0], "float32")]
+            t5 = frozen[0] if frozen else load_t5(trial.settings.backbone)
+            self._model_tuners = {key: ModelTuner(t5, precision=training.precision, z_loss=training.z_loss)}
+        return self._model_tuners[key]
+
+    # === Results ===
+
+    def _result(self, scoring: Scoring, record: TrialRecord, model: Answers) -> RunResult:
+        """Return a trained trial's result: as it was measured in training, or on another task now."""
+        if scoring.eval_task.name == scoring.task.name:
+            return _filled(scoring, record.metrics[scoring.task.name], record.step, record.seconds)
+        started = time.monotonic()
+        metrics = _metrics(model, scoring.eval_task, scoring.trial)
+        return _filled(scoring, metrics, record.step, time.monotonic() - started)
+
+    def _untrained_result(self, t5: FrozenT5, trial: Trial, scoring: Scoring) -> RunResult:
+        started = time.monotonic()
+        task, settings = load_task(scoring.eval_task), trial.settings
+        if trial.arm == "random_prompt":
+            model: Answers = random_prompt(t5, task, length=settings.prompt.length, seed=trial.seed)
+        else:
+            design = trial.config["prompt_design"]
+            train = training_data(scoring.task, settings.rows).train if design["shots"] else ()
+            model = design_prompts(
+                t5,
+                task,
+                train,
+                shots=design["shots"],
+                seed=trial.seed,
+                instruction=design["instructions"].get(task.name),
+                max_input_tokens=design["max_input_tokens"],
+            )
+        metrics = _metrics(model, scoring.eval_task, trial)
+        return _filled(scoring, metrics, None, time.monotonic() - started)
+
+
+_NOTHING = TrialRecord({}, 0, 0.0, 0.0)
+
+
+def _filled(scoring: Scoring, metrics: dict[str, float], step: int | None, seconds: float) -> RunResult:
+    return RunResult(
+        experiment=scoring.experiment,
+        arm=scoring.arm,
+        x=scoring.x,
+        task=scoring.task.name,
+        eval_task=scoring.eval_task.name,
+        seed=scoring.trial.seed,
+        metrics=metrics,
+        score=score_of(metrics),
+        step=step,
+        seconds=seconds,
+        backbone=_backbone_name(scoring.trial),
+        config=scoring.config,
+    )
+
+
+def _metrics(model: Answers, task: TaskConfig, trial: Trial) -> dict[str, float]:
+    return evaluate_examples(model, load_task(task), scored_examples(task, trial.settings.rows)).metrics
+
+
+def _with_limits(model: PromptedT5, task: Task) -> PromptedT5:
+    """Return the model with its prompt and another task's limits; itself where the limits are the same."""
+    wanted: dict[str, Any] = {
+        "max_input_tokens": task.max_input_tokens,
+        "max_target_tokens": task.target_token_limit(model.t5.tokenize),
+        "target_format": task.target_format,
+    }
+    if all(getattr(model, name) == value for name, value in wanted.items()):
+        return model
+    return PromptedT5(model.t5, dataclasses.replace(model.task_prompt(task.name), **wanted))
+
+
+def _best_member(scores: EnsembleScores) -> dict[str, float]:
+    """Return the metrics of the one prompt whose score is the best; of equal ones the first."""
+    return max((member.metrics for member in scores.members), key=score_of)
+
+
+def _backbone_name(trial: Trial) -> str:
+    """Return what a backbone is called: its folder's name, or the folder's above where that is `preset`."""
+    path = Path(trial.settings.backbone.rstrip("/"))
+    return path.parent.name if path.name == "preset" and path.parent.name else path.name

@@ -1,0 +1,71 @@
+"""What each experiment is called, what it asks and how it is drawn."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """How an experiment is told.
+
+    Args:
+      title: of its section.
+      question: one sentence, what is compared.
+      x_name: what the swept value is; empty where nothing is swept.
+      is_averaged: whether a mean over the columns means something.
+      is_log_scaled: whether a numeric sweep is drawn on a logarithmic scale.
+    """
+
+    title: str
+    question: str
+    x_name: str = ""
+    is_averaged: bool = True
+    is_log_scaled: bool = False
+
+
+EXPERIMENTS = {
+    "methods": Experiment(
+        "Methods",
+        "Prompt tuning beside model tuning, prompt design and a random prompt, on one backbone.",
+    ),
+    "prompt_length": Experiment(
+        "Prompt length", "How many vectors does a prompt need?", x_name="prompt length", is_log_scaled=True
+    ),
+    "initialization": Experiment(
+        "Prompt initialization", "Does it matter from what the prompt starts?", x_name="initialization"
+    ),
+    "pretraining_objective": Experiment(
+        "Pretraining objective", "Does it matter what the frozen model was pretrained on?", x_name="objective"
+    ),
+    "adaptation_steps": Experiment(
+        "Steps of LM adaptation",
+        "How long must the frozen model be trained on with the language modelling objective?",
+        x_name="adaptation steps",
+    ),
+    "domain_shift": Experiment(
+        "Domain shift",
+        "Trained on one data set and scored on another that was not trained on.",
+        is_averaged=False,
+    ),
+    "ensembling": Experiment(
+        "Prompt ensembling", "Several prompts of one task: their mean, the best of them, and their majority vote."
+    ),
+}
+
+TITLES = {
+    "prompt_tuning": "prompt tuning",
+    "model_tuning": "model tuning",
+    "multitask_model_tuning": "model tuning, multi-task",
+    "prompt_design_zero_shot": "prompt design, zero-shot",
+    "prompt_design_few_shot": "prompt design, few-shot",
+    "random_prompt": "random prompt",
+}
+
+
+def experiment_of(name: str) -> Experiment:
+    """Return how an experiment is told; one that is not known here gets its own name as the title."""
+    return EXPERIMENTS.get(name) or Experiment(words_of(name).capitalize(), "", x_name="value")
+
+
+def words_of(name: str) -> str:
+    """Return a name in words, such as "model tuning" for "model_tuning"."""
+    return TITLES.get(name) or name.replace("_", " ")

@@ -1,0 +1,111 @@
+"""All results enter, one HTML file leaves that needs nothing else.
+
+Small functions make the page, not a template engine: it has one layout and a dozen elements, and so one function escapes
+every text, with no autoescape setting that a file's ending could switch off.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.errors import DataError
+from softprompt_tf.report.experiments import EXPERIMENTS, experiment_of
+from softprompt_tf.report.markup import Markup, join, tag
+from softprompt_tf.report.result import Result
+from softprompt_tf.report.sections import distance_section, duration, experiment_section
+from softprompt_tf.report.style import STYLE
+from softprompt_tf.version import __version__
+
+
+def write_report(
+    results: Sequence[Result],
+    path: str | Path,
+    *,
+    title: str = "Prompt tuning: results",
+    interpretability: Mapping[str, Any] | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the report of experiments, whole or not at all.
+
+    Args:
+      results: one or more, of any experiments; those that are known come first, in the paper's order.
+      path: of the HTML file; a file that stands there is replaced.
+      title: of the page.
+      interpretability: what `softprompt inspect --output` writes to inspection.json, or `Inspection.to_json()`.
+      missing: experiment -> why it has no results, for the list at the end.
+
+    Returns:
+      The path.
+
+    Raises:
+      DataError: if there is no result, a score is not a finite number from 0 to 100, or the file cannot be written.
+      ConfigError: if matplotlib is not installed.
+    """
+    _check(results)
+    by_name: dict[str, list[Result]] = {}
+    for result in results:
+        by_name.setdefault(result.experiment, []).append(result)
+    order = [name for name in EXPERIMENTS if name in by_name] + [name for name in by_name if name not in EXPERIMENTS]
+    sections = [experiment_section(name, by_name[name], number=number) for number, name in enumerate(order)]
+    headings = [experiment_of(name).title for name in order]
+    if interpretability is not None:
+        sections.append(distance_section(interpretability, number=len(order)))
+        headings.append("What the prompts say")
+    reasons = missing or {}
+    absent = [name for name in EXPERIMENTS if name not in by_name]
+    absent += [name for name in reasons if name not in EXPERIMENTS and name not in by_name]
+    body = join([_top(title, results, headings), *sections, _missing(absent, reasons)])
+    return write_atomically(Path(path), _page(title, body).encode(), error_type=DataError)
+
+
+def _check(results: Sequence[Result]) -> None:
+    if not results:
+        raise DataError("A report needs at least one result. Received: none.")
+    for result in results:
+        if not math.isfinite(result.score) or not 0 <= result.score <= 100:
+            raise DataError(
+                f"A result's `score` must be 0 to 100. Received: {result.score} "
+                f"({result.experiment}, {result.arm}, {result.task}, seed {result.seed})."
+            )
+
+
+def _top(title: str, results: Sequence[Result], headings: Sequence[str]) -> Markup:
+    seconds = sum(result.seconds or 0.0 for result in results)
+    seeds = len({result.seed for result in results})
+    links = [tag("li", tag("a", heading, href=f"#section-{number}")) for number, heading in enumerate(headings)]
+    about = (
+        f"{len(results)} results, {seeds} {'seed' if seeds == 1 else 'different seeds'}, {duration(seconds)} of runs."
+    )
+    source = "The experiments follow Lester, Al-Rfou and Constant 2021, arXiv:2104.08691."
+    return join(
+        [
+            tag("h1", title),
+            tag("p", f"{about} {source} Written by softprompt-tf {__version__}.", class_="soft"),
+            tag("nav", tag("ul", *links), aria_label="Sections"),
+        ]
+    )
+
+
+def _missing(names: Sequence[str], reasons: Mapping[str, str]) -> Markup:
+    if not names:
+        return Markup("")
+    items = [
+        tag("li", experiment_of(name).title, f": {reasons[name]}" if reasons.get(name) else ": no results were given.")
+        for name in names
+    ]
+    return tag("section", tag("h2", "Not in this report"), tag("ul", *items))
+
+
+def _page(title: str, body: Markup) -> str:
+    head = join(
+        [
+            Markup('<meta charset="utf-8">'),
+            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Markup('<link rel="icon" href="data:,">'),  # else a browser asks the server for one
+            tag("title", title),
+            Markup(f"<style>{STYLE}</style>"),
+        ]
+    )
+    return f"<!DOCTYPE html>\n{tag('html', tag('head', head), tag('body', tag('main', body)), lang='en')}\n"

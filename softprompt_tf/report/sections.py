@@ -1,0 +1,220 @@
+"""One experiment's results enter, its section leaves: the question, the table, the plot, published figures, runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from softprompt_tf.report.experiments import Experiment, experiment_of, words_of
+from softprompt_tf.report.markup import Markup, details, join, table, tag
+from softprompt_tf.report.plots import INK, plot, to_svg
+from softprompt_tf.report.published import published_for
+from softprompt_tf.report.result import Result, column_of
+from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number, score_table
+
+
+def experiment_section(name: str, results: Sequence[Result], *, number: int) -> Markup:
+    """Return the section of one experiment; `number` makes its ids different from those of the others."""
+    experiment, scores = experiment_of(name), score_table(results)
+    names = _row_names(scores)
+    backbones = list(dict.fromkeys(row[0] for row in scores.rows))
+    parts = [
+        tag("h2", experiment.title, id=f"section-{number}"),
+        tag("p", experiment.question) if experiment.question else "",
+        tag("p", f"Backbone: {', '.join(backbones)}.", class_="soft"),
+        _score_table(experiment, scores, names),
+        _figure(experiment, scores, names, number=number),
+        _published(name, scores),
+        _runs(results),
+    ]
+    return tag("section", *parts)
+
+
+def cell(summary: Summary | None) -> Markup:
+    """Return a cell of a table: the mean, the deviation where there are two seeds or more, and how many seeds."""
+    if summary is None:
+        return Markup("–")
+    deviation = "" if summary.deviation is None else f" ± {summary.deviation:.2f}"
+    seeds = "1 seed" if summary.count == 1 else f"{summary.count} seeds"
+    return join([f"{summary.mean:.2f}{deviation}", tag("span", seeds, class_="n")])
+
+
+def _score_table(experiment: Experiment, scores: ScoreTable, names: Mapping[RowKey, str]) -> Markup:
+    averaged = bool(experiment.is_averaged and scores.means)
+    has_x = any(x is not None for _, _, x in scores.rows)
+    if not has_x and len(scores.columns) > len(scores.rows):  # many tasks: downwards, where a narrow page has room
+        header = ["", *(names[row] for row in scores.rows)]
+        rows: list[list[object]] = [
+            [c, *(cell(scores.cells.get((row, c))) for row in scores.rows)] for c in scores.columns
+        ]
+        rows += [["mean", *(cell(scores.means.get(row)) for row in scores.rows)]] if averaged else []
+    else:
+        x_name = experiment.x_name or "value"
+        first = ["", x_name] if has_x and _has_arms(scores) else [x_name] if has_x else [""]
+        header = [*first, *scores.columns, *["mean"][:averaged]]
+        rows = [_row(row, scores, has_x=has_x, averaged=averaged) for row in scores.rows]
+    note = "Mean ± sample standard deviation over seeds."
+    if averaged:
+        note += " “mean” is over all tasks, seed by seed; – where no seed ran every task."
+    return join([table("Scores from 0 to 100", header, rows), tag("p", note, class_="soft")])
+
+
+def _row(row: RowKey, scores: ScoreTable, *, has_x: bool, averaged: bool) -> list[object]:
+    x = [_number(row[2])] if has_x else []
+    cells = [cell(scores.cells.get((row, column))) for column in scores.columns]
+    name = [] if has_x and not _has_arms(scores) else [_arm_name(row, scores)]
+    return [*name, *x, *cells, *([cell(scores.means.get(row))] if averaged else [])]
+
+
+def _has_arms(scores: ScoreTable) -> bool:
+    return len({row[:2] for row in scores.rows}) > 1
+
+
+def _figure(experiment: Experiment, scores: ScoreTable, names: dict[RowKey, str], *, number: int) -> Markup:
+    figure = plot(scores, names=names, x_name=experiment.x_name or "value", is_log_scaled=experiment.is_log_scaled)
+    is_swept = all(is_number(x) for _, _, x in scores.rows)
+    alternative = f"{experiment.title}: " + "; ".join(
+        f"{names[row]}{f', {_number(row[2])}' if is_swept else ''}, {column}: {scores.cells[row, column].mean:.2f}"
+        for row in scores.rows
+        for column in scores.columns
+        if (row, column) in scores.cells
+    )
+    caption = "Whiskers: one sample standard deviation over seeds; none where there is one seed."
+    svg = to_svg(figure, prefix=f"plot-{number}", alternative=alternative)
+    return tag("figure", svg, tag("figcaption", f"{experiment.title}. {caption}"))
+
+
+def _published(name: str, scores: ScoreTable) -> Markup:
+    rows = [
+        [f"{words_of(row[1])}, {column}", cell(scores.cells[row, column]), row[0], figure.text]
+        for row in scores.rows
+        for column in scores.columns
+        for figure in published_for(name, row[1], column)
+        if (row, column) in scores.cells
+    ]
+    if not rows:
+        return tag(
+            "p",
+            "No figure of the method's authors is put beside these: none of the same task and method "
+            "is among those that this report holds with its source.",
+            class_="soft",
+        )
+    found = {(f.model, f.source) for row in scores.rows for c in scores.columns for f in published_for(name, row[1], c)}
+    notes = [tag("p", f"Published with: {model}. Source: {source}.", class_="soft") for model, source in sorted(found)]
+    return join(
+        [
+            tag("h3", "Beside the published figures"),
+            table("Ours and theirs", ["", "here", "backbone here", "published"], rows),
+            tag("p", "Figures of two different backbones are not comparable one to one.", class_="soft"),
+            *notes,
+        ]
+    )
+
+
+def _runs(results: Sequence[Result]) -> Markup:
+    configs: dict[str, list[int]] = {}
+    rows = []
+    for number, result in enumerate(results, 1):
+        configs.setdefault(json.dumps(result.config, indent=2, sort_keys=True, default=str), []).append(number)
+        metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in result.metrics.items())
+        rows.append(
+            [
+                number,
+                words_of(result.arm),
+                _number(result.x),
+                column_of(result),
+                _number(result.seed),
+                f"{result.score:.2f}",
+                metrics,
+                _number(result.step),
+                duration(result.seconds),
+                result.backbone,
+            ]
+        )
+    header = ["run", "arm", "value", "task", "seed", "score", "metrics", "step", "time", "backbone"]
+    settings = [
+        join([tag("p", f"Run {', '.join(map(str, numbers))}:"), tag("pre", config, tabindex="0")])
+        for config, numbers in configs.items()
+    ]
+    total = sum(result.seconds or 0.0 for result in results)
+    return join(
+        [
+            details(f"{len(rows)} runs, {duration(total)} together", table("Every run.", header, rows)),
+            details(f"Configurations: {len(configs)}", *settings),
+        ]
+    )
+
+
+def distance_section(inspection: Mapping[str, Any], *, number: int) -> Markup:
+    """Return the section of `softprompt inspect`'s JSON: class labels, words, and distances with a heat map."""
+    from softprompt_tf.interpretability.heat_map import draw_heat_map
+
+    parts = [tag("h2", "What the prompts say", id=f"section-{number}")]
+    rows = [_prompt_row(prompt) for prompt in inspection["prompts"]]
+    header = [
+        "prompt",
+        "vectors in clusters",
+        "label words near",
+        "of these from the start",
+        "words of several vectors",
+    ]
+    parts.append(tag("p", "By the pieces of the vocabulary nearest to each vector, cosine."))
+    parts.append(table("Prompts", header, rows))
+    distances = inspection["distances"]
+    names = distances["names"]
+    if len(names) > 1:
+        for key, title in (("mean_cosine", "mean vectors"), ("matched_cosine", "best-matching pairs of vectors")):
+            values = np.asarray(distances[key])
+            svg = to_svg(
+                draw_heat_map(names, values, title=title, ink=INK),
+                prefix=f"heat-{number}-{key}",
+                alternative=f"Heat map of the cosines between prompts, {title}; the table beside it has the values.",
+            )
+            numbers = [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(names, values, strict=True)]
+            caption = f"Cosine between prompts, {title}; 1 - cosine is their distance."
+            parts += [tag("figure", svg, tag("figcaption", caption)), table("Cosines", ["", *names], numbers)]
+    return tag("section", *parts)
+
+
+def _prompt_row(prompt: Mapping[str, Any]) -> list[object]:
+    clustered = [group for group in prompt["clusters"] if len(group) > 1]
+    total = sum(map(len, prompt["clusters"]))
+    labels = prompt.get("labels")
+    near = "–" if not labels else f"{len(labels['found'])} of {len(labels['words'])}"
+    kept = "–"
+    if labels and labels["persisted"] is not None:
+        kept = f"{len(labels['persisted'])} of {len(labels['found_at_start'])}"
+    words = ", ".join(list(prompt.get("shared_words", {}))[:8]) or "–"
+    return [prompt["name"], f"{sum(map(len, clustered))} of {total}", near, kept, words]
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in words, such as "2 min 5 s"; – where it is not known."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _row_names(scores: ScoreTable) -> dict[RowKey, str]:
+    """Name each row by its arm, by its value where there is one arm, or by both; a swept number is on an axis already."""
+    is_swept = len(scores.rows) > 1 and all(is_number(x) for _, _, x in scores.rows)
+    names = {}
+    for row in scores.rows:
+        arm, x = _arm_name(row, scores), "" if row[2] is None or is_swept else _number(row[2])
+        names[row] = x if x and not _has_arms(scores) else f"{arm}, {x}" if x else arm
+    return names
+
+
+def _arm_name(row: RowKey, scores: ScoreTable) -> str:
+    backbones = {backbone for backbone, _, _ in scores.rows}
+    return words_of(row[1]) if len(backbones) == 1 else f"{words_of(row[1])} ({row[0]})"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else words_of(str(value))
