@@ -53,7 +53,8 @@ def run_experiments(
         tell(f"left out: {what}: {why}")
     outcome = run_sweep(plan, output, minutes=minutes, tell=tell)
     if outcome.not_reached:
-        tell(f"{outcome.not_reached} results were not reached in {minutes:g} minutes. The same command goes on.")
+        what = "1 result was" if outcome.not_reached == 1 else f"{outcome.not_reached} results were"
+        tell(f"{what} not reached in {minutes:g} minutes. The same command goes on.")
     _report(plan, output, outcome, tell)
     if outcome.failed:
         first = "; ".join(f"{what}: {why}" for what, why in list(outcome.failed.items())[:3])

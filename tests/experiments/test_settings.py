@@ -1,0 +1,157 @@
+"""A sweep's YAML file: what each experiment says lies over what all share, and a mistake is told before the first run."""
+
+from pathlib import Path
+
+import pytest
+from tiny_run import write_yaml
+
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.experiments.settings import ARMS, read_sweep
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "experiments"
+
+
+def read(directory, experiments, **shared):
+    return read_sweep(write_yaml(directory / "sweep.yaml", {**shared, "experiments": experiments}))
+
+
+def test_an_experiment_lies_over_what_all_share(tmp_path):
+    experiments = read(
+        tmp_path,
+        {
+            "plain": {"tasks": ["trec"]},
+            "other": {"tasks": ["trec", "sst2"], "seeds": [7], "training": {"steps": 9}, "prompt": {"length": 2}},
+        },
+        seeds=[1, 2],
+        training={"steps": 5, "batch_size": 3},
+        prompt={"init": "class_labels"},
+    )
+
+    ((x, plain),), ((_, other),) = experiments["plain"].settings(), experiments["other"].settings()
+    assert x is None
+    assert (experiments["plain"].seeds, experiments["other"].seeds) == ((1, 2), (7,))
+    assert experiments["other"].tasks == ("trec", "sst2")
+    assert (plain.training.steps, plain.training.batch_size) == (5, 3)
+    assert (other.training.steps, other.training.batch_size) == (9, 3)
+    assert (other.prompt.length, other.prompt.init) == (2, "class_labels")
+
+
+def test_one_key_is_varied(tmp_path):
+    experiments = read(tmp_path, {"length": {"tasks": ["trec"], "vary": {"prompt.length": [1, 5]}}}, backbone="base")
+
+    settings = experiments["length"].settings()
+    assert [(x, each.prompt.length, each.backbone) for x, each in settings] == [(1, 1, "base"), (5, 5, "base")]
+
+
+def test_variants_change_several_keys(tmp_path):
+    variants = {
+        0: {"backbone": "a"},
+        100: {"backbone": "b", "target_format": "sentinel"},
+        "long": {"training.steps": 8},
+    }
+
+    settings = read(tmp_path, {"steps": {"tasks": ["trec"], "variants": variants}})["steps"].settings()
+
+    assert [x for x, _ in settings] == [0, 100, "long"]
+    assert [each.backbone for _, each in settings] == ["a", "b", "mini"]
+    assert [each.target_format for _, each in settings] == [None, "sentinel", None]
+    assert settings[2][1].training.steps == 8
+
+
+def test_a_file_includes_others(tmp_path):
+    write_yaml(tmp_path / "base.yaml", {"training": {"steps": 5}, "experiments": {"one": {"tasks": ["trec"]}}})
+    sweep = {"include": "base.yaml", "experiments": {"one": {"seeds": [4]}, "two": {"tasks": ["sst2"]}}}
+
+    experiments = read_sweep(write_yaml(tmp_path / "sweep.yaml", sweep))
+
+    assert list(experiments) == ["one", "two"]
+    assert (experiments["one"].tasks, experiments["one"].seeds) == (("trec",), (4,))
+    assert experiments["two"].settings()[0][1].training.steps == 5
+
+
+def test_environment_variables_are_put_in_where_they_are_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", "/models")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    variants = {"a": {"backbone": "${PLACE}/span"}, "b": {"backbone": "${NOT_SET}/lm"}}
+
+    settings = read(tmp_path, {"objective": {"tasks": ["trec"], "variants": variants}})["objective"].settings()
+
+    assert [each.backbone for _, each in settings] == ["/models/span", "${NOT_SET}/lm"]
+
+
+def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
+    path = write_yaml(tmp_path / "sweep.yaml", {"backbone": "mini", "experiments": {"one": {"tasks": ["trec"]}}})
+
+    assert read_sweep(path, backbone="t5_1.1_small")["one"].backbone == "t5_1.1_small"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        ({}, "`tasks` of experiment `one`.*Field required"),
+        ({"tasks": []}, "`tasks` of experiment `one`"),
+        ({"tasks": ["trec"], "seed": 1}, "`seed` of experiment `one`.*Extra inputs are not permitted. Received: 1"),
+        ({"tasks": ["trec"], "seeds": [-1]}, r"`seeds\.0` of experiment `one`.*greater than or equal to 0"),
+        ({"tasks": ["trec"], "arms": ["tuning"]}, "`arms.0` of experiment `one`.*Received: 'tuning'"),
+        ({"tasks": ["trec"], "vary": {"prompt.lenght": [1]}}, "Unknown key. Received: 'prompt.lenght'.*`length`"),
+        ({"tasks": ["trec"], "vary": {"prompt.length": [0]}}, r"`prompt\.length` of experiment `one`.*greater than 0. Received: 0"),
+        ({"tasks": ["trec"], "variants": {"a": {"rows.train": 0}}}, r"`rows\.train` of experiment `one`.*greater than 0"),
+        ({"tasks": ["trec"], "vary": {"prompt.length": [1]}, "variants": {"a": {}}}, "`vary` or `variants`.*both"),
+        ({"tasks": ["trec"], "evaluate_on": {"sst2": ["trec"]}}, "must name its tasks. Received: 'sst2'"),
+        ({"tasks": ["trec"], "ensemble": True}, r"two seeds or more.*Received: seeds \[1\]"),
+        ({"tasks": ["trec"], "ensemble": True, "seeds": [1, 2], "arms": ["model_tuning"]}, "prompt tuning alone"),
+    ],
+    ids=[
+        "no tasks",
+        "empty tasks",
+        "unknown key",
+        "negative seed",
+        "unknown arm",
+        "unknown varied key",
+        "varied out of range",
+        "variant out of range",
+        "vary and variants",
+        "evaluate_on",
+        "one seed",
+        "ensemble of weights",
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path, experiment, message):
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, {"one": experiment})
+
+
+@pytest.mark.parametrize("experiments", [None, {}, ["one"]], ids=["missing", "empty", "list"])
+def test_a_file_without_experiments_is_refused(tmp_path, experiments):
+    with pytest.raises(ConfigError, match="`experiments` in .* must be a mapping of one experiment or more"):
+        read(tmp_path, experiments)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sweep_file_of_the_library_can_be_read(path):
+    if path.stem == "mini":  # what the others include
+        with pytest.raises(ConfigError, match="must be a mapping of one experiment or more"):
+            read_sweep(path)
+        return
+    experiments = read_sweep(path)
+
+    assert experiments
+    assert all(experiment.settings() for experiment in experiments.values())
+
+
+def test_reproduce_has_all_that_the_paper_does():
+    experiments = read_sweep(CONFIGS / "reproduce.yaml")
+
+    assert set(experiments) == {
+        "methods",
+        "prompt_length",
+        "initialization",
+        "pretraining_objective",
+        "adaptation_steps",
+        "domain_shift",
+        "ensembling",
+    }
+    assert set(experiments["methods"].arms) == set(ARMS)
+    assert len(experiments["methods"].tasks) == 8
+    assert [x for x, _ in experiments["prompt_length"].settings()] == [1, 5, 20, 100, 150]
+    assert len(experiments["ensembling"].seeds) == 5

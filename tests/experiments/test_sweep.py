@@ -1,0 +1,270 @@
+"""A sweep makes every run once, whatever happens in between, and its results are those of the library's own functions."""
+
+import dataclasses
+import json
+
+import pytest
+from tiny_run import mood_rows, write_rows, write_yaml
+
+from softprompt_tf.baselines import ModelTuner, TuningSettings, design_prompts, random_prompt
+from softprompt_tf.config import load_config
+from softprompt_tf.ensemble import PromptEnsemble
+from softprompt_tf.errors import TrainingError
+from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.experiments import runner, sweep
+from softprompt_tf.experiments.plan import make_plan
+from softprompt_tf.experiments.rows import training_data
+from softprompt_tf.experiments.settings import ARMS, read_sweep
+from softprompt_tf.experiments.sweep import plan_lines, result_store, run_sweep
+from softprompt_tf.run import train_run
+from softprompt_tf.t5 import load_t5
+from softprompt_tf.tasks import load_task
+
+
+def plan_of(place, experiments, **shared):
+    return make_plan(read_sweep(place.sweep(experiments, **shared)))
+
+
+def run(plan, output, **keywords):
+    lines = []
+    outcome = run_sweep(plan, output, tell=lines.append, **keywords)
+    return outcome, lines
+
+
+def figures(output):
+    """The results without their times."""
+    return [dataclasses.replace(result, seconds=0.0) for result in result_store(output).results()]
+
+
+@pytest.fixture(scope="module")
+def methods(place):
+    return plan_of(place, {"methods": {"tasks": [place.mood, place.echo], "arms": list(ARMS), "seeds": [1]}})
+
+
+@pytest.fixture(scope="module")
+def finished(methods, tmp_path_factory):
+    """The directory of a sweep of all methods."""
+    output = tmp_path_factory.mktemp("methods")
+    outcome, _ = run(methods, output)
+    assert (outcome.made, outcome.failed, outcome.not_reached) == (12, {}, 0)
+    return output
+
+
+def metrics_of(output, arm, task="mood"):
+    (result,) = [each for each in result_store(output).results() if (each.arm, each.task) == (arm, task)]
+    return result.metrics
+
+
+def test_a_prompts_result_is_that_of_its_training_run(place, finished, tmp_path):
+    values = {
+        "backbone": place.backbone,
+        "task": place.mood,
+        "prompt": {"length": 3, "init": "sampled_vocabulary"},
+        "training": {"steps": 4, "batch_size": 4, "optimizer": "adam", "learning_rate": 0.1, "evaluate_every": 2},
+        "output_dir": str(tmp_path / "run"),
+        "seed": 1,
+    }
+
+    alone = train_run(load_config(write_yaml(tmp_path / "run.yaml", values)))
+
+    assert metrics_of(finished, "prompt_tuning") == alone.scores["mood"].metrics
+
+
+def test_each_baselines_result_is_that_of_the_baseline_alone(place, finished):
+    t5, task = load_t5(place.backbone), load_task(place.mood)
+    train, rows = task.examples("train"), task.examples("validation")
+    alone = {
+        "prompt_design_zero_shot": design_prompts(t5, task, shots=0),
+        "prompt_design_few_shot": design_prompts(t5, task, train, shots=2, seed=1),
+        "random_prompt": random_prompt(t5, task, length=3, seed=1),
+    }
+
+    for arm, model in alone.items():
+        assert metrics_of(finished, arm) == evaluate_examples(model, task, rows).metrics, arm
+
+
+def test_model_tunings_results_are_those_of_the_tuner_alone(place, methods, finished):
+    tuner = ModelTuner(load_t5(place.backbone))
+    settings = TuningSettings(steps=4, batch_size=4, learning_rate=0.01, warmup_steps=1, evaluate_every=2)
+    mood, echo = (training_data(each.task, each.trial.settings.rows) for each in methods.scorings[:2])
+
+    alone, together = (tuner.tune(data, settings, seed=1).metrics for data in ([mood], [mood, echo]))
+
+    assert metrics_of(finished, "model_tuning") == alone["mood"]
+    assert metrics_of(finished, "multitask_model_tuning") == together["mood"]
+    assert metrics_of(finished, "multitask_model_tuning", "echo") == together["echo"]
+
+
+def test_a_finished_sweep_is_not_run_again(methods, finished, monkeypatch):
+    monkeypatch.setattr(runner.Runner, "run", lambda *_: pytest.fail("ran"))
+
+    outcome, lines = run(methods, finished)
+
+    assert (outcome.made, outcome.not_reached) == (0, 0)
+    assert len(lines) == 11
+    assert all(line.endswith("finished before") for line in lines)
+    assert plan_lines(methods, finished)[-1] == "11 runs, 12 results, 12 of them finished."
+
+
+def test_finished_trials_leave_a_prompt_and_no_checkpoints_or_weights(finished):
+    left = {path.name for path in (finished / "trials").rglob("*") if path.is_file()}
+
+    assert left == {"prompt.safetensors", "trial.json", "seconds.json"}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+EVERY_WRITE = [pytest.param(k, marks=() if k in (2, 5, 8) else pytest.mark.slow) for k in range(1, 11)]
+
+
+@pytest.mark.parametrize("kill_at", EVERY_WRITE)
+def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(place, finished, tmp_path, monkeypatch, kill_at):
+    """Killed at one of the writes to the disk: of a checkpoint's time, a state, a record or a result."""
+    plan = plan_of(
+        place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}}
+    )
+    writes = 0
+
+    def counted(write):
+        def wrapper(*arguments, **keywords):
+            nonlocal writes
+            writes += 1
+            if writes == kill_at:
+                raise Killed
+            return write(*arguments, **keywords)
+
+        return wrapper
+
+    with monkeypatch.context() as patch:
+        for place_of in ("experiments.prompt_tuner", "experiments.results", "baselines.tuning_state"):
+            name = f"softprompt_tf.{place_of}.write_atomically"
+            patch.setattr(name, counted(_attribute(name)))
+        with pytest.raises(Killed):
+            run(plan, tmp_path)
+    made_before = len(result_store(tmp_path).results())
+
+    outcome, _ = run(plan, tmp_path)
+
+    assert outcome.made == 2 - made_before
+    whole = [each for each in figures(finished) if each.arm in ("prompt_tuning", "model_tuning")]
+    assert figures(tmp_path) == [each for each in whole if each.task == "mood"]
+
+
+def _attribute(name):
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def test_a_run_that_fails_is_told_and_the_others_are_made(place, tmp_path):
+    rates = {"prompt_length": {"tasks": [place.mood], "vary": {"training.learning_rate": [0.1, 1e38]}, "seeds": [1]}}
+
+    outcome, lines = run(plan_of(place, rates), tmp_path)
+
+    assert outcome.made == 1
+    ((what, why),) = outcome.failed.items()
+    assert "x 1e+38" in what
+    assert "must be finite" in why
+    assert any("FAILED" in line for line in lines)
+    assert [result.x for result in result_store(tmp_path).results()] == [0.1]
+
+
+def test_no_run_is_begun_when_the_time_is_over(methods, tmp_path):
+    outcome, _ = run(methods, tmp_path, minutes=0)
+
+    assert (outcome.made, outcome.not_reached) == (0, 12)
+    assert plan_lines(methods, tmp_path)[-1] == "11 runs, 12 results, 0 of them finished."
+
+
+def test_an_ensembles_results_are_a_vote_and_the_best_member(place, tmp_path):
+    ensemble = {"ensembling": {"tasks": [place.mood], "ensemble": True, "seeds": [1, 2, 3]}}
+    plan = plan_of(place, ensemble)
+    outcome, _ = run(plan, tmp_path)
+
+    results = {result.arm: result for result in result_store(tmp_path).results() if result.arm != "prompt_tuning"}
+    members = [result.metrics for result in result_store(tmp_path).results() if result.arm == "prompt_tuning"]
+    paths = [tmp_path / "trials" / trial.name / "prompt.safetensors" for trial in plan.votes[0].trials]
+    task = load_task(place.mood)
+    rows = task.examples("validation")
+    voted = PromptEnsemble(load_t5(place.backbone), paths).classify([row.inputs for row in rows])
+
+    assert outcome.made == 5
+    assert results["best_of_3"].metrics == max(members, key=lambda each: sum(each.values()))
+    right = [answer.label == row.target for answer, row in zip(voted, rows, strict=True)]
+    assert results["ensemble_of_3"].metrics["accuracy"] == pytest.approx(sum(right) / len(right))
+    assert run(plan, tmp_path)[0].made == 0
+
+
+def test_a_vote_waits_for_all_its_members(place, tmp_path, monkeypatch):
+    plan = plan_of(place, {"ensembling": {"tasks": [place.mood], "ensemble": True, "seeds": [1, 2]}})
+    one = dataclasses.replace(plan, scorings=plan.scorings[:1])
+
+    outcome, _ = run(one, tmp_path)
+
+    assert (outcome.made, outcome.not_reached) == (1, 2)
+
+
+def test_a_prompt_is_scored_on_another_task_with_its_limits(place, tmp_path):
+    shift = {"domain_shift": {"tasks": [place.mood], "evaluate_on": {place.mood: [place.echo]}, "seeds": [1]}}
+    plan = plan_of(place, shift)
+    run(plan, tmp_path)
+
+    results = {result.eval_task: result for result in result_store(tmp_path).results()}
+
+    assert set(results["mood"].metrics) == {"accuracy", "macro_f1"}
+    assert set(results["echo"].metrics) == {"exact_match"}
+    assert results["echo"].task == "mood"
+
+
+def test_rows_of_another_number_are_another_run(place, tmp_path):
+    experiment = {"methods": {"tasks": [place.mood], "seeds": [1]}}
+    few = plan_of(place, experiment, rows={"train": 8, "validation": 4})
+
+    run(plan_of(place, experiment), tmp_path)
+    outcome, _ = run(few, tmp_path)
+
+    assert outcome.made == 1
+    assert len(result_store(tmp_path).results()) == 2
+
+
+def test_a_checkpoint_of_other_data_is_not_gone_on_with(place, tmp_path):
+    """The trial's name follows its config, so that a change of the task makes another trial."""
+    write_rows(tmp_path / "mood_train.jsonl", mood_rows()[:12])
+    write_rows(tmp_path / "mood_dev.jsonl", mood_rows()[12:])
+    changed = {
+        "name": "mood",
+        "inputs": "book: {text}",
+        "labels": {"negative": "negative", "positive": "positive"},
+        "metrics": ["accuracy"],
+        "train": "mood_train.jsonl",
+        "validation": "mood_dev.jsonl",
+    }
+    other = str(write_yaml(tmp_path / "mood.yaml", changed))
+
+    plans = [plan_of(place, {"methods": {"tasks": [task], "seeds": [1]}}) for task in (place.mood, other)]
+
+    assert not set(plans[0].trials()) & set(plans[1].trials())
+
+
+def test_a_damaged_record_is_named(methods, finished, tmp_path):
+    trial = methods.scorings[0].trial
+    directory = tmp_path / "trials" / trial.name
+    directory.mkdir(parents=True)
+    (directory / "trial.json").write_text(json.dumps({"metrics": {}}), encoding="utf-8")
+    one = dataclasses.replace(methods, scorings=methods.scorings[:1])
+
+    outcome, _ = run(one, tmp_path)
+
+    assert outcome.made == 0
+    assert "must be a whole record of a trial" in next(iter(outcome.failed.values()))
+
+
+def test_a_result_that_cannot_be_written_ends_the_sweep(methods, tmp_path):
+    (tmp_path / "results").write_text("a file in the way", encoding="utf-8")
+    one = dataclasses.replace(methods, scorings=[each for each in methods.scorings if each.arm == "random_prompt"])
+
+    with pytest.raises(TrainingError):
+        sweep.run_sweep(one, tmp_path, tell=lambda _: None)
