@@ -101,9 +101,13 @@ class Answerer:
         return scores
 
     def _traced(self, key: Any, function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
-        """Return the function traced for every shape of a batch at once, from the first call on."""
+        """Return the function traced for every shape of a batch at once, from the first call on.
+
+        It is traced here and not by its first call: TensorFlow counts such calls by the line that the function stands in,
+        and would warn of retracing where there are merely many models.
+        """
         if key not in self._functions:
-            self._functions[key] = tf.function(function, input_signature=specs)
+            self._functions[key] = tf.function(function, input_signature=specs).get_concrete_function()
         return self._functions[key]
 
     def _batch_spec(self) -> dict[str, tf.TensorSpec]:
