@@ -11,7 +11,7 @@ from softprompt_tf.errors import SoftPromptError, TrainingError
 from softprompt_tf.experiments.plan import Plan, make_plan
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
-from softprompt_tf.report import write_report
+from softprompt_tf.report import check_plots_can_be_drawn, write_report
 
 
 def run_experiments(
@@ -38,7 +38,7 @@ def run_experiments(
       tell: is handed each line.
 
     Raises:
-      ConfigError, DataError: for a mistake in the file, or in what it names.
+      ConfigError, DataError: for a mistake in the file, or in what it names; if matplotlib is not installed.
       TrainingError: if a run failed; the others are made and reported.
     """
     if data is not None:
@@ -49,6 +49,7 @@ def run_experiments(
         for line in plan_lines(plan, output):
             tell(line)
         return SweepOutcome()
+    check_plots_can_be_drawn()
     for what, why in plan.left_out.items():
         tell(f"left out: {what}: {why}")
     outcome = run_sweep(plan, output, minutes=minutes, tell=tell)

@@ -17,16 +17,27 @@ MAX_LINES = len(LIGHT)
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
 
 
+def check_plots_can_be_drawn() -> None:
+    """Look for matplotlib, for those who would rather know before hours of runs than after.
+
+    Raises:
+      ConfigError: if matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("A report needs matplotlib for its plots: pip install 'softprompt-tf[report]'.") from error
+
+
 def figure_of(width: float, height: float) -> Any:
     """Return an empty matplotlib figure, inches.
 
     Raises:
       ConfigError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("A report needs matplotlib for its plots: pip install 'softprompt-tf[report]'.") from error
+    check_plots_can_be_drawn()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

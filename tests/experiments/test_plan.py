@@ -32,7 +32,7 @@ def test_methods_that_no_seed_changes_run_once(place):
     plan = planned(place, {"methods": {"tasks": [place.mood], "arms": EVERY}})
 
     seeds = {arm: [each.trial.seed for each in plan.scorings if each.arm == arm] for arm in EVERY}
-    assert seeds == dict.fromkeys(EVERY, [1, 2]) | {"prompt_design_zero_shot": [0]}
+    assert seeds == {arm: [1, 2] for arm in EVERY} | {"prompt_design_zero_shot": [0]}
 
 
 def test_a_model_of_several_tasks_is_one_run_with_a_score_for_each(place):

@@ -2,12 +2,13 @@
 
 import os
 import re
+import sys
 
 import pytest
 from tiny_run import write_yaml
 
 from softprompt_tf.cli import main
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.experiments.reproduce import run_experiments
 from softprompt_tf.experiments.sweep import result_store
 
@@ -83,6 +84,15 @@ def test_a_failed_run_is_an_error_after_the_report_of_the_others(place, tmp_path
         run_experiments(place.sweep({"learning_rate": rates}), tmp_path, tell=tell)
 
     assert "Learning rate" in report_of(tmp_path)
+
+
+def test_a_missing_plot_library_is_told_before_the_runs(place, tmp_path, tell, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'softprompt-tf\[report\]'"):
+        run_experiments(place.sweep({"methods": {"tasks": [place.mood]}}), tmp_path, tell=tell)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_plans_runs_and_goes_on(place, tmp_path, capsys):

@@ -94,8 +94,14 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
         ({"tasks": ["trec"], "seeds": [-1]}, r"`seeds\.0` of experiment `one`.*greater than or equal to 0"),
         ({"tasks": ["trec"], "arms": ["tuning"]}, "`arms.0` of experiment `one`.*Received: 'tuning'"),
         ({"tasks": ["trec"], "vary": {"prompt.lenght": [1]}}, "Unknown key. Received: 'prompt.lenght'.*`length`"),
-        ({"tasks": ["trec"], "vary": {"prompt.length": [0]}}, r"`prompt\.length` of experiment `one`.*greater than 0. Received: 0"),
-        ({"tasks": ["trec"], "variants": {"a": {"rows.train": 0}}}, r"`rows\.train` of experiment `one`.*greater than 0"),
+        (
+            {"tasks": ["trec"], "vary": {"prompt.length": [0]}},
+            r"`prompt\.length` of experiment `one`.*greater than 0. Received: 0",
+        ),
+        (
+            {"tasks": ["trec"], "variants": {"a": {"rows.train": 0}}},
+            r"`rows\.train` of experiment `one`.*greater than 0",
+        ),
         ({"tasks": ["trec"], "vary": {"prompt.length": [1]}, "variants": {"a": {}}}, "`vary` or `variants`.*both"),
         ({"tasks": ["trec"], "evaluate_on": {"sst2": ["trec"]}}, "must name its tasks. Received: 'sst2'"),
         ({"tasks": ["trec"], "ensemble": True}, r"two seeds or more.*Received: seeds \[1\]"),

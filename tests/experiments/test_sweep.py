@@ -122,9 +122,7 @@ EVERY_WRITE = [pytest.param(k, marks=() if k in (2, 5, 8) else pytest.mark.slow)
 @pytest.mark.parametrize("kill_at", EVERY_WRITE)
 def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(place, finished, tmp_path, monkeypatch, kill_at):
     """Killed at one of the writes to the disk: of a checkpoint's time, a state, a record or a result."""
-    plan = plan_of(
-        place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}}
-    )
+    plan = plan_of(place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}})
     writes = 0
 
     def counted(write):
