@@ -9,11 +9,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from softprompt_tf.errors import DataError, SoftPromptError, VerificationError
+from softprompt_tf import predict_command
+from softprompt_tf.errors import SoftPromptError, VerificationError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import commands as export_commands
 from softprompt_tf.export import query_command, serve_commands
@@ -63,13 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_backbone(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
-    predict = commands.add_parser("predict", help="answer texts with a prompt, one JSON line each")
-    predict.add_argument("prompt", help="a prompt file")
-    texts = predict.add_mutually_exclusive_group(required=True)
-    texts.add_argument("--text", action="append", help="a text; may be given several times")
-    texts.add_argument("--input", help="rows with the template's fields: .jsonl, .csv or .tsv")
+    predict = commands.add_parser(
+        "predict", help="answer texts with a prompt, or several that vote, one JSON line each"
+    )
+    predict_command.add_arguments(predict)
     _add_backbone(predict)
-    predict.set_defaults(run=_predict)
+    predict.set_defaults(run=predict_command.run)
 
     neighbors = commands.add_parser("neighbors", help="the vocabulary's nearest pieces to each row of a prompt")
     neighbors.add_argument("prompt", help="a prompt file")
@@ -156,33 +154,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         scores = results.ensemble
     if arguments.predictions:
         write_predictions(arguments.predictions, scores.predictions)
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.prompted_t5 import PromptedT5
-    from softprompt_tf.prompts import load_prompt
-    from softprompt_tf.t5 import load_t5
-    from softprompt_tf.tasks import Template, read_rows
-
-    prompt = load_prompt(arguments.prompt)
-    template = Template(prompt.template or "{text}", "{target}")
-    if arguments.input:
-        texts = [template.render_inputs(row) for row in read_rows(arguments.input)]
-    else:
-        before, after = template.affixes() or ("", "")
-        texts = [f"{before}{text}{after}" for text in arguments.text]
-    _check_unicode(texts)
-    model = PromptedT5(load_t5(arguments.backbone), prompt)
-    answers: Sequence[Any] = model.classify(texts) if prompt.labels else model.generate_scored(texts)
-    for text, answer in zip(texts, answers, strict=True):
-        print(json.dumps({"inputs": text, **asdict(answer)}, ensure_ascii=False))
-
-
-def _check_unicode(texts: Sequence[str]) -> None:
-    """Refuse half surrogate pairs: they stand for a command line's bytes that are not UTF-8, or came from JSON."""
-    for text in texts:
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise DataError(f"A text must be valid Unicode. Received: {ascii(text)[:80]}.")
 
 
 def _neighbors(arguments: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ LAYERS = [
     ("ensemble_scores",),
     ("run", "pretraining"),
     ("baselines", "report"),
-    ("experiments",),
+    ("experiments", "predict_command"),
     ("export",),
     ("demo",),
     ("cli",),
