@@ -9,7 +9,7 @@ PARITY_VENV := .venv-parity
 PARITY_INSTALLED := $(PARITY_VENV)/.installed
 PARITY_RUN := runs/parity
 
-.PHONY: demo test test-all lint types bench parity older-tensorflow clean
+.PHONY: demo test test-all lint types bench bench-quick parity older-tensorflow clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version)'
@@ -34,8 +34,12 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(PARITY_INSTALLED)
+	$(BIN)/python -m benchmarks.speed --peer-python $(PARITY_VENV)/bin/python
 	$(BIN)/python benchmarks/served_batch.py
+
+bench-quick: $(INSTALLED) $(PARITY_INSTALLED)
+	$(BIN)/python -m benchmarks.speed --quick --peer-python $(PARITY_VENV)/bin/python
 
 $(PARITY_INSTALLED): tests/parity/requirements.txt
 	test -x $(PARITY_VENV)/bin/python || $(PYTHON) -m venv $(PARITY_VENV)

@@ -48,10 +48,20 @@ def write_model(directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps(CONFIG))  # last: it marks a whole directory
 
 
-def batch(rows: int, length: int, target_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return token ids [B, T] and targets [B, U], no padding."""
-    generator = np.random.default_rng(1)
-    return generator.integers(3, 8000, (rows, length)), generator.integers(3, 8000, (rows, target_length))
+def source(rows: int, length: int) -> np.ndarray:
+    """Return token ids int64 [B, T], no padding."""
+    return np.random.default_rng(1).integers(3, 8000, (rows, length))
+
+
+def targets(rows: int, length: int) -> np.ndarray:
+    """Return token ids int64 [B, U], no padding."""
+    return np.random.default_rng(3).integers(3, 8000, (rows, length))
+
+
+def labels(length: int, count: int = 2) -> np.ndarray:
+    """Return the token ids int64 [C, U] of labels, each with the end of sequence, 1, behind it."""
+    words = np.random.default_rng(4).integers(3, 8000, (count, length - 1))
+    return np.concatenate([words, np.ones((count, 1), words.dtype)], axis=1)
 
 
 def prompt(length: int) -> np.ndarray:

@@ -6,20 +6,30 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import softprompt_tf as sp
 from benchmarks.speed import inputs
 from benchmarks.speed.protocol import ROOT, serve_standard
+from softprompt_tf.prompted_t5 import _encode
+from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+
+Prepared = tuple[Callable[[], object], dict[str, Any]]
 
 
-def prepare(case: dict[str, Any]) -> tuple[Callable[[], object], dict[str, Any]]:
-    """Return one training step, and the losses of the first steps."""
+def prepare(case: dict[str, Any]) -> Prepared:
+    """Return what one round runs, and what the other side must agree with."""
     vocabulary = next((ROOT / "softprompt_tf/t5/bundled/mini").rglob("*.spm"))
     t5 = sp.load_t5(Path(case["model"]), vocabulary=vocabulary)
     method = sp.prompt_tuning(case["prompt"], sp.init.from_array(inputs.prompt(case["prompt"])))
-    model = sp.PromptedT5(t5, method)
+    return KINDS[case["kind"]](sp.PromptedT5(t5, method), case)
+
+
+def training_step(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
+    """One step of SGD on the prompt; the losses of the first three."""
     model.compile(optimizer=keras.optimizers.SGD(case["rate"]), loss=sp.TargetCrossEntropy(z_loss=0.0))
-    ids, targets = (value.astype(np.int32) for value in inputs.batch(case["rows"], case["length"], case["targets"]))
+    ids = inputs.source(case["rows"], case["length"]).astype(np.int32)
+    targets = inputs.targets(case["rows"], case["targets"]).astype(np.int32)
     tokens = {
         "encoder_token_ids": ids,
         "encoder_padding_mask": np.ones_like(ids),
@@ -31,8 +41,45 @@ def prepare(case: dict[str, Any]) -> tuple[Callable[[], object], dict[str, Any]]
         model.reset_metrics()  # else the loss is the mean over all steps
         return float(model.train_on_batch(tokens, targets))
 
-    return step, {"losses": [step() for _ in range(3)]}
+    return step, {"values": [step() for _ in range(3)]}
 
+
+def generate(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
+    """Greedy decoding; the tokens."""
+    encode = _encoder(model, case)
+
+    @tf.function
+    def decode() -> tf.Tensor:
+        ids, _ = model.sampler(model.t5, *encode(), case["tokens"])
+        return ids
+
+    return lambda: decode().numpy(), {"ids": decode().numpy().tolist()}
+
+
+def classify(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
+    """Score all labels; the log-probabilities per token, row by row."""
+    encode = _encoder(model, case)
+    labels = inputs.labels(case["tokens"])
+    targets = tf.constant(np.tile(labels[None], [case["rows"], 1, 1]), tf.int32)
+
+    @tf.function
+    def scores() -> tf.Tensor:
+        return target_log_probabilities(model.t5, targets, project_encoder_output(model.t5, *encode()))
+
+    values = scores().numpy() / case["tokens"]
+    return lambda: scores().numpy(), {"values": values.ravel().tolist()}
+
+
+def _encoder(model: sp.PromptedT5, case: dict[str, Any]) -> Callable[[], tuple[tf.Tensor, tf.Tensor]]:
+    ids = tf.constant(inputs.source(case["rows"], case["length"]), tf.int32)
+    batch = {
+        "encoder_token_ids": tf.Variable(ids),
+        "encoder_padding_mask": tf.Variable(tf.ones_like(ids)),
+    }  # not folded
+    return lambda: _encode(model.t5, model.prompt_table, {key: value.read_value() for key, value in batch.items()})
+
+
+KINDS = {"training_step": training_step, "generate": generate, "classify": classify}
 
 if __name__ == "__main__":
     serve_standard(prepare)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import peft
 import torch
 import transformers
@@ -11,9 +12,11 @@ import transformers
 from benchmarks.speed import inputs
 from benchmarks.speed.protocol import serve_standard
 
+Prepared = tuple[Callable[[], object], dict[str, Any]]
 
-def prepare(case: dict[str, Any]) -> tuple[Callable[[], object], dict[str, Any]]:
-    """Return one training step, and the losses of the first steps."""
+
+def prepare(case: dict[str, Any]) -> Prepared:
+    """Return what one round runs, and what the other side must agree with."""
     torch.set_num_threads(os.cpu_count() or 1)
     frozen = transformers.AutoModelForSeq2SeqLM.from_pretrained(case["model"], dtype=torch.float32)
     config = peft.PromptTuningConfig(
@@ -25,9 +28,15 @@ def prepare(case: dict[str, Any]) -> tuple[Callable[[], object], dict[str, Any]]
         raise ValueError(f"PEFT must train the prompt alone. Received: {[tuple(v.shape) for v in parameters]}.")
     with torch.no_grad():
         parameters[0].copy_(torch.from_numpy(inputs.prompt(case["prompt"])))
+    return KINDS[case["kind"]](model, case)
+
+
+def training_step(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
+    """One step of SGD on the prompt; the losses of the first three."""
+    parameters = [value for value in model.parameters() if value.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=case["rate"])
-    ids, targets = map(torch.from_numpy, inputs.batch(case["rows"], case["length"], case["targets"]))
-    mask = torch.ones_like(ids)
+    ids, mask = _source(case)
+    targets = torch.from_numpy(inputs.targets(case["rows"], case["targets"]))
     model.train()
 
     def step() -> float:
@@ -37,8 +46,44 @@ def prepare(case: dict[str, Any]) -> tuple[Callable[[], object], dict[str, Any]]
         optimizer.zero_grad(set_to_none=True)
         return float(loss)
 
-    return step, {"losses": [step() for _ in range(3)]}
+    return step, {"values": [step() for _ in range(3)]}
 
+
+def generate(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
+    """Greedy decoding; the tokens."""
+    ids, mask = _source(case)
+    model.eval()
+
+    @torch.inference_mode()
+    def decode() -> np.ndarray:
+        written = model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=case["tokens"], do_sample=False, num_beams=1
+        )
+        return written[:, 1:].numpy()  # without the start id
+
+    return decode, {"ids": decode().tolist()}
+
+
+def classify(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
+    """Write as many tokens as a label has; the log-probabilities per token of all labels, from a pass of its own."""
+    decode, _ = generate(model, case)
+    ids, mask = _source(case)
+    scores = []
+    with torch.inference_mode():
+        for label in torch.from_numpy(inputs.labels(case["tokens"])):
+            target = label.expand(case["rows"], -1)
+            logits = model(input_ids=ids, attention_mask=mask, labels=target).logits
+            picked = torch.log_softmax(logits, -1).gather(-1, target[..., None])[..., 0]
+            scores.append(picked.sum(-1) / case["tokens"])
+    return decode, {"values": torch.stack(scores, -1).reshape(-1).tolist()}
+
+
+def _source(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.from_numpy(inputs.source(case["rows"], case["length"]))
+    return ids, torch.ones_like(ids)
+
+
+KINDS = {"training_step": training_step, "generate": generate, "classify": classify}
 
 if __name__ == "__main__":
     serve_standard(prepare)
