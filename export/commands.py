@@ -2,8 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from softprompt_tf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from softprompt_tf.export.served_prompts import ServedPrompt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", nargs="?", help="the model's base directory; the same as --output")
     parser.add_argument("--output", help="the model's base directory")
     parser.add_argument(
-        "--prompt", action="append", default=[], metavar="ID=FILE", help="a task of a new export; may be repeated"
+        "--prompt",
+        action="append",
+        default=[],
+        metavar="ID=FILE",
+        help="a task of a new export; of ID=FILE,FILE the prompts vote; repeatable",
     )
     parser.add_argument(
-        "--add", action="append", default=[], metavar="ID=FILE", help="add a task to an export; may be repeated"
+        "--add",
+        action="append",
+        default=[],
+        metavar="ID=FILE",
+        help="add a task to an export, as in --prompt; repeatable",
     )
     parser.add_argument("--replace", action="store_true", help="with --add: put it in the place of a task of its name")
     parser.add_argument(
@@ -81,7 +94,8 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
 
     for task in list_tasks(directory):
         labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""
-        print(f"{task.task_id}  {task.prompt_length} rows, {task.num_bytes:,} bytes{labels}")
+        times = f"{task.num_members} x " if task.num_members > 1 else ""
+        print(f"{task.task_id}  {times}{task.prompt_length} rows, {task.num_bytes:,} bytes{labels}")
 
 
 def _directory(arguments: argparse.Namespace) -> str:
@@ -93,15 +107,16 @@ def _directory(arguments: argparse.Namespace) -> str:
     return given[0]
 
 
-def _pairs(values: Sequence[str], option: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _pairs(values: Sequence[str], option: str) -> dict[str, "ServedPrompt"]:
+    """Return task id -> file, or several files where commas part them and no file has such a name."""
+    pairs: dict[str, ServedPrompt] = {}
     for value in values:
         name, equals, path = value.partition("=")
         if not (name and equals and path):
             raise ConfigError(f"`{option}` must be ID=FILE. Received: {value!r}.")
         if name in pairs:
             raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
-        pairs[name] = path
+        pairs[name] = path.split(",") if "," in path and not Path(path).exists() else path
     return pairs
 
 

@@ -1,6 +1,5 @@
 """Tasks that were added to an export and the T5 that it serves in, nothing out where Keras answers as the export does."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import keras
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_backbone import ExportRecord
-from softprompt_tf.export.task_tables import restored_prompts, stored_prompts
+from softprompt_tf.export.task_tables import as_stored
 from softprompt_tf.export.verify import verify_saved_model
 from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.t5 import FrozenT5
@@ -32,24 +31,21 @@ def check_comparable(t5: FrozenT5, record: ExportRecord) -> None:
 
 
 def compare_added_tasks(
-    directory: Path, t5: FrozenT5, prompts: Mapping[str, TaskPrompt], *, record: ExportRecord
+    directory: Path, t5: FrozenT5, prompts: Mapping[str, tuple[TaskPrompt, ...]], *, record: ExportRecord
 ) -> None:
     """Compare some tasks of a version with Keras, as `verify_saved_model` does.
 
     Args:
       directory: the version.
       t5: the backbone that it serves.
-      prompts: the tasks to compare.
+      prompts: the tasks to compare, each with its prompts.
       record: what the version says of itself; `check_comparable` has passed it.
 
     Raises:
       VerificationError: if the answers differ.
     """
     stored = {
-        task: dataclasses.replace(
-            prompt, prompt=restored_prompts(stored_prompts(prompt.prompt, record.table_dtype).numpy())
-        )
-        for task, prompt in prompts.items()
+        task: tuple(as_stored(member, record.table_dtype) for member in members) for task, members in prompts.items()
     }
     sampler = keras.saving.deserialize_keras_object(dict(record.sampler or {}))
     verify_saved_model(directory, t5, stored, sampler=sampler)

@@ -13,14 +13,14 @@ from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.export_files import write_fingerprint
 from softprompt_tf.export.served_backbone import ExportRecord, ServedBackbone, record_of
+from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.served_tasks import ServedTasks, serve_tasks, without_tasks
 from softprompt_tf.export.serving_module import ServingModule, longest_answer
 from softprompt_tf.export.task_shards import write_tasks
-from softprompt_tf.export.task_tables import restored_prompts, stored_prompts
+from softprompt_tf.export.task_tables import as_stored
 from softprompt_tf.export.verify import verify_saved_model
 from softprompt_tf.export.version_directory import check_version, next_version, publish, staged_version
 from softprompt_tf.export.warmup import write_warmup_requests
-from softprompt_tf.prompts import TaskPrompt, load_prompt
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.version import __version__
 
@@ -28,7 +28,7 @@ from softprompt_tf.version import __version__
 def write_saved_model(
     directory: str | Path,
     t5: FrozenT5,
-    prompts: Mapping[str, str | Path | TaskPrompt],
+    prompts: Mapping[str, ServedPrompt],
     *,
     version: int | None = None,
     sampler: str | Sampler = "greedy",
@@ -44,7 +44,8 @@ def write_saved_model(
     Args:
       directory: the model's base directory, as `--model_base_path` takes it; made if it does not exist.
       t5: the frozen T5.
-      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt.
+      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt; or several of one task,
+        whose answers are the majority's, as `PromptEnsemble`'s are.
       version: the version's number, 0 or more. Default: one more than the highest there.
       sampler: how the served model decodes, as in `PromptedT5.compile`.
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.
@@ -66,7 +67,10 @@ def write_saved_model(
     """
     base = Path(directory)
     check_version(base, version)
-    loaded = {task: _loaded(prompt, table_dtype) for task, prompt in prompts.items()}
+    loaded = {
+        task: tuple(as_stored(member, table_dtype) for member in members)
+        for task, members in load_served_prompts(prompts).items()
+    }
     backbone = ServedBackbone.of(t5)
     tasks = serve_tasks(backbone, loaded)
     record = ExportRecord(
@@ -107,13 +111,6 @@ def write_version_files(
     write_fingerprint(staging, staging)
     write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
     record.write(staging)
-
-
-def _loaded(prompt: str | Path | TaskPrompt, table_dtype: str) -> TaskPrompt:
-    """Return a prompt with the values that a table of this dtype holds."""
-    loaded = prompt if isinstance(prompt, TaskPrompt) else load_prompt(prompt)
-    stored = stored_prompts(loaded.prompt, table_dtype)
-    return dataclasses.replace(loaded, prompt=restored_prompts(stored.numpy()))
 
 
 def _checked_answer_tokens(max_answer_tokens: int | None, tasks: ServedTasks) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_backbone import ServedBackbone
+from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.prompts import TaskPrompt, check_backbone
 from softprompt_tf.tasks import Template, ended_ids
 
@@ -29,6 +30,7 @@ class ServedTask:
     Args:
       task_id: the name that a request asks for.
       prompt_length: P.
+      num_members: N prompts that vote; 1 for a task that is no ensemble.
       text_before, text_after: what the template puts around a request's text.
       labels: C label words; none for a task that only generates.
       label_ids: the labels' tokens, opened and ended as the decoder writes them.
@@ -46,6 +48,12 @@ class ServedTask:
     opening_id: int
     max_input_tokens: int
     max_target_tokens: int
+    num_members: int = 1
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the prompt table that are the task's: N * P, one member behind the other."""
+        return self.num_members * self.prompt_length
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class ServedTasks:
 
     Args:
       rows: K tasks, in the order in which the tables hold them.
-      prompts: float32 [R, H], the rows of all prompts, one prompt behind the other; R is the sum of their lengths.
+      prompts: float32 [R, H], the rows of all prompts, one prompt behind the other; R is the sum of the tasks' rows.
     """
 
     rows: tuple[ServedTask, ...]
@@ -81,31 +89,33 @@ class ServedTasks:
         return padded_label_ids(self.rows)
 
 
-def build_served_tasks(t5: "FrozenT5", prompts: Mapping[str, TaskPrompt]) -> ServedTasks:
+def build_served_tasks(t5: "FrozenT5", prompts: Mapping[str, ServedPrompt]) -> ServedTasks:
     """Lay out task id -> prompt for this T5; see `serve_tasks`."""
     return serve_tasks(ServedBackbone.of(t5), prompts)
 
 
-def serve_tasks(backbone: ServedBackbone, prompts: Mapping[str, TaskPrompt]) -> ServedTasks:
-    """Lay out task id -> prompt.
+def serve_tasks(backbone: ServedBackbone, prompts: Mapping[str, ServedPrompt]) -> ServedTasks:
+    """Lay out task id -> prompt, or the prompts that vote.
 
     Raises:
-      ExportError: if there is no task, or a task id is empty.
+      ExportError: if there is no task, a task id is empty, or the prompts of an ensemble do not fit together.
       BackboneMismatchError: if a prompt was made for another backbone.
       BackboneError: if a task's targets open with a sentinel that the backbone does not have.
     """
     if not prompts or not all(prompts):
         raise ExportError(f"An export needs at least one task, each with a name. Received: {list(prompts)}.")
-    for prompt in prompts.values():
+    loaded = load_served_prompts(prompts)
+    members = [member for each in loaded.values() for member in each]
+    for member in members:
         check_backbone(
-            prompt,
+            member,
             backbone=backbone.name,
             fingerprint=backbone.fingerprint,
             hidden_dim=backbone.hidden_dim,
             tokenizer_fingerprint=backbone.tokenizer_fingerprint,
         )
-    rows = tuple(_row(backbone, task_id, prompt) for task_id, prompt in prompts.items())
-    return ServedTasks(rows, np.concatenate([prompt.prompt for prompt in prompts.values()]))
+    rows = tuple(_row(backbone, task_id, each) for task_id, each in loaded.items())
+    return ServedTasks(rows, np.concatenate([member.prompt for member in members]))
 
 
 def without_tasks(hidden_dim: int) -> ServedTasks:
@@ -133,7 +143,8 @@ def padded_label_ids(rows: Sequence[ServedTask]) -> tuple[np.ndarray, ...]:
     )
 
 
-def _row(backbone: ServedBackbone, task_id: str, prompt: TaskPrompt) -> ServedTask:
+def _row(backbone: ServedBackbone, task_id: str, members: Sequence[TaskPrompt]) -> ServedTask:
+    prompt = members[0]  # the others differ in their values alone
     before, after = affixes_of(prompt)
     opening_id = backbone.opening_id(prompt.target_format)
     limit = prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS
@@ -148,4 +159,5 @@ def _row(backbone: ServedBackbone, task_id: str, prompt: TaskPrompt) -> ServedTa
         opening_id=opening_id,
         max_input_tokens=prompt.max_input_tokens or DEFAULT_MAX_INPUT_TOKENS,
         max_target_tokens=limit + int(opening_id > 0),
+        num_members=len(members),
     )

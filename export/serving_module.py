@@ -12,13 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.decoding import Greedy, Sampler
+from softprompt_tf.export.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
+from softprompt_tf.export.served_rows import first_of, valid_text, with_a_row
 from softprompt_tf.export.served_tasks import (
     DEFAULT_MAX_INPUT_TOKENS,
     DEFAULT_MAX_TARGET_TOKENS,
     MAX_SCORED_TOKENS,
     ServedTasks,
 )
-from softprompt_tf.export.task_tables import TaskTables
+from softprompt_tf.export.task_tables import MEMBERS, TaskTables
 from softprompt_tf.prompts import prepend
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
@@ -42,6 +44,7 @@ class _Rows(NamedTuple):
     task: tf.Tensor  # int32 [B], 0 where the task is unknown
     text: tf.Tensor  # string [B], valid UTF-8, with the template's text around it
     status: tf.Tensor  # string [B]
+    members: MemberRows  # B' rows, one for each prompt that is asked
 
 
 class ServingModule(tf.Module):
@@ -80,30 +83,34 @@ class ServingModule(tf.Module):
     def generate(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
         rows = self._look_up(task_id, text)
-        limits = self.tables.of("max_target_tokens", rows.task)
+        limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
         ids, scores = self._shared.value.decode(*self._encode(rows), limits)
-        return self._answers(ids, scores, rows.status)
+        texts, scores = vote_for_texts(rows.members, self._texts(ids), scores)
+        return _answers(texts, scores, rows.status)
 
     def classify(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Choose one of the task's labels.
 
         Returns:
           `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C] (-inf
-          where a task has fewer labels) and `status` [B].
+          where a task has fewer labels) and `status` [B]. Of an ensemble the label of the majority, and the members' mean
+          probabilities.
         """
         rows = self._look_up(task_id, text)
         words, label_ids, is_label = self.tables.labels(rows.task)  # [B, C'], [B, C', U], C' <= C
         has_labels = is_label[:, 0]
-        status = _first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
-        scores = self._shared.value.score(*self._encode(rows), label_ids)
+        status = first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
         is_label &= (status == "")[:, None]
-        log_probabilities = tf.where(is_label, tf.nn.log_softmax(tf.where(is_label, scores, -1e9)), -float("inf"))
-        best = tf.argmax(tf.where(is_label, scores, -float("inf")), axis=-1)
+        members = rows.members
+        scores = self._shared.value.score(*self._encode(rows), members.spread(label_ids))
+        is_scored = members.spread(is_label)
+        logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, -1e9)), -float("inf"))
+        best, log_probabilities = vote_for_labels(members, logs)
         words = tf.where(is_label, words, "")
         missing = [[0, 0], [0, self.tables.most_labels() - tf.shape(words)[1]]]
         return {
             "label": tf.gather(words, best, batch_dims=1),
-            "probability": tf.exp(tf.reduce_max(log_probabilities, axis=-1)),
+            "probability": tf.exp(tf.gather(log_probabilities, best, batch_dims=1)),
             "labels": tf.pad(words, missing, constant_values=""),
             "log_probabilities": tf.pad(log_probabilities, missing, constant_values=-float("inf")),
             "status": status,
@@ -112,30 +119,33 @@ class ServingModule(tf.Module):
     def score(self, task_id: tf.Tensor, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the `log_likelihood` [B] of each target given its text, in nats, and `status` [B].
 
-        A target is plain text; what its task's format puts in front is put there here, and is part of the likelihood.
+        A target is plain text; what its task's format puts in front is put there here, and is part of the likelihood. Of an
+        ensemble it is the mean likelihood.
         """
         rows = self._look_up(task_id, text)
-        target, target_status = _valid_text(target, "target")
+        target, target_status = valid_text(target, "target")
         ids, _ = text_to_ids(self._t5.value, target, MAX_SCORED_TOKENS + 1)  # [B, U]
         is_long = tf.shape(ids)[1] > MAX_SCORED_TOKENS
         too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
-        status = _first_of(rows.status, _first_of(target_status, length_status))
+        status = first_of(rows.status, first_of(target_status, length_status))
         ids = put_in_front(ids, self.tables.of("opening_ids", rows.task))
-        scores = self._shared.value.score(*self._encode(rows), ids[:, None, :])[:, 0]
+        members = rows.members
+        scores = self._shared.value.score(*self._encode(rows), members.spread(ids)[:, None, :])[:, 0]
+        scores = mean_likelihood(members, scores)
         return {"log_likelihood": tf.where(status == "", scores, -float("inf")), "status": status}
 
     def generate_with_prompt(self, prompt: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer with a prompt [B, P, H] that the request brings; the text is taken as it is, with no template."""
-        text, status = _valid_text(text, "text")
+        text, status = valid_text(text, "text")
         is_finite = tf.reduce_all(tf.math.is_finite(prompt), axis=[1, 2])
-        status = _first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
+        status = first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
         prompt = tf.where(is_finite[:, None, None], prompt, 0.0)
         ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
         encoded = self._shared.value.encode(prompt, tf.ones(tf.shape(prompt)[:2], tf.int32), ids, mask)
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
         ids, scores = self._shared.value.decode(*encoded, limits)
-        return self._answers(ids, scores, status)
+        return _answers(self._texts(ids), scores, status)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Return the signatures; every input and output has the batch as its first dimension.
@@ -151,7 +161,7 @@ class ServingModule(tf.Module):
             "generate_with_prompt": (self.generate_with_prompt, [prompt, text]),
         }
         return {
-            name: tf.function(_with_a_row(method), input_signature=specs).get_concrete_function()
+            name: tf.function(with_a_row(method), input_signature=specs).get_concrete_function()
             for name, (method, specs) in inputs.items()
         }
 
@@ -160,27 +170,26 @@ class ServingModule(tf.Module):
     def _look_up(self, task_id: tf.Tensor, text: tf.Tensor) -> _Rows:
         """Find each row's task and put the task's template around its text."""
         task, task_status = self.tables.find(task_id)
-        text, text_status = _valid_text(text, "text")
+        text, text_status = valid_text(text, "text")
         text = tf.strings.join([self.tables.of("text_before", task), text, self.tables.of("text_after", task)])
-        return _Rows(task, text, _first_of(task_status, text_status))
+        status = first_of(task_status, text_status)
+        counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
+        return _Rows(task, text, status, MemberRows.of(counts))
 
     def _encode(self, rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the encoder output [B, P + T, H] and its mask, P being the longest prompt of this batch."""
+        """Return the encoder output [B', P + T, H] and its mask, P being the longest prompt of this batch."""
         ids, mask = text_to_ids(self._t5.value, rows.text, self.tables.of("max_input_tokens", rows.task))
-        return self._shared.value.encode(*self.tables.prompt(rows.task), ids, mask)
+        members = rows.members
+        prompt = self.tables.prompt(members.spread(rows.task), members.member)
+        return self._shared.value.encode(*prompt, members.spread(ids), members.spread(mask))
 
-    def _answers(self, ids: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Turn ids [B, U] into texts, leaving out padding, ends of sequence, sentinels, and ids past the pieces."""
+    def _texts(self, ids: tf.Tensor) -> tf.Tensor:
+        """Turn ids [B, U] into texts [B], leaving out padding, ends of sequence, sentinels, and ids past the pieces."""
         num_pieces = self._t5.value.tokenizer.vocabulary_size()
         sentinels = tf.constant(self._t5.value.sentinel_pieces, tf.int32)  # of T5's own vocabulary none
         is_sentinel = tf.reduce_any(ids[:, :, None] == sentinels, axis=-1)
         pieces = tf.ragged.boolean_mask(ids, (ids > EOS_ID) & (ids < num_pieces) & ~is_sentinel)
-        is_good = status == ""
-        return {
-            "output": tf.where(is_good, self.tokenizer.detokenize(pieces), ""),
-            "score": tf.where(is_good, scores, -float("inf")),
-            "status": status,
-        }
+        return self.tokenizer.detokenize(pieces)
 
 
 def longest_answer(limits: np.ndarray) -> int:
@@ -209,25 +218,6 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler, max_answer_tokens: int) ->
     return _SharedFunctions(encode, decode, score)
 
 
-def _with_a_row(method: Callable[..., dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:
-    """Let a signature answer an empty batch: KerasHub's attention cannot reshape one, so a row is added and cut off."""
-
-    def padded(*values: tf.Tensor) -> dict[str, tf.Tensor]:
-        num_rows = tf.shape(values[0])[0]
-        missing = tf.maximum(1 - num_rows, 0)
-        filled = [
-            tf.pad(value, [[0, missing], *[[0, 0]] * (value.shape.rank - 1)], constant_values=_zero(value))
-            for value in values
-        ]
-        return {name: value[:num_rows] for name, value in method(*filled).items()}
-
-    return padded
-
-
-def _zero(value: tf.Tensor) -> object:
-    return "" if value.dtype == tf.string else 0
-
-
 class _Untracked:
     """Holds an object where TensorFlow's tracking of attributes does not look."""
 
@@ -240,11 +230,10 @@ def _plain_variables(t5: FrozenT5) -> list[tf.Variable]:
     return list({id(variable.value): variable.value for variable in t5.backbone.variables}.values())
 
 
-def _valid_text(text: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return texts that are valid UTF-8, and a status that says which were not."""
-    valid = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-    return valid, tf.where(valid == text, "", f"`{name}` must be valid UTF-8.")
-
-
-def _first_of(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    return tf.where(first != "", first, second)
+def _answers(texts: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
+    is_good = status == ""
+    return {
+        "output": tf.where(is_good, texts, ""),
+        "score": tf.where(is_good, scores, -float("inf")),
+        "status": status,
+    }

@@ -14,9 +14,10 @@ import numpy as np
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.changed_version import NewestVersion, TaskChange, newest_version, write_changed
 from softprompt_tf.export.served_backbone import ExportRecord
+from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.served_tasks import ServedTasks, serve_tasks
 from softprompt_tf.export.task_shards import append_tasks, write_tasks
-from softprompt_tf.prompts import TaskPrompt, load_prompt
+from softprompt_tf.prompts import TaskPrompt
 
 if TYPE_CHECKING:
     from softprompt_tf.t5 import FrozenT5
@@ -26,17 +27,18 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class ListedTask:
-    """A task of an export: its name, P, its label words, and the bytes of its prompt."""
+    """A task of an export: its name, P, its label words, the bytes of its prompts, and how many they are."""
 
     task_id: str
     prompt_length: int
     labels: tuple[str, ...]
     num_bytes: int
+    num_members: int = 1
 
 
 def add_tasks(
     directory: str | Path,
-    prompts: Mapping[str, str | Path | TaskPrompt],
+    prompts: Mapping[str, ServedPrompt],
     *,
     version: int | None = None,
     replace: bool = False,
@@ -50,7 +52,8 @@ def add_tasks(
 
     Args:
       directory: the model's base directory.
-      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt.
+      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt; or several of one task,
+        which vote.
       version: the version's number. Default: one more than the highest there.
       replace: put a task in the place of one with its name. All prompts are then written again.
       verify: run both versions through TensorFlow's C API in another process: tasks that were there must answer bit for bit
@@ -70,7 +73,7 @@ def add_tasks(
     Example:
       >>> add_tasks("exports/t5", {"trec": "trec.safetensors"})
     """
-    loaded = {task: _loaded(prompt) for task, prompt in prompts.items()}
+    loaded = load_served_prompts(prompts)
 
     def change(export: NewestVersion) -> TaskChange:
         if t5 is not None:
@@ -135,13 +138,13 @@ def list_tasks(directory: str | Path) -> tuple[ListedTask, ...]:
     export = newest_version(Path(directory))
     width = _BYTES[export.record.table_dtype] * int(export.record.backbone["hidden_dim"])
     return tuple(
-        ListedTask(task.task_id, task.prompt_length, task.labels, task.prompt_length * width)
+        ListedTask(task.task_id, task.prompt_length, task.labels, task.num_rows * width, task.num_members)
         for task in export.tasks.rows
     )
 
 
 def _addition(
-    export: NewestVersion, loaded: Mapping[str, TaskPrompt], sources: Mapping[str, object], *, replace: bool
+    export: NewestVersion, loaded: Mapping[str, tuple[TaskPrompt, ...]], sources: Mapping[str, object], *, replace: bool
 ) -> TaskChange:
     new = serve_tasks(export.record.served_backbone(export.tasks.directory), loaded)
     _check_answers_fit(export, new)
@@ -158,7 +161,7 @@ def _addition(
         return TaskChange(kept, new.rows, lambda staging: append_tasks(staging, export.tasks, new, **_dtype(export)))
     rows = {task.task_id: task for task in (*export.tasks.rows, *new.rows)}
     prompts = dict(zip(export.names, export.tasks.prompts(), strict=True))
-    prompts |= {task: prompt.prompt for task, prompt in loaded.items()}
+    prompts |= {task: np.concatenate([member.prompt for member in members]) for task, members in loaded.items()}
     all_tasks = ServedTasks(tuple(rows.values()), np.concatenate([prompts[task] for task in rows]))
     return TaskChange(kept, new.rows, _rewrite(export, all_tasks))
 
@@ -173,16 +176,17 @@ def _dtype(export: NewestVersion) -> dict[str, str]:
 
 def _check_answers_fit(export: NewestVersion, new: ServedTasks) -> None:
     for task in new.rows:
+        if task.num_members > 1 and not export.tasks.has_ensembles:
+            raise ExportError(
+                f"The graph of {export.tasks.directory} is from before there were ensembles. Received: task {task.task_id!r} "
+                f"with {task.num_members} prompts. Write the export anew with `write_saved_model`, or add one prompt."
+            )
         if task.max_target_tokens > export.record.max_answer_tokens:
             raise ExportError(
                 f"The graph of {export.tasks.directory} decodes at most {export.record.max_answer_tokens} tokens. Received: "
                 f"task {task.task_id!r} with {task.max_target_tokens}. Write the export anew with "
                 f"`write_saved_model(..., max_answer_tokens={task.max_target_tokens})`."
             )
-
-
-def _loaded(prompt: str | Path | TaskPrompt) -> TaskPrompt:
-    return prompt if isinstance(prompt, TaskPrompt) else load_prompt(prompt)
 
 
 def _brief(names: Sequence[str]) -> str:

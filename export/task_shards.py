@@ -11,7 +11,7 @@ A version takes over the files that it has in common with another one as hard li
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.checkpoint_index import read_index, write_index
 from softprompt_tf.export.served_tasks import ServedTask, ServedTasks
-from softprompt_tf.export.task_tables import COLUMNS, restored_prompts, stored_prompts, task_columns, tasks_of
+from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, restored_prompts, stored_prompts, task_columns, tasks_of
 
 MAX_PROMPT_FILES = 64  # then all prompts are written into one again
 _PREFIX = Path("variables") / "variables"
@@ -43,10 +43,12 @@ class StoredTasks:
     Args:
       directory: the version.
       rows: its tasks.
+      has_ensembles: whether its graph lets several prompts of a task vote; graphs from before there were ensembles do not.
     """
 
     directory: Path
     rows: tuple[ServedTask, ...]
+    has_ensembles: bool
 
     @classmethod
     def read(cls, directory: Path) -> "StoredTasks":
@@ -57,10 +59,12 @@ class StoredTasks:
         """
         try:
             reader = tf.train.load_checkpoint(str(directory / _PREFIX))
-            columns = {name: reader.get_tensor(_KEY.format(f"columns/{name}")) for name in COLUMNS}
+            has_ensembles = reader.has_tensor(_column_key(MEMBERS))
+            names = [name for name in COLUMNS if name != MEMBERS or has_ensembles]
+            columns = {name: reader.get_tensor(_column_key(name)) for name in names}
         except (tf.errors.OpError, ValueError) as error:
             raise ExportError(f"The tasks of an export must be readable. Received: {directory}: {error}.") from error
-        return cls(directory, tasks_of(columns))
+        return cls(directory, tasks_of(columns), has_ensembles)
 
     @property
     def can_be_continued(self) -> bool:
@@ -68,12 +72,12 @@ class StoredTasks:
         return len(_data_files(self.directory)) - _FIRST_PROMPT_FILE < MAX_PROMPT_FILES
 
     def prompts(self) -> list[np.ndarray]:
-        """Read the prompts of all tasks, each float32 [P, H]."""
+        """Read the prompts of all tasks, each float32 [N * P, H], N being the task's members."""
         try:
             table = tf.train.load_checkpoint(str(self.directory / _PREFIX)).get_tensor(_PROMPTS)
         except tf.errors.OpError as error:
             raise ExportError(f"The prompts of {self.directory} must be readable. Received: {error}.") from error
-        ends = np.cumsum([task.prompt_length for task in self.rows])
+        ends = np.cumsum([task.num_rows for task in self.rows])
         return np.split(restored_prompts(table[1:]), ends[:-1])
 
 
@@ -86,15 +90,18 @@ def write_tasks(directory: Path, source: Path, tasks: ServedTasks, *, table_dtyp
       tasks: K tasks.
       table_dtype: how prompts are stored.
     """
-    kept = {key: value for key, value in _entries(source).items() if not _is_column(key) and not _is_of_prompts(key)}
-    _write(directory, kept, _data_files(source)[:1], tasks.rows, stored_prompts(tasks.prompts, table_dtype))
+    entries = _entries(source)
+    kept = {key: value for key, value in entries.items() if not _is_column(key) and not _is_of_prompts(key)}
+    prompts = stored_prompts(tasks.prompts, table_dtype)
+    _write(directory, kept, _data_files(source)[:1], tasks.rows, prompts, columns=_column_names(entries))
 
 
 def append_tasks(directory: Path, source: StoredTasks, tasks: ServedTasks, *, table_dtype: str) -> None:
     """Write variables for the tasks of `source` and, behind them, these; backbone and prompts there are taken over."""
-    kept = {key: value for key, value in _entries(source.directory).items() if not _is_column(key)}
-    rows = (*source.rows, *tasks.rows)
-    _write(directory, kept, _data_files(source.directory), rows, stored_prompts(tasks.prompts, table_dtype))
+    entries = _entries(source.directory)
+    kept = {key: value for key, value in entries.items() if not _is_column(key)}
+    rows, prompts = (*source.rows, *tasks.rows), stored_prompts(tasks.prompts, table_dtype)
+    _write(directory, kept, _data_files(source.directory), rows, prompts, columns=_column_names(entries))
 
 
 def index_file(directory: Path) -> Path:
@@ -111,7 +118,13 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def _write(
-    directory: Path, kept: dict[bytes, bytes], files: list[Path], rows: Sequence[ServedTask], prompts: tf.Tensor
+    directory: Path,
+    kept: dict[bytes, bytes],
+    files: list[Path],
+    rows: Sequence[ServedTask],
+    prompts: tf.Tensor,
+    *,
+    columns: Sequence[str],
 ) -> None:
     """Write the small tables and the last rows of the prompts, and an index of these and of what is kept.
 
@@ -121,6 +134,7 @@ def _write(
       files: the backbone's, and either no others or the tables' and the prompts' of another version.
       rows: all tasks.
       prompts: [r, H], the prompts of the last tasks, those that are in no file yet.
+      columns: names of those that the graph has.
     """
     count = max(_FIRST_PROMPT_FILE, len(files)) + 1
     (directory / _PREFIX).parent.mkdir(exist_ok=True)
@@ -128,14 +142,12 @@ def _write(
         if number != _COLUMNS_FILE:
             _take_over(file, _data_file(directory, number, count))
     values = task_columns(rows)
-    columns = [
-        _Part(_KEY.format(f"columns/{name}"), tf.constant(values[name], dtype)) for name, (dtype, _) in COLUMNS.items()
-    ]
-    num_rows = 1 + sum(task.prompt_length for task in rows)
+    small = [_Part(_column_key(name), tf.constant(values[name], COLUMNS[name][0])) for name in columns]
+    num_rows = 1 + sum(task.num_rows for task in rows)
     parts = _parts(prompts, first=num_rows - len(prompts), num_rows=num_rows)
     if _PROMPTS_KEY not in kept:  # row 0, which belongs to no task; with it no part is ever the whole table
         parts += _parts(tf.zeros_like(prompts[:1]), first=0, num_rows=num_rows)
-    entries = kept | _save(directory, columns, number=_COLUMNS_FILE, count=count)
+    entries = kept | _save(directory, small, number=_COLUMNS_FILE, count=count)
     saved = _save(directory, parts, number=count - 1, count=count)
     saved[_PROMPTS_KEY] = _joined(kept.get(_PROMPTS_KEY), saved[_PROMPTS_KEY])
     header = tensor_bundle_pb2.BundleHeaderProto(num_shards=count, version={"producer": 1})
@@ -202,6 +214,15 @@ def _joined(before: bytes | None, last: bytes) -> bytes:
 def _entries(directory: Path) -> dict[bytes, bytes]:
     """Return the entries of a version's tensors; the header has an empty key."""
     return {key: value for key, value in read_index(index_file(directory)).items() if key}
+
+
+def _column_key(name: str) -> str:
+    return _KEY.format(f"columns/{name}")
+
+
+def _column_names(entries: Mapping[bytes, bytes]) -> list[str]:
+    """Return the columns that a version's graph reads."""
+    return [name for name in COLUMNS if name != MEMBERS or _column_key(name).encode() in entries]
 
 
 def _is_column(key: bytes) -> bool:

@@ -4,6 +4,7 @@ All that depends on the tasks lives in variables whose sizes the graph does not 
 most U tokens), so that one graph serves any tasks. A name is found by its 64-bit hash among the sorted hashes of all names.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
@@ -12,10 +13,12 @@ import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, padded_label_ids
+from softprompt_tf.prompts import TaskPrompt
 
 MAX_STATUS_CHARACTERS = 1000
 TABLE_DTYPES = ("float32", "bfloat16", "float16")
 _FLOAT16_BITS = tf.int16  # TensorFlow 2.21 restores no float16 tensor that was written in parts (tensor_bundle.cc)
+MEMBERS = "num_members"  # a column that exports from before there were ensembles do not have
 # Name -> dtype and shape of the tables of K tasks and 1 + L labels. Row 0 of labels and of prompts belongs to no task.
 COLUMNS: dict[str, tuple[tf.DType, list[int | None]]] = {
     "task_ids": (tf.string, [None]),
@@ -33,6 +36,7 @@ COLUMNS: dict[str, tuple[tf.DType, list[int | None]]] = {
     "opening_ids": (tf.int32, [None]),
     "max_input_tokens": (tf.int32, [None]),
     "max_target_tokens": (tf.int32, [None]),
+    MEMBERS: (tf.int32, [None]),
 }
 EOS_ID = 1  # T5's; importing it from `t5` would load KerasHub, which adding a task can do without
 
@@ -72,16 +76,21 @@ class TaskTables(tf.Module):
         """Return a column's values [B] of some rows [B]."""
         return tf.gather(self.columns[name], row)
 
-    def prompt(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prompt(self, row: tf.Tensor, member: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return prompts float32 [B, P, H], right-aligned, and their mask int32 [B, P]; P is the batch's longest.
 
         A short prompt touches the text as it would alone, and answers so, as T5's positions are relative.
+
+        Args:
+          row: int32 [B], the tasks.
+          member: int32 [B], which of a task's prompts; 0 for a task that is no ensemble.
         """
         lengths = self.of("prompt_lengths", row)  # [B]
+        starts = self.of("prompt_starts", row) + member * lengths
         longest = tf.maximum(tf.reduce_max(lengths), 1)
         place = tf.range(longest)[None, :] - (longest - lengths)[:, None]  # [B, P], negative in front of a prompt
         mask = place >= 0
-        prompt = tf.gather(self.prompts, tf.where(mask, self.of("prompt_starts", row)[:, None] + place, 0))
+        prompt = tf.gather(self.prompts, tf.where(mask, starts[:, None] + place, 0))
         if prompt.dtype == _FLOAT16_BITS:
             prompt = tf.bitcast(prompt, tf.float16)
         return tf.cast(prompt, tf.float32), tf.cast(mask, tf.int32)
@@ -124,7 +133,7 @@ def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
     no_label[0, 0] = EOS_ID  # masked wherever it stands for a label
     numbers = {
         "row_of_hash": order,
-        "prompt_starts": _starts([task.prompt_length for task in rows]),
+        "prompt_starts": _starts([task.num_rows for task in rows]),
         "prompt_lengths": [task.prompt_length for task in rows],
         "label_starts": _starts([len(task.labels) for task in rows]),
         "num_labels": [len(task.labels) for task in rows],
@@ -132,6 +141,7 @@ def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
         "opening_ids": [task.opening_id for task in rows],
         "max_input_tokens": [task.max_input_tokens for task in rows],
         "max_target_tokens": [task.max_target_tokens for task in rows],
+        MEMBERS: [task.num_members for task in rows],
     }
     return {
         "task_ids": _strings(names),
@@ -145,11 +155,12 @@ def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
 
 
 def tasks_of(columns: Mapping[str, np.ndarray]) -> tuple[ServedTask, ...]:
-    """Return the tasks that `task_columns` made these columns of."""
+    """Return the tasks that `task_columns` made these columns of; without `MEMBERS`, each has one prompt."""
     words = [word.decode() for word in columns["label_words"].tolist()]
     ids = [tuple(token for token in row if token) for row in columns["label_ids"].tolist()]
     places = zip(columns["label_starts"].tolist(), columns["num_labels"].tolist(), strict=True)
     labels = [slice(start, start + count) for start, count in places]
+    members = columns.get(MEMBERS, np.ones(len(columns["task_ids"]), np.int32))
     return tuple(
         ServedTask(
             task_id=columns["task_ids"][k].decode(),
@@ -161,6 +172,7 @@ def tasks_of(columns: Mapping[str, np.ndarray]) -> tuple[ServedTask, ...]:
             opening_id=int(columns["opening_ids"][k]),
             max_input_tokens=int(columns["max_input_tokens"][k]),
             max_target_tokens=int(columns["max_target_tokens"][k]),
+            num_members=int(members[k]),
         )
         for k in range(len(columns["task_ids"]))
     )
@@ -185,6 +197,11 @@ def restored_prompts(stored: np.ndarray) -> np.ndarray:
     """Return float32 prompts of what `stored_prompts` returned."""
     is_float16 = stored.dtype == _FLOAT16_BITS.as_numpy_dtype
     return (stored.view(np.float16) if is_float16 else stored).astype(np.float32)
+
+
+def as_stored(prompt: TaskPrompt, table_dtype: str) -> TaskPrompt:
+    """Return a prompt with the values that a table of this dtype holds."""
+    return dataclasses.replace(prompt, prompt=restored_prompts(stored_prompts(prompt.prompt, table_dtype).numpy()))
 
 
 def hash_names(names: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,7 @@ The SavedModel runs in a process of its own through TensorFlow's C API session l
 tensorflow_text's op libraries loaded. Neither Keras nor this library's graph code is there to help.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,9 @@ import numpy as np
 from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.decoding import Sampler
+from softprompt_tf.ensemble import PromptEnsemble
 from softprompt_tf.errors import VerificationError
+from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.served_tasks import MAX_SCORED_TOKENS, affixes_of
 from softprompt_tf.export.session_process import run_in_process
 from softprompt_tf.export.verify_change import MAX_TASKS, TEXTS, probe_requests
@@ -27,7 +30,7 @@ _FORBIDDEN_OPS = ("Xla", "PyFunc", "EagerPyFunc", "NumpyFunction")
 
 
 def verify_saved_model(
-    directory: str | Path, t5: FrozenT5, prompts: Mapping[str, TaskPrompt], *, sampler: Sampler
+    directory: str | Path, t5: FrozenT5, prompts: Mapping[str, ServedPrompt], *, sampler: Sampler
 ) -> None:
     """Compare a written version with Keras, task by task, on a few texts in one mixed batch.
 
@@ -41,12 +44,12 @@ def verify_saved_model(
       VerificationError: if it does not load, has an op that a stock server cannot run, or answers differently.
     """
     check_ops(directory)
-    compared = dict(list(prompts.items())[:MAX_TASKS])
+    compared = load_served_prompts(dict(list(prompts.items())[:MAX_TASKS]))
     requests = probe_requests(list(compared))
     generated, classified, scored = run_in_process(directory, list(requests.values()))
-    for k, (task, prompt) in enumerate(compared.items()):
+    for k, (task, members) in enumerate(compared.items()):
         rows = slice(k * len(TEXTS), (k + 1) * len(TEXTS))
-        model = PromptedT5(t5, prompt)
+        model, prompt = _model(t5, members), members[0]
         model.sampler = sampler
         compare = partial(_compare, task, tolerance=TOLERANCES[t5.compute_dtype])
         before, after = affixes_of(prompt)
@@ -57,12 +60,16 @@ def verify_saved_model(
             compare("output", [answer.text for answer in answers], _texts(generated["output"][rows]))
             compare("score", [answer.score for answer in answers], generated["score"][rows])
         # A Keras model cuts targets where its task's training did; the served `score` takes them whole.
-        scorer = PromptedT5(t5, prompt, max_target_tokens=MAX_SCORED_TOKENS)
+        scorer = _model(t5, [dataclasses.replace(member, max_target_tokens=MAX_SCORED_TOKENS) for member in members])
         compare("log_likelihood", scorer.score(rendered, ["yes"] * len(TEXTS)), scored["log_likelihood"][rows])
         if prompt.labels:
             choices = model.classify(rendered)
             logs = classified["log_probabilities"][rows, : len(prompt.labels)]
             compare("log_probabilities", [choice.log_probabilities for choice in choices], logs)
+
+
+def _model(t5: FrozenT5, members: Sequence[TaskPrompt]) -> PromptedT5 | PromptEnsemble:
+    return PromptedT5(t5, members[0]) if len(members) == 1 else PromptEnsemble(t5, members)
 
 
 def check_ops(directory: str | Path) -> None:

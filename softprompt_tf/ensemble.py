@@ -3,6 +3,7 @@
 Every text is asked once per prompt, as rows of one batch, so that the model is loaded, and its weights are read, once.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -10,13 +11,12 @@ from typing import TypeVar
 import numpy as np
 
 from softprompt_tf.answers import Classification, Generation
-from softprompt_tf.errors import PromptError
+from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.prompted_t5 import PromptedT5, check_fits
-from softprompt_tf.prompts import TaskPrompt, init, load_prompt, prompt_tuning
+from softprompt_tf.prompts import TaskPrompt, check_members, init, load_prompt, prompt_tuning
 from softprompt_tf.t5 import FrozenT5
 
-Answer = TypeVar("Answer", Classification, Generation)
-_SHARED = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "template")
+Answer = TypeVar("Answer", Classification, Generation, float)
 
 
 class PromptEnsemble:
@@ -59,6 +59,15 @@ class PromptEnsemble:
             target_format=first.target_format,
         )
 
+    @property
+    def sampler(self) -> Sampler:
+        """How `generate_scored` decodes."""
+        return self._model.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: str | Sampler) -> None:
+        self._model.sampler = get_sampler(sampler)
+
     def classify(
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: object = None
     ) -> list[Classification]:
@@ -88,6 +97,12 @@ class PromptEnsemble:
         """
         return [vote_for_text(answers) for answers in self.generate_each(texts, max_tokens=max_tokens)]
 
+    def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """Return the log of the members' mean likelihood of each target given its text, in nats; see `PromptedT5.score`."""
+        repeated = [target for target in targets for _ in range(self.num_members)]
+        answers = self._ask_all(texts, lambda rows, ids: self._model.score(rows, repeated, task_id=ids))
+        return [float(np.logaddexp.reduce(row)) - math.log(self.num_members) for row in answers]
+
     def classify_each(
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None
     ) -> list[tuple[Classification, ...]]:
@@ -107,23 +122,6 @@ class PromptEnsemble:
         rows = [text for text in texts for _ in range(self.num_members)]
         answers = ask(rows, list(range(self.num_members)) * len(texts))
         return [tuple(answers[k : k + self.num_members]) for k in range(0, len(answers), self.num_members)]
-
-
-def check_members(members: Sequence[TaskPrompt]) -> None:
-    """Refuse prompts that cannot vote together.
-
-    Raises:
-      PromptError: naming what differs.
-    """
-    if len(members) < 2:
-        raise PromptError(f"An ensemble needs two prompts or more. Received: {len(members)}.")
-    lengths = [member.length for member in members]
-    if len(set(lengths)) > 1:
-        raise PromptError(f"The prompts of an ensemble must have one length. Received: lengths {lengths}.")
-    for field in _SHARED:
-        values = [getattr(member, field) for member in members]
-        if any(value != values[0] for value in values):
-            raise PromptError(f"The prompts of an ensemble must be of one task. Received: `{field}` {values}.")
 
 
 def vote_for_label(answers: Sequence[Classification]) -> Classification:

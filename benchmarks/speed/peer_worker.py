@@ -72,7 +72,7 @@ def classify(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
     with torch.inference_mode():
         for label in torch.from_numpy(inputs.labels(case["tokens"])):
             target = label.expand(case["rows"], -1)
-            logits = model(input_ids=ids, attention_mask=mask, labels=target).logits
+            logits = model(input_ids=ids, attention_mask=mask, labels=target.contiguous()).logits
             picked = torch.log_softmax(logits, -1).gather(-1, target[..., None])[..., 0]
             scores.append(picked.sum(-1) / case["tokens"])
     return decode, {"values": torch.stack(scores, -1).reshape(-1).tolist()}

@@ -3,6 +3,7 @@
 from softprompt_tf.prompts import initializers as init
 from softprompt_tf.prompts.initializers import PromptInitializer, Vocabulary
 from softprompt_tf.prompts.injection import prepend
+from softprompt_tf.prompts.members import check_members
 from softprompt_tf.prompts.methods import METHODS, PromptMethod, prompt_tuning
 from softprompt_tf.prompts.neighbours import nearest_neighbours
 from softprompt_tf.prompts.prompt_file import (
@@ -23,6 +24,7 @@ __all__ = [
     "TaskPrompt",
     "Vocabulary",
     "check_backbone",
+    "check_members",
     "init",
     "load_prompt",
     "nearest_neighbours",

@@ -84,7 +84,7 @@ def test_a_name_with_the_hash_of_another_is_unknown(tasks, monkeypatch):
 
 
 def test_a_batchs_prompts_are_right_aligned_and_no_longer_than_its_longest(tables, task_prompts):
-    prompt, mask = tables.prompt(tf.constant([1, 0]))
+    prompt, mask = tables.prompt(tf.constant([1, 0]), tf.constant([0, 0]))
 
     assert prompt.shape == (2, 7, 16)
     np.testing.assert_array_equal(prompt[0], task_prompts["story"].prompt)
@@ -124,7 +124,7 @@ def test_prompts_are_stored_with_the_digits_of_the_dtype(tasks, table_dtype, dig
 def test_a_table_of_every_dtype_is_served_in_float32(tasks, table_dtype):
     tables = TaskTables(tasks, table_dtype=table_dtype)
 
-    prompt, _ = tables.prompt(tf.constant([2]))
+    prompt, _ = tables.prompt(tf.constant([2]), tf.constant([0]))
 
     assert prompt.dtype == tf.float32
     np.testing.assert_array_equal(prompt[0], restored_prompts(stored_prompts(tasks.prompts[10:], table_dtype).numpy()))

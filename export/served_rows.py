@@ -1,0 +1,35 @@
+"""Rows of a request in, rows that a graph can work with out, and a status for those that it cannot."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def with_a_row(method: Callable[..., dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:
+    """Let a signature answer an empty batch: KerasHub's attention cannot reshape one, so a row is added and cut off."""
+
+    def padded(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        num_rows = tf.shape(values[0])[0]
+        missing = tf.maximum(1 - num_rows, 0)
+        filled = [
+            tf.pad(value, [[0, missing], *[[0, 0]] * (value.shape.rank - 1)], constant_values=_zero(value))
+            for value in values
+        ]
+        return {name: value[:num_rows] for name, value in method(*filled).items()}
+
+    return padded
+
+
+def _zero(value: tf.Tensor) -> object:
+    return "" if value.dtype == tf.string else 0
+
+
+def valid_text(text: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return texts that are valid UTF-8, and a status that says which were not."""
+    valid = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+    return valid, tf.where(valid == text, "", f"`{name}` must be valid UTF-8.")
+
+
+def first_of(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Return the first status of each row that says something."""
+    return tf.where(first != "", first, second)
