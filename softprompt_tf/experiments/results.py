@@ -31,7 +31,8 @@ class RunResult:
       metrics: name -> value, as the task reports them.
       score: the mean of the metrics, 0 to 100; a mean below 0, which Matthews' correlation may have, counts as 0.
       step: of the scored prompt or weights; None where nothing was trained.
-      seconds: that the run took, restarts included; a prompt that two experiments share took them once.
+      seconds: that the run took, restarts included, divided among the tasks of a multi-task run; a prompt that two experiments
+        share took them once.
       backbone: the T5's name.
       config: all that decides the run's outcome, JSON values.
 

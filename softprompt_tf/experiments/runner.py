@@ -140,7 +140,8 @@ class Runner:
     def _result(self, scoring: Scoring, record: TrialRecord, model: Answers) -> RunResult:
         """Return a trained trial's result: as it was measured in training, or on another task now."""
         if scoring.eval_task.name == scoring.task.name:
-            return _filled(scoring, record.metrics[scoring.task.name], record.step, record.seconds)
+            share = record.seconds / len(scoring.trial.tasks)  # so that a run on several tasks is counted once
+            return _filled(scoring, record.metrics[scoring.task.name], record.step, share)
         started = time.monotonic()
         metrics = _metrics(model, scoring.eval_task, scoring.trial)
         return _filled(scoring, metrics, record.step, time.monotonic() - started)
