@@ -23,7 +23,7 @@ from softprompt_tf.export.served_tasks import (
 from softprompt_tf.export.task_tables import MEMBERS, TaskTables
 from softprompt_tf.prompts import prepend
 from softprompt_tf.t5 import EOS_ID, FrozenT5
-from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.t5.text_to_ids import text_to_ids
 from softprompt_tf.text_batches import put_in_front
 
@@ -213,7 +213,7 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler, max_answer_tokens: int) ->
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)])
     def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]
-        return target_log_probabilities(t5, target_ids, project_encoder_output(t5, encoder_output, mask))
+        return score_targets(t5, target_ids, encoder_output, mask)
 
     return _SharedFunctions(encode, decode, score)
 

@@ -10,7 +10,7 @@ from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Greedy, Sampler
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
@@ -89,9 +89,7 @@ class Answerer:
         """Return the log-probabilities float32 [B, C] of C targets of every text."""
 
         def run(batch: dict[str, Tensor], target_ids: Tensor) -> Tensor:
-            return target_log_probabilities(
-                self._t5, target_ids, project_encoder_output(self._t5, *self._encode(batch))
-            )
+            return score_targets(self._t5, target_ids, *self._encode(batch))
 
         traced = self._traced("score", run, self._batch_spec(), tf.TensorSpec([None, None, None], tf.int32))
         ids = self._text_batches.target_ids(targets)  # [B, C, U]

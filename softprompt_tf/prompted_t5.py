@@ -30,6 +30,7 @@ from softprompt_tf.prompts import (
     write_prompt,
 )
 from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.t5.tuning_pass import tune
 from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
@@ -126,6 +127,15 @@ class PromptedT5(keras.Model):
         return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id)
 
     # === Training ===
+
+    def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
+        is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
+        if is_symbolic or (training and self.t5.backbone.dropout):
+            return super().call(inputs, training=training, mask=mask)
+        embeddings, padding_mask = _embed(self.t5, self.prompt_table, inputs)
+        ids = inputs["decoder_token_ids"]
+        states = tune(self.t5, embeddings, padding_mask, ids, num_moving=self.prompt_table.length)
+        return self.t5.logits(states)
 
     def compile(self, *args: Any, sampler: str | Sampler = "greedy", jit_compile: bool = False, **kwargs: Any) -> None:
         """Compile as any Keras model; `sampler` is "greedy", "beam", or an object such as `Beam(num_beams=8)`.
@@ -296,10 +306,15 @@ def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
 
 def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Run the encoder with the prompt in front; return its output [B, P + T, H] and mask [B, P + T]."""
+    embeddings, mask = _embed(t5, table, batch)
+    return t5.encode(embeddings, mask), mask
+
+
+def _embed(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Put the prompt in front of the tokens' embeddings; return embeddings [B, P + T, H] and their mask [B, P + T]."""
     token_ids = batch["encoder_token_ids"]
     prompt = table(token_ids, batch.get("task_id"))  # [B, P, H]
-    embeddings, mask = prepend(prompt, t5.embed(token_ids), batch["encoder_padding_mask"])
-    return t5.encode(embeddings, mask), mask
+    return prepend(prompt, t5.embed(token_ids), batch["encoder_padding_mask"])
 
 
 def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[PromptMethod, TaskPrompt]:

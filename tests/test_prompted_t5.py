@@ -11,6 +11,7 @@ from softprompt_tf.decoding import Beam, Greedy
 from softprompt_tf.errors import BackboneMismatchError, ConfigError, DataError, PromptError
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import init, load_prompt, prompt_tuning
+from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.training import Adafactor, TargetCrossEntropy
 
 PROMPT_LENGTH, MAX_INPUT, MAX_TARGET = 3, 16, 6
@@ -250,6 +251,57 @@ def gradient(model, tokens, targets):
     with tf.GradientTape() as tape:
         loss = TargetCrossEntropy()(targets, model(tokens))
     return tape.gradient(loss, model.prompt_variable.value).numpy()
+
+
+def by_its_layers(model, tokens, training=False):
+    """Return the logits of the functional model, whatever `call` makes of it."""
+    return super(PromptedT5, model).call(tokens, training=training)
+
+
+def token_batch(model, **columns):
+    return model.text_batches.tokenize(
+        {"encoder_text": tf.constant(TEXTS), "decoder_text": tf.constant(TARGETS), **columns}
+    )
+
+
+def test_logits_and_prompt_gradient_are_those_of_the_layers(task_model):
+    tokens, _ = token_batch(task_model, task_id=tf.constant([1, 0, 1, 1]))
+
+    def gradient(compute):
+        with tf.GradientTape() as tape:
+            logits = compute(tokens)
+            loss = tf.reduce_mean(tf.nn.log_softmax(logits)[..., 7])
+        return logits, tape.gradient(loss, task_model.prompt_variable.value)
+
+    logits, found = gradient(task_model)
+
+    expected_logits, expected = gradient(lambda tokens: by_its_layers(task_model, tokens))
+    np.testing.assert_allclose(logits, expected_logits, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_dropout_is_honoured_in_training_and_only_there():
+    t5 = make_tiny_t5(num_layers=1)
+    backbone = type(t5.backbone).from_config({**t5.backbone.get_config(), "dropout": 0.5})
+    model = make_model(FrozenT5(backbone, t5.tokenizer, name="drops"))
+    tokens, _ = token_batch(model)
+
+    training = [model(tokens, training=True).numpy() for _ in range(2)]
+    answering = [model(tokens, training=False).numpy() for _ in range(2)]
+
+    assert np.abs(training[0] - training[1]).max() > 0.01
+    np.testing.assert_array_equal(answering[0], answering[1])
+
+
+def test_a_step_compiled_by_xla_gives_the_loss_of_one_that_is_not(small_t5):
+    losses = []
+    for jit_compile in (False, True):
+        model = make_model(small_t5)
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss=TargetCrossEntropy(), jit_compile=jit_compile)
+        tokens, targets = token_batch(model)
+        losses.append([float(model.train_on_batch(tokens, targets)) for _ in range(3)])
+
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
 # === Answers ===

@@ -6,14 +6,15 @@ a step touches its own slot of the cache only. Both functions go through KerasHu
 quantization hold.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from keras import ops
 
+from softprompt_tf.t5.frozen_forward import causal_bias, mask_bias
 from softprompt_tf.t5.frozen_t5 import START_ID, FrozenT5
+from softprompt_tf.t5.tuning_pass import by_cost
 from softprompt_tf.typing import Tensor
-
-_MASKED = -1e9
 
 
 class EncoderKeyValues(NamedTuple):
@@ -35,7 +36,7 @@ def project_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: T
     return EncoderKeyValues(
         keys=tuple(_heads(t5, layer.key_projector(encoder_output)) for layer in layers),
         values=tuple(_heads(t5, layer.value_projector(encoder_output)) for layer in layers),
-        bias=_mask_bias(padding_mask)[:, None, None, :],
+        bias=mask_bias(padding_mask)[:, None, None, :],
     )
 
 
@@ -49,10 +50,7 @@ def empty_cache(t5: FrozenT5, num_rows: Tensor, max_tokens: int) -> tuple[Tensor
 
 def position_biases(t5: FrozenT5, max_tokens: int) -> Tensor:
     """Return the decoder's self-attention bias [N, U, U] with the causal mask in it: row u is for the query at u."""
-    first = t5.backbone.decoder_transformer_layers[0].self_attention
-    bias = ops.cast(first.compute_bias(max_tokens, max_tokens), "float32")[0]  # [N, U, U]
-    positions = ops.arange(max_tokens)
-    return bias + _mask_bias(positions[None, :] <= positions[:, None])
+    return causal_bias(t5.backbone, max_tokens)
 
 
 def decode_step(
@@ -93,25 +91,60 @@ def decode_step(
     return t5.logits(t5.backbone.decoder_layer_norm(states)), tuple(filled)
 
 
-def target_log_probabilities(t5: FrozenT5, target_ids: Tensor, encoder: EncoderKeyValues) -> Tensor:
-    """Score C targets of every row in one decoder pass.
-
-    The targets of a row stand behind each other as one sequence of C * U positions, each with its own start id and its own
-    positions, and see only themselves; so they share the row's encoder keys and values, and nothing is repeated C times.
+def score_targets(t5: FrozenT5, target_ids: Tensor, encoder_output: Tensor, padding_mask: Tensor) -> Tensor:
+    """Score C targets of every row in one decoder pass, by whichever way of cross-attention is cheaper for so many tokens.
 
     Args:
       target_ids: int [B, C, U], each with its end of sequence, padded with 0.
-      encoder: the projected encoder output.
+      encoder_output: [B, S, H].
+      padding_mask: [B, S], 1 = a position to attend to.
 
     Returns:
       float32 [B, C]: the sum of log-probabilities of each target's tokens, in nats.
+    """
+    bias = _block_bias(t5, *ops.shape(target_ids)[1:])
+
+    def decode(token_ids: Tensor) -> Tensor:
+        def few() -> Tensor:
+            return t5.forward.decode(t5.embed(token_ids), bias, encoder_output, padding_mask)
+
+        def many() -> Tensor:
+            return _decode(t5, token_ids, bias, project_encoder_output(t5, encoder_output, padding_mask))
+
+        return by_cost(t5, token_ids, encoder_output, few, many)
+
+    return _log_probabilities(t5, target_ids, decode)
+
+
+def target_log_probabilities(t5: FrozenT5, target_ids: Tensor, encoder: EncoderKeyValues) -> Tensor:
+    """Score as `score_targets` does, with the encoder output [B, S, H] already projected."""
+    bias = _block_bias(t5, *ops.shape(target_ids)[1:])
+    return _log_probabilities(t5, target_ids, lambda token_ids: _decode(t5, token_ids, bias, encoder))
+
+
+def _log_probabilities(t5: FrozenT5, target_ids: Tensor, decode: Callable[[Tensor], Tensor]) -> Tensor:
+    """Sum the log-probabilities of each target's tokens, [B, C] of ids [B, C, U].
+
+    The targets of a row stand behind each other as one sequence of C * U positions, each with its own start id and its own
+    positions, and see only themselves; so they share the row's encoder output, and nothing is repeated C times.
+
+    Args:
+      decode: the decoder's inputs int [B, C * U] to its states [B, C * U, H].
     """
     batch, num_targets, length = ops.shape(target_ids)
     flat_ids = ops.reshape(target_ids, (batch, num_targets * length))
     starts = ops.full_like(target_ids[:, :, :1], START_ID)
     inputs = ops.reshape(ops.concatenate([starts, target_ids[:, :, :-1]], axis=2), (batch, num_targets * length))
-    bias = _block_bias(t5, num_targets, length)
-    states = t5.backbone.token_embedding(inputs)  # [B, C * U, H]
+    logits = t5.logits(decode(inputs))  # [B, C * U, V]
+    picked = ops.squeeze(ops.take_along_axis(logits, flat_ids[..., None], axis=-1), axis=-1)
+    log_probabilities = picked - ops.logsumexp(logits, axis=-1)
+    real = ops.cast(ops.not_equal(flat_ids, 0), "float32")
+    return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
+
+
+def _decode(t5: FrozenT5, token_ids: Tensor, bias: Tensor, encoder: EncoderKeyValues) -> Tensor:
+    """Run the decoder's layers on ids [B, Q] with a self-attention bias [1, N, Q, Q]; return states [B, Q, H]."""
+    states = t5.backbone.token_embedding(token_ids)
     for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
         attention = layer.self_attention
         normed = layer.self_attention_layer_norm(states)
@@ -122,18 +155,14 @@ def target_log_probabilities(t5: FrozenT5, target_ids: Tensor, encoder: EncoderK
         states = states + attention.output_projector(_attend(query, keys, values, bias))
         states = _cross_attend(t5, layer, states, encoder, k)
         states = _feed_forward(layer, states)
-    logits = t5.logits(t5.backbone.decoder_layer_norm(states))  # [B, C * U, V]
-    picked = ops.squeeze(ops.take_along_axis(logits, flat_ids[..., None], axis=-1), axis=-1)
-    log_probabilities = picked - ops.logsumexp(logits, axis=-1)
-    real = ops.cast(ops.not_equal(flat_ids, 0), "float32")
-    return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
+    return t5.backbone.decoder_layer_norm(states)
 
 
 def _block_bias(t5: FrozenT5, num_targets: int, length: int) -> Tensor:
     """Return [1, N, C * U, C * U]: the causal bias [N, U, U] within each target, -1e9 between targets."""
     within = position_biases(t5, length)
     block = ops.repeat(ops.arange(num_targets), length)
-    same = _mask_bias(block[None, :] == block[:, None])
+    same = mask_bias(block[None, :] == block[:, None])
     return (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
 
 
@@ -170,8 +199,3 @@ def _heads(t5: FrozenT5, projected: Tensor) -> Tensor:
     """Split [B, Q, N * D] into heads [B, Q, N, D]."""
     batch, length = ops.shape(projected)[:2]
     return ops.reshape(projected, (batch, length, t5.num_heads, t5.head_dim))
-
-
-def _mask_bias(mask: Tensor) -> Tensor:
-    """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
-    return (1.0 - ops.cast(mask, "float32")) * _MASKED

@@ -1,6 +1,7 @@
 """A KerasHub T5 that never trains: token ids in, embeddings, encoder output, decoder states and logits out.
 
-Everything runs through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do there.
+`encode` and `decode` run through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do
+there. `forward` has cheaper passes for training a prompt and for scoring; `tuning_pass.py` says when they are taken.
 Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
 """
 
@@ -18,6 +19,7 @@ from keras import ops
 
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
+from softprompt_tf.t5.frozen_forward import FrozenForward
 from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
 from softprompt_tf.typing import Tensor
 
@@ -76,6 +78,7 @@ class FrozenT5:
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
         backbone.token_embedding.reverse_dtype = "float32"
         self.backbone = backbone
+        self.forward = FrozenForward(backbone)
         self.tokenizer = tokenizer
         self.name = name
         if fingerprint is not None:

@@ -38,7 +38,7 @@ class FusedForward:
         self.dtype = dtype
         self._num_heads = int(backbone.num_heads)
         self._head_dim = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
-        self._has_tanh_gelu = _is_tanh_gelu(backbone.activation)
+        self._has_tanh_gelu = is_tanh_gelu(backbone.activation)
 
     def encode(self, token_ids: Tensor, padding_mask: Tensor) -> Tensor:
         """Run the encoder: ids int [B, T] and mask [B, T], 1 = a token, to normed states [B * T, H]."""
@@ -187,7 +187,7 @@ def _gelu_gated(both: Tensor) -> Tensor:
     return gated(both)
 
 
-def _is_tanh_gelu(activation: object) -> bool:
+def is_tanh_gelu(activation: object) -> bool:
     """Tell whether an activation is GELU in its tanh form, by two of its values."""
     values = ops.convert_to_numpy(activation(ops.convert_to_tensor([1.0, -2.0])))  # type: ignore[operator]
     return bool(abs(values[0] - 0.8411920) < 2e-6 and abs(values[1] + 0.0454023) < 2e-6)

@@ -137,7 +137,7 @@ def test_hand_made_gradients_agree_with_differences(function, width):
 
 
 def test_only_the_tanh_form_counts_as_tanh_gelu():
-    is_tanh_gelu = fused_forward._is_tanh_gelu
+    is_tanh_gelu = fused_forward.is_tanh_gelu
 
     assert is_tanh_gelu(TANH_GELU)
     assert not is_tanh_gelu(keras.activations.get("gelu"))  # the erf form: 0.8413 at 1, -0.0455 at -2

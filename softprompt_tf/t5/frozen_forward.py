@@ -1,0 +1,218 @@
+"""A frozen T5's passes as prompt tuning needs them: gradients of embeddings and encoder output, and of no weight.
+
+Whole stacks run here, forward and backward, on the backbone's own variables and through none of its layers; the numbers are
+the layers' up to rounding. There is no dropout.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import keras_hub
+from keras import ops
+
+from softprompt_tf.t5 import absorbed_attention as cross
+from softprompt_tf.t5 import frozen_blocks as blocks
+from softprompt_tf.t5.frozen_feed_forward import feed_forward_of, has_known_form
+from softprompt_tf.typing import Tensor
+
+_MASKED = -1e9
+
+
+class FrozenForward:
+    """Passes through the two stacks of one backbone.
+
+    Args:
+      backbone: a `keras_hub.models.T5Backbone`; `is_able` says whether it can run here.
+
+    Example:
+      >>> forward = FrozenForward(t5.backbone)
+      >>> encoder_output = forward.encode(embeddings, padding_mask)                      # [B, S, H]
+      >>> states = forward.decode(token_embeddings, bias, encoder_output, padding_mask)  # [B, U, H]
+    """
+
+    def __init__(self, backbone: keras_hub.models.T5Backbone):
+        self._backbone = backbone
+        self._dtype = str(backbone.dtype_policy.compute_dtype)
+        self._heads = int(backbone.num_heads)
+        self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
+        self._epsilon = float(backbone.encoder_layer_norm.epsilon)
+        self._has_known_form = has_known_form(backbone)
+
+    @property
+    def is_able(self) -> bool:
+        """Whether the backbone, as it is now, is of a form that runs here, with no quantized or adapted projection."""
+        layers = [*self._backbone.encoder_transformer_layers, *self._backbone.decoder_transformer_layers]
+        return self._has_known_form and all(_is_plain(part) for layer in layers for part in layer._flatten_layers())
+
+    def is_short(self, num_queries: Any, source_length: Any) -> Any:
+        """Say whether U tokens on S positions are few enough for `decode`: of numbers a bool, of tensors a tensor."""
+        return cross.is_cheaper(num_queries, source_length, int(self._backbone.hidden_dim), self._width)
+
+    def encode(self, embeddings: Tensor, padding_mask: Tensor, *, num_moving: int | None = None) -> Tensor:
+        """Run the encoder, with a gradient of its own.
+
+        Args:
+          embeddings: [B, S, H] in the compute dtype.
+          padding_mask: [B, S], 1 = a position to attend to.
+          num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
+
+        Returns:
+          The encoder output [B, S, H].
+        """
+        shape = self._shape(embeddings)
+        layers = [_Layer.of(layer, self._dtype) for layer in self._backbone.encoder_transformer_layers]
+        bias = self._encoder_bias(padding_mask, shape.length)
+        scale = blocks.frozen(self._backbone.encoder_layer_norm.weight, self._dtype)
+
+        @ops.custom_gradient  # type: ignore[untyped-decorator]
+        def run(embeddings: Tensor) -> tuple[Tensor, object]:
+            states, kept = _flat(embeddings), []
+            for layer in layers:
+                states, kept_attention = blocks.attend(states, layer.attention, bias, shape, self._epsilon)
+                states, kept_feed_forward = layer.feed_forward.forward(states, self._epsilon)
+                kept.append((kept_attention, kept_feed_forward))
+            output, inverse = blocks.norm(states, scale, self._epsilon)
+
+            def grad(*upstream: Tensor) -> Tensor:
+                gradient = blocks.norm_gradient(_flat(upstream[0]), states, scale, inverse)
+                for k in reversed(range(len(layers))):
+                    gradient = layers[k].feed_forward.gradient(gradient, kept[k][1])
+                    count = num_moving if k == 0 else None
+                    gradient = blocks.attend_gradient(gradient, layers[k].attention, kept[k][0], shape, count)
+                return ops.reshape(gradient, ops.shape(embeddings))
+
+            return ops.reshape(output, ops.shape(embeddings)), grad
+
+        return run(embeddings)
+
+    def decode(self, embeddings: Tensor, bias: Tensor, encoder_output: Tensor, padding_mask: Tensor) -> Tensor:
+        """Run the decoder with absorbed cross-attention.
+
+        Args:
+          embeddings: [B, U, H] of the decoder's tokens, in the compute dtype.
+          bias: [1, N, U, U], of positions and of which token may see which.
+          encoder_output: [B, S, H].
+          padding_mask: [B, S], 1 = a position to attend to.
+
+        Returns:
+          Decoder states [B, U, H].
+        """
+        decoder = self._decoder(embeddings, bias, padding_mask)
+        output, _ = decoder.forward(encoder_output)
+        return ops.reshape(output, ops.shape(embeddings))
+
+    def decode_for_tuning(
+        self, embeddings: Tensor, bias: Tensor, encoder_output: Tensor, padding_mask: Tensor
+    ) -> Tensor:
+        """Run the decoder as `decode` does, with a gradient of its own, which reaches `encoder_output` alone."""
+        decoder = self._decoder(ops.stop_gradient(embeddings), bias, padding_mask)
+
+        @ops.custom_gradient  # type: ignore[untyped-decorator]
+        def run(encoder_output: Tensor) -> tuple[Tensor, object]:
+            output, kept = decoder.forward(encoder_output)
+
+            def grad(*upstream: Tensor) -> Tensor:
+                return decoder.gradient(_flat(upstream[0]), kept, encoder_output)
+
+            return ops.reshape(output, ops.shape(embeddings)), grad
+
+        return run(encoder_output)
+
+    def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor) -> "_Decoder":
+        return _Decoder(
+            states=_flat(embeddings),
+            bias=ops.cast(ops.stop_gradient(bias), self._dtype),
+            source_bias=ops.cast(mask_bias(padding_mask)[:, None, :], self._dtype),
+            layers=[_Layer.of(layer, self._dtype) for layer in self._backbone.decoder_transformer_layers],
+            scale=blocks.frozen(self._backbone.decoder_layer_norm.weight, self._dtype),
+            shape=self._shape(embeddings),
+            epsilon=self._epsilon,
+        )
+
+    def _encoder_bias(self, padding_mask: Tensor, length: Any) -> Tensor:
+        """Return [B, N, S, S]: the bias of positions, and -1e9 where nothing may be attended to."""
+        first = self._backbone.encoder_transformer_layers[0].self_attention
+        positions = ops.cast(first.compute_bias(length, length), "float32")  # [1, N, S, S]
+        bias = positions + mask_bias(padding_mask)[:, None, None, :]
+        return ops.cast(ops.stop_gradient(bias), self._dtype)
+
+    def _shape(self, embeddings: Tensor) -> blocks.Shape:
+        batch, length = ops.shape(embeddings)[:2]
+        return blocks.Shape(batch, length, self._heads, self._width)
+
+
+class _Layer(NamedTuple):
+    """The frozen weights of one layer; an encoder's has no cross-attention."""
+
+    attention: blocks.SelfAttention
+    feed_forward: Any
+    cross: Any = None
+
+    @classmethod
+    def of(cls, layer: keras.layers.Layer, dtype: str) -> "_Layer":
+        attention = blocks.SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype)
+        if not layer.is_decoder:
+            return cls(attention, feed_forward_of(layer, dtype))
+        to_encoder = cross.CrossAttention.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
+        return cls(attention, feed_forward_of(layer, dtype), to_encoder)
+
+
+class _Decoder(NamedTuple):
+    """A decoder and all that it looks at but the encoder output; states are [B * U, H]."""
+
+    states: Tensor
+    bias: Tensor
+    source_bias: Tensor
+    layers: list[_Layer]
+    scale: Tensor
+    shape: blocks.Shape
+    epsilon: float
+
+    def forward(self, encoder_output: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return the decoder's normed states [B * U, H], and what the gradient needs: one entry a layer, and one."""
+        states, kept, epsilon = self.states, [], self.epsilon
+        for layer in self.layers:
+            states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, epsilon)
+            states, to_encoder = cross.cross_attend(
+                states, layer.cross, encoder_output, self.source_bias, self.shape, epsilon
+            )
+            states, feed_forward = layer.feed_forward.forward(states, epsilon)
+            kept.append((attention, to_encoder, feed_forward))
+        output, inverse = blocks.norm(states, self.scale, epsilon)
+        return output, [*kept, (states, inverse)]
+
+    def gradient(self, upstream: Tensor, kept: list[Any], encoder_output: Tensor) -> Tensor:
+        """Return the gradient [B, S, H] of the encoder output from that of the states [B * U, H]."""
+        states, inverse = kept[-1]
+        gradient, parts = blocks.norm_gradient(upstream, states, self.scale, inverse), []
+        for layer, (attention, to_encoder, feed_forward) in zip(reversed(self.layers), kept[-2::-1], strict=True):
+            gradient = layer.feed_forward.gradient(gradient, feed_forward)
+            gradient, part = cross.cross_attend_gradient(gradient, layer.cross, to_encoder, encoder_output, self.shape)
+            parts.append(part)
+            gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape)
+        return cross.sum_of(parts)
+
+
+def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
+    """Return the decoder's self-attention bias float32 [N, U, U], the causal mask in it: row u is for the query at u."""
+    first = backbone.decoder_transformer_layers[0].self_attention
+    bias = ops.cast(first.compute_bias(length, length), "float32")[0]  # [N, U, U]
+    positions = ops.arange(length)
+    return bias + mask_bias(positions[None, :] <= positions[:, None])
+
+
+def mask_bias(mask: Tensor) -> Tensor:
+    """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
+    return (1.0 - ops.cast(mask, "float32")) * _MASKED
+
+
+def _is_plain(layer: keras.layers.Layer) -> bool:
+    """Say whether a layer, where it is a projection, computes with its kernel and nothing else."""
+    if not isinstance(layer, keras.layers.Dense):
+        return True
+    return not getattr(layer, "quantization_mode", None) and not getattr(layer, "lora_enabled", False)
+
+
+def _flat(states: Tensor) -> Tensor:
+    """[B, S, H] to [B * S, H]."""
+    return ops.reshape(states, (-1, states.shape[-1]))

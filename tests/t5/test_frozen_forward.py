@@ -1,0 +1,184 @@
+"""The frozen T5's own passes against KerasHub's layers: states, scores, and the gradient of the embeddings."""
+
+import functools
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_t5 import tiny_vocabulary
+
+from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.t5.absorbed_attention import is_cheaper
+from softprompt_tf.t5.cached_decoder import project_encoder_output, score_targets, target_log_probabilities
+from softprompt_tf.t5.tuning_pass import tune
+
+V, B, S, H, N, D = 128, 3, 40, 16, 2, 6
+TANH_GELU = keras.saving.get_registered_object("keras_hub>gelu_approximate")
+FORMS = {
+    "t5_1.1": {"activation": TANH_GELU, "use_gated_activation": True, "tie_embedding_weights": False},
+    "t5_1.0": {"activation": "relu", "use_gated_activation": False, "tie_embedding_weights": True},
+}
+OTHER_FORMS = {
+    "gated_relu": {"activation": "relu", "use_gated_activation": True, "tie_embedding_weights": False},
+    "gated_erf_gelu": {"activation": "gelu", "use_gated_activation": True, "tie_embedding_weights": True},
+}
+FEW, MANY = 2, 9  # tokens: on the two sides of where absorbed cross-attention pays
+
+
+def make_t5(form, dtype="float32", dropout=0.0):
+    backbone = keras_hub.models.T5Backbone(
+        vocabulary_size=V, num_layers=2, num_heads=N, hidden_dim=H, intermediate_dim=24, key_value_dim=D,
+        dropout=dropout, dtype=dtype, **{**FORMS, **OTHER_FORMS}[form],
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    for weight in backbone.weights:  # norms and position biases too, which start at one and near zero
+        drawn = rng.normal(size=weight.shape)
+        norm_like = "norm" in weight.path or "attention/embeddings" in weight.path
+        weight.assign(1.0 + 0.3 * drawn if norm_like else drawn * weight.shape[0] ** -0.5)
+    return FrozenT5(backbone, keras_hub.models.T5Tokenizer(proto=tiny_vocabulary()), name=form)
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def t5(request):
+    return make_t5(request.param)
+
+
+def rows(num_tokens, dtype="float32"):
+    rng = np.random.default_rng(2)
+    embeddings = tf.constant(rng.normal(size=(B, S, H)), dtype)
+    mask = tf.constant(np.arange(S) < np.array([[S], [9], [23]]), tf.int32)
+    return embeddings, mask, tf.constant(rng.integers(3, V, (B, num_tokens)), tf.int32)
+
+
+def by_the_layers(t5, embeddings, mask, ids):
+    return t5.decode(ids, t5.encode(embeddings, mask), mask)
+
+
+def tune_of(t5):
+    return functools.partial(tune, t5)
+
+
+def states_and_gradient(compute, embeddings, *others):
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        states = compute(embeddings, *others)
+        weights = tf.constant(np.random.default_rng(3).normal(size=states.shape), states.dtype)
+        loss = tf.reduce_sum(tf.sin(states) * weights)
+    return tf.cast(states, "float32").numpy(), tf.cast(tape.gradient(loss, embeddings), "float32").numpy()
+
+
+def assert_near(found, expected, share):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=share * np.abs(expected).max())
+
+
+def test_the_two_lengths_lie_on_two_sides():
+    assert is_cheaper(FEW, S, H, D) is True
+    assert is_cheaper(MANY, S, H, D) is False
+
+
+def test_is_cheaper_counts_multiplications():
+    # T5 1.1 Small, 148 positions: one token takes 148 * (512 - 64) + 512 * 64 = 99,072; the projection 4,849,664.
+    assert [tokens for tokens in range(1, 100) if is_cheaper(tokens, 148, 512, 64)] == list(range(1, 25))
+
+
+@pytest.mark.parametrize("num_tokens", [FEW, MANY])
+def test_states_and_gradient_are_those_of_the_layers(t5, num_tokens):
+    batch = rows(num_tokens)
+
+    states, gradient = states_and_gradient(tune_of(t5), *batch)
+
+    expected_states, expected_gradient = states_and_gradient(lambda *batch: by_the_layers(t5, *batch), *batch)
+    np.testing.assert_allclose(states, expected_states, rtol=0, atol=2e-5)
+    assert np.abs(expected_gradient).max() > 0.1
+    assert_near(gradient, expected_gradient, 2e-5)
+
+
+@pytest.mark.parametrize("num_tokens", [FEW, MANY])
+@pytest.mark.parametrize("num_moving", [1, 5, S])
+def test_rows_in_front_have_the_whole_gradient_and_the_others_none(t5, num_tokens, num_moving):
+    batch = rows(num_tokens)
+
+    _, gradient = states_and_gradient(lambda *batch: tune(t5, *batch, num_moving=num_moving), *batch)
+
+    _, whole = states_and_gradient(tune_of(t5), *batch)
+    assert_near(gradient[:, :num_moving], whole[:, :num_moving], 1e-5)
+    assert not gradient[:, num_moving:].any()
+
+
+def test_a_graph_of_unknown_sizes_takes_the_same_two_ways(t5):
+    specs = [tf.TensorSpec([None, None, H]), *[tf.TensorSpec([None, None], tf.int32)] * 2]
+
+    @tf.function(input_signature=specs)
+    def graph(embeddings, mask, ids):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            loss = tf.reduce_sum(tf.sin(tune(t5, embeddings, mask, ids, num_moving=4)))
+        return loss, tape.gradient(loss, embeddings)
+
+    for num_tokens in (FEW, MANY):
+        batch = rows(num_tokens)
+        with tf.GradientTape() as tape:
+            tape.watch(batch[0])
+            expected = tf.reduce_sum(tf.sin(by_the_layers(t5, *batch)))
+        loss, gradient = graph(*batch)
+        np.testing.assert_allclose(loss, expected, rtol=1e-4)
+        assert_near(gradient[:, :4], tape.gradient(expected, batch[0])[:, :4], 2e-5)
+
+
+def test_no_gradient_reaches_the_weights(t5):
+    batch = rows(FEW)
+
+    with tf.GradientTape() as tape:
+        variables = [variable.value for variable in t5.backbone.variables]
+        tape.watch(variables)
+        loss = tf.reduce_sum(tune(t5, *batch))
+
+    found = tape.gradient(loss, variables)
+    assert [v.path for v, g in zip(t5.backbone.variables, found, strict=True) if g is not None] == []
+
+
+@pytest.mark.parametrize("num_tokens", [FEW, MANY])
+def test_bfloat16_is_near_float32(num_tokens):
+    exact, half = (make_t5("t5_1.1", dtype) for dtype in ("float32", "bfloat16"))
+
+    states, gradient = states_and_gradient(tune_of(half), *rows(num_tokens, "bfloat16"))
+
+    expected_states, expected_gradient = states_and_gradient(tune_of(exact), *rows(num_tokens))
+    assert_near(states, expected_states, 0.1)
+    assert np.vdot(gradient, expected_gradient) > 0.99 * np.linalg.norm(gradient) * np.linalg.norm(expected_gradient)
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_other_forms_run_through_the_layers(form):
+    t5, batch = make_t5(form), rows(FEW)
+
+    assert not t5.forward.is_able
+    np.testing.assert_array_equal(tune(t5, *batch), by_the_layers(t5, *batch))
+
+
+def test_a_quantized_t5_runs_through_the_layers():
+    t5, batch = make_t5("t5_1.1"), rows(FEW)
+
+    t5.quantize("int8")
+
+    assert not t5.forward.is_able
+    np.testing.assert_array_equal(tune(t5, *batch), by_the_layers(t5, *batch))
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_scores_are_those_over_keys_and_values(t5, length):
+    embeddings, mask, _ = rows(FEW)
+    encoder_output = t5.encode(embeddings, mask)
+    targets = np.random.default_rng(5).integers(3, V, (B, 2, length)).astype(np.int32)
+    targets[:, 1, 1:] = 0
+
+    scores = score_targets(t5, targets, encoder_output, mask)
+
+    expected = target_log_probabilities(t5, targets, project_encoder_output(t5, encoder_output, mask))
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=2e-5)
+    graph = tf.function(
+        lambda ids: score_targets(t5, ids, encoder_output, mask), input_signature=[tf.TensorSpec([None] * 3, tf.int32)]
+    )
+    np.testing.assert_allclose(graph(targets), expected, rtol=0, atol=2e-5)
