@@ -108,7 +108,7 @@ def _directory(arguments: argparse.Namespace) -> str:
 
 
 def _pairs(values: Sequence[str], option: str) -> dict[str, "ServedPrompt"]:
-    """Return task id -> file, or several files where commas part them and no file has such a name."""
+    """Return task id -> file, or the files of an ensemble."""
     pairs: dict[str, ServedPrompt] = {}
     for value in values:
         name, equals, path = value.partition("=")
@@ -116,8 +116,22 @@ def _pairs(values: Sequence[str], option: str) -> dict[str, "ServedPrompt"]:
             raise ConfigError(f"`{option}` must be ID=FILE. Received: {value!r}.")
         if name in pairs:
             raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
-        pairs[name] = path.split(",") if "," in path and not Path(path).exists() else path
+        files = _files(path)
+        if not all(files):
+            raise ConfigError(f"`{option}` must be ID=FILE or ID=FILE,FILE. Received: {value!r}.")
+        pairs[name] = files if len(files) > 1 else files[0]
     return pairs
+
+
+def _files(names: str) -> list[str]:
+    """Part names of files at their commas, but not at those within the name of a file that is there."""
+    files, rest = [], names.split(",")
+    while rest:
+        lengths = range(len(rest), 1, -1)
+        length = next((count for count in lengths if Path(",".join(rest[:count])).exists()), 1)
+        files.append(",".join(rest[:length]))
+        rest = rest[length:]
+    return files
 
 
 def _checked(arguments: argparse.Namespace) -> str:

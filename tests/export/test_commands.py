@@ -1,6 +1,7 @@
 """`softprompt export` adds, removes and lists tasks, and says in one line what it did or what is wrong."""
 
 import argparse
+import dataclasses
 import shutil
 
 import pytest
@@ -64,9 +65,26 @@ def test_tasks_are_listed(base, capsys):
     ]
 
 
+def test_the_files_of_an_ensemble_are_parted_by_commas(base, task_prompts, tmp_path, capsys):
+    other = dataclasses.replace(task_prompts["mood"], prompt=task_prompts["mood"].prompt + 0.1)
+    files = [tmp_path / name for name in ("seed1.safetensors", "seed2, again.safetensors", "1,2,3.safetensors")]
+    for file, prompt in zip(files, (task_prompts["mood"], other, task_prompts["story"]), strict=True):
+        write_prompt(file, prompt)
+
+    run("--add", f"both={files[0]},{files[1]},{files[0]}", "--add", f"one={files[2]}", base)
+    run("--list", base)
+
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "both  3 x 3 rows, 576 bytes  labels: negative, positive",
+        "one  7 rows, 448 bytes",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["d", "--add", "mood=a,"], "`--add` must be ID=FILE or ID=FILE,FILE. Received: 'mood=a,'."),
+        (["d", "--add", "mood=,a"], "`--add` must be ID=FILE or ID=FILE,FILE. Received: 'mood=,a'."),
         (["d"], "takes one of --prompt, --add, --remove and --list. Received: none of them."),
         (["d", "--list", "--remove", "a"], "Received: --remove, --list."),
         (["--list"], "takes one base directory, DIRECTORY or --output DIRECTORY. Received: none."),
