@@ -27,7 +27,16 @@ from softprompt_tf.names import nearest
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import METHODS, PromptMethod, init
 from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
-from softprompt_tf.tasks import LENGTH_BUCKETS, BatchStream, Example, Task, TokenizedExamples, load_task, score, tokenize_examples
+from softprompt_tf.tasks import (
+    LENGTH_BUCKETS,
+    BatchStream,
+    Example,
+    Task,
+    TokenizedExamples,
+    load_task,
+    score,
+    tokenize_examples,
+)
 from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
 from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
 

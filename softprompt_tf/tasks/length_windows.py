@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tensorflow as tf
 
-LENGTH_BUCKETS = 16  # batches per window; more saves little padding: 42 instead of 43 positions on SST-2, prompt included
+# Batches per window. More saves little: on SST-2, in batches of 32 with a prompt of 20, 42 positions a row instead of 43.
+LENGTH_BUCKETS = 16
 
 
 def shuffled_by_length(
