@@ -25,7 +25,7 @@ def epoch(model: peft.PeftModel, case: dict[str, Any]) -> tuple[Callable[[], obj
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss)
+        return float(loss.detach())
 
     def run() -> dict[str, int]:
         settings = {"batch_size": case["rows"], "shuffle": True, "generator": generator}
