@@ -36,7 +36,6 @@ types: $(INSTALLED)
 
 bench: $(INSTALLED) $(PARITY_INSTALLED)
 	$(BIN)/python -m benchmarks.speed --peer-python $(PARITY_VENV)/bin/python
-	$(BIN)/python benchmarks/served_batch.py
 
 bench-quick: $(INSTALLED) $(PARITY_INSTALLED)
 	$(BIN)/python -m benchmarks.speed --quick --peer-python $(PARITY_VENV)/bin/python

@@ -91,6 +91,9 @@ class TrainingConfig(_Section):
 
     steps: int = Field(default=30_000, gt=0, description=f"{_WHOLE_NUMBER} (batches)")
     batch_size: int = Field(default=32, gt=0, description=f"{_WHOLE_NUMBER} (rows per step)")
+    length_buckets: int = Field(
+        default=16, gt=0, description=f"{_WHOLE_NUMBER} (batches that are sorted by length together; 1 = unsorted)"
+    )
     optimizer: Literal["adafactor", "adam"] = Field(default="adafactor", description="adafactor or adam")
     learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step)")
     schedule: Literal["constant", "cosine"] = Field(default="constant", description="constant or cosine (down to 0)")

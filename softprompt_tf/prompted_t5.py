@@ -165,7 +165,8 @@ class PromptedT5(keras.Model):
           x: token dictionaries, or texts: {"encoder_text": [...], "decoder_text": [...]} (and "task_id", names or indices,
             with several tasks), a list of input texts with the targets in `y`, or a batched `tf.data.Dataset` of either.
           batch_size: rows, for texts that are no dataset. Default 32.
-          shuffle: for texts that are no dataset: a new order every epoch, from `keras.utils.set_random_seed`.
+          shuffle: for texts that are no dataset: a new order every epoch, from `keras.utils.set_random_seed`, in which rows of
+            similar length share a batch.
         """
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self.text_batches.of_pair(kwargs["validation_data"], batch_size or BATCH_SIZE)

@@ -27,7 +27,16 @@ from softprompt_tf.names import nearest
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import METHODS, PromptMethod, init
 from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
-from softprompt_tf.tasks import BatchStream, Example, Task, TokenizedExamples, load_task, score, tokenize_examples
+from softprompt_tf.tasks import (
+    LENGTH_BUCKETS,
+    BatchStream,
+    Example,
+    Task,
+    TokenizedExamples,
+    load_task,
+    score,
+    tokenize_examples,
+)
 from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
 from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
 
@@ -219,6 +228,7 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
         TokenizedExamples.concatenate(tokenized),
         batch_size=config.training.batch_size,
         seed=config.seed,
+        length_buckets=config.training.length_buckets,
         with_task_id=model.task_ids is not None,
     )
 
@@ -292,4 +302,6 @@ def _digest(config: RunConfig) -> str:
         values["training"]["steps"] = config.training.steps  # they decide the rate of every step
     if not config.training.warmup_steps:
         del values["training"]["warmup_steps"]
+    if config.training.length_buckets == LENGTH_BUCKETS:
+        del values["training"]["length_buckets"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Texts in, token dictionaries out, for one model: what lets `fit`, `evaluate` and `generate` take raw strings.
 
-Training texts become a `tf.data.Dataset` that tokenizes in its graph and pads to the batch's longest row.
+Training texts become a `tf.data.Dataset` of batches of similar length that tokenizes in its graph and pads to the longest row.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from softprompt_tf.config import TARGET_FORMATS
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.t5 import START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
-from softprompt_tf.tasks import ended_ids
+from softprompt_tf.tasks import ended_ids, shuffled_by_length
 
 TEXT_KEYS = ("encoder_text", "decoder_text")
 _NO_WEIGHTS = (
@@ -56,10 +56,12 @@ class TextBatches:
         columns = dict(x) if isinstance(x, Mapping) else {"encoder_text": x}
         if y is not None:
             columns["decoder_text"] = y
-        dataset = tf.data.Dataset.from_tensor_slices(self._columns(columns))
+        rows = self._columns(columns)
         if shuffle:
-            dataset = dataset.shuffle(len(columns["encoder_text"]), reshuffle_each_iteration=True)
-        dataset = dataset.batch(batch_size).map(self.tokenize, num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = shuffled_by_length(rows, batch_size=batch_size)
+        else:
+            dataset = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
+        dataset = dataset.map(self.tokenize, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(tf.data.AUTOTUNE), None, True
 
     def of_pair(self, data: Any, batch_size: int) -> Any:

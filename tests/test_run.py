@@ -191,6 +191,19 @@ def test_batches_of_a_run_open_with_the_sentinel(place, tmp_path):
     assert {tuple(row) for row in targets.numpy().tolist()} <= {tuple(row) for row in words}
 
 
+@pytest.mark.parametrize("length_buckets", [1, 3])
+def test_batches_of_a_run_are_dealt_out_as_its_config_says(place, t5, tmp_path, monkeypatch, length_buckets):
+    config = place.config(tmp_path / "out", overrides=(f"training.length_buckets={length_buckets}",))
+    data = [run._read(run.load_task(task)) for task in config.tasks]
+    model = run.build_model(t5, config, [each.task for each in data])
+    made = []
+    monkeypatch.setattr(run, "BatchStream", lambda examples, **settings: made.append(settings))
+
+    run.training_batches(t5, model, data, config)
+
+    assert [settings["length_buckets"] for settings in made] == [length_buckets]
+
+
 # === Going on ===
 
 
@@ -198,6 +211,7 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
     one, both = place.config(tmp_path / "out"), place.config(tmp_path / "out", ("mood", "echo"))
     sentinel = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
     taskless = place.config(tmp_path / "out", overrides=("task.taskless=true",))
+    unsorted = place.config(tmp_path / "out", overrides=("training.length_buckets=1",))
 
     for config in (one, both):
         values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(run._FREE_SETTINGS)})
@@ -208,9 +222,10 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
             for key in ("preprocess", "preprocess_train", "postprocess", "group_by"):
                 assert task.pop(key) == []
         assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
+        assert values["training"].pop("length_buckets") == 16
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         assert run._digest(config) == expected
-    assert len({run._digest(one), run._digest(sentinel), run._digest(taskless)}) == 3
+    assert len({run._digest(each) for each in (one, sentinel, taskless, unsorted)}) == 4
 
 
 def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-SHARED = {"rows": 16, "length": 128, "rate": 0.1}
+SHARED: dict[str, Any] = {"rows": 16, "length": 128, "rate": 0.1}
 LABELS = 2  # of the classification case, each of two pieces and the end of sequence
 TOLERANCE = 1e-4
 
@@ -15,13 +15,13 @@ class Case:
     Args:
       name: as the table shows it.
       settings: what both workers are told; "kind" says what a round does.
-      target: the speed, as a multiple of the peer's, that the project has set itself.
+      target: the speed, as a multiple of the peer's, that the project has set itself; None for none.
       is_quick: whether the short run has it.
     """
 
     name: str
     settings: dict[str, Any]
-    target: float
+    target: float | None
     is_quick: bool = True
 
 

@@ -1,51 +1,89 @@
 """The model, batches and prompts that both sides get: NumPy with a seed, so that each makes the same."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-HIDDEN, WIDE, LAYERS, HEADS, HEAD_DIM, ROWS = 512, 1024, 8, 6, 64, 32128  # T5 1.1 Small
-CONFIG = {
-    "model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True,
-    "vocab_size": ROWS, "d_model": HIDDEN, "d_kv": HEAD_DIM, "d_ff": WIDE, "num_heads": HEADS, "num_layers": LAYERS,
-    "num_decoder_layers": LAYERS, "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
-    "dropout_rate": 0.0, "layer_norm_epsilon": 1e-6, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
-    "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0, "use_cache": True,
-}  # fmt: skip
+HEAD_DIM = 64
 
 
-def write_model(directory: Path) -> None:
-    """Write T5 1.1 Small with random weights as a Hugging Face directory; needs safetensors."""
+@dataclass(frozen=True)
+class Shape:
+    """A T5 1.1: width H, feed-forward width, layers of each stack, heads N, rows of the vocabulary V."""
+
+    hidden: int
+    wide: int
+    layers: int
+    heads: int
+    rows: int = 32128
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights are, relative positions and layer norms left out."""
+        block = 4 * self.hidden * self.heads * HEAD_DIM
+        feed_forward = 3 * self.hidden * self.wide
+        return self.layers * (3 * block + 2 * feed_forward) + 2 * self.rows * self.hidden
+
+
+SHAPES = {
+    "mini": Shape(256, 512, 4, 4, 8192),  # the bundled backbone's
+    "small": Shape(512, 1024, 8, 6),
+    "base": Shape(768, 2048, 12, 12),
+}
+
+
+def configuration(shape: Shape) -> dict[str, object]:
+    """Return what a Hugging Face directory says of the model."""
+    return {
+        "model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True,
+        "vocab_size": shape.rows, "d_model": shape.hidden, "d_kv": HEAD_DIM, "d_ff": shape.wide, "num_heads": shape.heads,
+        "num_layers": shape.layers, "num_decoder_layers": shape.layers, "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128, "dropout_rate": 0.0, "layer_norm_epsilon": 1e-6,
+        "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "pad_token_id": 0, "eos_token_id": 1,
+        "decoder_start_token_id": 0, "use_cache": True,
+    }  # fmt: skip
+
+
+def write_model(directory: Path, shape: Shape = SHAPES["small"]) -> None:
+    """Write a T5 with random weights as a Hugging Face directory, unless it is there; needs safetensors."""
     import safetensors.numpy
 
+    if (directory / "config.json").is_file():
+        return
     generator = np.random.default_rng(0)
-    inner = HEADS * HEAD_DIM
+    inner = shape.heads * HEAD_DIM
 
     def matrix(outputs: int, inputs: int, scale: float = 1.0) -> np.ndarray:
         return (scale * inputs**-0.5 * generator.standard_normal((outputs, inputs))).astype(np.float32)
 
-    ones = np.ones(HIDDEN, np.float32)
-    drawn = {"shared.weight": matrix(ROWS, HIDDEN, HIDDEN**0.5), "lm_head.weight": matrix(ROWS, HIDDEN)}
+    ones = np.ones(shape.hidden, np.float32)
+    drawn = {
+        "shared.weight": matrix(shape.rows, shape.hidden, shape.hidden**0.5),
+        "lm_head.weight": matrix(shape.rows, shape.hidden),
+    }
     for stack, blocks in (("encoder", ["SelfAttention"]), ("decoder", ["SelfAttention", "EncDecAttention"])):
-        for i in range(LAYERS):
+        for i in range(shape.layers):
             for k, block in enumerate(blocks):
                 at = f"{stack}.block.{i}.layer.{k}"
                 for part in "qkv":
-                    drawn[f"{at}.{block}.{part}.weight"] = matrix(inner, HIDDEN, HEAD_DIM**-0.5 if part == "q" else 1.0)
-                drawn[f"{at}.{block}.o.weight"] = matrix(HIDDEN, inner)
+                    drawn[f"{at}.{block}.{part}.weight"] = matrix(
+                        inner, shape.hidden, HEAD_DIM**-0.5 if part == "q" else 1.0
+                    )
+                drawn[f"{at}.{block}.o.weight"] = matrix(shape.hidden, inner)
                 drawn[f"{at}.layer_norm.weight"] = ones
                 if i == k == 0:
-                    drawn[f"{at}.{block}.relative_attention_bias.weight"] = matrix(32, HEADS)
+                    drawn[f"{at}.{block}.relative_attention_bias.weight"] = matrix(32, shape.heads)
             at = f"{stack}.block.{i}.layer.{len(blocks)}"
-            drawn[f"{at}.DenseReluDense.wi_0.weight"] = matrix(WIDE, HIDDEN)
-            drawn[f"{at}.DenseReluDense.wi_1.weight"] = matrix(WIDE, HIDDEN)
-            drawn[f"{at}.DenseReluDense.wo.weight"] = matrix(HIDDEN, WIDE)
+            drawn[f"{at}.DenseReluDense.wi_0.weight"] = matrix(shape.wide, shape.hidden)
+            drawn[f"{at}.DenseReluDense.wi_1.weight"] = matrix(shape.wide, shape.hidden)
+            drawn[f"{at}.DenseReluDense.wo.weight"] = matrix(shape.hidden, shape.wide)
             drawn[f"{at}.layer_norm.weight"] = ones
         drawn[f"{stack}.final_layer_norm.weight"] = ones
     directory.mkdir(parents=True, exist_ok=True)
     safetensors.numpy.save_file(drawn, directory / "model.safetensors", metadata={"format": "pt"})
-    (directory / "config.json").write_text(json.dumps(CONFIG))  # last: it marks a whole directory
+    (directory / "config.json").write_text(json.dumps(configuration(shape)))  # last: it marks a whole directory
 
 
 def source(rows: int, length: int) -> np.ndarray:
@@ -64,6 +102,6 @@ def labels(length: int, count: int = 2) -> np.ndarray:
     return np.concatenate([words, np.ones((count, 1), words.dtype)], axis=1)
 
 
-def prompt(length: int) -> np.ndarray:
+def prompt(length: int, hidden: int = SHAPES["small"].hidden) -> np.ndarray:
     """Return a prompt float32 [P, H]."""
-    return np.random.default_rng(2).standard_normal((length, HIDDEN)).astype(np.float32)
+    return np.random.default_rng(2).standard_normal((length, hidden)).astype(np.float32)

@@ -1,6 +1,7 @@
 """The worker that runs softprompt_tf."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import tensorflow as tf
 
 import softprompt_tf as sp
 from benchmarks.speed import inputs
-from benchmarks.speed.protocol import ROOT, serve_standard
+from benchmarks.speed.our_epoch import epoch
+from benchmarks.speed.protocol import VOCABULARY, serve_standard
 from softprompt_tf.prompted_t5 import _encode
 from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
 
@@ -19,9 +21,8 @@ Prepared = tuple[Callable[[], object], dict[str, Any]]
 
 def prepare(case: dict[str, Any]) -> Prepared:
     """Return what one round runs, and what the other side must agree with."""
-    vocabulary = next((ROOT / "softprompt_tf/t5/bundled/mini").rglob("*.spm"))
-    t5 = sp.load_t5(Path(case["model"]), vocabulary=vocabulary)
-    method = sp.prompt_tuning(case["prompt"], sp.init.from_array(inputs.prompt(case["prompt"])))
+    t5 = _t5(case["model"], case.get("dtype", "float32"), case.get("quantization"))
+    method = sp.prompt_tuning(case["prompt"], sp.init.from_array(inputs.prompt(case["prompt"], t5.hidden_dim)))
     return KINDS[case["kind"]](sp.PromptedT5(t5, method), case)
 
 
@@ -41,7 +42,7 @@ def training_step(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
         model.reset_metrics()  # else the loss is the mean over all steps
         return float(model.train_on_batch(tokens, targets))
 
-    return step, {"values": [step() for _ in range(3)]}
+    return step, {"values": [step() for _ in range(case.get("checked_steps", 3))]}
 
 
 def generate(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
@@ -79,7 +80,12 @@ def _encoder(model: sp.PromptedT5, case: dict[str, Any]) -> Callable[[], tuple[t
     return lambda: _encode(model.t5, model.prompt_table, {key: value.read_value() for key, value in batch.items()})
 
 
-KINDS = {"training_step": training_step, "generate": generate, "classify": classify}
+@lru_cache(maxsize=1)
+def _t5(model: str, dtype: str, quantization: str | None) -> sp.FrozenT5:
+    return sp.load_t5(Path(model), vocabulary=VOCABULARY, dtype=dtype, quantization=quantization)
+
+
+KINDS = {"training_step": training_step, "generate": generate, "classify": classify, "epoch": epoch}
 
 if __name__ == "__main__":
     serve_standard(prepare)

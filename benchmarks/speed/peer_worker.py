@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from benchmarks.speed import inputs
+from benchmarks.speed.peer_epoch import epoch
 from benchmarks.speed.protocol import serve_standard
 
 Prepared = tuple[Callable[[], object], dict[str, Any]]
@@ -24,10 +25,10 @@ def prepare(case: dict[str, Any]) -> Prepared:
     )
     model = peft.get_peft_model(frozen, config)
     parameters = [value for value in model.parameters() if value.requires_grad]
-    if [tuple(value.shape) for value in parameters] != [(case["prompt"], inputs.HIDDEN)]:
+    if [tuple(value.shape) for value in parameters] != [(case["prompt"], frozen.config.d_model)]:
         raise ValueError(f"PEFT must train the prompt alone. Received: {[tuple(v.shape) for v in parameters]}.")
     with torch.no_grad():
-        parameters[0].copy_(torch.from_numpy(inputs.prompt(case["prompt"])))
+        parameters[0].copy_(torch.from_numpy(inputs.prompt(case["prompt"], frozen.config.d_model)))
     return KINDS[case["kind"]](model, case)
 
 
@@ -46,7 +47,7 @@ def training_step(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
         optimizer.zero_grad(set_to_none=True)
         return float(loss)
 
-    return step, {"values": [step() for _ in range(3)]}
+    return step, {"values": [step() for _ in range(case.get("checked_steps", 3))]}
 
 
 def generate(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
@@ -83,7 +84,7 @@ def _source(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, torch.ones_like(ids)
 
 
-KINDS = {"training_step": training_step, "generate": generate, "classify": classify}
+KINDS = {"training_step": training_step, "generate": generate, "classify": classify, "epoch": epoch}
 
 if __name__ == "__main__":
     serve_standard(prepare)

@@ -1,6 +1,7 @@
 """One JSON request a line in, one JSON answer a line out: how the driver speaks with a worker process.
 
-Requests: {"do": "prepare", "case": {...}} -> checks; {"do": "run"} -> {"seconds": s}; {"do": "memory"} -> {"vmhwm_mb": m}.
+Requests: {"do": "prepare", "case": {...}} -> checks; {"do": "run"} -> {"seconds": s}; {"do": "memory"} -> {"vmhwm_mb": m};
+{"do": "forget_peak"} -> the same, and the peak begins anew. What a round returns as a dictionary is in its answer.
 A worker that fails answers {"error": text} and goes on.
 """
 
@@ -9,11 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
+VOCABULARY = next((ROOT / "softprompt_tf/t5/bundled/mini").rglob("*.spm"))
 # Threads that spin after their work would take the cores from the other side.
 QUIET = {"KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE", "TF_CPP_MIN_LOG_LEVEL": "2"}
 Prepare = Callable[[dict[str, Any]], tuple[Callable[[], object], dict[str, Any]]]
@@ -31,8 +34,13 @@ def serve(prepare: Prepare, lines: TextIO, answers: TextIO) -> None:
                 if run is None:
                     raise ValueError("`run` must come after `prepare`. Received: no case.")
                 start = time.perf_counter()
-                run()
-                answer = {"seconds": time.perf_counter() - start}
+                found = run()
+                answer = {"seconds": time.perf_counter() - start, **(found if isinstance(found, dict) else {})}
+            elif request["do"] == "forget_peak":
+                answer = {"vmhwm_mb": peak_mb()}
+                Path("/proc/self/clear_refs").write_text(
+                    "5", encoding="ascii"
+                )  # the peak begins anew, at what is held now
             else:
                 answer = {"vmhwm_mb": peak_mb()}
         except Exception as error:  # the driver reports it and goes on with the next case
@@ -80,3 +88,17 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+
+@contextmanager
+def started(*sides: str, peer_python: str) -> Iterator[list[Worker]]:
+    """Start a worker for each side ("our", "peer" or "limit"), and end them."""
+    workers = [
+        Worker([peer_python if side == "peer" else sys.executable, "-m", f"benchmarks.speed.{side}_worker"])
+        for side in sides
+    ]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()

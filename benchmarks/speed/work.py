@@ -2,45 +2,47 @@
 
 from typing import Any
 
-from benchmarks.speed.inputs import HEAD_DIM, HEADS, HIDDEN, LAYERS, ROWS, WIDE
-
-_INNER = HEADS * HEAD_DIM
+from benchmarks.speed.inputs import HEAD_DIM, SHAPES, Shape
 
 
 def flops(settings: dict[str, Any]) -> float:
-    """Return the operations that a case needs at least, on our side."""
+    """Return the operations that a case needs at least, on our side; an epoch's without its padding."""
+    if settings["kind"] == "epoch":
+        rows = zip(settings["lengths"], settings["target_lengths"], strict=True)
+        one = {**settings, "kind": "training_step", "rows": 1}
+        return sum(flops({**one, "length": length, "targets": targets}) for length, targets in rows)
+    shape = SHAPES[settings.get("shape", "small")]
     rows, source = settings["rows"], settings["prompt"] + settings["length"]
     if settings["kind"] == "training_step":
-        forward = _encoder(source) + _decoder(settings["targets"], source)
+        targets = settings["targets"]
+        forward = _encoder(shape, source) + _decoder(shape, targets, source)
         # Frozen weights have no gradient of their own, so backwards every product of states and weights is taken once
         # more, and every product of two states twice.
-        states = LAYERS * (
-            _attention(source, source)
-            + _attention(settings["targets"], settings["targets"])
-            + _attention(settings["targets"], source)
-        )
+        pairs = ((source, source), (targets, targets), (targets, source))
+        states = shape.layers * sum(_attention(shape, queries, keys) for queries, keys in pairs)
         return rows * (2 * forward + states)
     steps = settings["tokens"] if settings["kind"] == "generate" else 2 * settings["tokens"]
-    return rows * (_encoder(source) + _decoder(steps, source))
+    return rows * (_encoder(shape, source) + _decoder(shape, steps, source))
 
 
-def _encoder(length: int) -> float:
-    return LAYERS * (_projections(length, length) + _attention(length, length) + _feed_forward(length))
+def _encoder(shape: Shape, length: int) -> float:
+    blocks = _projections(shape, length, length) + _attention(shape, length, length)
+    return shape.layers * (blocks + _feed_forward(shape, length))
 
 
-def _decoder(length: int, source: int) -> float:
-    own = _projections(length, length) + _attention(length, length)
-    cross = _projections(length, source) + _attention(length, source)
-    return LAYERS * (own + cross + _feed_forward(length)) + 2 * length * HIDDEN * ROWS
+def _decoder(shape: Shape, length: int, source: int) -> float:
+    own = _projections(shape, length, length) + _attention(shape, length, length)
+    cross = _projections(shape, length, source) + _attention(shape, length, source)
+    return shape.layers * (own + cross + _feed_forward(shape, length)) + 2 * length * shape.hidden * shape.rows
 
 
-def _projections(queries: int, keys: int) -> float:
-    return 2 * (2 * queries + 2 * keys) * HIDDEN * _INNER  # query and output; key and value
+def _projections(shape: Shape, queries: int, keys: int) -> float:
+    return 2 * (2 * queries + 2 * keys) * shape.hidden * shape.heads * HEAD_DIM  # query and output; key and value
 
 
-def _attention(queries: int, keys: int) -> float:
-    return 2 * 2 * queries * keys * _INNER
+def _attention(shape: Shape, queries: int, keys: int) -> float:
+    return 2 * 2 * queries * keys * shape.heads * HEAD_DIM
 
 
-def _feed_forward(length: int) -> float:
-    return 3 * 2 * length * HIDDEN * WIDE
+def _feed_forward(shape: Shape, length: int) -> float:
+    return 3 * 2 * length * shape.hidden * shape.wide

@@ -11,6 +11,7 @@ from softprompt_tf.config import TaskConfig
 from softprompt_tf.experiments.results import digest
 from softprompt_tf.experiments.rows import task_identity
 from softprompt_tf.experiments.settings import RunSettings
+from softprompt_tf.tasks import LENGTH_BUCKETS
 
 SEEDLESS = ("prompt_design_zero_shot",)
 MULTITASK = "multitask_model_tuning"
@@ -45,6 +46,8 @@ class Trial:
             "seed": self.seed,
         }
         training = {key: value for key, value in settings["training"].items() if key not in ("checkpoint_every",)}
+        if training["length_buckets"] == LENGTH_BUCKETS:
+            del training["length_buckets"]  # so that results from before there was a choice are still found
         if self.arm == "prompt_tuning":
             return config | {"prompt": settings["prompt"], "training": training}
         if self.arm in WEIGHTS:

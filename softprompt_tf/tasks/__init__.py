@@ -1,5 +1,6 @@
 """Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
 
+from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
 from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
 from softprompt_tf.tasks.postprocessors import POSTPROCESSORS, postprocessed
@@ -12,6 +13,7 @@ from softprompt_tf.tasks.template import Template
 from softprompt_tf.tasks.tokenized import TokenizedExamples, ended_ids, tokenize_examples
 
 __all__ = [
+    "LENGTH_BUCKETS",
     "METRICS",
     "POSTPROCESSORS",
     "PREPROCESSORS",
@@ -30,6 +32,7 @@ __all__ = [
     "preprocessed",
     "read_rows",
     "score",
+    "shuffled_by_length",
     "superglue_score",
     "task_table",
     "tokenize_examples",

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS
 from softprompt_tf.tasks.tokenized import Batch, TokenizedExamples, tokenize_examples
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ class BatchStream:
     """An endless stream of training batches, all of `batch_size` rows.
 
     An epoch is one permutation of the rows, filled up to whole batches with the first rows of the next epoch's. Within
-    windows of `bucket_multiplier` batches the rows are sorted by length, so that little of a batch is padding; then the
+    windows of `length_buckets` batches the rows are sorted by length, so that little of a batch is padding; then the
     order of the epoch's batches is drawn anew.
 
     Args:
       examples: at least one row.
       batch_size: rows per batch, B.
       seed: from 0 up.
-      bucket_multiplier: batches per window; 1 leaves the permutation as it is.
+      length_buckets: batches per window, from the shortest rows to the longest; 1 leaves the permutation as it is.
+      pad_to_multiple_of: inputs are padded to such a width, so that compiled steps meet few widths; 1: to the longest row's.
       with_task_id: whether the batches hold `task_id`.
       pad_id: fills token ids.
       start_id: the decoder's first token.
@@ -47,21 +49,29 @@ class BatchStream:
         *,
         batch_size: int,
         seed: int,
-        bucket_multiplier: int = 16,
+        length_buckets: int = LENGTH_BUCKETS,
+        pad_to_multiple_of: int = 1,
         with_task_id: bool = False,
         pad_id: int = 0,
         start_id: int = 0,
     ):
         _check_rows(examples, batch_size)
-        if bucket_multiplier < 1:
-            raise ConfigError(f"`bucket_multiplier` must be a whole number above 0. Received: {bucket_multiplier}.")
+        for name, value in (("length_buckets", length_buckets), ("pad_to_multiple_of", pad_to_multiple_of)):
+            if value < 1:
+                raise ConfigError(f"`{name}` must be a whole number above 0. Received: {value}.")
         if not 0 <= seed < 2**64:
             raise ConfigError(f"`seed` must be a whole number from 0 up to 2^64. Received: {seed}.")
         self._examples = examples
         self._batch_size = batch_size
         self._seed = seed
-        self._window = bucket_multiplier * batch_size
-        self._pad = partial(examples.batch, with_task_id=with_task_id, pad_id=pad_id, start_id=start_id)
+        self._window = length_buckets * batch_size
+        self._pad = partial(
+            examples.batch,
+            with_task_id=with_task_id,
+            pad_id=pad_id,
+            start_id=start_id,
+            pad_to_multiple_of=pad_to_multiple_of,
+        )
         self._epoch_rows = lru_cache(maxsize=2)(self._plan)
 
     @property

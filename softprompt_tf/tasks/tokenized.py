@@ -53,7 +53,15 @@ class TokenizedExamples:
             np.concatenate([part.task_indices for part in parts]).astype(np.int32),
         )
 
-    def batch(self, rows: npt.NDArray[np.int64], *, with_task_id: bool, pad_id: int, start_id: int) -> Batch:
+    def batch(
+        self,
+        rows: npt.NDArray[np.int64],
+        *,
+        with_task_id: bool,
+        pad_id: int,
+        start_id: int,
+        pad_to_multiple_of: int = 1,
+    ) -> Batch:
         """Pad some rows to the longest of them.
 
         Args:
@@ -61,6 +69,7 @@ class TokenizedExamples:
           with_task_id: whether `x` holds the rows' task indices.
           pad_id: fills token ids; y is filled with 0 whatever it is.
           start_id: the decoder's first token.
+          pad_to_multiple_of: T is the longest input's length, rounded up to a multiple of this.
 
         Returns:
           x: `encoder_token_ids` and `encoder_padding_mask` int32 [B, T] (mask 1 = token), `decoder_token_ids` (the
@@ -68,7 +77,7 @@ class TokenizedExamples:
             int32 [B] where asked for.
           y: the target's ids, int32 [B, U], 0 behind its end.
         """
-        encoder_ids, encoder_mask = _padded([self.encoder_token_ids[row] for row in rows], pad_id)
+        encoder_ids, encoder_mask = _padded([self.encoder_token_ids[row] for row in rows], pad_id, pad_to_multiple_of)
         targets = [self.target_token_ids[row] for row in rows]
         y, decoder_mask = _padded(targets, 0)
         decoder_ids, _ = _padded([np.concatenate([[start_id], ids[:-1]]) for ids in targets], pad_id)
@@ -141,9 +150,10 @@ def _cut(texts: list[str], tokenize: Tokenize, limit: int, eos_id: int, opening_
     )
 
 
-def _padded(rows: Sequence[npt.NDArray[np.integer]], pad_id: int) -> tuple[Ids, Ids]:
+def _padded(rows: Sequence[npt.NDArray[np.integer]], pad_id: int, multiple_of: int = 1) -> tuple[Ids, Ids]:
     lengths = np.array([len(row) for row in rows])
-    mask = np.arange(lengths.max()) < lengths[:, None]  # [B, T]
+    width = -(-lengths.max() // multiple_of) * multiple_of
+    mask = np.arange(width) < lengths[:, None]  # [B, T]
     ids = np.full(mask.shape, pad_id, np.int32)
     ids[mask] = np.concatenate(rows)  # row by row, so the k-th true place takes the k-th id
     return ids, mask.astype(np.int32)

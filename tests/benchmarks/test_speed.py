@@ -5,13 +5,29 @@ import json
 
 import pytest
 
-from benchmarks.speed.__main__ import main, table_row
+from benchmarks.speed import comparison, epoch, growth, inputs
+from benchmarks.speed.__main__ import known_results, main
 from benchmarks.speed.cases import CASES, check_agreement
-from benchmarks.speed.figures import quartiles, ratios
+from benchmarks.speed.figures import Target, growth_exponent, quartiles, ratios, spread
+from benchmarks.speed.plots import write_plots
 from benchmarks.speed.protocol import serve
+from benchmarks.speed.report import all_targets, markdown
 from benchmarks.speed.work import flops
 
 KINDS = ("training_step", "generate")
+FOUND = {
+    "agreement": "same tokens",
+    "target": 1.4,
+    "ours_s": [0.1, 0.1],
+    "peer_s": [0.2, 0.3],
+    "speed": [2.0, 3.0],
+    "share_of_sgemm": [0.5, 0.6],
+    "peer_share_of_sgemm": [0.2, 0.3],
+    "sgemm_flops_per_s": [1.9e11, 2.1e11],
+    "peak_mb": [1500.4, 800.6],
+    "peak_of_rounds_mb": [1200.0, 750.0],
+    "positions": [22000, 50000],
+}
 
 
 def test_quartiles_lie_between_the_values():
@@ -46,18 +62,95 @@ def test_worker_prepares_runs_and_goes_on_after_an_error():
 
 
 def test_table_row_shows_medians_and_the_ratio_of_rounds():
-    found = {
-        "agreement": "same tokens",
-        "target": 1.4,
-        "ours_s": [0.1, 0.1],
-        "peer_s": [0.2, 0.3],
-        "speed": [2.0, 3.0],
-        "share_of_sgemm": [0.5, 0.6],
-        "peak_mb": [1500.4, 800.6],
-    }
+    row = "| step | same tokens | 100.0 | 250.0 | 2.50 (2.25 to 2.75) | 55% | 25% | 1500 / 801 | 1200 / 750 |"
+    assert comparison.table_row("step", FOUND) == row
+    assert epoch.table_row("SST-2", {**FOUND, "rows": 1024, "tokens": 20480}) == (
+        "| SST-2 | 1,024 | 20,480 | 22,000 / 50,000 | 0.1 | 0.2 | 2.50 (2.25 to 2.75) | 55% | same tokens |"
+    )
 
-    row = "| step | same tokens | 100.0 | 250.0 | 2.50 (2.25 to 2.75) | 1.4 | 55% | 1500 / 801 |"
-    assert table_row("step", found) == row
+
+def test_targets_are_floors_of_speed_and_ceilings_of_time_and_memory():
+    served_s = {key: [1.0, 1.0] for key in ("16 rows, direct, one task", "16 rows, gRPC, one task")}
+    served_s |= {"16 rows, direct, mixed tasks": [1.01, 1.01], "16 rows, gRPC, mixed tasks": [1.2, 1.2]}
+    served_s |= {key: [1.0, 1.0] for key in ("1 row, gRPC, one task", "1 row, direct, one task")}
+    step = {**FOUND, "target": 2.0, "peak_of_rounds_mb": [900.0, 1000.0]}
+    results = {"comparison": {"training step, prompt 20": step}, "epoch": {"by length": {**FOUND, "target": None}}}
+
+    lines = [line.row() for line in all_targets({**results, "served": served_s})]
+
+    assert lines == [
+        "| training step, prompt 20: speed to PEFT's | at least 2 x | 2.50 (2.25 to 2.75) x | yes |",
+        "| training step, prompt 20: share of the sgemm rate | at least 75% | 55% (52% to 57%) | no |",
+        "| training step, prompt 20: peak memory of its process to PEFT's | at most 0.9 x | 0.90 (0.90 to 0.90) x | yes |",
+        "| 16 rows, mixed tasks / one task, direct | at most 1.03 x | 1.01 (1.01 to 1.01) x | yes |",
+        "| 16 rows, gRPC / direct call | at most 1.1 x | 1.19 (1.19 to 1.19) x | no |",
+    ]
+    assert not Target("nothing", 1.0, [float("nan")]).is_reached
+
+
+def test_exponent_is_that_of_the_power_law():
+    sizes = [1, 2, 8, 64]
+
+    assert growth_exponent(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+    assert growth_exponent(sizes, [7.0] * 4) == pytest.approx(0)
+
+
+def test_growth_shows_sizes_and_exponents():
+    points = [{"ours_s": [0.1 * k, 0.1 * k], "peer_s": [0.2 * k * k] * 2} for k in (1, 2, 4)]
+    found = {"rows of a batch": {"names": ["1", "2", "4"], "sizes": [1, 2, 4], "points": points}}
+
+    assert growth.table(found).splitlines()[2:] == [
+        "| 1 | 100 | 200 | 2.00 (2.00 to 2.00) |",
+        "| 2 | 200 | 800 | 4.00 (4.00 to 4.00) |",
+        "| 4 | 400 | 3200 | 8.00 (8.00 to 8.00) |",
+        "| exponent | 1.00 | 2.00 | |",
+    ]
+
+
+def test_tasks_show_costs_and_exponents():
+    row = {"classify_s": 0.1, "load_s": 2.0, "resident_mb": 300.0, "ratio": 1.0, "quartiles": [0.9, 1.1]}
+
+    lines = growth.tasks_table([{**row, "tasks": 1}, {**row, "tasks": 100, "resident_mb": 3000.0}]).splitlines()
+
+    assert lines[2:] == [
+        "| 1 | 100.0 | 2.00 | 300 | 1.000 (0.900 to 1.100) |",
+        "| 100 | 100.0 | 2.00 | 3000 | 1.000 (0.900 to 1.100) |",
+        "| exponent | 0.000 | 0.000 | 0.500 | |",
+    ]
+
+
+def test_report_and_plots_hold_the_parts_that_there_are(tmp_path):
+    growing = {"names": ["1", "2"], "sizes": [1, 2], "points": [{"ours_s": [0.1], "peer_s": [0.2]}] * 2}
+    machine = {"processor": "A CPU", "cores": 2, "threads": "2 and 2", "versions": {"torch": "2"}}
+    results = {"machine": machine, "comparison": {"step": FOUND}, "growth": {"prompt length": growing}}
+
+    text = markdown(results)
+    files = write_plots(results, tmp_path)
+
+    assert text.startswith(
+        "A CPU, 2 cores, threads 2 and 2; torch 2.\n\nsgemm, 3072 square: 200 GFLOP/s.\n\n### Targets"
+    )
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "### Targets",
+        "### Beside PEFT and beside sgemm",
+        "### Growth",
+    ]
+    assert [file.name for file in files] == ["growth.svg", "speed.svg"]
+    assert "exponent 0.00" in files[0].read_text()
+
+
+def test_results_of_other_versions_are_dropped(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"machine": {"cores": 2}, "served": {"a": [1.0]}}))
+
+    assert known_results(tmp_path / "results.json", {"cores": 2}) == {"machine": {"cores": 2}, "served": {"a": [1.0]}}
+    assert known_results(tmp_path / "results.json", {"cores": 4}) == {"machine": {"cores": 4}}
+    assert known_results(tmp_path / "none.json", {"cores": 4}) == {"machine": {"cores": 4}}
+
+
+def test_spread_and_parameters_by_hand():
+    assert spread([4.0, 1.0, 3.0, 2.0], ".3f") == "2.500 (1.750 to 3.250)"
+    # mini: 4 layers of 3 attentions (4 matrices of 256 x 256) and 2 feed-forwards (3 of 256 x 512); table and head
+    assert inputs.SHAPES["mini"].parameters == 4 * (12 * 256 * 256 + 6 * 256 * 512) + 2 * 8192 * 256
 
 
 def test_sides_that_differ_are_not_timed():
@@ -96,6 +189,10 @@ def test_operations_are_those_counted_by_hand():
     assert flops({"kind": "generate", "tokens": 2, **shape}) == encoder + decoder + head
     assert flops({"kind": "training_step", "targets": 2, **shape}) == 2 * (encoder + decoder + head) + states
     assert flops({"kind": "generate", "tokens": 2, **shape, "rows": 7}) == 7 * (encoder + decoder + head)
+    step = {"kind": "training_step", "rows": 1, "prompt": 3}
+    rows = [flops({**step, "length": length, "targets": targets}) for length, targets in ((5, 2), (9, 1))]
+    epoch_of_two = {"kind": "epoch", "rows": 16, "prompt": 3, "lengths": [5, 9], "target_lengths": [2, 1]}
+    assert flops(epoch_of_two) == sum(rows)
 
 
 def test_an_unknown_case_is_refused(capsys):

@@ -89,6 +89,8 @@ def test_what_changes_no_result_changes_no_run(place):
     others = {arm: name for name, (each, *_) in planned(place, longer).trials().items() for arm in [each.arm]}
 
     assert same == names
+    (tuning,) = [each for each, *_ in planned(place, tasks).trials().values() if each.arm == "prompt_tuning"]
+    assert "length_buckets" not in tuning.trial.config["training"]  # the default, which earlier results do not name
     # Only the prompt is trained by these settings; the weights have settings of their own.
     assert {arm for arm in EVERY if others[arm] != names[arm]} == {"prompt_tuning"}
 

@@ -39,7 +39,7 @@ def test_every_batch_is_full_and_every_epoch_sees_every_row():
 
 
 def test_filler_is_the_start_of_the_next_permutation():
-    batches = stream(bucket_multiplier=1)
+    batches = stream(length_buckets=1)
     twice = sorted(rows_of_epoch(batches, 0).tolist())
     for row in range(50):
         twice.remove(row)
@@ -66,12 +66,44 @@ def test_seed_zero_is_a_seed():
 
 
 def test_windows_leave_little_padding_and_mix_lengths_over_the_epoch():
-    batches = stream(rows_of_length(*(1 + number % 64 for number in range(512))), batch_size=8, bucket_multiplier=16)
+    batches = stream(rows_of_length(*(1 + number % 64 for number in range(512))), batch_size=8, length_buckets=16)
     lengths = np.array([[1 + row % 64 for row in batches.rows(step)] for step in range(64)])
 
     # 128 rows of 64 lengths, sorted: 8 neighbours span about 4 lengths; unsorted they span about 50.
     assert np.mean(lengths.max(axis=1) - lengths.min(axis=1)) < 8
     assert np.any(np.diff(lengths[:, 0]) < 0)
+
+
+def test_windows_by_hand():
+    """16 rows of the lengths 1 to 16 in one window of four batches: each batch holds four neighbours, in a drawn order."""
+    batches = stream(rows_of_length(*range(1, 17)), batch_size=4, length_buckets=4)
+
+    epochs = [[sorted(1 + batches.rows(4 * epoch + step)) for step in range(4)] for epoch in range(4)]
+
+    neighbours = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]
+    assert [sorted(epoch) for epoch in epochs] == [neighbours] * 4
+    assert any(epoch != neighbours for epoch in epochs)
+
+
+@pytest.mark.parametrize("length_buckets", [1, 2, 7, 100])
+def test_every_window_shows_each_row_once_where_batches_come_out_even(length_buckets):
+    batches = stream(rows_of_length(*(1 + number * 7 % 23 for number in range(48))), length_buckets=length_buckets)
+
+    assert batches.steps_per_epoch == 6
+    for epoch in range(3):
+        assert sorted(rows_of_epoch(batches, epoch).tolist()) == list(range(48))
+
+
+def test_inputs_are_padded_to_the_longest_row_or_to_a_multiple():
+    examples = rows_of_length(5, 9)
+
+    widths = [stream(examples, batch_size=2, pad_to_multiple_of=k).batch(0) for k in (1, 4, 9)]
+
+    assert [x["encoder_token_ids"].shape for x, _ in widths] == [(2, 9), (2, 12), (2, 9)]
+    assert [y.shape for _, y in widths] == [(2, 2)] * 3
+    for x, _ in widths:
+        assert sorted(x["encoder_padding_mask"].sum(axis=1).tolist()) == [5, 9]
+        assert not x["encoder_token_ids"][x["encoder_padding_mask"] == 0].any()
 
 
 def test_batch_size_above_the_number_of_rows_repeats_them():
@@ -141,7 +173,8 @@ def test_evaluation_row_numbers_restore_the_order():
     ("settings", "message"),
     [
         ({"batch_size": 0}, "`batch_size` must be a whole number above 0. Received: 0"),
-        ({"bucket_multiplier": 0}, "`bucket_multiplier` must be a whole number above 0. Received: 0"),
+        ({"length_buckets": 0}, "`length_buckets` must be a whole number above 0. Received: 0"),
+        ({"pad_to_multiple_of": 0}, "`pad_to_multiple_of` must be a whole number above 0. Received: 0"),
         ({"seed": -1}, "`seed` must be a whole number from 0 up to 2.64. Received: -1"),
     ],
 )

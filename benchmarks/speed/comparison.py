@@ -1,0 +1,103 @@
+"""Part "comparison": our side, PEFT's, and one large matrix product, in turn.
+
+Both sides have the same weights, prompts and batches, and must agree before anything is timed.
+"""
+
+from typing import Any
+
+from benchmarks.speed.cases import CASES, SHARED, Case, check_agreement
+from benchmarks.speed.figures import Target, quartiles, ratios, spread
+from benchmarks.speed.options import Options
+from benchmarks.speed.protocol import Worker, started
+from benchmarks.speed.work import flops
+
+LIMIT = {"size": 3072}
+HEADER = (
+    "| case | both sides agree | ours, ms | PEFT, ms | our speed to PEFT's | ours, of sgemm | PEFT, of sgemm | "
+    "peak, ours / PEFT, MB | of the rounds |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """Run the chosen cases; return what was found, by name."""
+    found = {}
+    for case in chosen(options):
+        found[case.name] = run_case(case, options, warm_up=1 if options.is_quick else 3, rounds=options.rounds)
+        print(table_row(case.name, found[case.name]), flush=True)
+    return found
+
+
+def chosen(options: Options) -> list[Case]:
+    """Return the cases of a run."""
+    return [case for case in CASES if options.only in case.name and (case.is_quick or not options.is_quick)]
+
+
+def run_case(case: Case, options: Options, *, warm_up: int, rounds: int) -> dict[str, Any]:
+    """Start the workers of a case, compare, and end them."""
+    with started("our", "peer", "limit", peer_python=options.peer_python) as workers:
+        settings = {"model": str(options.model()), **SHARED, **case.settings}
+        return compare(workers, case, settings, warm_up=warm_up, rounds=rounds)
+
+
+def compare(
+    workers: list[Worker], case: Case, settings: dict[str, Any], *, warm_up: int, rounds: int
+) -> dict[str, Any]:
+    """Check that both sides agree, then time them in turn."""
+    ours, peer, limit = workers
+    prepared = [worker.ask("prepare", case=settings) for worker in (ours, peer)]
+    agreement = check_agreement(case, *prepared)
+    limit_flops = limit.ask("prepare", case=LIMIT)["flops"]
+    for worker in workers * warm_up:
+        worker.ask("run")
+    whole_peaks = [worker.ask("forget_peak")["vmhwm_mb"] for worker in (ours, peer)]
+    answers = [[worker.ask("run") for worker in workers] for _ in range(rounds)]
+    times = [[answer["seconds"] for answer in column] for column in zip(*answers, strict=True)]
+    rates = [limit_flops / seconds for seconds in times[2]]
+    work = flops(settings)
+    return {
+        "agreement": agreement,
+        "target": case.target,
+        "ours_s": times[0],
+        "peer_s": times[1],
+        "speed": ratios(times[1], times[0]),
+        "flops": work,
+        "sgemm_flops_per_s": rates,
+        "share_of_sgemm": [work / seconds / rate for seconds, rate in zip(times[0], rates, strict=True)],
+        "peer_share_of_sgemm": [work / seconds / rate for seconds, rate in zip(times[1], rates, strict=True)],
+        "peak_mb": whole_peaks,
+        "peak_of_rounds_mb": [worker.ask("memory")["vmhwm_mb"] for worker in (ours, peer)],
+        "positions": [prepared[0].get("positions"), answers[-1][1].get("positions")],
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return the Markdown table."""
+    return "\n".join([HEADER, *(table_row(name, case) for name, case in found.items())])
+
+
+def table_row(name: str, found: dict[str, Any]) -> str:
+    """Return one row: medians, with quartiles of the ratio."""
+    ours, peer = (1e3 * quartiles(found[key])[1] for key in ("ours_s", "peer_s"))
+    shares = [quartiles(found[key])[1] for key in ("share_of_sgemm", "peer_share_of_sgemm")]
+    peaks = [f"{ours:.0f} / {peer:.0f}" for ours, peer in (found["peak_mb"], found["peak_of_rounds_mb"])]
+    cells = [
+        name,
+        found["agreement"],
+        f"{ours:.1f}",
+        f"{peer:.1f}",
+        spread(found["speed"]),
+        *(f"{share:.0%}" for share in shares),
+        *peaks,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def targets(found: dict[str, Any]) -> list[Target]:
+    """Return the targets of speed, and of a training step also those of sgemm and memory."""
+    lines = [Target(f"{name}: speed to PEFT's", case["target"], case["speed"]) for name, case in found.items()]
+    for name, case in found.items():
+        if name.startswith("training step"):
+            ours, peer = case["peak_of_rounds_mb"]
+            lines.append(Target(f"{name}: share of the sgemm rate", 0.75, case["share_of_sgemm"], unit="%"))
+            lines.append(Target(f"{name}: peak memory of its process to PEFT's", 0.9, [ours / peer], is_floor=False))
+    return lines

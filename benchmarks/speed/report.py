@@ -1,0 +1,46 @@
+"""Results of the parts in, one Markdown text out: the machine, targets beside what was measured, a table for each part."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.speed import cold_start, comparison, epoch, growth, precision, served
+from benchmarks.speed.figures import Target, quartiles
+
+TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "comparison": ("Beside PEFT and beside sgemm", comparison.table),
+    "epoch": ("An epoch of real rows", epoch.table),
+    "served": ("Served requests", served.table),
+    "cold_start": ("From a cold start to the first answer", cold_start.table),
+    "growth": ("Growth", growth.table),
+    "tasks": ("Growth with the number of tasks", growth.tasks_table),
+    "precision": ("bfloat16 and int8", precision.table),
+}
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the whole report."""
+    blocks = [machine_line(results["machine"]), sgemm_line(results)]
+    lines = all_targets(results)
+    if lines:
+        head = "| | target | measured, median (quartiles) | reached |\n|---|---|---|---|"
+        blocks.append("\n".join(["### Targets\n", head, *(line.row() for line in lines)]))
+    blocks += [f"### {title}\n\n{table(results[name])}" for name, (title, table) in TABLES.items() if results.get(name)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def all_targets(results: dict[str, Any]) -> list[Target]:
+    """Return every target for which there is a result."""
+    parts = {"comparison": comparison.targets, "epoch": epoch.targets, "served": served.targets}
+    return [line for name, lines in parts.items() if results.get(name) for line in lines(results[name])]
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """Name processor, cores, threads and versions in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return f"{machine['processor']}, {machine['cores']} cores, threads {machine['threads']}; {versions}."
+
+
+def sgemm_line(results: dict[str, Any]) -> str:
+    """Say what the machine's float32 matrix product reached, over all comparisons."""
+    rates = [rate for case in (results.get("comparison") or {}).values() for rate in case["sgemm_flops_per_s"]]
+    return f"sgemm, {comparison.LIMIT['size']} square: {quartiles(rates)[1] / 1e9:.0f} GFLOP/s." if rates else ""
