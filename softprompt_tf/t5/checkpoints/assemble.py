@@ -1,23 +1,19 @@
 """An opened checkpoint in, a KerasHub backbone that holds its weights out, one block of a weight in memory at a time."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import keras_hub
-import ml_dtypes
 import numpy as np
-import tensorflow as tf
 
 from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.t5.checkpoints.architecture import build_backbone
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor
+from softprompt_tf.t5.checkpoints.int8_kernel import fill_int8
+from softprompt_tf.t5.checkpoints.weight_memory import as_tensor, read_weight, without_initializers
 from softprompt_tf.t5.fingerprint import WeightSample, sample_weight, samples_fingerprint
-
-INT8 = "int8"
-_ALIGNMENT = 64  # bytes
-# From here on memory that is freed goes back to the system at once (glibc's largest mmap threshold).
-_LARGE_BYTES = 32 << 20
 
 
 def assemble_backbone(
@@ -38,29 +34,37 @@ def assemble_backbone(
       BackboneError: if a weight has another shape than the architecture says, or cannot be read.
     """
     _check_shapes(checkpoint)
-    backbone = build_backbone(checkpoint.architecture, dtype=_policy(dtype, quantization))
-    slots = dict(_slots(backbone))
-    samples: dict[int, WeightSample] = {}
-    for name, tensor in checkpoint.tensors.items():
-        factor = checkpoint.architecture.head_factor if name == "decoder.norm" else 1.0
-        try:
-            samples[id(_variable(slots[name]))] = _fill(slots[name], tensor, factor)
-        except Exception as error:  # each format's reader has errors of its own
-            raise BackboneError(
-                f"Weight {tensor.name} of checkpoint {checkpoint.path} cannot be read: {first_line(error)}"
-            ) from error
+    backbone = without_initializers(lambda: build_backbone(checkpoint.architecture, dtype=dtype))
+    gc.freeze()  # Keras collects garbage after every layer that becomes int8; what is there need not be looked through each time
+    try:
+        samples = _fill_all(backbone, checkpoint, quantization)
+    finally:
+        gc.unfreeze()
     # In the order of the float model's weights: an int8 one has a scale behind each kernel, which is no weight of the checkpoint.
     sampled = (samples[id(variable)] for variable in backbone.weights if id(variable) in samples)
     return backbone, samples_fingerprint(sampled)
 
 
-def _policy(dtype: str, quantization: str | None) -> Any:
-    if quantization != INT8:
-        return dtype
-    # The table stays as it is: Keras's int8 head has a wrong gradient (see `FrozenT5.quantize`).
-    policies = keras.dtype_policies.DTypePolicyMap(default_policy=keras.dtype_policies.DTypePolicy(dtype))
-    policies[".*_projector"] = keras.dtype_policies.QuantizedDTypePolicy(INT8, dtype)
-    return policies
+def _fill_all(
+    backbone: keras_hub.models.T5Backbone, checkpoint: Checkpoint, quantization: str | None
+) -> dict[int, WeightSample]:
+    """Fill every weight; return their samples by the identity of their variables."""
+    slots = dict(_slots(backbone))
+    samples: dict[int, WeightSample] = {}
+    # The largest first: what is held beside a weight while it is read then stands beside a model that is mostly empty.
+    for name, tensor in sorted(checkpoint.tensors.items(), key=lambda item: -int(np.prod(item[1].shape))):
+        factor = checkpoint.architecture.head_factor if name == "decoder.norm" else 1.0
+        try:
+            if quantization and isinstance(slots[name], keras.layers.Dense):
+                sample = fill_int8(slots[name], tensor)
+            else:
+                sample = _fill(_variable(slots[name]), tensor, factor)
+        except Exception as error:  # each format's reader has errors of its own
+            raise BackboneError(
+                f"Weight {tensor.name} of checkpoint {checkpoint.path} cannot be read: {first_line(error)}"
+            ) from error
+        samples[id(_variable(slots[name]))] = sample
+    return samples
 
 
 def _check_shapes(checkpoint: Checkpoint) -> None:
@@ -131,34 +135,9 @@ def _variable(slot: Any) -> Any:
     return slot.kernel if isinstance(slot, keras.layers.Dense) else slot
 
 
-def _fill(slot: Any, tensor: StoredTensor, factor: float) -> WeightSample:
+def _fill(variable: Any, tensor: StoredTensor, factor: float) -> WeightSample:
     """Put a weight into its place; return the sample of it for the fingerprint."""
-    variable = _variable(slot)
-    if isinstance(slot, keras.layers.Dense) and slot.quantization_mode == INT8:
-        value = tensor.array().astype(np.float32)
-        # As `keras.layers.Dense.quantize("int8")` does it: one scale per output.
-        kernel, scale = keras.quantizers.abs_max_quantize(value, axis=0, to_numpy=True)
-        variable.assign(kernel)
-        slot.kernel_scale.assign(np.squeeze(scale, axis=0))
-        return sample_weight(value)
-    value = _empty(tuple(variable.shape), str(variable.dtype))
-    for place, block in tensor.blocks():
-        value[place] = block if factor == 1.0 else block.astype(np.float32) * np.float32(factor)
+    value = read_weight(tensor, tuple(variable.shape), str(variable.dtype), factor)
     # In one piece: a variable that is assigned to in slices copies itself at every later read (TensorFlow's copy-on-read mode).
-    variable.value.assign(_taken_over(value) if value.nbytes >= _LARGE_BYTES else value)
-    return sample_weight(variable.value)
-
-
-def _empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return an array that begins where TensorFlow wants it, on 64 bytes, so that it can be taken over."""
-    width = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    room = np.empty(int(np.prod(shape)) * width.itemsize + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    return room[start : start + room.size - _ALIGNMENT].view(width).reshape(shape)
-
-
-def _taken_over(value: np.ndarray) -> tf.Tensor:
-    """Return an array of `_empty` as a tensor that uses its memory; `tf.convert_to_tensor` would copy it."""
-    if value.dtype != ml_dtypes.bfloat16:
-        return tf.experimental.dlpack.from_dlpack(value.__dlpack__())
-    return tf.bitcast(tf.experimental.dlpack.from_dlpack(value.view(np.uint16).__dlpack__()), tf.bfloat16)
+    variable.value.assign(as_tensor(value))
+    return sample_weight(value)
