@@ -78,7 +78,7 @@ def test_what_was_not_reached_is_told_and_the_same_command_goes_on(place, tmp_pa
 
 
 def test_a_failed_run_is_an_error_after_the_report_of_the_others(place, tmp_path, tell):
-    rates = {"tasks": [place.mood], "vary": {"training.learning_rate": [1e38, 0.1]}, "seeds": [1]}
+    rates = {"tasks": [place.mood], "vary": {"training.learning_rate": [1e39, 0.1]}, "seeds": [1]}
 
     with pytest.raises(TrainingError, match=r"Received: 1 that failed, such as learning_rate, .* must be finite"):
         run_experiments(place.sweep({"learning_rate": rates}), tmp_path, tell=tell)

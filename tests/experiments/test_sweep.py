@@ -158,13 +158,13 @@ def _attribute(name):
 
 
 def test_a_run_that_fails_is_told_and_the_others_are_made(place, tmp_path):
-    rates = {"prompt_length": {"tasks": [place.mood], "vary": {"training.learning_rate": [0.1, 1e38]}, "seeds": [1]}}
+    rates = {"prompt_length": {"tasks": [place.mood], "vary": {"training.learning_rate": [0.1, 1e39]}, "seeds": [1]}}
 
     outcome, lines = run(plan_of(place, rates), tmp_path)
 
     assert outcome.made == 1
     ((what, why),) = outcome.failed.items()
-    assert "x 1e+38" in what
+    assert "x 1e+39" in what
     assert "must be finite" in why
     assert any("FAILED" in line for line in lines)
     assert [result.x for result in result_store(tmp_path).results()] == [0.1]
