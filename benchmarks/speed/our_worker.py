@@ -14,7 +14,7 @@ from benchmarks.speed import inputs
 from benchmarks.speed.our_epoch import epoch
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
 from softprompt_tf.prompted_t5 import _encode
-from softprompt_tf.t5.cached_decoder import project_encoder_output, target_log_probabilities
+from softprompt_tf.t5.cached_decoder import score_targets
 
 Prepared = tuple[Callable[[], object], dict[str, Any]]
 
@@ -65,7 +65,7 @@ def classify(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
 
     @tf.function
     def scores() -> tf.Tensor:
-        return target_log_probabilities(model.t5, targets, project_encoder_output(model.t5, *encode()))
+        return score_targets(model.t5, targets, *encode())
 
     values = scores().numpy() / case["tokens"]
     return lambda: scores().numpy(), {"values": values.ravel().tolist()}
