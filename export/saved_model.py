@@ -10,12 +10,11 @@ import keras
 import tensorflow as tf
 
 from softprompt_tf.decoding import Sampler, get_sampler
-from softprompt_tf.errors import ExportError
 from softprompt_tf.export.export_files import write_fingerprint
 from softprompt_tf.export.served_backbone import ExportRecord, ServedBackbone, record_of
 from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.served_tasks import ServedTasks, serve_tasks, without_tasks
-from softprompt_tf.export.serving_module import ServingModule, longest_answer
+from softprompt_tf.export.serving_module import ServingModule
 from softprompt_tf.export.task_shards import write_tasks
 from softprompt_tf.export.task_tables import as_stored
 from softprompt_tf.export.verify import verify_saved_model
@@ -34,7 +33,6 @@ def write_saved_model(
     sampler: str | Sampler = "greedy",
     verify: bool = True,
     table_dtype: str = "float32",
-    max_answer_tokens: int | None = None,
 ) -> Path:
     """Write the next version of a served model.
 
@@ -51,8 +49,6 @@ def write_saved_model(
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.
       table_dtype: how the prompts of this version, and of those that tasks are added to, are stored: "float32", or in half
         the bytes "bfloat16" (8 bits of precision) or "float16" (11 bits, up to 65,504).
-      max_answer_tokens: the longest answer that a task may ask for, a sentinel included; room for tasks that `add_tasks`
-        adds later. Default: the longest of these tasks, at least 33.
 
     Returns:
       The version directory, DIRECTORY/VERSION.
@@ -75,7 +71,7 @@ def write_saved_model(
     tasks = serve_tasks(backbone, loaded)
     record = ExportRecord(
         backbone=record_of(backbone),
-        max_answer_tokens=_checked_answer_tokens(max_answer_tokens, tasks),
+        max_answer_tokens=None,
         table_dtype=table_dtype,
         sampler=None,
         library_version=__version__,
@@ -103,7 +99,6 @@ def write_version_files(
         t5,
         without_tasks(t5.hidden_dim),
         sampler=sampler,
-        max_answer_tokens=record.max_answer_tokens,
         table_dtype=record.table_dtype,
     )
     tf.saved_model.save(module, str(staging), signatures=module.signatures())
@@ -111,16 +106,6 @@ def write_version_files(
     write_fingerprint(staging, staging)
     write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
     record.write(staging)
-
-
-def _checked_answer_tokens(max_answer_tokens: int | None, tasks: ServedTasks) -> int:
-    needed = longest_answer(tasks.max_target_tokens)
-    if max_answer_tokens is None or max_answer_tokens >= needed:
-        return max_answer_tokens or needed
-    raise ExportError(
-        f"`max_answer_tokens` must be at least {needed}, which these tasks need. "
-        f"Received: max_answer_tokens={max_answer_tokens}."
-    )
 
 
 def _config_of(sampler: Sampler) -> dict[str, Any] | None:

@@ -80,14 +80,15 @@ class ExportRecord:
 
     Args:
       backbone: name, fingerprint, tokenizer_fingerprint, hidden_dim and first_sentinel of a `ServedBackbone`.
-      max_answer_tokens: the longest answer that its graph decodes.
+      max_answer_tokens: the longest answer that its graph decodes; None where the tasks alone set limits. Graphs of earlier
+        versions of this library have a number.
       table_dtype: how its prompts are stored.
       sampler: how its graph decodes, as Keras serializes it; None for a sampler that cannot be.
       library_version: which version of this library wrote its graph.
     """
 
     backbone: Mapping[str, Any]
-    max_answer_tokens: int
+    max_answer_tokens: int | None
     table_dtype: str
     sampler: Mapping[str, Any] | None
     library_version: str

@@ -8,7 +8,6 @@ callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA op
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.decoding import Greedy, Sampler
@@ -26,8 +25,6 @@ from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.t5.text_to_ids import text_to_ids
 from softprompt_tf.text_batches import put_in_front
-
-MIN_ANSWER_TOKENS = DEFAULT_MAX_TARGET_TOKENS + 1  # of a task that sets no limit, and a sentinel in front
 
 
 class _SharedFunctions(NamedTuple):
@@ -54,8 +51,6 @@ class ServingModule(tf.Module):
       t5: the frozen T5; its variables are shared, not copied.
       tasks: the tasks; the graph does not depend on them.
       sampler: how answers are decoded. Default greedy.
-      max_answer_tokens: the longest answer that is decoded, a sentinel included. Default: the longest of the tasks, at
-        least 33.
       table_dtype: how prompts are stored, see `TaskTables`.
     """
 
@@ -65,7 +60,6 @@ class ServingModule(tf.Module):
         tasks: ServedTasks,
         *,
         sampler: Sampler | None = None,
-        max_answer_tokens: int | None = None,
         table_dtype: str = "float32",
     ):
         super().__init__(name="softprompt_tf")
@@ -75,8 +69,7 @@ class ServingModule(tf.Module):
         self.backbone_variables = _plain_variables(t5)
         self.tokenizer = t5.graph_tokenizer
         self.tables = TaskTables(tasks, table_dtype=table_dtype)
-        longest = max_answer_tokens or longest_answer(tasks.max_target_tokens)
-        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), longest))
+        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy()))
 
     # === Signatures ===
 
@@ -192,12 +185,7 @@ class ServingModule(tf.Module):
         return self.tokenizer.detokenize(pieces)
 
 
-def longest_answer(limits: np.ndarray) -> int:
-    """Return how many tokens a graph must be able to decode for tasks with these limits int [K]."""
-    return max([MIN_ANSWER_TOKENS, *limits.tolist()])
-
-
-def _shared_functions(t5: FrozenT5, sampler: Sampler, max_answer_tokens: int) -> _SharedFunctions:
+def _shared_functions(t5: FrozenT5, sampler: Sampler) -> _SharedFunctions:
     wide = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
     states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
     flat = tf.TensorSpec([None, None], tf.int32)
@@ -209,7 +197,8 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler, max_answer_tokens: int) ->
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)])
     def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
-        return sampler(t5, encoder_output, mask, max_answer_tokens, row_limits=limits)
+        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
+        return sampler(t5, encoder_output, mask, tf.reduce_max(limits), row_limits=limits)
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)])
     def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]

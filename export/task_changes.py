@@ -65,7 +65,7 @@ def add_tasks(
 
     Raises:
       ExportError: if there is no export that this library can add to, a task is there already, it answers at greater length
-        than the graph can, or the version exists or cannot be written.
+        than the graph of an earlier version of this library can, or the version exists or cannot be written.
       BackboneMismatchError: if a prompt was made for another backbone.
       PromptFileError: if a prompt cannot be read.
       VerificationError: if the new version does not answer as it should.
@@ -181,11 +181,11 @@ def _check_answers_fit(export: NewestVersion, new: ServedTasks) -> None:
                 f"The graph of {export.tasks.directory} is from before there were ensembles. Received: task {task.task_id!r} "
                 f"with {task.num_members} prompts. Write the export anew with `write_saved_model`, or add one prompt."
             )
-        if task.max_target_tokens > export.record.max_answer_tokens:
+        longest = export.record.max_answer_tokens
+        if longest is not None and task.max_target_tokens > longest:
             raise ExportError(
-                f"The graph of {export.tasks.directory} decodes at most {export.record.max_answer_tokens} tokens. Received: "
-                f"task {task.task_id!r} with {task.max_target_tokens}. Write the export anew with "
-                f"`write_saved_model(..., max_answer_tokens={task.max_target_tokens})`."
+                f"The graph of {export.tasks.directory} decodes at most {longest} tokens. Received: "
+                f"task {task.task_id!r} with {task.max_target_tokens}. Write the export anew with `write_saved_model`."
             )
 
 

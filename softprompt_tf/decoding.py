@@ -23,7 +23,7 @@ class Sampler(Protocol):
 
     Call arguments:
       encoder_output: [B, S, H], with its padding_mask [B, S].
-      max_tokens: U, where every answer is cut.
+      max_tokens: U, where every answer is cut; a number, or in a graph a scalar int32 tensor.
       row_limits: int [B], where each row's answer is cut, at most U. Default None, all at U.
 
     Returns:
@@ -35,7 +35,7 @@ class Sampler(Protocol):
         t5: FrozenT5,
         encoder_output: Tensor,
         padding_mask: Tensor,
-        max_tokens: int,
+        max_tokens: int | Tensor,
         *,
         row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]: ...
@@ -51,7 +51,7 @@ class Greedy:
         t5: FrozenT5,
         encoder_output: Tensor,
         padding_mask: Tensor,
-        max_tokens: int,
+        max_tokens: int | Tensor,
         *,
         row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ class Beam:
         t5: FrozenT5,
         encoder_output: Tensor,
         padding_mask: Tensor,
-        max_tokens: int,
+        max_tokens: int | Tensor,
         *,
         row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:

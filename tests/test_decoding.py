@@ -70,6 +70,28 @@ def test_greedy_is_the_same_in_a_graph_of_unknown_batch_and_length(tiny_t5, weig
 
 
 @pytest.mark.parametrize("sampler", [Greedy(), Beam(3)], ids=["greedy", "beam"])
+def test_the_longest_answer_may_be_a_tensor(tiny_t5, texts, sampler):
+    function = tf.function(
+        lambda output, mask, limits: sampler(tiny_t5, output, mask, tf.reduce_max(limits), row_limits=limits),
+        input_signature=[
+            tf.TensorSpec((None, None, 16), tf.float32),
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None,), tf.int32),
+        ],
+    )
+    output, mask = encoded(tiny_t5, texts[:4])
+
+    for limits in ([3, 9, 1, 4], [2, 1, 1, 2], [1, 1, 1, 1]):
+        ids, scores = function(output, mask, tf.constant(limits))
+        wide_ids, wide_scores = sampler(tiny_t5, output, mask, 12, row_limits=np.array(limits, np.int32))
+
+        assert ids.shape == (4, max(limits))
+        np.testing.assert_array_equal(ids, wide_ids[:, : max(limits)])
+        assert not np.any(wide_ids[:, max(limits) :])
+        np.testing.assert_allclose(scores, wide_scores, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", [Greedy(), Beam(3)], ids=["greedy", "beam"])
 def test_a_row_answers_the_same_alone_and_in_any_order(tiny_t5, texts, sampler):
     ids, scores = sampler(tiny_t5, *encoded(tiny_t5, texts[:4]), 4)
 

@@ -40,7 +40,7 @@ def project_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: T
     )
 
 
-def empty_cache(t5: FrozenT5, num_rows: Tensor, max_tokens: int) -> tuple[Tensor, ...]:
+def empty_cache(t5: FrozenT5, num_rows: Tensor, max_tokens: int | Tensor) -> tuple[Tensor, ...]:
     """Return the self-attention cache of every layer: keys and values, each [rows, U, N, D] of zeros."""
     shape = (num_rows, max_tokens, t5.num_heads, t5.head_dim)
     return tuple(
@@ -48,7 +48,7 @@ def empty_cache(t5: FrozenT5, num_rows: Tensor, max_tokens: int) -> tuple[Tensor
     )
 
 
-def position_biases(t5: FrozenT5, max_tokens: int) -> Tensor:
+def position_biases(t5: FrozenT5, max_tokens: int | Tensor) -> Tensor:
     """Return the decoder's self-attention bias [N, U, U] with the causal mask in it: row u is for the query at u."""
     return causal_bias(t5.backbone, max_tokens)
 
@@ -76,7 +76,7 @@ def decode_step(
     states = t5.backbone.token_embedding(token_ids)  # [B, G, H]
     batch, beams = ops.shape(states)[0], states.shape[1]
     bias = ops.take(biases, index, axis=1)[None, :, None, :]  # [1, N, 1, U]
-    is_here = ops.equal(ops.arange(biases.shape[-1]), index)[None, :, None, None]  # [1, U, 1, 1]
+    is_here = ops.equal(ops.arange(ops.shape(biases)[-1]), index)[None, :, None, None]  # [1, U, 1, 1]
     filled: list[Tensor] = []
     for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
         attention = layer.self_attention

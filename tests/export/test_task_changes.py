@@ -380,12 +380,24 @@ def test_another_t5_is_refused_for_the_comparison(base, tiny_t5):
         add_tasks(base, {"review": new_prompt(tiny_t5)}, t5=other)
 
 
-def test_a_task_of_longer_answers_than_the_graph_decodes_is_refused(base, tiny_t5):
+def test_a_task_of_longer_answers_than_any_before_is_added(base, tiny_t5):
+    from softprompt_tf import PromptedT5
+
+    prompt = new_prompt(tiny_t5, seed=1, max_target_tokens=90)
+    version = add_tasks(base, {"long": prompt}, t5=tiny_t5)
+
+    given = answers_of(version, ["long", "mood"])["serving_default"]
+    expected = PromptedT5(tiny_t5, prompt).generate_scored([f"review: {text}" for text in TEXTS])
+    assert [text.decode() for text in given["output"][:3]] == [answer.text for answer in expected]
+    np.testing.assert_allclose(given["score"][:3], [answer.score for answer in expected], rtol=1e-5, atol=1e-4)
+
+
+def test_a_task_of_longer_answers_than_an_older_graph_decodes_is_refused(base, tiny_t5):
+    path = base / "1" / "assets.extra" / "softprompt_tf.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "max_answer_tokens": 33}))
     prompt = new_prompt(tiny_t5, max_target_tokens=34)
 
-    with pytest.raises(
-        ExportError, match=r"decodes at most 33 tokens. Received: task 'long' with 34. .*max_answer_tokens=34"
-    ):
+    with pytest.raises(ExportError, match=r"decodes at most 33 tokens. Received: task 'long' with 34. Write .* anew"):
         add_tasks(base, {"long": prompt})
 
 
