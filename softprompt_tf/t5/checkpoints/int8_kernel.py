@@ -17,8 +17,8 @@ _BLOCK_COLUMNS = 256
 def fill_int8(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:
     """Quantize a layer that is not filled, with the kernel from a file; return the sample of the float kernel.
 
-    Building the layer in int8 instead would cost memory for good: every symbolic call of such a layer registers a gradient with
-    TensorFlow, which keeps it and its graph (0.2 GB for 48 layers of T5).
+    Building the layer in int8 instead costs memory for good, 0.2 GB for 48 layers of T5, which no garbage collection frees; likely
+    the gradients that such layers' symbolic calls register with TensorFlow.
     """
     value = read_weight(tensor, tuple(layer.kernel.shape), "float32")
     layer.quantize(INT8, config=keras.quantizers.Int8QuantizationConfig(weight_quantizer=_Quantized(value)))
