@@ -229,6 +229,7 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
         batch_size=config.training.batch_size,
         seed=config.seed,
         length_buckets=config.training.length_buckets,
+        pad_to_multiple_of=config.training.pad_to_multiple_of,
         with_task_id=model.task_ids is not None,
     )
 
@@ -304,4 +305,6 @@ def _digest(config: RunConfig) -> str:
         del values["training"]["warmup_steps"]
     if config.training.length_buckets == LENGTH_BUCKETS:
         del values["training"]["length_buckets"]
+    if config.training.pad_to_multiple_of == 1:
+        del values["training"]["pad_to_multiple_of"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

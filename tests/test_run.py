@@ -204,6 +204,17 @@ def test_batches_of_a_run_are_dealt_out_as_its_config_says(place, t5, tmp_path, 
     assert [settings["length_buckets"] for settings in made] == [length_buckets]
 
 
+def test_batches_of_a_run_are_as_wide_as_its_config_says(place, t5, tmp_path):
+    config = place.config(tmp_path / "out", overrides=("training.pad_to_multiple_of=7",))
+    data = [run._read(run.load_task(task)) for task in config.tasks]
+    model = run.build_model(t5, config, [each.task for each in data])
+
+    batches = run.training_batches(t5, model, data, config)
+
+    widths = [x["encoder_token_ids"].shape[1] for x, _ in (batches.batch(step) for step in range(4))]
+    assert [width % 7 for width in widths] == [0] * 4
+
+
 # === Going on ===
 
 
@@ -212,6 +223,7 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
     sentinel = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
     taskless = place.config(tmp_path / "out", overrides=("task.taskless=true",))
     unsorted = place.config(tmp_path / "out", overrides=("training.length_buckets=1",))
+    padded = place.config(tmp_path / "out", overrides=("training.pad_to_multiple_of=8",))
 
     for config in (one, both):
         values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(run._FREE_SETTINGS)})
@@ -222,10 +234,10 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
             for key in ("preprocess", "preprocess_train", "postprocess", "group_by"):
                 assert task.pop(key) == []
         assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
-        assert values["training"].pop("length_buckets") == 16
+        assert (values["training"].pop("length_buckets"), values["training"].pop("pad_to_multiple_of")) == (16, 1)
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         assert run._digest(config) == expected
-    assert len({run._digest(each) for each in (one, sentinel, taskless, unsorted)}) == 4
+    assert len({run._digest(each) for each in (one, sentinel, taskless, unsorted, padded)}) == 5
 
 
 def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):

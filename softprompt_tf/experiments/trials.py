@@ -46,8 +46,9 @@ class Trial:
             "seed": self.seed,
         }
         training = {key: value for key, value in settings["training"].items() if key not in ("checkpoint_every",)}
-        if training["length_buckets"] == LENGTH_BUCKETS:
-            del training["length_buckets"]  # so that results from before there was a choice are still found
+        for key, default in (("length_buckets", LENGTH_BUCKETS), ("pad_to_multiple_of", 1)):
+            if training[key] == default:
+                del training[key]  # so that results from before there was a choice are still found
         if self.arm == "prompt_tuning":
             return config | {"prompt": settings["prompt"], "training": training}
         if self.arm in WEIGHTS:

@@ -19,7 +19,7 @@ from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
 from softprompt_tf.pretraining.corpus import Corpus, Source, load_corpora
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
-from softprompt_tf.pretraining.vocabulary import train_vocabulary
+from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 from softprompt_tf.t5 import FrozenT5, load_t5, write_preset
 
 NUM_SENTINELS = 100
@@ -58,7 +58,7 @@ def pretrain(
       The preset directory, `output/preset`, as `load_t5` reads it.
 
     Raises:
-      DataError: if a text is missing.
+      DataError: if a text is missing, or the vocabulary is missing or unfit.
       TrainingError: if `output` holds a run of other settings.
     """
     output, shape = Path(output), shape or BackboneShape()
@@ -156,7 +156,7 @@ def _vocabulary(path: Path, corpus: Corpus, shape: BackboneShape, seed: int, *, 
         documents = (document for kind in corpus.documents for document in kind)
         num_pieces = shape.vocabulary_size - NUM_SENTINELS
         if given is not None:
-            proto = Path(given).read_bytes()
+            proto = read_vocabulary(given, max_pieces=num_pieces)
         else:
             proto = train_vocabulary(
                 documents, num_pieces=num_pieces, max_documents=_MAX_VOCABULARY_DOCUMENTS, seed=seed

@@ -1,9 +1,10 @@
-"""Text in, a SentencePiece model in T5's layout out: 0 padding, 1 end of sequence, 2 unknown, then unigram pieces."""
+"""Text or a file in, a SentencePiece model in T5's layout out: 0 padding, 1 end of sequence, 2 unknown, then unigram pieces."""
 
 import io
 import itertools
 import random
 from collections.abc import Iterable
+from pathlib import Path
 
 import sentencepiece
 
@@ -56,3 +57,36 @@ def train_vocabulary(
             f"The texts must be enough for a vocabulary of {num_pieces} pieces. Received: {len(texts)} texts ({error})."
         ) from error
     return model.getvalue()
+
+
+def read_vocabulary(path: str | Path, *, max_pieces: int) -> bytes:
+    """Read a SentencePiece model in T5's layout.
+
+    Args:
+      path: of the model's file.
+      max_pieces: what the embedding table has room for besides its sentinels.
+
+    Returns:
+      The serialized model.
+
+    Raises:
+      DataError: if the file cannot be read, is no SentencePiece model, has other special ids, or more pieces.
+    """
+    try:
+        proto = Path(path).read_bytes()
+        model = sentencepiece.SentencePieceProcessor()
+        model.LoadFromSerializedProto(proto)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"The vocabulary must be a SentencePiece model's file. Received: {path} ({error}).") from error
+    special = (model.pad_id(), model.eos_id(), model.unk_id())
+    if special != (0, 1, 2):
+        raise DataError(
+            "The vocabulary must have 0 for padding, 1 for end of sequence and 2 for unknown, as T5's has. "
+            f"Received: {special[0]}, {special[1]} and {special[2]} in {path}."
+        )
+    if model.get_piece_size() > max_pieces:
+        raise DataError(
+            f"The vocabulary may have {max_pieces} pieces at most: the rows of the embedding table but those of the sentinels. "
+            f"Received: {model.get_piece_size()} pieces in {path}."
+        )
+    return proto

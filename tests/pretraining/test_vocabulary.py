@@ -1,12 +1,13 @@
-"""The vocabulary: T5's special ids, the size asked for, and that training it again gives the same bytes."""
+"""The vocabulary: T5's special ids, the size asked for, that training it again gives the same bytes, and what is no vocabulary."""
 
+import io
 import itertools
 
 import pytest
 import sentencepiece
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.pretraining.vocabulary import train_vocabulary
+from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 
 
 def test_special_ids_are_those_of_t5(tokenizer):
@@ -59,3 +60,39 @@ def test_only_the_first_1000_characters_of_a_document_are_looked_at():
 def test_too_few_texts_for_the_size_are_an_error():
     with pytest.raises(DataError, match=r"enough for a vocabulary of 500 pieces\. Received: 2 texts \(.*size too high"):
         train_vocabulary(["Two short texts.", "They hold few pieces."], num_pieces=500)
+
+
+def test_a_vocabulary_is_read_as_it_is(tokenizer, tmp_path):
+    (tmp_path / "v.spm").write_bytes(tokenizer.serialized_model_proto())
+
+    assert read_vocabulary(tmp_path / "v.spm", max_pieces=80) == tokenizer.serialized_model_proto()
+
+
+def test_a_missing_vocabulary_is_an_error(tmp_path):
+    with pytest.raises(DataError, match=r"must be a SentencePiece model's file\. Received: .*gone\.spm \(.*No such file"):
+        read_vocabulary(tmp_path / "gone.spm", max_pieces=80)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"], ids=["empty", "text"])
+def test_a_file_of_something_else_is_an_error(tmp_path, content):
+    (tmp_path / "v.spm").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"must be a SentencePiece model's file\. Received: .*v\.spm"):
+        read_vocabulary(tmp_path / "v.spm", max_pieces=80)
+
+
+def test_more_pieces_than_rows_are_an_error(tokenizer, tmp_path):
+    (tmp_path / "v.spm").write_bytes(tokenizer.serialized_model_proto())
+
+    with pytest.raises(DataError, match=r"may have 79 pieces at most.* Received: 80 pieces in .*v\.spm"):
+        read_vocabulary(tmp_path / "v.spm", max_pieces=79)
+
+
+def test_special_ids_of_another_kind_are_an_error(corpus, tmp_path):
+    model = io.BytesIO()  # SentencePiece's own layout: 0 unknown, 1 and 2 the ends, no padding
+    texts = itertools.chain(*corpus.documents)
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=texts, model_writer=model, vocab_size=60, minloglevel=2)
+    (tmp_path / "v.spm").write_bytes(model.getvalue())
+
+    with pytest.raises(DataError, match=r"0 for padding, 1 for end .* Received: -1, 2 and 0 in .*v\.spm"):
+        read_vocabulary(tmp_path / "v.spm", max_pieces=80)
