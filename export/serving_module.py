@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from softprompt_tf.decoding import Greedy, Sampler
+from softprompt_tf.export.length_groups import encode_by_length
 from softprompt_tf.export.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.served_rows import first_of, valid_text, with_a_row
 from softprompt_tf.export.served_tasks import (
@@ -190,10 +191,13 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler) -> _SharedFunctions:
     states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
     flat = tf.TensorSpec([None, None], tf.int32)
 
-    @tf.function(input_signature=[wide, flat, flat, flat])
-    def encode(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
+    def encode_rows(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
         embeddings, mask = prepend(prompt, t5.embed(token_ids), mask, prompt_mask=prompt_mask)
         return t5.encode(embeddings, mask), mask
+
+    @tf.function(input_signature=[wide, flat, flat, flat])
+    def encode(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
+        return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, dtype=t5.compute_dtype)
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)])
     def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
