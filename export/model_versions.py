@@ -8,7 +8,6 @@ Source: tensorflow/serving sources/storage_path/file_system_storage_path_source.
 core/availability_preserving_policy.cc (order of loading and unloading), util/retrier.cc (tries).
 """
 
-import gc
 import logging
 import time
 import weakref
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softprompt_tf.export.batching import BatchScheduler
+from softprompt_tf.export.freed_memory import return_freed_memory
 from softprompt_tf.export.loaded_version import (
     error_code,
     find_versions,
@@ -103,7 +103,7 @@ class ModelVersions:
             self._retire(wanted)
         self._retire(wanted)
         if before - set(self._available):
-            gc.collect()  # a restored model holds reference cycles: without this its weights would linger
+            return_freed_memory()
 
     def close(self) -> None:
         """Let go of every version."""

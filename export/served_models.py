@@ -6,7 +6,6 @@ loaded versions.
 Source: tensorflow/serving model_servers/server_core.cc (ReloadConfig, WaitUntilModelsAvailable).
 """
 
-import gc
 import logging
 import threading
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from softprompt_tf.errors import ServingError
 from softprompt_tf.export.batching import BatchScheduler
+from softprompt_tf.export.freed_memory import return_freed_memory
 from softprompt_tf.export.model_config import (
     Labels,
     ModelSettings,
@@ -76,7 +76,7 @@ class ServedModels:
             for versions in removed.values():
                 versions.close()
             if removed:
-                gc.collect()  # as in `ModelVersions.poll`
+                return_freed_memory()
             for name in new:
                 self._removed.pop(name, None)
                 models[name].poll()
