@@ -1,4 +1,4 @@
-"""What does it bring that a served batch is encoded in groups of alike length? Batches of several mixtures of lengths, grouped or not.
+"""What does it bring that a served batch is encoded in groups of alike length? Several mixtures of lengths, grouped or not.
 
     python benchmarks/length_groups.py [--backbone mini] [--rounds 15] [--output DIR]
 
@@ -73,7 +73,9 @@ def _export(t5: sp.FrozenT5, directory: Path) -> Callable[..., object]:
     return signature
 
 
-def _measure(t5: sp.FrozenT5, exports: dict[str, Callable[..., object]], rounds: int) -> dict[str, dict[str, list[float]]]:
+def _measure(
+    t5: sp.FrozenT5, exports: dict[str, Callable[..., object]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
     seconds: dict[str, dict[str, list[float]]] = {}
     for name, lengths in BATCHES.items():
         batch = {"task_id": tf.constant(["task"] * len(lengths)), "text": tf.constant(_texts(t5, lengths))}

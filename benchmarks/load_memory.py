@@ -1,6 +1,6 @@
 """How much memory does loading a big checkpoint take? A sharded Hugging Face T5 of random weights is written and loaded.
 
-    python benchmarks/load_memory.py --shape large --output runs/load_memory
+    python benchmarks/load_memory.py --shape large --output runs/load_memory [--format preset]
 
 Each dtype is loaded in a process of its own. What counts is the highest resident memory of that process, less what it had
 after a small model had been loaded, beside the bytes of the model's weights in that dtype. Linux only (/proc). The table is
@@ -33,25 +33,31 @@ KINDS = (("float32", None), ("bfloat16", None), ("bfloat16", "int8"), ("float32"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="base")
+    parser.add_argument("--format", choices=("hugging_face", "preset"), default="hugging_face")
     parser.add_argument("--output", type=Path, default=Path("runs/load_memory"))
     parser.add_argument(
         "--load", nargs=2, metavar=("DTYPE", "QUANTIZATION"), help="measure one load and print it as JSON"
     )
     parsed = parser.parse_args()
     directory = parsed.output / parsed.shape
+    if parsed.load and parsed.format == "preset":
+        directory = preset_of(directory)
     if parsed.load:
         print(json.dumps(measure(directory, parsed.load[0], parsed.load[1] if parsed.load[1] != "none" else None)))
         return
     if not (directory / "config.json").exists():
         write_checkpoint(directory, *SHAPES[parsed.shape])
+    if parsed.format == "preset":
+        directory = write_as_preset(directory)
     results = []
     for dtype, quantization in KINDS:
-        command = [sys.executable, __file__, "--shape", parsed.shape, "--output", str(parsed.output)]
+        command = [sys.executable, __file__, "--shape", parsed.shape, "--format", parsed.format]
+        command += ["--output", str(parsed.output)]
         done = subprocess.run(
             [*command, "--load", dtype, quantization or "none"], check=True, capture_output=True, text=True
         )
         results.append(json.loads(done.stdout.splitlines()[-1]))
-    report(parsed.output, parsed.shape, results)
+    report(parsed.output, parsed.shape, parsed.format, results)
 
 
 def write_checkpoint(directory: Path, hidden: int, wide: int, layers: int, heads: int) -> None:
@@ -92,6 +98,27 @@ def write_checkpoint(directory: Path, hidden: int, wide: int, layers: int, heads
     (directory / "config.json").write_text(json.dumps(config))
 
 
+def preset_of(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}-preset")
+
+
+def write_as_preset(directory: Path) -> Path:
+    """Convert the checkpoint once, in a process of its own."""
+    preset = preset_of(directory)
+    if not preset.exists():
+        vocabulary = next(Path(__file__).parents[1].glob("softprompt_tf/t5/bundled/mini/**/*.spm"))
+        command = [
+            Path(sys.executable).with_name("softprompt"),
+            "convert",
+            directory,
+            preset,
+            "--vocabulary",
+            vocabulary,
+        ]
+        subprocess.run([*command, "--dtype", "float16"], check=True)
+    return preset
+
+
 def _write_shard(directory: Path, shard: dict[str, np.ndarray], weight_map: dict[str, str]) -> None:
     name = f"model-{len(set(weight_map.values())):05d}.safetensors"
     safetensors.numpy.save_file(shard, directory / name)
@@ -105,7 +132,9 @@ def measure(directory: Path, dtype: str, quantization: str | None) -> dict[str, 
     from softprompt_tf.t5.bundled import bundled_directory
 
     load_t5("mini", dtype=dtype, quantization=quantization)  # libraries, kernels and allocators are there afterwards
-    vocabulary = next(bundled_directory("mini").rglob("*.spm"))
+    vocabulary = None
+    if not (directory / "model.weights.h5").exists() and not (directory / "model.weights.json").exists():
+        vocabulary = next(bundled_directory("mini").rglob("*.spm"))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, started = _status("VmRSS"), time.perf_counter()
     t5 = load_t5(directory, dtype=dtype, quantization=quantization, vocabulary=vocabulary)
@@ -127,11 +156,14 @@ def _width(dtype: str) -> int:
     return {"float32": 4, "bfloat16": 2, "int8": 1}[dtype]
 
 
-def report(output: Path, shape: str, results: list[dict[str, object]]) -> None:
+def report(output: Path, shape: str, form: str, results: list[dict[str, object]]) -> None:
     """Print the table and write results.json."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    (output / "results.json").write_text(json.dumps({"shape": shape, "machine": machine, "loads": results}, indent=2))
-    print(f"T5 1.1 {shape}, float16 shards of one layer each; {machine}\n")
+    (output / "results.json").write_text(
+        json.dumps({"shape": shape, "format": form, "machine": machine, "loads": results}, indent=2)
+    )
+    files = "float16 shards of one layer each" if form == "hugging_face" else "a KerasHub preset in float16"
+    print(f"T5 1.1 {shape}, {files}; {machine}\n")
     print("| loaded as | weights | peak above the start | ratio | seconds |\n|---|---|---|---|---|")
     for row in results:
         kind = " of ".join(str(part) for part in (row["quantization"], row["dtype"]) if part)

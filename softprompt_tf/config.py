@@ -95,7 +95,9 @@ class TrainingConfig(_Section):
         default=16, gt=0, description=f"{_WHOLE_NUMBER} (batches that are sorted by length together; 1 = unsorted)"
     )
     pad_to_multiple_of: int = Field(
-        default=1, gt=0, description=f"{_WHOLE_NUMBER} (tokens; compiled steps meet fewer widths; 1 = the longest row's)"
+        default=1,
+        gt=0,
+        description=f"{_WHOLE_NUMBER} (tokens; compiled steps meet fewer widths; 1 = the longest row's)",
     )
     optimizer: Literal["adafactor", "adam"] = Field(default="adafactor", description="adafactor or adam")
     learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step)")

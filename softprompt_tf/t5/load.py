@@ -10,6 +10,7 @@ from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.t5.bundled import bundled_backbones, bundled_directory
 from softprompt_tf.t5.checkpoints import assemble_backbone, find_vocabulary, is_preset_directory, open_checkpoint
 from softprompt_tf.t5.frozen_t5 import FrozenT5
+from softprompt_tf.t5.preset_weights import read_preset_backbone
 
 DTYPES = ("float32", "bfloat16")
 QUANTIZATIONS = (None, "int8")
@@ -97,11 +98,11 @@ def _from_directory(directory: Path, dtype: str, name: str, quantization: str | 
     if missing:
         raise BackboneError(f"A preset directory must hold {', '.join(missing)}. Received: {directory}.")
     try:
-        backbone = keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
+        backbone, fingerprint = read_preset_backbone(directory, dtype=dtype, quantization=quantization)
     except (ValueError, OSError, KeyError, TypeError, tf.errors.OpError) as error:  # OpError: a damaged vocabulary
         raise BackboneError(f"The preset in {directory} cannot be read as a T5: {first_line(error)}") from error
-    return _frozen(backbone, tokenizer, name, quantization)
+    return FrozenT5(backbone, tokenizer, name=name, fingerprint=fingerprint)
 
 
 def _from_preset(preset: str, dtype: str, name: str, quantization: str | None) -> FrozenT5:

@@ -69,7 +69,9 @@ def test_a_vocabulary_is_read_as_it_is(tokenizer, tmp_path):
 
 
 def test_a_missing_vocabulary_is_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"must be a SentencePiece model's file\. Received: .*gone\.spm \(.*No such file"):
+    with pytest.raises(
+        DataError, match=r"must be a SentencePiece model's file\. Received: .*gone\.spm \(.*No such file"
+    ):
         read_vocabulary(tmp_path / "gone.spm", max_pieces=80)
 
 

@@ -140,15 +140,12 @@ def test_a_preset_out_of_reach_gives_one_line_that_says_what_to_do(monkeypatch, 
 
 
 def test_bundled_names_load_from_the_package(preset, monkeypatch, tiny_t5):
-    read = []
-    monkeypatch.setattr(
-        keras_hub.models.T5Backbone, "from_preset", lambda path, **kwargs: read.append(path) or tiny_t5.backbone
-    )
     monkeypatch.setattr(load_module, "bundled_backbones", lambda: ("pocket",))
-    monkeypatch.setattr(load_module, "bundled_directory", lambda name: preset)
+    monkeypatch.setattr(load_module, "bundled_directory", lambda name: {"pocket": preset}[name])
 
-    assert load_t5("pocket").name == "pocket"
-    assert read == [str(preset)]
+    t5 = load_t5("pocket")
+
+    assert (t5.name, t5.fingerprint) == ("pocket", tiny_t5.fingerprint)
 
 
 def test_every_bundled_backbone_has_a_directory():
@@ -156,9 +153,42 @@ def test_every_bundled_backbone_has_a_directory():
         assert (load_module.bundled_directory(name) / "model.weights.h5").exists()
 
 
-def test_a_sharded_preset_needs_no_single_weights_file(tiny_t5, tmp_path):
-    tiny_t5.backbone.save_to_preset(str(tmp_path), max_shard_size=20e-6)  # in GB: 20 kB
-    tiny_t5.tokenizer.save_to_preset(str(tmp_path))
-    assert not (tmp_path / "model.weights.h5").exists()
+@pytest.fixture(scope="module")
+def sharded(tiny_t5, tmp_path_factory):
+    """Return a preset directory whose weights lie in several files."""
+    directory = tmp_path_factory.mktemp("presets") / "in-shards"
+    tiny_t5.backbone.save_to_preset(str(directory), max_shard_size=20e-6)  # in GB: 20 kB
+    tiny_t5.tokenizer.save_to_preset(str(directory))
+    return directory
 
-    assert load_t5(tmp_path).fingerprint == tiny_t5.fingerprint
+
+def test_a_sharded_preset_needs_no_single_weights_file(sharded, tiny_t5):
+    assert not (sharded / "model.weights.h5").exists()
+
+    assert load_t5(sharded).fingerprint == tiny_t5.fingerprint
+
+
+# === Straight into int8 ===
+
+
+@pytest.mark.parametrize("kind", ["preset", "sharded"])
+def test_int8_weights_are_those_of_quantizing_the_loaded_model(kind, request, tiny_t5):
+    directory = request.getfixturevalue(kind)
+    expected = load_t5(directory)
+    expected.quantize("int8")
+
+    t5 = load_t5(directory, quantization="int8")
+
+    assert t5.fingerprint == tiny_t5.fingerprint
+    assert t5.backbone.trainable_variables == []
+    assert sum(weight.dtype == "int8" for weight in t5.backbone.weights) > 20
+    for ours, theirs in zip(t5.backbone.weights, expected.backbone.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_int8_and_bfloat16_go_together(preset, tiny_t5):
+    t5 = load_t5(preset, dtype="bfloat16", quantization="int8")
+
+    assert t5.fingerprint == tiny_t5.fingerprint
+    assert {weight.dtype for weight in t5.backbone.weights if weight.name == "kernel"} == {"int8"}
+    assert {weight.dtype for weight in t5.backbone.weights if weight.name != "kernel"} == {"bfloat16"}
