@@ -9,6 +9,9 @@ PARITY_VENV := .venv-parity
 PARITY_INSTALLED := $(PARITY_VENV)/.installed
 PARITY_RUN := runs/parity
 
+# Two files of tests at a time: most of a test's time is one thread that traces graphs.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile
+
 .PHONY: demo test test-all lint types bench bench-quick parity older-tensorflow clean
 
 $(INSTALLED): setup.cfg pyproject.toml
@@ -22,10 +25,10 @@ demo: $(INSTALLED)
 	$(BIN)/softprompt demo --output demo_run
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m ""
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -116,7 +116,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-EVERY_WRITE = [pytest.param(k, marks=() if k in (2, 5, 8) else pytest.mark.slow) for k in range(1, 11)]
+EVERY_WRITE = [pytest.param(k, marks=() if k == 5 else pytest.mark.slow) for k in range(1, 11)]
 
 
 @pytest.mark.parametrize("kill_at", EVERY_WRITE)
