@@ -28,11 +28,11 @@ def convert(
       ConfigError: if the target's name or an option does not go with the source.
       BackboneError, PromptFileError: if the source cannot be read or the target cannot be written.
     """
-    source, target = Path(source), Path(target)
-    if source.suffix in _PROMPT_FILES or (source / PEFT_CONFIG).exists():
+    target = Path(target)
+    if Path(source).suffix in _PROMPT_FILES or (Path(source) / PEFT_CONFIG).exists():
         if dtype is not None or vocabulary is not None:
             raise ConfigError(f"`dtype` and `vocabulary` are for backbones. Received: the prompt {source}.")
-        return _convert_prompt(source, target)
+        return _convert_prompt(Path(source), target)
     if target.suffix in _PROMPT_FILES:
         raise ConfigError(f"A backbone becomes a preset directory. Received: the output {target} for {source}.")
     return _convert_backbone(source, target, dtype=dtype or "float32", vocabulary=vocabulary)
@@ -49,7 +49,7 @@ def _convert_prompt(source: Path, target: Path) -> str:
     return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
 
 
-def _convert_backbone(source: Path, target: Path, *, dtype: str, vocabulary: str | Path | None) -> str:
+def _convert_backbone(source: str | Path, target: Path, *, dtype: str, vocabulary: str | Path | None) -> str:
     if _holds_others(target) or (target / PEFT_CONFIG).exists():
         raise ConfigError(f"The output must be a new or an empty directory. Received: {target}.")
     # bfloat16 is read as it is; float16 computes nowhere, so it is rounded to from float32.

@@ -2,6 +2,7 @@
 
 import h5py
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import t5_models
@@ -121,3 +122,18 @@ def test_a_backbone_does_not_become_a_prompt(checkpoint, tmp_path):
 def test_a_directory_with_files_is_not_overwritten(checkpoint, tmp_path):
     with pytest.raises(ConfigError, match="must be a new or an empty directory. Received: .*theirs"):
         convert(checkpoint, checkpoint)
+
+
+def test_an_address_reaches_kerashub_as_it_was_given(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(preset, **keywords):
+        asked.append(preset)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(keras_hub.models.T5Backbone, "from_preset", fetch)
+
+    with pytest.raises(BackboneError, match="'hf://someone/some-t5' could not be fetched"):
+        convert("hf://someone/some-t5", tmp_path / "new")
+
+    assert asked == ["hf://someone/some-t5"]
