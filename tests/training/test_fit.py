@@ -135,6 +135,15 @@ def test_run_that_was_killed_twice_ends_with_the_same_bits(tiny, tmp_path):
     np.testing.assert_array_equal(prompt, whole_prompt)
 
 
+@pytest.fixture
+def sigint_interrupts():
+    """Let SIGINT raise KeyboardInterrupt, as in a process of one's own; pytest-xdist's workers ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_interrupts")
 def test_interrupt_saves_a_checkpoint_and_is_raised_again(tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tiny.run(tmp_path, die_at=5, sent=signal.SIGINT)
