@@ -107,15 +107,9 @@ def write_as_preset(directory: Path) -> Path:
     preset = preset_of(directory)
     if not preset.exists():
         vocabulary = next(Path(__file__).parents[1].glob("softprompt_tf/t5/bundled/mini/**/*.spm"))
-        command = [
-            Path(sys.executable).with_name("softprompt"),
-            "convert",
-            directory,
-            preset,
-            "--vocabulary",
-            vocabulary,
-        ]
-        subprocess.run([*command, "--dtype", "float16"], check=True)
+        convert = Path(sys.executable).with_name("softprompt")
+        options = ["--vocabulary", vocabulary, "--dtype", "float16"]
+        subprocess.run([convert, "convert", directory, preset, *options], check=True)
     return preset
 
 

@@ -8,7 +8,8 @@ def return_freed_memory() -> None:
     """Collect garbage and give free memory back to the system, where the C library can (glibc).
 
     A restored model holds reference cycles, so without a collection its weights would linger. And malloc keeps what was
-    freed: after ten loads of the bundled T5's export the process held 150 to 190 MB more than with this call.
+    freed: loading an export of the bundled T5 again and again, a process stood between 980 and 1,150 MB without this call
+    and at 955 to 971 MB with it.
 
     Source: malloc_trim(3).
     """

@@ -11,7 +11,7 @@ import tensorflow as tf
 Encode = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Prompt [B, P, H], its mask [B, P], token ids [B, T], their mask [B, T] -> encoder output [B, P + T, H], its mask."""
 
-# What one more group costs, in tokens: the weights are read once more. `benchmarks/length_groups.py` measures it.
+# What one more group costs, in tokens: the weights are read once more. An estimate: see `benchmarks/length_groups.py`.
 GROUP_TOKENS = 64
 GROUP_SHARE = 1 / 16  # of the batch, if that is more: many small groups would keep a GPU idle
 

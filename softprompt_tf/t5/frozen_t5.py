@@ -5,7 +5,6 @@ there. `forward` has cheaper passes for training a prompt and for scoring; `tuni
 Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
 """
 
-import gc
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -21,6 +20,7 @@ from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.t5.frozen_forward import FrozenForward
 from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
+from softprompt_tf.t5.spared_garbage import spared_garbage
 from softprompt_tf.typing import Tensor
 
 # Padding masks are passed by hand. Keras's implicit ones are not used, and it would say so at every model that is built.
@@ -185,13 +185,10 @@ class FrozenT5:
         """
         _ = self.embedding_table, self.fingerprint  # of the weights before quantization
         table = self.backbone.token_embedding
-        gc.freeze()  # Keras collects garbage after every layer; what is there already need not be looked through each time
-        try:
+        with spared_garbage():
             self.backbone.quantize(
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
-        finally:
-            gc.unfreeze()
         self.backbone.trainable = False
 
     # === Text ===

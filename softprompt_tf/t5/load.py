@@ -36,7 +36,7 @@ def load_t5(
         - the name of a KerasHub preset ("t5_1.1_base", or a "kaggle://" or "hf://" address);
         - a `(T5Backbone, T5Tokenizer)` pair.
       dtype: what it computes in, "float32" or "bfloat16". A pair keeps the dtype that it has.
-      quantization: "int8" keeps the projections as int8; checkpoints of other tools are read straight into it. The
+      quantization: "int8" keeps the projections as int8; whatever is a directory is read straight into it. The
         embedding table and the head stay in `dtype`.
       vocabulary: a SentencePiece file, for a checkpoint that has none beside it.
       name: what prompt files and messages call it. Default: the preset's name or the directory's.

@@ -1,6 +1,5 @@
 """A KerasHub preset directory in, its backbone out: no random weights first, each weight in its dtype as it is read."""
 
-import gc
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from softprompt_tf.t5.checkpoints import StoredTensor
 from softprompt_tf.t5.checkpoints.int8_kernel import fill_int8
 from softprompt_tf.t5.checkpoints.weight_memory import as_tensor, unwritten, without_initializers
 from softprompt_tf.t5.fingerprint import WeightSample, sample_weight, samples_fingerprint
+from softprompt_tf.t5.spared_garbage import spared_garbage
 
 
 def read_preset_backbone(
@@ -42,12 +42,11 @@ def read_preset_backbone(
     layers = [layer for layer in backbone._flatten_layers() if not isinstance(layer, keras.Model)]
     for layer in layers:
         layer.load_own_variables = _reader_of(layer, dtype, quantization, samples)
-    gc.freeze()  # Keras collects garbage after every layer that becomes int8; what is there need not be looked through each time
+    weights = directory / "model.weights.h5"
     try:
-        weights = directory / "model.weights.h5"
-        backbone.load_weights(str(weights if weights.exists() else weights.with_suffix(".json")))
+        with spared_garbage():
+            backbone.load_weights(str(weights if weights.exists() else weights.with_suffix(".json")))
     finally:
-        gc.unfreeze()
         for layer in layers:
             del layer.load_own_variables
     return backbone, samples_fingerprint(samples.get(id(weight)) or sample_weight(weight.value) for weight in floats)

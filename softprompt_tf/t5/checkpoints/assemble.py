@@ -1,6 +1,5 @@
 """An opened checkpoint in, a KerasHub backbone that holds its weights out, one block of a weight in memory at a time."""
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor
 from softprompt_tf.t5.checkpoints.int8_kernel import fill_int8
 from softprompt_tf.t5.checkpoints.weight_memory import as_tensor, read_weight, without_initializers
 from softprompt_tf.t5.fingerprint import WeightSample, sample_weight, samples_fingerprint
+from softprompt_tf.t5.spared_garbage import spared_garbage
 
 
 def assemble_backbone(
@@ -35,11 +35,8 @@ def assemble_backbone(
     """
     _check_shapes(checkpoint)
     backbone = without_initializers(lambda: build_backbone(checkpoint.architecture, dtype=dtype))
-    gc.freeze()  # Keras collects garbage after every layer that becomes int8; what is there need not be looked through each time
-    try:
+    with spared_garbage():
         samples = _fill_all(backbone, checkpoint, quantization)
-    finally:
-        gc.unfreeze()
     # In the order of the float model's weights: an int8 one has a scale behind each kernel, which is no weight of the checkpoint.
     sampled = (samples[id(variable)] for variable in backbone.weights if id(variable) in samples)
     return backbone, samples_fingerprint(sampled)
