@@ -4,6 +4,7 @@ Both stop as soon as every row has ended. A score is the sum of the log-probabil
 of sequence included, in nats.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -12,10 +13,13 @@ from keras import ops
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.t5 import EOS_ID, PAD_ID, START_ID, FrozenT5
-from softprompt_tf.t5.cached_decoder import decode_step, empty_cache, position_biases, project_encoder_output
+from softprompt_tf.t5.cached_decoder import decode_step, empty_cache, position_biases
+from softprompt_tf.t5.encoder_views import EncoderView, absorb_encoder_output, project_encoder_output
+from softprompt_tf.t5.tuning_pass import by_cost
 from softprompt_tf.typing import Tensor
 
 _IMPOSSIBLE = -1e9
+_TYPICAL_SOURCE = 128  # positions: decides in a graph of unknown length, where a choice at run time would trace two loops
 
 
 class Sampler(Protocol):
@@ -55,10 +59,19 @@ class Greedy:
         *,
         row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        encoder = project_encoder_output(t5, encoder_output, padding_mask)
-        biases = position_biases(t5, max_tokens)
         batch = ops.shape(encoder_output)[0]
         last = (max_tokens if row_limits is None else row_limits) - 1
+
+        def search(encoder: EncoderView) -> tuple[Tensor, Tensor]:
+            return self._search(t5, encoder, batch, max_tokens, last)
+
+        return _by_cheaper_view(t5, max_tokens, encoder_output, padding_mask, search)
+
+    def _search(
+        self, t5: FrozenT5, encoder: EncoderView, batch: Any, max_tokens: int | Tensor, last: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode; `last` is where a row's answer is cut, for each row or for all."""
+        biases = position_biases(t5, max_tokens)
 
         def step(
             index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *cache: Tensor
@@ -125,10 +138,19 @@ class Beam:
         *,
         row_limits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        encoder = project_encoder_output(t5, encoder_output, padding_mask)
-        biases = position_biases(t5, max_tokens)
-        batch, beams = ops.shape(encoder_output)[0], self.num_beams
+        batch = ops.shape(encoder_output)[0]
         last = (max_tokens if row_limits is None else row_limits[:, None]) - 1
+
+        def search(encoder: EncoderView) -> tuple[Tensor, Tensor]:
+            return self._search(t5, encoder, batch, max_tokens, last)
+
+        return _by_cheaper_view(t5, max_tokens * self.num_beams, encoder_output, padding_mask, search)
+
+    def _search(
+        self, t5: FrozenT5, encoder: EncoderView, batch: Any, max_tokens: int | Tensor, last: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode; `last` is where a row's answer is cut, [B, 1] or one number for all."""
+        biases, beams = position_biases(t5, max_tokens), self.num_beams
         # Only beam 0 is alive at first: all beams start from the same token.
         first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
         state = (
@@ -151,8 +173,7 @@ class Beam:
             *cache: Tensor,
         ) -> tuple[Tensor, ...]:
             logits, cache = decode_step(t5, tokens, index, cache, biases, encoder)
-            gained = logits - ops.logsumexp(logits, axis=-1, keepdims=True)  # [B, G, V]
-            scores, parent, token = self._extend(scores, done, lengths, gained)
+            scores, parent, token = self._extend(scores, done, lengths, logits)
             ids = ops.take_along_axis(ids, parent[..., None], axis=1)
             done = ops.take_along_axis(done, parent, axis=1)
             lengths = ops.take_along_axis(lengths, parent, axis=1) + ops.cast(ops.logical_not(done), "float32")
@@ -179,30 +200,60 @@ class Beam:
     def from_config(cls, config: dict[str, Any]) -> "Beam":
         return cls(**config)
 
-    def _extend(self, scores: Tensor, done: Tensor, lengths: Tensor, gained: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _extend(self, scores: Tensor, done: Tensor, lengths: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Choose the best G of all one-token extensions, ranked with the length penalty.
+
+        All extensions of one beam share its length, so only its own G likeliest tokens can be among them.
 
         Args:
           scores: [B, G] sums of log-probabilities so far.
           done: [B, G]; a beam that has ended goes on as itself alone.
           lengths: [B, G] tokens so far, as floats.
-          gained: [B, G, V] log-probabilities of the next token.
+          logits: [B, G, V] of the next token.
 
         Returns:
           scores [B, G], the beam that each one extends int32 [B, G], and its token int32 [B, G].
         """
-        vocabulary_size = gained.shape[-1]
-        stays = ops.where(ops.arange(vocabulary_size) == PAD_ID, 0.0, _IMPOSSIBLE)  # [V]
+        beams = self.num_beams
+        highest, tokens = ops.top_k(logits, beams)  # [B, G, G]
+        gained = highest - ops.logsumexp(logits, axis=-1, keepdims=True)
+        stays = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)
         totals = scores[..., None] + ops.where(done[..., None], stays, gained)
+        tokens = ops.where(done[..., None], PAD_ID, ops.cast(tokens, "int32"))
         new_lengths = lengths + ops.cast(ops.logical_not(done), "float32")
-        ranked = ops.reshape(totals / self._penalty(new_lengths)[..., None], (-1, gained.shape[1] * vocabulary_size))
-        _, chosen = ops.top_k(ranked, self.num_beams)
+        _, chosen = ops.top_k(_flat(totals / self._penalty(new_lengths)[..., None]), beams)
         chosen = ops.cast(chosen, "int32")
-        scores = ops.take_along_axis(ops.reshape(totals, ops.shape(ranked)), chosen, axis=1)
-        return scores, chosen // vocabulary_size, chosen % vocabulary_size
+        scores, tokens = (ops.take_along_axis(_flat(part), chosen, axis=1) for part in (totals, tokens))
+        return scores, chosen // beams, tokens
 
     def _penalty(self, lengths: Tensor) -> Tensor:
         return ((5.0 + lengths) / 6.0) ** self.length_penalty
+
+
+def _by_cheaper_view(
+    t5: FrozenT5,
+    num_tokens: int | Tensor,
+    encoder_output: Tensor,
+    padding_mask: Tensor,
+    search: Callable[[EncoderView], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor]:
+    """Search with the view of the encoder output that is cheaper for so many tokens a row."""
+    source_length = ops.shape(encoder_output)[1]
+    if isinstance(num_tokens, int) and not isinstance(source_length, int):
+        source_length = _TYPICAL_SOURCE
+    return by_cost(
+        t5,
+        num_tokens,
+        source_length,
+        few=lambda: search(absorb_encoder_output(t5, encoder_output, padding_mask)),
+        many=lambda: search(project_encoder_output(t5, encoder_output, padding_mask)),
+    )
+
+
+def _flat(candidates: Tensor) -> Tensor:
+    """[B, G, G] to [B, G * G]."""
+    beams = candidates.shape[-1]
+    return ops.reshape(candidates, (-1, beams * beams))
 
 
 def get_sampler(sampler: "str | Sampler") -> Sampler:

@@ -32,3 +32,12 @@ def tiny_t5_bfloat16():
     from tiny_t5 import make_tiny_t5
 
     return make_tiny_t5("bfloat16")
+
+
+@pytest.fixture(params=["absorbed", "keys and values"])
+def cross_attention(request, monkeypatch):
+    """Which way the decoder looks at the encoder output where there is a choice, whatever the sizes say."""
+    from softprompt_tf.t5.frozen_forward import FrozenForward
+
+    monkeypatch.setattr(FrozenForward, "is_short", lambda *sizes: request.param == "absorbed")
+    return request.param

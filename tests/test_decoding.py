@@ -46,6 +46,7 @@ def check(result, expected):
     np.testing.assert_allclose(scores, [score for _, score in expected], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("cross_attention")
 def test_greedy_is_that_of_numpy(tiny_t5, weights, texts, outputs):
     expected = [numpy_t5.greedy(weights, output, MAX_TOKENS) for output in outputs]
     ends = {len(np.trim_zeros(row)) for row, _ in expected}
@@ -57,6 +58,7 @@ def test_greedy_is_that_of_numpy(tiny_t5, weights, texts, outputs):
     assert any(1 not in row for row, _ in expected)  # and one that is cut
 
 
+@pytest.mark.usefixtures("cross_attention")
 def test_greedy_is_the_same_in_a_graph_of_unknown_batch_and_length(tiny_t5, weights, texts, outputs):
     function = tf.function(
         lambda output, mask: Greedy()(tiny_t5, output, mask, MAX_TOKENS),
@@ -125,6 +127,7 @@ def test_beam_cuts_each_row_at_its_own_limit(tiny_t5, weights, texts, outputs):
     check(result, [(row + [0] * (4 - len(row)), score) for row, score in expected])
 
 
+@pytest.mark.usefixtures("cross_attention")
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 2.0])
 def test_beam_is_that_of_numpy(tiny_t5, weights, texts, outputs, length_penalty):
     expected = [numpy_t5.beam(weights, output, 6, num_beams=4, length_penalty=length_penalty) for output in outputs]
@@ -132,6 +135,7 @@ def test_beam_is_that_of_numpy(tiny_t5, weights, texts, outputs, length_penalty)
     check(Beam(4, length_penalty)(tiny_t5, *encoded(tiny_t5, texts), 6), expected)
 
 
+@pytest.mark.usefixtures("cross_attention")
 def test_beam_in_a_graph_is_that_of_numpy(tiny_t5, weights, texts, outputs):
     function = tf.function(
         lambda output, mask: Beam(2)(tiny_t5, output, mask, 5),

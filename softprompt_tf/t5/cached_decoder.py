@@ -1,48 +1,25 @@
 """The frozen T5's decoder with a key/value cache: one step for generation, and one pass that scores many short targets.
 
 KerasHub's own decode loop restacks the whole cache at every step, prefills the padded length and sizes its cross-attention
-cache without a prompt. Here the keys and values of the encoder output are projected once, beams of one row share them, and
-a step touches its own slot of the cache only. Both functions go through KerasHub's projection layers, so dtype and
-quantization hold.
+cache without a prompt. Here beams of one row share what they see of the encoder output, and a step touches its own slot of the
+cache only. Self-attention goes through KerasHub's projection layers, so dtype and quantization hold.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from keras import ops
 
+from softprompt_tf.t5.attention_by_head import attend, split_heads
+from softprompt_tf.t5.encoder_views import EncoderView, project_encoder_output
 from softprompt_tf.t5.frozen_forward import causal_bias, mask_bias
 from softprompt_tf.t5.frozen_t5 import START_ID, FrozenT5
 from softprompt_tf.t5.tuning_pass import by_cost
 from softprompt_tf.typing import Tensor
 
 
-class EncoderKeyValues(NamedTuple):
-    """The encoder output as the decoder's layers see it, projected once.
-
-    Args:
-      keys, values: one [B, S, N, D] per layer.
-      bias: [B, 1, 1, S], 0 where a position may be attended to and -1e9 where not.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    bias: Tensor
-
-
-def project_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor) -> EncoderKeyValues:
-    """Project an encoder output [B, S, H] with mask [B, S] to every decoder layer's keys and values."""
-    layers = [layer.cross_attention for layer in t5.backbone.decoder_transformer_layers]
-    return EncoderKeyValues(
-        keys=tuple(_heads(t5, layer.key_projector(encoder_output)) for layer in layers),
-        values=tuple(_heads(t5, layer.value_projector(encoder_output)) for layer in layers),
-        bias=mask_bias(padding_mask)[:, None, None, :],
-    )
-
-
 def empty_cache(t5: FrozenT5, num_rows: Tensor, max_tokens: int | Tensor) -> tuple[Tensor, ...]:
-    """Return the self-attention cache of every layer: keys and values, each [rows, U, N, D] of zeros."""
-    shape = (num_rows, max_tokens, t5.num_heads, t5.head_dim)
+    """Return the self-attention cache of every layer: keys and values, each [rows, N, U, D] of zeros."""
+    shape = (num_rows, t5.num_heads, max_tokens, t5.head_dim)
     return tuple(
         ops.zeros(shape, dtype=t5.compute_dtype) for _ in range(2 * len(t5.backbone.decoder_transformer_layers))
     )
@@ -59,7 +36,7 @@ def decode_step(
     index: Tensor,
     cache: tuple[Tensor, ...],
     biases: Tensor,
-    encoder: EncoderKeyValues,
+    encoder: EncoderView,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run the decoder on one more token of every row.
 
@@ -68,7 +45,7 @@ def decode_step(
       index: scalar int, the position, from 0.
       cache: as `empty_cache` made it for B * G rows, filled up to `index`.
       biases: as `position_biases` gives them.
-      encoder: the projected encoder output.
+      encoder: the encoder output as one of its views.
 
     Returns:
       The next token's logits float32 [B, G, V], and the cache with this position filled.
@@ -76,17 +53,17 @@ def decode_step(
     states = t5.backbone.token_embedding(token_ids)  # [B, G, H]
     batch, beams = ops.shape(states)[0], states.shape[1]
     bias = ops.take(biases, index, axis=1)[None, :, None, :]  # [1, N, 1, U]
-    is_here = ops.equal(ops.arange(ops.shape(biases)[-1]), index)[None, :, None, None]  # [1, U, 1, 1]
+    is_here = ops.equal(ops.arange(ops.shape(biases)[-1]), index)[None, None, :, None]  # [1, 1, U, 1]
     filled: list[Tensor] = []
     for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
         attention = layer.self_attention
         normed = ops.reshape(layer.self_attention_layer_norm(states), (batch * beams, 1, t5.hidden_dim))
-        keys = ops.where(is_here, _heads(t5, attention.key_projector(normed)), cache[2 * k])
-        values = ops.where(is_here, _heads(t5, attention.value_projector(normed)), cache[2 * k + 1])
+        keys = ops.where(is_here, split_heads(attention.key_projector(normed), t5.num_heads), cache[2 * k])
+        values = ops.where(is_here, split_heads(attention.value_projector(normed), t5.num_heads), cache[2 * k + 1])
         filled += [keys, values]
-        attended = _attend(_heads(t5, attention.query_projector(normed)), keys, values, bias)
+        attended = attend(split_heads(attention.query_projector(normed), t5.num_heads), keys, values, bias)
         states = states + ops.reshape(attention.output_projector(attended), (batch, beams, t5.hidden_dim))
-        states = _cross_attend(t5, layer, states, encoder, k)
+        states = encoder.attend(t5, k, states)
         states = _feed_forward(layer, states)
     return t5.logits(t5.backbone.decoder_layer_norm(states)), tuple(filled)
 
@@ -111,15 +88,9 @@ def score_targets(t5: FrozenT5, target_ids: Tensor, encoder_output: Tensor, padd
         def many() -> Tensor:
             return _decode(t5, token_ids, bias, project_encoder_output(t5, encoder_output, padding_mask))
 
-        return by_cost(t5, token_ids, encoder_output, few, many)
+        return by_cost(t5, ops.shape(token_ids)[1], ops.shape(encoder_output)[1], few, many)
 
     return _log_probabilities(t5, target_ids, decode)
-
-
-def target_log_probabilities(t5: FrozenT5, target_ids: Tensor, encoder: EncoderKeyValues) -> Tensor:
-    """Score as `score_targets` does, with the encoder output [B, S, H] already projected."""
-    bias = _block_bias(t5, *ops.shape(target_ids)[1:])
-    return _log_probabilities(t5, target_ids, lambda token_ids: _decode(t5, token_ids, bias, encoder))
 
 
 def _log_probabilities(t5: FrozenT5, target_ids: Tensor, decode: Callable[[Tensor], Tensor]) -> Tensor:
@@ -142,18 +113,18 @@ def _log_probabilities(t5: FrozenT5, target_ids: Tensor, decode: Callable[[Tenso
     return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
 
 
-def _decode(t5: FrozenT5, token_ids: Tensor, bias: Tensor, encoder: EncoderKeyValues) -> Tensor:
+def _decode(t5: FrozenT5, token_ids: Tensor, bias: Tensor, encoder: EncoderView) -> Tensor:
     """Run the decoder's layers on ids [B, Q] with a self-attention bias [1, N, Q, Q]; return states [B, Q, H]."""
     states = t5.backbone.token_embedding(token_ids)
     for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
         attention = layer.self_attention
         normed = layer.self_attention_layer_norm(states)
         query, keys, values = (
-            _heads(t5, projector(normed))
+            split_heads(projector(normed), t5.num_heads)
             for projector in (attention.query_projector, attention.key_projector, attention.value_projector)
         )
-        states = states + attention.output_projector(_attend(query, keys, values, bias))
-        states = _cross_attend(t5, layer, states, encoder, k)
+        states = states + attention.output_projector(attend(query, keys, values, bias))
+        states = encoder.attend(t5, k, states)
         states = _feed_forward(layer, states)
     return t5.backbone.decoder_layer_norm(states)
 
@@ -166,14 +137,6 @@ def _block_bias(t5: FrozenT5, num_targets: int, length: int) -> Tensor:
     return (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
 
 
-def _cross_attend(t5: FrozenT5, layer: Tensor, states: Tensor, encoder: EncoderKeyValues, k: int) -> Tensor:
-    """Add layer k's attention from states [B, Q, H] to the encoder output."""
-    attention = layer.cross_attention
-    query = _heads(t5, attention.query_projector(layer.cross_attention_layer_norm(states)))
-    attended = _attend(query, encoder.keys[k], encoder.values[k], encoder.bias)
-    return states + attention.output_projector(attended)
-
-
 def _feed_forward(layer: Tensor, states: Tensor) -> Tensor:
     """Add a layer's feed-forward block to states [B, Q, H]."""
     normed = layer.layer_norm(states)
@@ -181,21 +144,3 @@ def _feed_forward(layer: Tensor, states: Tensor) -> Tensor:
     if layer.use_gated_activation:
         hidden = hidden * layer.gate_projector(normed)
     return states + layer.output_projector(hidden)
-
-
-def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """Attend from [B, Q, N, D] to [B, S, N, D] with a bias that broadcasts to [B, N, Q, S]; return [B, Q, N * D].
-
-    T5 does not divide the scores by the square root of D: the initialization holds that factor.
-    """
-    scores = ops.einsum("bqnd,bsnd->bnqs", query, keys)
-    weights = ops.softmax(scores + ops.cast(bias, scores.dtype), axis=-1)
-    attended = ops.einsum("bnqs,bsnd->bqnd", weights, values)
-    batch, length = ops.shape(attended)[:2]
-    return ops.reshape(attended, (batch, length, attended.shape[2] * attended.shape[3]))
-
-
-def _heads(t5: FrozenT5, projected: Tensor) -> Tensor:
-    """Split [B, Q, N * D] into heads [B, Q, N, D]."""
-    batch, length = ops.shape(projected)[:2]
-    return ops.reshape(projected, (batch, length, t5.num_heads, t5.head_dim))

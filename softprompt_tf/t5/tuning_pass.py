@@ -1,6 +1,7 @@
 """Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, and on a few tokens."""
 
 from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
@@ -40,28 +41,24 @@ def tune(
     def decode_many() -> Tensor:
         return t5.decode(decoder_token_ids, encoder_output, padding_mask)
 
-    return by_cost(t5, decoder_token_ids, encoder_output, decode_few, decode_many)
+    num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
+    return by_cost(t5, num_tokens, source_length, decode_few, decode_many)
 
 
-def by_cost(
-    t5: FrozenT5,
-    token_ids: Tensor,
-    encoder_output: Tensor,
-    few: Callable[[], Tensor],
-    many: Callable[[], Tensor],
-) -> Tensor:
+def by_cost(t5: FrozenT5, num_tokens: Any, source_length: Any, few: Callable[[], Any], many: Callable[[], Any]) -> Any:
     """Return what `few` gives where absorbed cross-attention pays, and else what `many` gives.
 
     Args:
       t5: `many` is taken where its form, or a quantization, is none that `FrozenForward` knows.
-      token_ids: int [B, U], what the decoder reads; where sizes are unknown, the graph chooses.
-      encoder_output: [B, S, H].
-      few: runs `t5.forward`'s decoder.
-      many: runs the layers.
+      num_tokens: how many tokens the decoder reads on one encoder output. Where it or `source_length` is a tensor of
+        unknown value, the graph chooses.
+      source_length: S, the positions of the encoder output.
+      few: looks at the encoder output with absorbed projections.
+      many: looks at it with keys and values.
     """
     if not t5.forward.is_able:
         return many()
-    is_short = t5.forward.is_short(ops.shape(token_ids)[1], ops.shape(encoder_output)[1])
-    if isinstance(is_short, bool):
-        return few() if is_short else many()
-    return ops.cond(is_short, few, many)
+    is_short = t5.forward.is_short(num_tokens, source_length)
+    if ops.is_tensor(is_short):
+        return ops.cond(is_short, few, many)
+    return few() if is_short else many()
