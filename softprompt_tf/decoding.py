@@ -19,7 +19,7 @@ from softprompt_tf.t5.tuning_pass import by_cost
 from softprompt_tf.typing import Tensor
 
 _IMPOSSIBLE = -1e9
-_TYPICAL_SOURCE = 128  # positions: decides in a graph of unknown length, where a choice at run time would trace two loops
+_TYPICAL_SOURCE = 128  # positions, where a graph does not know them; a choice at run time would trace two loops
 
 
 class Sampler(Protocol):
