@@ -72,6 +72,7 @@ class ModelVersions:
         self._states: dict[int, VersionState] = {}  # set one by one, without a lock: a finalizer may run anywhere
         self._failures: dict[int, _Failure] = {}
         self._complaint = ""
+        self._has_garbage = False  # set by the finalizer too: the last request may end long after a version was let go
 
     @property
     def available(self) -> Mapping[int, LoadedModel]:
@@ -96,13 +97,13 @@ class ModelVersions:
         missing = "" if wanted else f"No versions of servable {self.model_name} found under base path {self.base_path}"
         self._complain(missing)
         self._give_up({version for version in self._failures if version not in wanted})
-        before = set(self._available)
         for version in sorted(wanted, reverse=True):
             if version not in self._available and self._is_due(version, found[version]):
                 self._load(version, found[version])
             self._retire(wanted)
         self._retire(wanted)
-        if before - set(self._available):
+        if self._has_garbage:
+            self._has_garbage = False
             return_freed_memory()
 
     def close(self) -> None:
@@ -162,6 +163,7 @@ class ModelVersions:
                 self._set_state(version, VersionState("END", error_code(ValueError()), failure.message))
 
     def _finish_unloading(self, version: int) -> None:
+        self._has_garbage = True
         if self._states[version].state == "UNLOADING":
             self._states[version] = VersionState("END")
 

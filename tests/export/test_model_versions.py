@@ -11,6 +11,7 @@ from echo_model import predict_request, wait_until
 from tensorflow_serving.apis import prediction_log_pb2
 
 from softprompt_tf.errors import ServingError
+from softprompt_tf.export import model_versions
 from softprompt_tf.export.batching import BatchScheduler
 from softprompt_tf.export.batching_parameters import BatchingParameters
 from softprompt_tf.export.client import PredictionClient
@@ -88,6 +89,24 @@ def test_a_version_in_use_stays_in_memory_until_it_is_let_go(base, exported):
     assert in_use.functions["serving_default"](**{k: tf.constant(v) for k, v in GOOD.items()})["score"] == 101.0
     del in_use
     assert states(versions) == {1: "END", 2: "AVAILABLE"}
+
+
+def test_memory_is_given_back_once_a_version_is_let_go_by_its_last_request(base, exported, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(model_versions, "return_freed_memory", lambda: given_back.append(states(versions)))
+    versions = follow(base)
+    versions.poll()
+    in_use = versions.available[1]
+    shutil.copytree(exported / "2", base / "2")
+    versions.poll()
+    versions.poll()
+    assert given_back == []  # a request still runs on version 1
+
+    del in_use
+    versions.poll()
+    versions.poll()
+
+    assert given_back == [{1: "END", 2: "AVAILABLE"}]
 
 
 # === Policies ===
