@@ -18,9 +18,10 @@ def main() -> None:
     moments = [time.perf_counter()]
     import softprompt_tf as sp
 
+    load, model_of = sp.load_t5, sp.PromptedT5  # the first use imports TensorFlow and KerasHub
     moments.append(time.perf_counter())
-    t5 = sp.load_t5(model_directory, vocabulary=VOCABULARY)
-    model = sp.PromptedT5(t5, sp.prompt_tuning(20, sp.init.from_array(inputs.prompt(20))))
+    t5 = load(model_directory, vocabulary=VOCABULARY)
+    model = model_of(t5, sp.prompt_tuning(20, sp.init.from_array(inputs.prompt(20))))
     moments.append(time.perf_counter())
     for _ in range(2):
         model.generate([TEXT], max_tokens=tokens)
