@@ -13,6 +13,7 @@ class Experiment:
       x_name: what the swept value is; empty where nothing is swept.
       is_averaged: whether a mean over the columns means something.
       is_log_scaled: whether a numeric sweep is drawn on a logarithmic scale.
+      is_backbone_swept: whether the swept value says which backbone it was.
     """
 
     title: str
@@ -20,6 +21,7 @@ class Experiment:
     x_name: str = ""
     is_averaged: bool = True
     is_log_scaled: bool = False
+    is_backbone_swept: bool = False
 
 
 EXPERIMENTS = {
@@ -34,12 +36,16 @@ EXPERIMENTS = {
         "Prompt initialization", "Does it matter from what the prompt starts?", x_name="initialization"
     ),
     "pretraining_objective": Experiment(
-        "Pretraining objective", "Does it matter what the frozen model was pretrained on?", x_name="objective"
+        "Pretraining objective",
+        "Does it matter what the frozen model was pretrained on?",
+        x_name="objective",
+        is_backbone_swept=True,
     ),
     "adaptation_steps": Experiment(
         "Steps of LM adaptation",
         "How long must the frozen model be trained on with the language modelling objective?",
         x_name="adaptation steps",
+        is_backbone_swept=True,
     ),
     "domain_shift": Experiment(
         "Domain shift",

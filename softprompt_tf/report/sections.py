@@ -16,7 +16,8 @@ from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_numb
 
 def experiment_section(name: str, results: Sequence[Result], *, number: int) -> Markup:
     """Return the section of one experiment; `number` makes its ids different from those of the others."""
-    experiment, scores = experiment_of(name), score_table(results)
+    experiment = experiment_of(name)
+    scores = score_table(results, is_backbone_swept=experiment.is_backbone_swept)
     names = _row_names(scores)
     backbones = list(dict.fromkeys(row[0] for row in scores.rows))
     parts = [

@@ -50,11 +50,18 @@ class ScoreTable:
     means: dict[RowKey, Summary]
 
 
-def score_table(results: Sequence[Result]) -> ScoreTable:
-    """Return the table of one experiment's results."""
+def score_table(results: Sequence[Result], *, is_backbone_swept: bool = False) -> ScoreTable:
+    """Return the table of one experiment's results.
+
+    Args:
+      results: of one experiment.
+      is_backbone_swept: whether a value of the sweep stands for a backbone. If so, and each value had one only, the rows of
+        an arm belong together, and the backbone of each is the names of all.
+    """
+    common = _common_backbone(results) if is_backbone_swept else None
     scores: dict[tuple[RowKey, str], list[tuple[int | None, float]]] = {}
     for result in results:
-        key = (result.backbone, result.arm, result.x)
+        key = (common or result.backbone, result.arm, result.x)
         scores.setdefault((key, column_of(result)), []).append((result.seed, result.score))
     rows = _sorted_rows(list(dict.fromkeys(row for row, _ in scores)))
     columns = tuple(dict.fromkeys(column for _, column in scores))
@@ -66,6 +73,13 @@ def score_table(results: Sequence[Result]) -> ScoreTable:
         if seeds and len(columns) > 1:
             means[row] = summarize([math.fsum(c[seed] for c in by_column) / len(columns) for seed in seeds])
     return ScoreTable(tuple(rows), columns, cells, means)
+
+
+def _common_backbone(results: Sequence[Result]) -> str | None:
+    """Return the names of all backbones where the value of a sweep says which one it was, else None."""
+    backbones = dict.fromkeys(result.backbone for result in results)
+    pairs = {(result.x, result.backbone) for result in results}
+    return ", ".join(backbones) if len(pairs) == len({x for x, _ in pairs}) else None
 
 
 def is_number(x: Any) -> bool:

@@ -270,3 +270,33 @@ def test_a_score_that_is_none_is_refused(score, tmp_path):
         write_report([Run(score)], tmp_path / "report.html")
 
     assert not (tmp_path / "report.html").exists()
+
+
+def adapted(steps, score, backbone, **fields):
+    return Run(score, experiment="adaptation_steps", x=steps, backbone=backbone, **fields)
+
+
+def test_a_sweep_over_backbones_is_one_line_of_one_arm(written):
+    runs = [adapted(0, 20.0, "span"), adapted(180, 30.0, "lm_180"), adapted(1800, 40.0, "lm_1800")]
+
+    _, page = written(runs)
+
+    assert page.tables[0] == [
+        ["adaptation steps", "sst2"],
+        ["0", "20.00" + "1 seed"],
+        ["180", "30.00" + "1 seed"],
+        ["1,800", "40.00" + "1 seed"],
+    ]
+    assert "Backbone: span, lm_180, lm_1800." in page.texts
+
+
+def test_a_sweep_over_backbones_in_which_a_value_had_two_keeps_them_apart(written):
+    runs = [adapted(0, 20.0, "span"), adapted(180, 30.0, "lm_180"), adapted(180, 40.0, "other")]
+
+    rows = written(runs)[1].tables[0]
+
+    assert [row[:2] for row in rows[1:]] == [
+        ["prompt tuning (span)", "0"],
+        ["prompt tuning (lm_180)", "180"],
+        ["prompt tuning (other)", "180"],
+    ]
