@@ -72,7 +72,7 @@ class ModelVersions:
         self._states: dict[int, VersionState] = {}  # set one by one, without a lock: a finalizer may run anywhere
         self._failures: dict[int, _Failure] = {}
         self._complaint = ""
-        self._has_garbage = False  # set by the finalizer too: the last request may end long after a version was let go
+        self._has_garbage = False  # set by a finalizer: the last request may end long after a version was let go
 
     @property
     def available(self) -> Mapping[int, LoadedModel]:
@@ -102,6 +102,10 @@ class ModelVersions:
                 self._load(version, found[version])
             self._retire(wanted)
         self._retire(wanted)
+        self.return_memory()
+
+    def return_memory(self) -> None:
+        """Give back what versions took whose last request has ended since the last call."""
         if self._has_garbage:
             self._has_garbage = False
             return_freed_memory()

@@ -15,7 +15,6 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from softprompt_tf.errors import ServingError
 from softprompt_tf.export.batching import BatchScheduler
-from softprompt_tf.export.freed_memory import return_freed_memory
 from softprompt_tf.export.model_config import (
     Labels,
     ModelSettings,
@@ -75,8 +74,7 @@ class ServedModels:
             self._models, self._removed = models, {**self._removed, **removed}
             for versions in removed.values():
                 versions.close()
-            if removed:
-                return_freed_memory()
+                versions.return_memory()
             for name in new:
                 self._removed.pop(name, None)
                 models[name].poll()
@@ -89,8 +87,10 @@ class ServedModels:
         return self._models[model_name].failures() if model_name in self._models else {}
 
     def poll(self) -> None:
-        """Look for new versions of every model."""
+        """Look for new versions of every model, and give back the memory of models that were removed."""
         with self._lock:
+            for versions in self._removed.values():
+                versions.return_memory()
             for name, versions in self._models.items():
                 try:
                     versions.poll()

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import (
 )
 
 from softprompt_tf.errors import ServingError
+from softprompt_tf.export import model_versions
 from softprompt_tf.export.model_config import (
     ModelSettings,
     VersionPolicy,
@@ -284,6 +285,23 @@ def test_a_removed_model_is_not_found_but_its_end_can_be_asked_for(following, ex
     assert [(item.version, item.state) for item in status.model_version_status] == [(2, 50), (1, 50)]
     assert reload(channel, ("echo", exported, {})) == 0
     assert ask(channel) == 201.0
+
+
+def test_memory_of_a_removed_model_is_given_back_after_its_last_request(exported, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(model_versions, "return_freed_memory", lambda: given_back.append(True))
+    models = ServedModels()
+    models.configure([ModelSettings("echo", exported)])
+    in_use = models.find(predict_request({}).model_spec)
+    models.configure([])
+    models.poll()
+    assert not given_back
+
+    del in_use
+    models.poll()
+    models.poll()
+
+    assert given_back == [True]
 
 
 def test_a_reload_with_a_bad_label_changes_nothing(following, exported):
