@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.t5.checkpoints.checkpoint import StoredTensor
+from softprompt_tf.t5.untraced_layers import untraced_layers
 
 
 def unwritten(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -42,7 +43,7 @@ def read_weight(tensor: StoredTensor, shape: tuple[int, ...], dtype: str, factor
 
 def without_initializers(build: Callable[[], keras_hub.models.T5Backbone]) -> keras_hub.models.T5Backbone:
     """Build a model whose weights are zeros that take no memory, in the place of random numbers that would be overwritten."""
-    with keras.StatelessScope():  # Keras puts off what creates variables until the scope ends
+    with keras.StatelessScope(), untraced_layers():  # Keras puts off what creates variables until the scope ends
         backbone = build()
         for variable in backbone.weights:
             variable._initializer = _unwritten_tensor

@@ -1,0 +1,157 @@
+"""Layers built from their sizes: KerasHub's own, traced as Keras does it, are what they must equal."""
+
+import functools
+import re
+import threading
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from keras_hub.src.models.t5.t5_multi_head_attention import T5MultiHeadAttention
+from keras_hub.src.models.t5.t5_transformer_layer import T5TransformerLayer
+
+from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.t5.variant_backbone import T5VariantBackbone
+
+SHAPE = {
+    "vocabulary_size": 40,
+    "num_layers": 2,
+    "num_heads": 3,
+    "hidden_dim": 16,
+    "intermediate_dim": 24,
+    "key_value_dim": 5,
+    "dropout": 0.1,
+}
+
+
+def backbone(cls=keras_hub.models.T5Backbone, **choices):
+    return cls(**{**SHAPE, **choices})
+
+
+def untraced(cls=keras_hub.models.T5Backbone, **choices):
+    with untraced_layers():
+        return backbone(cls, **choices)
+
+
+def plain(path):
+    """Return a path without the numbers by which Keras tells layers of one class apart."""
+    return re.sub(r"(t5_layer_norm|dropout)(_\d+)?", r"\1", path or "")
+
+
+def state(layer):
+    return (
+        type(layer),
+        plain(layer.name),
+        plain(layer.path),
+        layer.built,
+        layer.get_build_config(),
+        [(plain(weight.path), tuple(weight.shape), weight.dtype) for weight in layer.weights],
+    )
+
+
+def specs(model):
+    """Return the shapes and dtypes of all that the model's graph passes on, in its order."""
+    nodes = [node for operation in model.operations for node in operation._inbound_nodes]
+    return [[(tensor.shape, tensor.dtype) for tensor in node.output_tensors] for node in nodes]
+
+
+CHOICES = [
+    pytest.param({"dtype": "float32"}, id="float32"),
+    pytest.param({"dtype": "bfloat16", "use_gated_activation": False}, id="bfloat16-plain"),
+    pytest.param({"dtype": "mixed_bfloat16", "tie_embedding_weights": False}, id="mixed-untied"),
+]
+
+
+@pytest.mark.parametrize("choices", CHOICES)
+def test_layers_and_weights_are_those_of_traced_layers(choices):
+    traced, ours = backbone(**choices), untraced(**choices)
+
+    for expected, got in zip(traced._flatten_layers(), ours._flatten_layers(), strict=True):
+        if expected is not traced:  # the model itself has a number in its name
+            assert state(got) == state(expected)
+
+
+@pytest.mark.parametrize("choices", CHOICES)
+def test_the_graph_tells_the_shapes_and_dtypes_of_traced_layers(choices):
+    assert specs(untraced(**choices)) == specs(backbone(**choices))
+
+
+def test_outputs_are_those_of_traced_layers():
+    traced, ours = backbone(dropout=0.0), untraced(dropout=0.0)
+    for theirs, own in zip(traced.weights, ours.weights, strict=True):
+        own.assign(theirs)
+    ids = np.array([[3, 4, 5, 0], [6, 7, 8, 9]], "int32")
+    mask = (ids > 0).astype("int32")
+    inputs = {
+        "encoder_token_ids": ids,
+        "encoder_padding_mask": mask,
+        "decoder_token_ids": ids,
+        "decoder_padding_mask": mask,
+    }
+
+    expected, got = traced(inputs), ours(inputs)
+
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def test_a_variant_is_built_alike():
+    choices = {"num_decoder_layers": 1, "relative_attention_buckets": 8}
+    traced, ours = backbone(T5VariantBackbone, **choices), untraced(T5VariantBackbone, **choices)
+
+    assert [tuple(weight.shape) for weight in ours.weights] == [tuple(weight.shape) for weight in traced.weights]
+    assert specs(ours) == specs(traced)
+
+
+def test_no_code_of_a_layer_runs(monkeypatch):
+    @functools.wraps(T5TransformerLayer.call)  # Keras reads its arguments from it
+    def call(*args, **kwargs):
+        raise AssertionError("a layer was traced")
+
+    monkeypatch.setattr(T5TransformerLayer, "call", call)
+
+    assert all(layer.built for layer in untraced()._flatten_layers())
+
+
+def test_a_layer_made_within_is_kerashubs_own_afterwards():
+    layer = untraced(dropout=0.0).encoder_transformer_layers[0]
+    states = np.ones((1, 4, 16), "float32")
+
+    found, bias = layer(states)
+    told = layer.compute_output_spec(keras.KerasTensor((1, 4, 16)))
+
+    assert found.shape == (1, 4, 16)
+    assert bias.shape == (1, 3, 4, 4)
+    assert [tuple(spec.shape) for spec in told] == [
+        (1, 4, 16),
+        (1, 3, 4, 4),
+    ]  # as its code says, not [B, N, T, T] of any T
+
+
+def own_methods():
+    return [set(vars(kind)) & {"build", "compute_output_spec"} for kind in (T5MultiHeadAttention, T5TransformerLayer)]
+
+
+def test_the_classes_are_as_before_even_if_building_fails():
+    before = own_methods()
+
+    with pytest.raises(RuntimeError, match="interrupted"), untraced_layers(), untraced_layers():
+        assert own_methods() != before
+        raise RuntimeError("interrupted")
+
+    assert own_methods() == before == [set(), set()]
+
+
+def test_threads_build_one_after_another():
+    before, found = own_methods(), []
+    threads = [threading.Thread(target=lambda: found.append(untraced())) for _ in range(4)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(found) == 4
+    assert own_methods() == before
