@@ -24,6 +24,7 @@ from softprompt_tf.export.task_tables import MEMBERS, TaskTables
 from softprompt_tf.prompts import prepend
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import score_targets
+from softprompt_tf.t5.cheaper_passes import encode_embeddings
 from softprompt_tf.t5.text_to_ids import text_to_ids
 from softprompt_tf.text_batches import put_in_front
 
@@ -155,7 +156,7 @@ class ServingModule(tf.Module):
             "generate_with_prompt": (self.generate_with_prompt, [prompt, text]),
         }
         return {
-            name: tf.function(with_a_row(method), input_signature=specs).get_concrete_function()
+            name: tf.function(with_a_row(method), input_signature=specs, autograph=False).get_concrete_function()
             for name, (method, specs) in inputs.items()
         }
 
@@ -193,18 +194,18 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler) -> _SharedFunctions:
 
     def encode_rows(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
         embeddings, mask = prepend(prompt, t5.embed(token_ids), mask, prompt_mask=prompt_mask)
-        return t5.encode(embeddings, mask), mask
+        return encode_embeddings(t5, embeddings, mask), mask
 
-    @tf.function(input_signature=[wide, flat, flat, flat])
+    @tf.function(input_signature=[wide, flat, flat, flat], autograph=False)
     def encode(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
         return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, dtype=t5.compute_dtype)
 
-    @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)])
+    @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)], autograph=False)
     def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
         # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
         return sampler(t5, encoder_output, mask, tf.reduce_max(limits), row_limits=limits)
 
-    @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)])
+    @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)], autograph=False)
     def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]
         return score_targets(t5, target_ids, encoder_output, mask)
 

@@ -11,6 +11,7 @@ from softprompt_tf.decoding import Greedy, Sampler
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cached_decoder import score_targets
+from softprompt_tf.t5.cheaper_passes import encode_embeddings
 from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
@@ -105,7 +106,7 @@ class Answerer:
         and would warn of retracing where there are merely many models.
         """
         if key not in self._functions:
-            self._functions[key] = tf.function(function, input_signature=specs).get_concrete_function()
+            self._functions[key] = tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
         return self._functions[key]
 
     def _batch_spec(self) -> dict[str, tf.TensorSpec]:
@@ -127,7 +128,7 @@ def answerer_without_prompt(
 
     def encode(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         mask = batch["encoder_padding_mask"]
-        return t5.encode(t5.embed(batch["encoder_token_ids"]), mask), mask
+        return encode_embeddings(t5, t5.embed(batch["encoder_token_ids"]), mask), mask
 
     opening_id = opening_id_of(t5, target_format)
     return Answerer(t5, encode, TextBatches(t5, max_input_tokens, max_target_tokens, opening_id=opening_id))

@@ -14,8 +14,8 @@ from keras import ops
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.t5 import EOS_ID, PAD_ID, START_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import decode_step, empty_cache, position_biases
+from softprompt_tf.t5.cheaper_passes import by_cost
 from softprompt_tf.t5.encoder_views import EncoderView, absorb_encoder_output, project_encoder_output
-from softprompt_tf.t5.tuning_pass import by_cost
 from softprompt_tf.typing import Tensor
 
 _IMPOSSIBLE = -1e9

@@ -30,7 +30,8 @@ from softprompt_tf.prompts import (
     write_prompt,
 )
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.tuning_pass import tune
+from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
+from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
@@ -99,8 +100,9 @@ class PromptedT5(keras.Model):
         }
         if method.task_ids is not None:
             inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        encoder_output, mask = _encode(t5, table, inputs)
-        states = t5.decode(inputs["decoder_token_ids"], encoder_output, mask)
+        with untraced_layers():
+            embeddings, mask = _embed(t5, table, inputs)
+            states = t5.decode(inputs["decoder_token_ids"], t5.encode(embeddings, mask), mask)
         super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
 
         # === Config ===
@@ -308,7 +310,7 @@ def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
 def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Run the encoder with the prompt in front; return its output [B, P + T, H] and mask [B, P + T]."""
     embeddings, mask = _embed(t5, table, batch)
-    return t5.encode(embeddings, mask), mask
+    return encode_embeddings(t5, embeddings, mask), mask
 
 
 def _embed(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -111,7 +111,7 @@ class ModelTuner:
         self._optimizer = keras.optimizers.Adam(1.0, global_clipnorm=1.0)  # each step sets its own rate
         self._optimizer.build(self._variables)
         signature = (dict.fromkeys(_INPUTS, _IDS), _IDS, tf.TensorSpec([], tf.float32))
-        self._train_step = tf.function(self._take_step, input_signature=signature)
+        self._train_step = tf.function(self._take_step, input_signature=signature, autograph=False)
         self._answerers: dict[tuple[int, int, str], Answerer] = {}
         self._best: list[np.ndarray] = []
         self._progress = TuningProgress()

@@ -164,7 +164,7 @@ def measure_windows(
             f"The tokenizer must fit the backbone. Received: {tokenizer.get_piece_size()} pieces, "
             f"{backbone.vocabulary_size} rows in the embedding table."
         )
-    nats_of = tf.function(_TargetNats(FusedForward(backbone, dtype=dtype)), reduce_retracing=True)
+    nats_of = tf.function(_TargetNats(FusedForward(backbone, dtype=dtype)), reduce_retracing=True, autograph=False)
     by_length = sorted(windows, key=lambda row: (len(row.context), len(row.targets)))  # little padding
     nats = 0.0
     for start in range(0, len(by_length), batch_size):

@@ -36,8 +36,8 @@ class TrainStep:
         self._forward = FusedForward(backbone, dtype=precision)
         self._strategy = strategy
         self._is_default = not strategy.extended._in_multi_worker_mode() and strategy.num_replicas_in_sync == 1
-        self._run = tf.function(self._step, reduce_retracing=True)
-        self._sum = tf.function(self._loss_sum, reduce_retracing=True)
+        self._run = tf.function(self._step, reduce_retracing=True, autograph=False)
+        self._sum = tf.function(self._loss_sum, reduce_retracing=True, autograph=False)
 
     def __call__(self, batch: Batch, rate: float) -> float:
         """Take a step at a learning rate; return the mean cross-entropy of before it, in nats per target token."""

@@ -2,18 +2,20 @@
 
 KerasHub's own decode loop restacks the whole cache at every step, prefills the padded length and sizes its cross-attention
 cache without a prompt. Here beams of one row share what they see of the encoder output, and a step touches its own slot of the
-cache only. Self-attention goes through KerasHub's projection layers, so dtype and quantization hold.
+cache only. States are rows [M, H], so that a projection is one product and no shape is worked out around it. Self-attention
+goes through KerasHub's projection layers, so dtype and quantization hold.
 """
 
 from collections.abc import Callable
 
 from keras import ops
 
-from softprompt_tf.t5.attention_by_head import attend, split_heads
+from softprompt_tf.t5.attention_by_head import attend
+from softprompt_tf.t5.cheaper_passes import by_cost
 from softprompt_tf.t5.encoder_views import EncoderView, project_encoder_output
+from softprompt_tf.t5.frozen_blocks import Shape, join_heads, split_heads
 from softprompt_tf.t5.frozen_forward import causal_bias, mask_bias
 from softprompt_tf.t5.frozen_t5 import START_ID, FrozenT5
-from softprompt_tf.t5.tuning_pass import by_cost
 from softprompt_tf.typing import Tensor
 
 
@@ -50,22 +52,23 @@ def decode_step(
     Returns:
       The next token's logits float32 [B, G, V], and the cache with this position filled.
     """
-    states = t5.backbone.token_embedding(token_ids)  # [B, G, H]
-    batch, beams = ops.shape(states)[0], states.shape[1]
+    beams = token_ids.shape[1]
+    states = t5.backbone.token_embedding(ops.reshape(token_ids, (-1,)))  # [B * G, H]
+    one_token = Shape(ops.shape(states)[0], 1, t5.num_heads, t5.head_dim)
+    of_a_row = one_token._replace(batch=ops.shape(token_ids)[0], length=beams)
     bias = ops.take(biases, index, axis=1)[None, :, None, :]  # [1, N, 1, U]
     is_here = ops.equal(ops.arange(ops.shape(biases)[-1]), index)[None, None, :, None]  # [1, 1, U, 1]
     filled: list[Tensor] = []
     for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
-        attention = layer.self_attention
-        normed = ops.reshape(layer.self_attention_layer_norm(states), (batch * beams, 1, t5.hidden_dim))
-        keys = ops.where(is_here, split_heads(attention.key_projector(normed), t5.num_heads), cache[2 * k])
-        values = ops.where(is_here, split_heads(attention.value_projector(normed), t5.num_heads), cache[2 * k + 1])
+        query, key, value = _heads(layer, states, one_token)
+        keys, values = ops.where(is_here, key, cache[2 * k]), ops.where(is_here, value, cache[2 * k + 1])
         filled += [keys, values]
-        attended = attend(split_heads(attention.query_projector(normed), t5.num_heads), keys, values, bias)
-        states = states + ops.reshape(attention.output_projector(attended), (batch, beams, t5.hidden_dim))
-        states = encoder.attend(t5, k, states)
+        attended = join_heads(attend(query, keys, values, bias), one_token)
+        states = states + layer.self_attention.output_projector(attended)
+        states = encoder.attend(t5, k, states, of_a_row)
         states = _feed_forward(layer, states)
-    return t5.logits(t5.backbone.decoder_layer_norm(states)), tuple(filled)
+    logits = t5.logits(t5.backbone.decoder_layer_norm(states))
+    return ops.reshape(logits, (-1, beams, t5.vocabulary_size)), tuple(filled)
 
 
 def score_targets(t5: FrozenT5, target_ids: Tensor, encoder_output: Tensor, padding_mask: Tensor) -> Tensor:
@@ -115,18 +118,26 @@ def _log_probabilities(t5: FrozenT5, target_ids: Tensor, decode: Callable[[Tenso
 
 def _decode(t5: FrozenT5, token_ids: Tensor, bias: Tensor, encoder: EncoderView) -> Tensor:
     """Run the decoder's layers on ids [B, Q] with a self-attention bias [1, N, Q, Q]; return states [B, Q, H]."""
-    states = t5.backbone.token_embedding(token_ids)
+    batch, length = ops.shape(token_ids)
+    shape = Shape(batch, length, t5.num_heads, t5.head_dim)
+    states = t5.backbone.token_embedding(ops.reshape(token_ids, (-1,)))  # [B * Q, H]
     for k, layer in enumerate(t5.backbone.decoder_transformer_layers):
-        attention = layer.self_attention
-        normed = layer.self_attention_layer_norm(states)
-        query, keys, values = (
-            split_heads(projector(normed), t5.num_heads)
-            for projector in (attention.query_projector, attention.key_projector, attention.value_projector)
-        )
-        states = states + attention.output_projector(attend(query, keys, values, bias))
-        states = encoder.attend(t5, k, states)
+        query, keys, values = _heads(layer, states, shape)
+        attended = join_heads(attend(query, keys, values, bias), shape)
+        states = states + layer.self_attention.output_projector(attended)
+        states = encoder.attend(t5, k, states, shape)
         states = _feed_forward(layer, states)
-    return t5.backbone.decoder_layer_norm(states)
+    return ops.reshape(t5.backbone.decoder_layer_norm(states), (-1, shape.length, t5.hidden_dim))
+
+
+def _heads(layer: Tensor, states: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a layer's own queries, keys and values, each [B, N, Q, D], of states [B * Q, H]."""
+    normed, attention = layer.self_attention_layer_norm(states), layer.self_attention
+    return (
+        split_heads(attention.query_projector(normed), shape),
+        split_heads(attention.key_projector(normed), shape),
+        split_heads(attention.value_projector(normed), shape),
+    )
 
 
 def _block_bias(t5: FrozenT5, num_targets: int, length: int) -> Tensor:
@@ -138,7 +149,7 @@ def _block_bias(t5: FrozenT5, num_targets: int, length: int) -> Tensor:
 
 
 def _feed_forward(layer: Tensor, states: Tensor) -> Tensor:
-    """Add a layer's feed-forward block to states [B, Q, H]."""
+    """Add a layer's feed-forward block to states [M, H]."""
     normed = layer.layer_norm(states)
     hidden = layer.input_projector(normed)
     if layer.use_gated_activation:

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 from keras import ops
 
 from softprompt_tf.t5.absorbed_attention import CrossAttention, cross_attend
-from softprompt_tf.t5.attention_by_head import attend, split_heads
-from softprompt_tf.t5.frozen_blocks import Shape
+from softprompt_tf.t5.attention_by_head import attend
+from softprompt_tf.t5.frozen_blocks import Shape, join_heads, split_heads
 from softprompt_tf.t5.frozen_forward import mask_bias
 from softprompt_tf.t5.frozen_t5 import FrozenT5
 from softprompt_tf.typing import Tensor
@@ -20,8 +20,12 @@ from softprompt_tf.typing import Tensor
 class EncoderView(Protocol):
     """What a step of the decoder asks of the encoder output."""
 
-    def attend(self, t5: FrozenT5, layer: int, states: Tensor) -> Tensor:
-        """Add one layer's attention to the encoder output to states [B, Q, H]; the Q of a row share its encoder output."""
+    def attend(self, t5: FrozenT5, layer: int, states: Tensor, shape: Shape) -> Tensor:
+        """Add one layer's attention to the encoder output to states [B * Q, H]; the Q of a row share its encoder output.
+
+        Args:
+          shape: of the states, Q positions.
+        """
 
 
 class EncoderKeyValues(NamedTuple):
@@ -36,14 +40,12 @@ class EncoderKeyValues(NamedTuple):
     values: tuple[Tensor, ...]
     bias: Tensor
 
-    def attend(self, t5: FrozenT5, layer: int, states: Tensor) -> Tensor:
+    def attend(self, t5: FrozenT5, layer: int, states: Tensor, shape: Shape) -> Tensor:
         """As `EncoderView.attend`."""
         block = t5.backbone.decoder_transformer_layers[layer]
-        query = split_heads(
-            block.cross_attention.query_projector(block.cross_attention_layer_norm(states)), t5.num_heads
-        )
-        attended = attend(query, self.keys[layer], self.values[layer], self.bias)
-        return states + block.cross_attention.output_projector(attended)
+        query = block.cross_attention.query_projector(block.cross_attention_layer_norm(states))
+        attended = attend(split_heads(query, shape), self.keys[layer], self.values[layer], self.bias)
+        return states + block.cross_attention.output_projector(join_heads(attended, shape))
 
 
 class AbsorbedEncoder(NamedTuple):
@@ -61,21 +63,20 @@ class AbsorbedEncoder(NamedTuple):
     blocks: tuple[CrossAttention, ...]
     epsilon: float
 
-    def attend(self, t5: FrozenT5, layer: int, states: Tensor) -> Tensor:
+    def attend(self, t5: FrozenT5, layer: int, states: Tensor, shape: Shape) -> Tensor:
         """As `EncoderView.attend`."""
-        batch, queries = ops.shape(states)[:2]
-        shape = Shape(batch, queries, t5.num_heads, t5.head_dim)
-        flat = ops.reshape(states, (-1, t5.hidden_dim))
-        seen, _ = cross_attend(flat, self.blocks[layer], self.encoder_output, self.bias, shape, self.epsilon)
-        return ops.reshape(seen, (batch, queries, t5.hidden_dim))
+        return cross_attend(states, self.blocks[layer], self.encoder_output, self.bias, shape, self.epsilon)[0]
 
 
 def project_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor) -> EncoderKeyValues:
     """Project an encoder output [B, S, H] with mask [B, S] to every decoder layer's keys and values."""
     blocks = [layer.cross_attention for layer in t5.backbone.decoder_transformer_layers]
+    batch, length = ops.shape(encoder_output)[:2]
+    shape = Shape(batch, length, t5.num_heads, t5.head_dim)
+    positions = ops.reshape(encoder_output, (-1, t5.hidden_dim))
     return EncoderKeyValues(
-        keys=tuple(split_heads(block.key_projector(encoder_output), t5.num_heads) for block in blocks),
-        values=tuple(split_heads(block.value_projector(encoder_output), t5.num_heads) for block in blocks),
+        keys=tuple(split_heads(block.key_projector(positions), shape) for block in blocks),
+        values=tuple(split_heads(block.value_projector(positions), shape) for block in blocks),
         bias=mask_bias(padding_mask)[:, None, None, :],
     )
 

@@ -48,38 +48,33 @@ class FrozenForward:
         """Say whether U tokens on S positions are few enough for `decode`: of numbers a bool, of tensors a tensor."""
         return cross.is_cheaper(num_queries, source_length, int(self._backbone.hidden_dim), self._width)
 
-    def encode(self, embeddings: Tensor, padding_mask: Tensor, *, num_moving: int | None = None) -> Tensor:
-        """Run the encoder, with a gradient of its own.
+    def encode(self, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
+        """Run the encoder.
 
         Args:
           embeddings: [B, S, H] in the compute dtype.
           padding_mask: [B, S], 1 = a position to attend to.
-          num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
 
         Returns:
           The encoder output [B, S, H].
         """
-        shape = self._shape(embeddings)
-        layers = [_Layer.of(layer, self._dtype) for layer in self._backbone.encoder_transformer_layers]
-        bias = self._encoder_bias(padding_mask, shape.length)
-        scale = blocks.frozen(self._backbone.encoder_layer_norm.weight, self._dtype)
+        output, _ = self._encoder(embeddings, padding_mask).forward(_flat(embeddings))
+        return ops.reshape(output, ops.shape(embeddings))
+
+    def encode_for_tuning(self, embeddings: Tensor, padding_mask: Tensor, *, num_moving: int | None = None) -> Tensor:
+        """Run the encoder as `encode` does, with a gradient of its own.
+
+        Args:
+          num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
+        """
+        encoder = self._encoder(embeddings, padding_mask)
 
         @ops.custom_gradient  # type: ignore[untyped-decorator]
         def run(embeddings: Tensor) -> tuple[Tensor, object]:
-            states, kept = _flat(embeddings), []
-            for layer in layers:
-                states, kept_attention = blocks.attend(states, layer.attention, bias, shape, self._epsilon)
-                states, kept_feed_forward = layer.feed_forward.forward(states, self._epsilon)
-                kept.append((kept_attention, kept_feed_forward))
-            output, inverse = blocks.norm(states, scale, self._epsilon)
+            output, kept = encoder.forward(_flat(embeddings))
 
             def grad(*upstream: Tensor) -> Tensor:
-                gradient = blocks.norm_gradient(_flat(upstream[0]), states, scale, inverse)
-                for k in reversed(range(len(layers))):
-                    gradient = layers[k].feed_forward.gradient(gradient, kept[k][1])
-                    count = num_moving if k == 0 else None
-                    gradient = blocks.attend_gradient(gradient, layers[k].attention, kept[k][0], shape, count)
-                return ops.reshape(gradient, ops.shape(embeddings))
+                return ops.reshape(encoder.gradient(_flat(upstream[0]), kept, num_moving), ops.shape(embeddings))
 
             return ops.reshape(output, ops.shape(embeddings)), grad
 
@@ -118,6 +113,16 @@ class FrozenForward:
 
         return run(encoder_output)
 
+    def _encoder(self, embeddings: Tensor, padding_mask: Tensor) -> "_Encoder":
+        shape = self._shape(embeddings)
+        return _Encoder(
+            bias=self._encoder_bias(padding_mask, shape.length),
+            layers=[_Layer.of(layer, self._dtype) for layer in self._backbone.encoder_transformer_layers],
+            scale=blocks.frozen(self._backbone.encoder_layer_norm.weight, self._dtype),
+            shape=shape,
+            epsilon=self._epsilon,
+        )
+
     def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor) -> "_Decoder":
         return _Decoder(
             states=_flat(embeddings),
@@ -155,6 +160,37 @@ class _Layer(NamedTuple):
             return cls(attention, feed_forward_of(layer, dtype))
         to_encoder = cross.CrossAttention.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
         return cls(attention, feed_forward_of(layer, dtype), to_encoder)
+
+
+class _Encoder(NamedTuple):
+    """An encoder and where it may look; states are [B * S, H]."""
+
+    bias: Tensor
+    layers: list[_Layer]
+    scale: Tensor
+    shape: blocks.Shape
+    epsilon: float
+
+    def forward(self, states: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return normed states [B * S, H], and what the gradient needs: one entry a layer, and one."""
+        kept: list[Any] = []
+        for layer in self.layers:
+            states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
+            states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
+            kept.append((attention, feed_forward))
+        output, inverse = blocks.norm(states, self.scale, self.epsilon)
+        return output, [*kept, (states, inverse)]
+
+    def gradient(self, upstream: Tensor, kept: list[Any], num_moving: int | None) -> Tensor:
+        """Return the gradient [B * S, H] of the embeddings from that of the output, 0 behind `num_moving` rows in front."""
+        states, inverse = kept[-1]
+        gradient = blocks.norm_gradient(upstream, states, self.scale, inverse)
+        for k in reversed(range(len(self.layers))):
+            layer, (attention, feed_forward) = self.layers[k], kept[k]
+            gradient = layer.feed_forward.gradient(gradient, feed_forward)
+            count = num_moving if k == 0 else None
+            gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape, count)
+        return gradient
 
 
 class _Decoder(NamedTuple):

@@ -1,7 +1,7 @@
 """A KerasHub T5 that never trains: token ids in, embeddings, encoder output, decoder states and logits out.
 
 `encode` and `decode` run through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do
-there. `forward` has cheaper passes for training a prompt and for scoring; `tuning_pass.py` says when they are taken.
+there. `forward` has cheaper passes for training a prompt and for scoring; `cheaper_passes.py` says when they are taken.
 Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
 """
 

@@ -65,6 +65,8 @@ def _build_layer(self: T5TransformerLayer, input_shape: Any) -> None:
 
 def _output_spec(self: T5TransformerLayer, hidden_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Return the states [B, T, H], and the position bias with the mask in it [B, N, T, T]."""
+    if kwargs.get("self_attention_cache") is not None:
+        return keras.layers.Layer.compute_output_spec(self, hidden_states, *args, **kwargs)
     dtype = self.compute_dtype
     bias = keras.KerasTensor((None, self.self_attention.num_heads, None, None), dtype=dtype)
     return keras.KerasTensor(hidden_states.shape, dtype=dtype), bias

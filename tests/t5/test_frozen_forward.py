@@ -12,8 +12,8 @@ from tiny_t5 import tiny_vocabulary
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.absorbed_attention import is_cheaper
 from softprompt_tf.t5.cached_decoder import score_targets
+from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.frozen_forward import FrozenForward
-from softprompt_tf.t5.tuning_pass import tune
 
 V, B, S, H, N, D = 128, 3, 40, 16, 2, 6
 TANH_GELU = keras.saving.get_registered_object("keras_hub>gelu_approximate")
@@ -94,6 +94,35 @@ def test_states_and_gradient_are_those_of_the_layers(t5, num_tokens):
     np.testing.assert_allclose(states, expected_states, rtol=0, atol=2e-5)
     assert np.abs(expected_gradient).max() > 0.1
     assert_near(gradient, expected_gradient, 2e-5)
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.parametrize("form", [*FORMS, "gated_relu"])
+def test_the_encoder_output_is_that_of_the_layers(form, dtype, share):
+    model = make_t5(form, dtype)
+    embeddings, mask, _ = rows(FEW, dtype)
+    mask = tf.concat([mask[:, ::-1][:, :20], mask[:, :20]], axis=1)  # padding on both sides
+
+    found = encode_embeddings(model, embeddings, mask)
+
+    assert found.dtype == dtype
+    real = mask.numpy() == 1
+    expected = tf.cast(model.encode(embeddings, mask), "float32").numpy()[real]
+    assert_near(tf.cast(found, "float32").numpy()[real], expected, share)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_encoding_runs_through_no_layer_unless_one_is_quantized(form, monkeypatch):
+    model, calls = make_t5(form), []
+    monkeypatch.setattr(model, "encode", lambda *args: calls.append(args))
+    batch = rows(FEW)[:2]
+
+    encode_embeddings(model, *batch)
+    assert calls == []
+
+    model.quantize("int8")
+    encode_embeddings(model, *batch)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("num_tokens", [FEW, MANY])

@@ -155,3 +155,16 @@ def test_threads_build_one_after_another():
 
     assert len(found) == 4
     assert own_methods() == before
+
+
+def test_a_layer_with_caches_is_told_as_its_code_says():
+    layer = untraced(dropout=0.0).decoder_transformer_layers[0]
+    states, cache = keras.KerasTensor((1, 2, 16)), keras.KerasTensor((1, 2, 6, 3, 5))
+
+    with untraced_layers():
+        told = layer.compute_output_spec(
+            states, encoder_hidden_states=states, self_attention_cache=cache, self_attention_cache_update_index=0
+        )
+
+    assert len(told) == 4
+    assert told[2].shape == (1, 2, 6, 3, 5)

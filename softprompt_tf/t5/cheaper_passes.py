@@ -1,4 +1,4 @@
-"""Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, and on a few tokens."""
+"""Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, encoding, and a few tokens."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def tune(
     """
     if not t5.forward.is_able:
         return t5.decode(decoder_token_ids, t5.encode(embeddings, padding_mask), padding_mask)
-    encoder_output = t5.forward.encode(embeddings, padding_mask, num_moving=num_moving)
+    encoder_output = t5.forward.encode_for_tuning(embeddings, padding_mask, num_moving=num_moving)
 
     def decode_few() -> Tensor:
         bias = causal_bias(t5.backbone, ops.shape(decoder_token_ids)[1])[None]  # [1, N, U, U]
@@ -43,6 +43,11 @@ def tune(
 
     num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
     return by_cost(t5, num_tokens, source_length, decode_few, decode_many)
+
+
+def encode_embeddings(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
+    """Return the encoder output [B, S, H] as `t5.encode` does, in a graph of half the operations where `FrozenForward` is able."""
+    return (t5.forward if t5.forward.is_able else t5).encode(embeddings, padding_mask)
 
 
 def by_cost(t5: FrozenT5, num_tokens: Any, source_length: Any, few: Callable[[], Any], many: Callable[[], Any]) -> Any:
