@@ -115,6 +115,9 @@ class TrainingConfig(_Section):
     )
     strategy: Literal["default", "mirrored", "tpu"] = Field(default="default", description="default, mirrored or tpu")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="float32 or bfloat16")
+    gradient_checkpointing: bool = Field(
+        default=False, description="true or false (recompute activations: less memory)"
+    )
 
 
 def _task_tag(value: Any) -> str | None:

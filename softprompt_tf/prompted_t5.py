@@ -17,7 +17,7 @@ import numpy as np
 from softprompt_tf.answering import BATCH_SIZE, Answerer
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
-from softprompt_tf.errors import PromptError
+from softprompt_tf.errors import PromptError, TrainingError
 from softprompt_tf.prompts import (
     PromptMethod,
     PromptTable,
@@ -115,6 +115,7 @@ class PromptedT5(keras.Model):
         self.max_input_tokens = int(max_input_tokens or loaded.max_input_tokens or 512)
         self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
+        self.gradient_checkpointing = False
         self._answerer = Answerer(t5, partial(_encode, t5, table), self.text_batches, labels=self.labels)
 
     @property
@@ -136,20 +137,53 @@ class PromptedT5(keras.Model):
             return super().call(inputs, training=training, mask=mask)
         embeddings, padding_mask = _embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
-        states = tune(self.t5, embeddings, padding_mask, ids, num_moving=self.prompt_table.length)
+        states = tune(
+            self.t5,
+            embeddings,
+            padding_mask,
+            ids,
+            num_moving=self.prompt_table.length,
+            recompute=bool(training) and self.gradient_checkpointing,
+        )
         return self.t5.logits(states)
 
-    def compile(self, *args: Any, sampler: str | Sampler = "greedy", jit_compile: bool = False, **kwargs: Any) -> None:
-        """Compile as any Keras model; `sampler` is "greedy", "beam", or an object such as `Beam(num_beams=8)`.
+    def compile(
+        self,
+        *args: Any,
+        sampler: str | Sampler = "greedy",
+        gradient_checkpointing: bool = False,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Compile as any Keras model.
 
         XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length anew.
+
+        Args:
+          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
+          gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
+            less memory, more time, the same numbers.
+
+        Raises:
+          TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others.
+
+        Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
         """
+        if gradient_checkpointing and self.t5.backbone.dropout:
+            raise TrainingError(
+                "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
+                f"dropout={self.t5.backbone.dropout}. Build it without, such as by `T5Backbone.from_preset(preset, dropout=0.0)`."
+            )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self.sampler = sampler
+        self.gradient_checkpointing = gradient_checkpointing
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
-        if config is None or not hasattr(self.sampler, "get_config"):
+        if config is None:
+            return config
+        config["gradient_checkpointing"] = self.gradient_checkpointing
+        if not hasattr(self.sampler, "get_config"):
             return config
         return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
 

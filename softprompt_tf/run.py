@@ -41,7 +41,7 @@ from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult
 from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
 
 # Settings that a run may be gone on with changed: they decide how long it runs and how it is watched, not what a step does.
-_FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience")
+_FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience", "gradient_checkpointing")
 
 # Keys of a task that came after the first version, with their defaults as YAML writes them.
 _LATER_TASK_KEYS: Mapping[str, Any] = {
@@ -150,7 +150,11 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         max_target_tokens=max(task.target_token_limit(t5.tokenize) for task in tasks),
         target_format=shared_target_format(tasks),
     )
-    model.compile(optimizer=_optimizer(config.training), loss=TargetCrossEntropy(z_loss=config.training.z_loss))
+    model.compile(
+        optimizer=_optimizer(config.training),
+        loss=TargetCrossEntropy(z_loss=config.training.z_loss),
+        gradient_checkpointing=config.training.gradient_checkpointing,
+    )
     return model
 
 

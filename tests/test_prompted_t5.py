@@ -8,7 +8,7 @@ import tensorflow as tf
 from tiny_t5 import HIDDEN_DIM, NUM_PIECES, SENTENCES, make_tiny_t5
 
 from softprompt_tf.decoding import Beam, Greedy
-from softprompt_tf.errors import BackboneMismatchError, ConfigError, DataError, PromptError
+from softprompt_tf.errors import BackboneMismatchError, ConfigError, DataError, PromptError, TrainingError
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import init, load_prompt, prompt_tuning
 from softprompt_tf.t5 import FrozenT5
@@ -293,6 +293,29 @@ def test_dropout_is_honoured_in_training_and_only_there():
     np.testing.assert_array_equal(answering[0], answering[1])
 
 
+def test_gradient_checkpointing_trains_as_without_it(small_t5):
+    def trained(**settings):
+        model = make_model(small_t5)
+        model.compile(optimizer=keras.optimizers.SGD(0.5), loss=TargetCrossEntropy(), **settings)
+        model.fit(TEXTS, TARGETS, epochs=3, batch_size=4, shuffle=False, verbose=0)
+        return model.prompt_value()
+
+    start, plain = make_model(small_t5).prompt_value(), trained()
+
+    assert np.abs(plain - start).max() > 1e-3
+    np.testing.assert_allclose(trained(gradient_checkpointing=True), plain, rtol=0, atol=1e-6)
+
+
+def test_gradient_checkpointing_is_refused_with_dropout(small_t5):
+    backbone = type(small_t5.backbone).from_config({**small_t5.backbone.get_config(), "dropout": 0.5})
+    model = make_model(FrozenT5(backbone, small_t5.tokenizer, name="dropping"))
+
+    with pytest.raises(TrainingError, match=r"without dropout. Received: a backbone with dropout=0.5"):
+        model.compile(optimizer="sgd", loss=TargetCrossEntropy(), gradient_checkpointing=True)
+
+    assert model.gradient_checkpointing is False
+
+
 def test_a_step_compiled_by_xla_gives_the_loss_of_one_that_is_not(small_t5):
     losses = []
     for jit_compile in (False, True):
@@ -480,7 +503,12 @@ def reloaded(small_t5, tmp_path_factory):
     """Return a trained model of two tasks and what `load_model` makes of its file."""
     method = prompt_tuning(PROMPT_LENGTH, init.random_uniform(1.0), task_ids=("mood", "topic"))
     model = make_model(small_t5, prompt=method, labels=LABELS)
-    model.compile(optimizer=Adafactor(0.3), loss=TargetCrossEntropy(z_loss=1e-3), sampler=Beam(2, 0.3))
+    model.compile(
+        optimizer=Adafactor(0.3),
+        loss=TargetCrossEntropy(z_loss=1e-3),
+        sampler=Beam(2, 0.3),
+        gradient_checkpointing=True,
+    )
     model.fit({"encoder_text": TEXTS, "decoder_text": TARGETS, "task_id": [0, 1, 0, 1]}, epochs=2, verbose=0)
     path = tmp_path_factory.mktemp("keras") / "model.keras"
     model.save(path)
@@ -496,6 +524,7 @@ def test_a_saved_model_answers_the_same(reloaded):
     )
     assert (again.task_ids, again.labels) == (("mood", "topic"), LABELS)
     assert (again.max_input_tokens, again.max_target_tokens) == (MAX_INPUT, MAX_TARGET)
+    assert again.gradient_checkpointing is True
 
 
 def test_a_saved_model_is_frozen_and_knows_its_backbone(reloaded):

@@ -215,6 +215,17 @@ def test_batches_of_a_run_are_as_wide_as_its_config_says(place, t5, tmp_path):
     assert [width % 7 for width in widths] == [0] * 4
 
 
+def test_gradient_checkpointing_is_switched_by_the_config_and_changes_nothing_of_the_run(place, t5, tmp_path):
+    configs = [
+        place.config(tmp_path / "out", overrides=overrides)
+        for overrides in ((), ("training.gradient_checkpointing=true",))
+    ]
+    models = [run.build_model(t5, config, [run.load_task(task) for task in config.tasks]) for config in configs]
+
+    assert [model.gradient_checkpointing for model in models] == [False, True]
+    assert run._digest(configs[0]) == run._digest(configs[1])  # so that a run goes on with less memory
+
+
 # === Going on ===
 
 

@@ -25,9 +25,10 @@ class Case:
     is_quick: bool = True
 
 
-def _step(prompt: int, target: float, *, is_quick: bool) -> Case:
-    settings = {"kind": "training_step", "prompt": prompt, "targets": 8}
-    return Case(f"training step, prompt {prompt}", settings, target, is_quick)
+def _step(prompt: int, target: float | None, *, is_quick: bool, recomputes: bool = False) -> Case:
+    settings = {"kind": "training_step", "prompt": prompt, "targets": 8, "gradient_checkpointing": recomputes}
+    name = f"training step, prompt {prompt}"
+    return Case(f"{name}, gradient checkpointing" if recomputes else name, settings, target, is_quick)
 
 
 def _generation(tokens: int, *, is_quick: bool) -> Case:
@@ -38,6 +39,7 @@ def _generation(tokens: int, *, is_quick: bool) -> Case:
 CASES = (
     _step(20, 2.0, is_quick=True),
     _step(100, 1.8, is_quick=False),
+    _step(20, None, is_quick=False, recomputes=True),
     _generation(8, is_quick=True),
     _generation(32, is_quick=False),
     Case("classification by label scores, PEFT: generate", {"kind": "classify", "prompt": 20, "tokens": 3}, 1.6),

@@ -28,7 +28,11 @@ def prepare(case: dict[str, Any]) -> Prepared:
 
 def training_step(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
     """One step of SGD on the prompt; the losses of the first three."""
-    model.compile(optimizer=keras.optimizers.SGD(case["rate"]), loss=sp.TargetCrossEntropy(z_loss=0.0))
+    model.compile(
+        optimizer=keras.optimizers.SGD(case["rate"]),
+        loss=sp.TargetCrossEntropy(z_loss=0.0),
+        gradient_checkpointing=case.get("gradient_checkpointing", False),
+    )
     ids = inputs.source(case["rows"], case["length"]).astype(np.int32)
     targets = inputs.targets(case["rows"], case["targets"]).astype(np.int32)
     tokens = {

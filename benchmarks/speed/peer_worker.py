@@ -39,6 +39,8 @@ def training_step(model: peft.PeftModel, case: dict[str, Any]) -> Prepared:
     ids, mask = _source(case)
     targets = torch.from_numpy(inputs.targets(case["rows"], case["targets"]))
     model.train()
+    if case.get("gradient_checkpointing"):
+        model.base_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def step() -> float:
         loss = model(input_ids=ids, attention_mask=mask, labels=targets).loss

@@ -16,6 +16,7 @@ from softprompt_tf.tasks import LENGTH_BUCKETS
 SEEDLESS = ("prompt_design_zero_shot",)
 MULTITASK = "multitask_model_tuning"
 WEIGHTS = ("model_tuning", MULTITASK)
+_WITHOUT_EFFECT = ("checkpoint_every", "gradient_checkpointing")  # on the outcome
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Trial:
             "rows": settings["rows"],
             "seed": self.seed,
         }
-        training = {key: value for key, value in settings["training"].items() if key not in ("checkpoint_every",)}
+        training = {key: value for key, value in settings["training"].items() if key not in _WITHOUT_EFFECT}
         for key, default in (("length_buckets", LENGTH_BUCKETS), ("pad_to_multiple_of", 1)):
             if training[key] == default:
                 del training[key]  # so that results from before there was a choice are still found

@@ -14,37 +14,6 @@ from softprompt_tf.t5.frozen_blocks import Shape, back, frozen, norm, norm_gradi
 from softprompt_tf.typing import Tensor
 
 
-class CrossAttention(NamedTuple):
-    """Weights of a cross-attention block.
-
-    Args:
-      scale: [H], the norm's.
-      query: [H, N * D].
-      key, value: [N, H, D], by head.
-      output: [N * D, H].
-    """
-
-    scale: Tensor
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    output: Tensor
-
-    @classmethod
-    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "CrossAttention":
-        def by_head(kernel: Tensor) -> Tensor:
-            split = ops.reshape(kernel, (kernel.shape[0], attention.num_heads, attention.key_value_dim))
-            return ops.transpose(split, (1, 0, 2))  # [N, H, D]
-
-        return cls(
-            scale=frozen(norm.weight, dtype),
-            query=frozen(attention.query_projector.kernel, dtype),
-            key=by_head(frozen(attention.key_projector.kernel, dtype)),
-            value=by_head(frozen(attention.value_projector.kernel, dtype)),
-            output=frozen(attention.output_projector.kernel, dtype),
-        )
-
-
 class KeptCross(NamedTuple):
     """What the gradient of a block needs: states [B * U, H]; absorbed queries [B, N * U, H]; weights [B, N * U, S]."""
 
@@ -68,6 +37,81 @@ class EncoderGradient(NamedTuple):
     right: Tensor
 
 
+class AbsorbedAttention(NamedTuple):
+    """A cross-attention block.
+
+    Args:
+      scale: [H], the norm's.
+      query: [H, N * D].
+      key, value: [N, H, D], by head.
+      output: [N * D, H].
+    """
+
+    scale: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    output: Tensor
+
+    @classmethod
+    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "AbsorbedAttention":
+        """Read a layer's weights."""
+
+        def by_head(kernel: Tensor) -> Tensor:
+            split = ops.reshape(kernel, (kernel.shape[0], attention.num_heads, attention.key_value_dim))
+            return ops.transpose(split, (1, 0, 2))  # [N, H, D]
+
+        return cls(
+            scale=frozen(norm.weight, dtype),
+            query=frozen(attention.query_projector.kernel, dtype),
+            key=by_head(frozen(attention.key_projector.kernel, dtype)),
+            value=by_head(frozen(attention.value_projector.kernel, dtype)),
+            output=frozen(attention.output_projector.kernel, dtype),
+        )
+
+    def forward(
+        self, states: Tensor, encoder_output: Tensor, bias: Tensor, shape: Shape, epsilon: float
+    ) -> tuple[Tensor, KeptCross]:
+        """Run the block.
+
+        Args:
+          states: [B * U, H].
+          encoder_output: [B, S, H].
+          bias: [B, 1, S], 0 where a position may be attended to and -1e9 where not.
+          shape: of the states, U positions.
+
+        Returns:
+          States [B * U, H], and what the gradient needs.
+        """
+        normed, inverse = norm(states, self.scale, epsilon)
+        query = _by_head(ops.matmul(normed, self.query), shape)  # [N, B * U, D]
+        absorbed = _by_row(ops.matmul(query, ops.transpose(self.key, (0, 2, 1))), shape)  # [B, N * U, H]
+        weights = ops.softmax(ops.matmul(absorbed, ops.transpose(encoder_output, (0, 2, 1))) + bias, axis=-1)
+        context = _from_row(ops.matmul(weights, encoder_output), shape)  # [N, B * U, H]
+        attended = _from_head(ops.matmul(context, self.value), shape)  # [B * U, N * D]
+        return states + ops.matmul(attended, self.output), KeptCross(states, inverse, absorbed, weights)
+
+    def gradient(
+        self, upstream: Tensor, kept: KeptCross, encoder_output: Tensor, shape: Shape
+    ) -> tuple[Tensor, EncoderGradient]:
+        """Return the gradient [B * U, H] of the block's input, and its part in that of the encoder output."""
+        attended = _by_head(back(upstream, self.output), shape)  # [N, B * U, D]
+        context = _by_row(ops.matmul(attended, ops.transpose(self.value, (0, 2, 1))), shape)  # [B, N * U, H]
+        weights = ops.matmul(context, ops.transpose(encoder_output, (0, 2, 1)))  # [B, N * U, S]
+        scores = kept.weights * (weights - ops.sum(weights * kept.weights, axis=-1, keepdims=True))
+        absorbed = _from_row(ops.matmul(scores, encoder_output), shape)  # [N, B * U, H]
+        query = _from_head(ops.matmul(absorbed, self.key), shape)  # [B * U, N * D]
+        gradient = upstream + norm_gradient(back(query, self.query), kept.states, self.scale, kept.inverse)
+        left = ops.concatenate([kept.weights, scores], axis=1)
+        return gradient, EncoderGradient(left, ops.concatenate([context, kept.absorbed], axis=1))
+
+    @staticmethod
+    def encoder_gradient(parts: list[EncoderGradient], encoder_output: Tensor) -> Tensor:
+        """Return the gradient [B, S, H] of the encoder output from the parts of all blocks."""
+        left, right = (ops.concatenate(tensors, axis=1) for tensors in zip(*parts, strict=True))
+        return ops.matmul(ops.transpose(left, (0, 2, 1)), right)
+
+
 def is_cheaper(num_queries: Any, source_length: Any, hidden_dim: int, head_dim: int) -> Any:
     """Say whether absorbed projections cost less than projected positions: of numbers a bool, of tensors a tensor.
 
@@ -79,50 +123,6 @@ def is_cheaper(num_queries: Any, source_length: Any, hidden_dim: int, head_dim: 
     """
     absorbed = num_queries * (source_length * (hidden_dim - head_dim) + hidden_dim * head_dim)
     return 2 * absorbed <= source_length * hidden_dim * head_dim
-
-
-def cross_attend(
-    states: Tensor, block: CrossAttention, encoder_output: Tensor, bias: Tensor, shape: Shape, epsilon: float
-) -> tuple[Tensor, KeptCross]:
-    """Run a cross-attention block.
-
-    Args:
-      states: [B * U, H].
-      encoder_output: [B, S, H].
-      bias: [B, 1, S], 0 where a position may be attended to and -1e9 where not.
-      shape: of the targets, U positions.
-
-    Returns:
-      States [B * U, H], and what the gradient needs.
-    """
-    normed, inverse = norm(states, block.scale, epsilon)
-    query = _by_head(ops.matmul(normed, block.query), shape)  # [N, B * U, D]
-    absorbed = _by_row(ops.matmul(query, ops.transpose(block.key, (0, 2, 1))), shape)  # [B, N * U, H]
-    weights = ops.softmax(ops.matmul(absorbed, ops.transpose(encoder_output, (0, 2, 1))) + bias, axis=-1)
-    context = _from_row(ops.matmul(weights, encoder_output), shape)  # [N, B * U, H]
-    attended = _from_head(ops.matmul(context, block.value), shape)  # [B * U, N * D]
-    return states + ops.matmul(attended, block.output), KeptCross(states, inverse, absorbed, weights)
-
-
-def cross_attend_gradient(
-    upstream: Tensor, block: CrossAttention, kept: KeptCross, encoder_output: Tensor, shape: Shape
-) -> tuple[Tensor, EncoderGradient]:
-    """Return the gradient [B * U, H] of a block's input, and its part in that of the encoder output."""
-    attended = _by_head(back(upstream, block.output), shape)  # [N, B * U, D]
-    context = _by_row(ops.matmul(attended, ops.transpose(block.value, (0, 2, 1))), shape)  # [B, N * U, H]
-    weights = ops.matmul(context, ops.transpose(encoder_output, (0, 2, 1)))  # [B, N * U, S]
-    scores = kept.weights * (weights - ops.sum(weights * kept.weights, axis=-1, keepdims=True))
-    absorbed = _from_row(ops.matmul(scores, encoder_output), shape)  # [N, B * U, H]
-    query = _from_head(ops.matmul(absorbed, block.key), shape)  # [B * U, N * D]
-    gradient = upstream + norm_gradient(back(query, block.query), kept.states, block.scale, kept.inverse)
-    left = ops.concatenate([kept.weights, scores], axis=1)
-    return gradient, EncoderGradient(left, ops.concatenate([context, kept.absorbed], axis=1))
-
-
-def sum_of(parts: list[EncoderGradient]) -> Tensor:
-    """Return the gradient [B, S, H] of the encoder output from the parts of all blocks."""
-    left, right = (ops.concatenate(tensors, axis=1) for tensors in zip(*parts, strict=True))
-    return ops.matmul(ops.transpose(left, (0, 2, 1)), right)
 
 
 def _by_head(rows: Tensor, shape: Shape) -> Tensor:

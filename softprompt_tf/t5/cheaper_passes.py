@@ -17,6 +17,7 @@ def tune(
     decoder_token_ids: Tensor,
     *,
     num_moving: int | None = None,
+    recompute: bool = False,
 ) -> Tensor:
     """Return the decoder states that `t5.encode` and `t5.decode` give, with cheaper gradients and without dropout.
 
@@ -26,23 +27,25 @@ def tune(
       padding_mask: [B, S], 1 = a position to attend to.
       decoder_token_ids: int [B, U], the start id and then the targets, shifted by one.
       num_moving: how many rows in front have a gradient, such as those of a prompt; the others' is 0. Default: all.
+      recompute: keep each layer's input only and run the layer again for its gradient: less memory, more time.
 
     Returns:
       Decoder states [B, U, H].
     """
+
     if not t5.forward.is_able:
-        return t5.decode(decoder_token_ids, t5.encode(embeddings, padding_mask), padding_mask)
-    encoder_output = t5.forward.encode_for_tuning(embeddings, padding_mask, num_moving=num_moving)
-
-    def decode_few() -> Tensor:
-        bias = causal_bias(t5.backbone, ops.shape(decoder_token_ids)[1])[None]  # [1, N, U, U]
-        return t5.forward.decode_for_tuning(t5.embed(decoder_token_ids), bias, encoder_output, padding_mask)
-
-    def decode_many() -> Tensor:
-        return t5.decode(decoder_token_ids, encoder_output, padding_mask)
-
+        encoder_output = t5.encode(embeddings, padding_mask, recompute=recompute)
+        return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
+    encoder_output = t5.forward.encode_for_tuning(embeddings, padding_mask, num_moving=num_moving, recompute=recompute)
     num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
-    return by_cost(t5, num_tokens, source_length, decode_few, decode_many)
+    embedded, bias = t5.embed(decoder_token_ids), causal_bias(t5.backbone, num_tokens)[None]  # [1, N, U, U]
+
+    def decode(is_short: bool) -> Tensor:
+        return t5.forward.decode_for_tuning(
+            embedded, bias, encoder_output, padding_mask, is_short=is_short, recompute=recompute
+        )
+
+    return by_cost(t5, num_tokens, source_length, few=lambda: decode(True), many=lambda: decode(False))
 
 
 def encode_embeddings(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor) -> Tensor:

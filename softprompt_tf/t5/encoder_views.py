@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from keras import ops
 
-from softprompt_tf.t5.absorbed_attention import CrossAttention, cross_attend
+from softprompt_tf.t5.absorbed_attention import AbsorbedAttention
 from softprompt_tf.t5.attention_by_head import attend
 from softprompt_tf.t5.frozen_blocks import Shape, join_heads, split_heads
 from softprompt_tf.t5.frozen_forward import mask_bias
@@ -60,12 +60,12 @@ class AbsorbedEncoder(NamedTuple):
 
     encoder_output: Tensor
     bias: Tensor
-    blocks: tuple[CrossAttention, ...]
+    blocks: tuple[AbsorbedAttention, ...]
     epsilon: float
 
     def attend(self, t5: FrozenT5, layer: int, states: Tensor, shape: Shape) -> Tensor:
         """As `EncoderView.attend`."""
-        return cross_attend(states, self.blocks[layer], self.encoder_output, self.bias, shape, self.epsilon)[0]
+        return self.blocks[layer].forward(states, self.encoder_output, self.bias, shape, self.epsilon)[0]
 
 
 def project_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor) -> EncoderKeyValues:
@@ -88,7 +88,7 @@ def absorb_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: Te
         encoder_output=encoder_output,
         bias=ops.cast(mask_bias(padding_mask)[:, None, :], t5.compute_dtype),
         blocks=tuple(
-            CrossAttention.of(layer.cross_attention_layer_norm, layer.cross_attention, t5.compute_dtype)
+            AbsorbedAttention.of(layer.cross_attention_layer_norm, layer.cross_attention, t5.compute_dtype)
             for layer in layers
         ),
         epsilon=float(t5.backbone.encoder_layer_norm.epsilon),

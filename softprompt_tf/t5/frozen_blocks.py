@@ -95,7 +95,7 @@ def attend_gradient(
     """Return the gradient [B * S, H] of a self-attention block's input; with a count, 0 behind that many positions."""
     if count is not None:
         return _attend_gradient_in_front(upstream, block, kept, shape, count)
-    upstream_heads, delta = _attended_gradient(upstream, block, kept, shape)
+    upstream_heads, delta = attended_gradient(upstream, block, kept, shape)
     weights_gradient = ops.matmul(upstream_heads, ops.transpose(kept.values, (0, 1, 3, 2)))
     scores = kept.weights * (weights_gradient - delta)  # [B, N, S, S]
     parts = (
@@ -112,7 +112,7 @@ def _attend_gradient_in_front(
 ) -> Tensor:
     """Return the gradient as `attend_gradient` does, but of the first `count` positions only."""
     front = shape._replace(length=count)
-    upstream_heads, delta = _attended_gradient(upstream, block, kept, shape)
+    upstream_heads, delta = attended_gradient(upstream, block, kept, shape)
     values, queries = ops.transpose(kept.values, (0, 1, 3, 2)), slice(None, count)
     rows = kept.weights[:, :, queries] * (ops.matmul(upstream_heads[:, :, queries], values) - delta[:, :, queries])
     columns = kept.weights[..., :count] * (ops.matmul(upstream_heads, values[..., :count]) - delta)  # [B, N, S, P]
@@ -133,7 +133,7 @@ def _attend_gradient_in_front(
     return ops.reshape(gradient, (-1, upstream.shape[-1]))
 
 
-def _attended_gradient(
+def attended_gradient(
     upstream: Tensor, block: SelfAttention, kept: KeptAttention, shape: Shape
 ) -> tuple[Tensor, Tensor]:
     """Return the gradient of what was attended to [B, N, S, D], and its product with it [B, N, S, 1].

@@ -10,12 +10,14 @@ import keras
 import keras_hub
 from keras import ops
 
-from softprompt_tf.t5 import absorbed_attention as cross
 from softprompt_tf.t5 import frozen_blocks as blocks
+from softprompt_tf.t5.absorbed_attention import AbsorbedAttention, is_cheaper
 from softprompt_tf.t5.frozen_feed_forward import feed_forward_of, has_known_form
+from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
 
 _MASKED = -1e9
+_CrossAttention = type[AbsorbedAttention] | type[ProjectedAttention]
 
 
 class FrozenForward:
@@ -46,7 +48,7 @@ class FrozenForward:
 
     def is_short(self, num_queries: Any, source_length: Any) -> Any:
         """Say whether U tokens on S positions are few enough for `decode`: of numbers a bool, of tensors a tensor."""
-        return cross.is_cheaper(num_queries, source_length, int(self._backbone.hidden_dim), self._width)
+        return is_cheaper(num_queries, source_length, int(self._backbone.hidden_dim), self._width)
 
     def encode(self, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
         """Run the encoder.
@@ -61,13 +63,16 @@ class FrozenForward:
         output, _ = self._encoder(embeddings, padding_mask).forward(_flat(embeddings))
         return ops.reshape(output, ops.shape(embeddings))
 
-    def encode_for_tuning(self, embeddings: Tensor, padding_mask: Tensor, *, num_moving: int | None = None) -> Tensor:
+    def encode_for_tuning(
+        self, embeddings: Tensor, padding_mask: Tensor, *, num_moving: int | None = None, recompute: bool = False
+    ) -> Tensor:
         """Run the encoder as `encode` does, with a gradient of its own.
 
         Args:
           num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
+          recompute: keep each layer's input only and run the layer again for its gradient.
         """
-        encoder = self._encoder(embeddings, padding_mask)
+        encoder = self._encoder(embeddings, padding_mask)._replace(recompute=recompute)
 
         @ops.custom_gradient  # type: ignore[untyped-decorator]
         def run(embeddings: Tensor) -> tuple[Tensor, object]:
@@ -92,15 +97,28 @@ class FrozenForward:
         Returns:
           Decoder states [B, U, H].
         """
-        decoder = self._decoder(embeddings, bias, padding_mask)
+        decoder = self._decoder(embeddings, bias, padding_mask, AbsorbedAttention)
         output, _ = decoder.forward(encoder_output)
         return ops.reshape(output, ops.shape(embeddings))
 
     def decode_for_tuning(
-        self, embeddings: Tensor, bias: Tensor, encoder_output: Tensor, padding_mask: Tensor
+        self,
+        embeddings: Tensor,
+        bias: Tensor,
+        encoder_output: Tensor,
+        padding_mask: Tensor,
+        *,
+        is_short: bool = True,
+        recompute: bool = False,
     ) -> Tensor:
-        """Run the decoder as `decode` does, with a gradient of its own, which reaches `encoder_output` alone."""
-        decoder = self._decoder(ops.stop_gradient(embeddings), bias, padding_mask)
+        """Run the decoder as `decode` does, with a gradient of its own, which reaches `encoder_output` alone.
+
+        Args:
+          is_short: whether cross-attention is absorbed; else it has keys and values.
+          recompute: keep each layer's input only and run the layer again for its gradient.
+        """
+        kind = AbsorbedAttention if is_short else ProjectedAttention
+        decoder = self._decoder(ops.stop_gradient(embeddings), bias, padding_mask, kind)._replace(recompute=recompute)
 
         @ops.custom_gradient  # type: ignore[untyped-decorator]
         def run(encoder_output: Tensor) -> tuple[Tensor, object]:
@@ -123,12 +141,12 @@ class FrozenForward:
             epsilon=self._epsilon,
         )
 
-    def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor) -> "_Decoder":
+    def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor, kind: _CrossAttention) -> "_Decoder":
         return _Decoder(
             states=_flat(embeddings),
             bias=ops.cast(ops.stop_gradient(bias), self._dtype),
             source_bias=ops.cast(mask_bias(padding_mask)[:, None, :], self._dtype),
-            layers=[_Layer.of(layer, self._dtype) for layer in self._backbone.decoder_transformer_layers],
+            layers=[_Layer.of(layer, self._dtype, kind) for layer in self._backbone.decoder_transformer_layers],
             scale=blocks.frozen(self._backbone.decoder_layer_norm.weight, self._dtype),
             shape=self._shape(embeddings),
             epsilon=self._epsilon,
@@ -154,12 +172,11 @@ class _Layer(NamedTuple):
     cross: Any = None
 
     @classmethod
-    def of(cls, layer: keras.layers.Layer, dtype: str) -> "_Layer":
+    def of(cls, layer: keras.layers.Layer, dtype: str, kind: _CrossAttention | None = None) -> "_Layer":
+        """Read a layer's weights; `kind` is the cross-attention of a decoder's."""
         attention = blocks.SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype)
-        if not layer.is_decoder:
-            return cls(attention, feed_forward_of(layer, dtype))
-        to_encoder = cross.CrossAttention.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
-        return cls(attention, feed_forward_of(layer, dtype), to_encoder)
+        cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
+        return cls(attention, feed_forward_of(layer, dtype), cross)
 
 
 class _Encoder(NamedTuple):
@@ -170,14 +187,15 @@ class _Encoder(NamedTuple):
     scale: Tensor
     shape: blocks.Shape
     epsilon: float
+    recompute: bool = False
 
     def forward(self, states: Tensor) -> tuple[Tensor, list[Any]]:
         """Return normed states [B * S, H], and what the gradient needs: one entry a layer, and one."""
         kept: list[Any] = []
         for layer in self.layers:
-            states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
-            states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
-            kept.append((attention, feed_forward))
+            before = states
+            states, of_layer = self._run(layer, before)
+            kept.append(before if self.recompute else of_layer)
         output, inverse = blocks.norm(states, self.scale, self.epsilon)
         return output, [*kept, (states, inverse)]
 
@@ -186,11 +204,20 @@ class _Encoder(NamedTuple):
         states, inverse = kept[-1]
         gradient = blocks.norm_gradient(upstream, states, self.scale, inverse)
         for k in reversed(range(len(self.layers))):
-            layer, (attention, feed_forward) = self.layers[k], kept[k]
+            layer, of_layer = self.layers[k], kept[k]
+            if self.recompute:
+                _, of_layer = self._run(layer, _once_there(gradient, of_layer))
+            attention, feed_forward = of_layer
             gradient = layer.feed_forward.gradient(gradient, feed_forward)
             count = num_moving if k == 0 else None
             gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape, count)
         return gradient
+
+    def _run(self, layer: _Layer, states: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
+        """Run one layer; return states, and what its gradient needs."""
+        states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
+        states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
+        return states, (attention, feed_forward)
 
 
 class _Decoder(NamedTuple):
@@ -203,30 +230,38 @@ class _Decoder(NamedTuple):
     scale: Tensor
     shape: blocks.Shape
     epsilon: float
+    recompute: bool = False
 
     def forward(self, encoder_output: Tensor) -> tuple[Tensor, list[Any]]:
         """Return the decoder's normed states [B * U, H], and what the gradient needs: one entry a layer, and one."""
-        states, kept, epsilon = self.states, [], self.epsilon
+        states, kept = self.states, []
         for layer in self.layers:
-            states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, epsilon)
-            states, to_encoder = cross.cross_attend(
-                states, layer.cross, encoder_output, self.source_bias, self.shape, epsilon
-            )
-            states, feed_forward = layer.feed_forward.forward(states, epsilon)
-            kept.append((attention, to_encoder, feed_forward))
-        output, inverse = blocks.norm(states, self.scale, epsilon)
+            before = states
+            states, of_layer = self._run(layer, before, encoder_output)
+            kept.append(before if self.recompute else of_layer)
+        output, inverse = blocks.norm(states, self.scale, self.epsilon)
         return output, [*kept, (states, inverse)]
 
     def gradient(self, upstream: Tensor, kept: list[Any], encoder_output: Tensor) -> Tensor:
         """Return the gradient [B, S, H] of the encoder output from that of the states [B * U, H]."""
         states, inverse = kept[-1]
         gradient, parts = blocks.norm_gradient(upstream, states, self.scale, inverse), []
-        for layer, (attention, to_encoder, feed_forward) in zip(reversed(self.layers), kept[-2::-1], strict=True):
+        for layer, of_layer in zip(reversed(self.layers), kept[-2::-1], strict=True):
+            if self.recompute:
+                _, of_layer = self._run(layer, _once_there(gradient, of_layer), encoder_output)
+            attention, to_encoder, feed_forward = of_layer
             gradient = layer.feed_forward.gradient(gradient, feed_forward)
-            gradient, part = cross.cross_attend_gradient(gradient, layer.cross, to_encoder, encoder_output, self.shape)
+            gradient, part = layer.cross.gradient(gradient, to_encoder, encoder_output, self.shape)
             parts.append(part)
             gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape)
-        return cross.sum_of(parts)
+        return self.layers[0].cross.encoder_gradient(parts, encoder_output)
+
+    def _run(self, layer: _Layer, states: Tensor, encoder_output: Tensor) -> tuple[Tensor, tuple[Any, Any, Any]]:
+        """Run one layer; return states, and what its gradient needs."""
+        states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
+        states, to_encoder = layer.cross.forward(states, encoder_output, self.source_bias, self.shape, self.epsilon)
+        states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
+        return states, (attention, to_encoder, feed_forward)
 
 
 def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
@@ -240,6 +275,16 @@ def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
 def mask_bias(mask: Tensor) -> Tensor:
     """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
     return (1.0 - ops.cast(mask, "float32")) * _MASKED
+
+
+def _once_there(gradient: Tensor, states: Tensor) -> Tensor:
+    """Return states [M, H] that cannot be read before a gradient [M, H] is computed.
+
+    Without that, what is recomputed from them would be computed early, or be taken for what the first pass computed, and all of
+    it kept. Where the gradient is NaN, the states are.
+    """
+    first = gradient[:1, :1]
+    return ops.where(ops.isnan(first), first, states)
 
 
 def _is_plain(layer: keras.layers.Layer) -> bool:

@@ -7,7 +7,7 @@ Knows nothing of prompts: `encode` takes embeddings, whatever was put in front o
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -120,13 +120,14 @@ class FrozenT5:
         """Look up token embeddings: ids int [B, T] to [B, T, H] in the compute dtype."""
         return self.backbone.token_embedding(token_ids)
 
-    def encode(self, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
+    def encode(self, embeddings: Tensor, padding_mask: Tensor, *, recompute: bool = False) -> Tensor:
         """Run the encoder.
 
         Args:
           embeddings: [B, T, H]; rows in front of the text may be prompts.
           padding_mask: [B, T] int or bool, 1 = a position to attend to. Padding may stand on either side, as T5's
             positions are relative.
+          recompute: keep each layer's input only and run the layer again for its gradient.
 
         Returns:
           The encoder output [B, T, H]. Rows at masked positions mean nothing.
@@ -134,12 +135,13 @@ class FrozenT5:
         mask = padding_mask[:, None, :]
         states, position_bias = embeddings, None
         for layer in self.backbone.encoder_transformer_layers:
-            states, position_bias = layer(
-                states, attention_mask=mask, position_bias=position_bias, use_causal_mask=False
-            )
+            run = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
+            states, position_bias = (_remat(run) if recompute else run)(states)
         return self.backbone.encoder_layer_norm(states)
 
-    def decode(self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor) -> Tensor:
+    def decode(
+        self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
+    ) -> Tensor:
         """Run the decoder on whole targets, as training does.
 
         Args:
@@ -147,6 +149,7 @@ class FrozenT5:
             a causal decoder never looks.
           encoder_output: [B, S, H].
           encoder_padding_mask: [B, S], 1 = a position to attend to.
+          recompute: keep each layer's input only and run the layer again for its gradient.
 
         Returns:
           Decoder states [B, U, H].
@@ -154,13 +157,14 @@ class FrozenT5:
         encoder_mask = encoder_padding_mask[:, None, :]
         states, position_bias = self.backbone.token_embedding(token_ids), None
         for layer in self.backbone.decoder_transformer_layers:
-            states, position_bias = layer(
-                states,
+            run = partial(
+                _run_decoder_layer,
+                layer,
                 position_bias=position_bias,
-                encoder_hidden_states=encoder_output,
                 encoder_attention_mask=encoder_mask,
                 use_causal_mask=True,
             )
+            states, position_bias = (_remat(run) if recompute else run)(states, encoder_output)
         return self.backbone.decoder_layer_norm(states)
 
     def logits(self, states: Tensor) -> Tensor:
@@ -271,3 +275,12 @@ class FrozenT5:
     def tokenizer_fingerprint(self) -> str:
         """What tells this vocabulary from any other."""
         return tokenizer_fingerprint(self.tokenizer)
+
+
+def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
+    return layer(states, encoder_hidden_states=encoder_output, **others)
+
+
+def _remat(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that keeps its positional arguments and computes the rest again for its gradient."""
+    return keras.remat(lambda *tensors: run(*tensors))  # TensorFlow wants a function with a name

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 
 import grpc
 import numpy as np
@@ -237,9 +238,13 @@ def test_a_timeout_around_the_call_cancels_it_on_the_server(server):
 
 
 def test_a_failed_request_cancels_the_others_of_its_call(server):
+    other_is_here = threading.Event()  # else it might be cancelled before the server has heard of it
+
     def predict(inputs):
         if inputs["text"][0] == b"a":
+            other_is_here.wait(20.0)
             raise RuntimeError("boom")
+        other_is_here.set()
         server.pause.wait(20.0)
         return generations(inputs)
 

@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.t5 import FrozenT5
@@ -61,13 +62,28 @@ def tune_of(t5):
     return functools.partial(tune, t5)
 
 
-def states_and_gradient(compute, embeddings, *others):
+def states_and_gradient_of(compute, embeddings, *others):
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
         states = compute(embeddings, *others)
-        weights = tf.constant(np.random.default_rng(3).normal(size=states.shape), states.dtype)
-        loss = tf.reduce_sum(tf.sin(states) * weights)
-    return tf.cast(states, "float32").numpy(), tf.cast(tape.gradient(loss, embeddings), "float32").numpy()
+        weights = tf.cos(tf.reshape(tf.range(tf.size(states), dtype="float32"), tf.shape(states)))
+        loss = tf.reduce_sum(tf.sin(states) * tf.cast(weights, states.dtype))
+    return tf.cast(states, "float32"), tf.cast(tape.gradient(loss, embeddings), "float32")
+
+
+def states_and_gradient(compute, *batch):
+    return [value.numpy() for value in states_and_gradient_of(compute, *batch)]
+
+
+def executed_ops(graph, *batch):
+    """Run a graph; return the kinds of its operations as TensorFlow's optimizer left them."""
+    context.enable_run_metadata()
+    try:
+        graph(*batch)
+        graphs = [found.post_optimization_graph for found in context.export_run_metadata().function_graphs]
+    finally:
+        context.disable_run_metadata()
+    return [node.op for part in graphs for node in part.node]
 
 
 def assert_near(found, expected, share):
@@ -123,6 +139,42 @@ def test_encoding_runs_through_no_layer_unless_one_is_quantized(form, monkeypatc
     model.quantize("int8")
     encode_embeddings(model, *batch)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("num_tokens", [FEW, MANY])
+@pytest.mark.parametrize("form", [*FORMS, "gated_relu", "int8"])
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+def test_recomputing_gives_the_same_states_and_gradient(form, num_tokens, in_graph):
+    model = make_t5("t5_1.1" if form == "int8" else form)
+    if form == "int8":
+        model.quantize("int8")
+    batch = rows(num_tokens)
+
+    def both(recompute):
+        compute = functools.partial(tune, model, num_moving=4, recompute=recompute)
+        run = functools.partial(states_and_gradient_of, compute)
+        return [value.numpy() for value in (tf.function(run) if in_graph else run)(*batch)]
+
+    states, gradient = both(recompute=True)
+    expected_states, expected_gradient = both(recompute=False)
+    np.testing.assert_allclose(states, expected_states, rtol=0, atol=1e-5)
+    assert np.abs(expected_gradient).max() > 0.1
+    assert_near(gradient[:, :4], expected_gradient[:, :4], 1e-5)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "gated_relu"])
+def test_what_is_recomputed_is_not_kept_from_the_first_pass(form):
+    """TensorFlow's optimizer makes one of two operations with the same inputs; then nothing would be saved."""
+    model, batch = make_t5(form), rows(FEW)
+
+    def softmaxes(recompute):
+        compute = functools.partial(tune, model, recompute=recompute)
+        return executed_ops(tf.function(functools.partial(states_and_gradient_of, compute)), *batch).count("Softmax")
+
+    assert (
+        softmaxes(recompute=False) == 6
+    )  # two layers of each stack: their own attention, and the decoder's to the encoder
+    assert softmaxes(recompute=True) == 12
 
 
 @pytest.mark.parametrize("num_tokens", [FEW, MANY])
