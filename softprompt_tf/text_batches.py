@@ -14,7 +14,7 @@ from softprompt_tf.config import TARGET_FORMATS
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.t5 import START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
-from softprompt_tf.tasks import ended_ids, shuffled_by_length
+from softprompt_tf.tasks import ended_ids, prefetched, shuffled_by_length
 
 TEXT_KEYS = ("encoder_text", "decoder_text")
 _NO_WEIGHTS = (
@@ -61,8 +61,7 @@ class TextBatches:
             dataset = shuffled_by_length(rows, batch_size=batch_size)
         else:
             dataset = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
-        dataset = dataset.map(self.tokenize, num_parallel_calls=tf.data.AUTOTUNE)
-        return dataset.prefetch(tf.data.AUTOTUNE), None, True
+        return prefetched(dataset.map(self.tokenize)), None, True
 
     def of_pair(self, data: Any, batch_size: int) -> Any:
         """Convert validation data: a dataset, a dictionary, or an `(x, y)` pair; with weights `(x, y, w)` for tokens."""

@@ -293,14 +293,19 @@ def test_dropout_is_honoured_in_training_and_only_there():
     np.testing.assert_array_equal(answering[0], answering[1])
 
 
-def test_gradient_checkpointing_trains_as_without_it(small_t5):
+@pytest.mark.parametrize("mode", [None, "int8"])
+def test_gradient_checkpointing_trains_as_without_it(mode):
+    t5 = make_tiny_t5(num_layers=1)
+    if mode:
+        t5.quantize(mode)
+
     def trained(**settings):
-        model = make_model(small_t5)
+        model = make_model(t5)
         model.compile(optimizer=keras.optimizers.SGD(0.5), loss=TargetCrossEntropy(), **settings)
         model.fit(TEXTS, TARGETS, epochs=3, batch_size=4, shuffle=False, verbose=0)
         return model.prompt_value()
 
-    start, plain = make_model(small_t5).prompt_value(), trained()
+    start, plain = make_model(t5).prompt_value(), trained()
 
     assert np.abs(plain - start).max() > 1e-3
     np.testing.assert_allclose(trained(gradient_checkpointing=True), plain, rtol=0, atol=1e-6)

@@ -79,6 +79,13 @@ def test_datasets_of_texts_are_tokenized(tiny_t5, batches, form):
     check_batch(tiny_t5, batch, INPUTS, TARGETS)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_end_of_an_iteration_waits_for_no_tuner(batches, shuffle):
+    dataset, _, _ = batches.convert(INPUTS, TARGETS, batch_size=2, shuffle=shuffle)
+
+    assert dataset.options().autotune.enabled is False
+
+
 def test_shuffling_changes_the_order_but_not_the_pairs_and_follows_the_seed(tiny_t5, batches):
     texts = list(SENTENCES[:30])
 

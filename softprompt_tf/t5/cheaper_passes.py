@@ -32,7 +32,6 @@ def tune(
     Returns:
       Decoder states [B, U, H].
     """
-
     if not t5.forward.is_able:
         encoder_output = t5.encode(embeddings, padding_mask, recompute=recompute)
         return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)

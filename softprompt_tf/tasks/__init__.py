@@ -4,6 +4,7 @@ from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_lengt
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
 from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
 from softprompt_tf.tasks.postprocessors import POSTPROCESSORS, postprocessed
+from softprompt_tf.tasks.prefetched import prefetched
 from softprompt_tf.tasks.preprocessors import PREPROCESSORS, preprocessed
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.sources import read_rows
@@ -29,6 +30,7 @@ __all__ = [
     "evaluation_batches",
     "load_task",
     "postprocessed",
+    "prefetched",
     "preprocessed",
     "read_rows",
     "score",

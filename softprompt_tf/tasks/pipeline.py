@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS
+from softprompt_tf.tasks.prefetched import prefetched
 from softprompt_tf.tasks.tokenized import Batch, TokenizedExamples, tokenize_examples
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class BatchStream:
             {key: tf.TensorSpec((None,) * value.ndim, tf.int32) for key, value in x.items()},
             tf.TensorSpec((None,) * y.ndim, tf.int32),
         )
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(tf.data.AUTOTUNE)
+        return prefetched(tf.data.Dataset.from_generator(batches, output_signature=signature))
 
     def _plan(self, epoch: int) -> _Rows:
         """Return the row numbers of one epoch, [steps_per_epoch, B]."""

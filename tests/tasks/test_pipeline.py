@@ -85,6 +85,12 @@ def test_windows_by_hand():
     assert any(epoch != neighbours for epoch in epochs)
 
 
+def test_the_end_of_an_iteration_waits_for_no_tuner():
+    dataset = stream().dataset()
+
+    assert dataset.options().autotune.enabled is False
+
+
 @pytest.mark.parametrize("length_buckets", [1, 2, 7, 100])
 def test_every_window_shows_each_row_once_where_batches_come_out_even(length_buckets):
     batches = stream(rows_of_length(*(1 + number * 7 % 23 for number in range(48))), length_buckets=length_buckets)
