@@ -4,7 +4,7 @@ Whole stacks run here, forward and backward, on the backbone's own variables and
 the layers' up to rounding. There is no dropout.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import keras_hub
@@ -12,12 +12,12 @@ from keras import ops
 
 from softprompt_tf.t5 import frozen_blocks as blocks
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention, is_cheaper
-from softprompt_tf.t5.frozen_feed_forward import feed_forward_of, has_known_form
+from softprompt_tf.t5.frozen_feed_forward import has_known_form
+from softprompt_tf.t5.frozen_stacks import CrossAttention, DecoderStack, EncoderStack, FrozenLayer
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
 
 _MASKED = -1e9
-_CrossAttention = type[AbsorbedAttention] | type[ProjectedAttention]
 
 
 class FrozenForward:
@@ -131,22 +131,22 @@ class FrozenForward:
 
         return run(encoder_output)
 
-    def _encoder(self, embeddings: Tensor, padding_mask: Tensor) -> "_Encoder":
+    def _encoder(self, embeddings: Tensor, padding_mask: Tensor) -> EncoderStack:
         shape = self._shape(embeddings)
-        return _Encoder(
+        return EncoderStack(
             bias=self._encoder_bias(padding_mask, shape.length),
-            layers=[_Layer.of(layer, self._dtype) for layer in self._backbone.encoder_transformer_layers],
+            layers=[FrozenLayer.of(layer, self._dtype) for layer in self._backbone.encoder_transformer_layers],
             scale=blocks.frozen(self._backbone.encoder_layer_norm.weight, self._dtype),
             shape=shape,
             epsilon=self._epsilon,
         )
 
-    def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor, kind: _CrossAttention) -> "_Decoder":
-        return _Decoder(
+    def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor, kind: CrossAttention) -> DecoderStack:
+        return DecoderStack(
             states=_flat(embeddings),
             bias=ops.cast(ops.stop_gradient(bias), self._dtype),
             source_bias=ops.cast(mask_bias(padding_mask)[:, None, :], self._dtype),
-            layers=[_Layer.of(layer, self._dtype, kind) for layer in self._backbone.decoder_transformer_layers],
+            layers=[FrozenLayer.of(layer, self._dtype, kind) for layer in self._backbone.decoder_transformer_layers],
             scale=blocks.frozen(self._backbone.decoder_layer_norm.weight, self._dtype),
             shape=self._shape(embeddings),
             epsilon=self._epsilon,
@@ -164,106 +164,6 @@ class FrozenForward:
         return blocks.Shape(batch, length, self._heads, self._width)
 
 
-class _Layer(NamedTuple):
-    """The frozen weights of one layer; an encoder's has no cross-attention."""
-
-    attention: blocks.SelfAttention
-    feed_forward: Any
-    cross: Any = None
-
-    @classmethod
-    def of(cls, layer: keras.layers.Layer, dtype: str, kind: _CrossAttention | None = None) -> "_Layer":
-        """Read a layer's weights; `kind` is the cross-attention of a decoder's."""
-        attention = blocks.SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype)
-        cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
-        return cls(attention, feed_forward_of(layer, dtype), cross)
-
-
-class _Encoder(NamedTuple):
-    """An encoder and where it may look; states are [B * S, H]."""
-
-    bias: Tensor
-    layers: list[_Layer]
-    scale: Tensor
-    shape: blocks.Shape
-    epsilon: float
-    recompute: bool = False
-
-    def forward(self, states: Tensor) -> tuple[Tensor, list[Any]]:
-        """Return normed states [B * S, H], and what the gradient needs: one entry a layer, and one."""
-        kept: list[Any] = []
-        for layer in self.layers:
-            before = states
-            states, of_layer = self._run(layer, before)
-            kept.append(before if self.recompute else of_layer)
-        output, inverse = blocks.norm(states, self.scale, self.epsilon)
-        return output, [*kept, (states, inverse)]
-
-    def gradient(self, upstream: Tensor, kept: list[Any], num_moving: int | None) -> Tensor:
-        """Return the gradient [B * S, H] of the embeddings from that of the output, 0 behind `num_moving` rows in front."""
-        states, inverse = kept[-1]
-        gradient = blocks.norm_gradient(upstream, states, self.scale, inverse)
-        for k in reversed(range(len(self.layers))):
-            layer, of_layer = self.layers[k], kept[k]
-            if self.recompute:
-                _, of_layer = self._run(layer, _once_there(gradient, of_layer))
-            attention, feed_forward = of_layer
-            gradient = layer.feed_forward.gradient(gradient, feed_forward)
-            count = num_moving if k == 0 else None
-            gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape, count)
-        return gradient
-
-    def _run(self, layer: _Layer, states: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
-        """Run one layer; return states, and what its gradient needs."""
-        states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
-        states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
-        return states, (attention, feed_forward)
-
-
-class _Decoder(NamedTuple):
-    """A decoder and all that it looks at but the encoder output; states are [B * U, H]."""
-
-    states: Tensor
-    bias: Tensor
-    source_bias: Tensor
-    layers: list[_Layer]
-    scale: Tensor
-    shape: blocks.Shape
-    epsilon: float
-    recompute: bool = False
-
-    def forward(self, encoder_output: Tensor) -> tuple[Tensor, list[Any]]:
-        """Return the decoder's normed states [B * U, H], and what the gradient needs: one entry a layer, and one."""
-        states, kept = self.states, []
-        for layer in self.layers:
-            before = states
-            states, of_layer = self._run(layer, before, encoder_output)
-            kept.append(before if self.recompute else of_layer)
-        output, inverse = blocks.norm(states, self.scale, self.epsilon)
-        return output, [*kept, (states, inverse)]
-
-    def gradient(self, upstream: Tensor, kept: list[Any], encoder_output: Tensor) -> Tensor:
-        """Return the gradient [B, S, H] of the encoder output from that of the states [B * U, H]."""
-        states, inverse = kept[-1]
-        gradient, parts = blocks.norm_gradient(upstream, states, self.scale, inverse), []
-        for layer, of_layer in zip(reversed(self.layers), kept[-2::-1], strict=True):
-            if self.recompute:
-                _, of_layer = self._run(layer, _once_there(gradient, of_layer), encoder_output)
-            attention, to_encoder, feed_forward = of_layer
-            gradient = layer.feed_forward.gradient(gradient, feed_forward)
-            gradient, part = layer.cross.gradient(gradient, to_encoder, encoder_output, self.shape)
-            parts.append(part)
-            gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape)
-        return self.layers[0].cross.encoder_gradient(parts, encoder_output)
-
-    def _run(self, layer: _Layer, states: Tensor, encoder_output: Tensor) -> tuple[Tensor, tuple[Any, Any, Any]]:
-        """Run one layer; return states, and what its gradient needs."""
-        states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
-        states, to_encoder = layer.cross.forward(states, encoder_output, self.source_bias, self.shape, self.epsilon)
-        states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
-        return states, (attention, to_encoder, feed_forward)
-
-
 def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
     """Return the decoder's self-attention bias float32 [N, U, U], the causal mask in it: row u is for the query at u."""
     first = backbone.decoder_transformer_layers[0].self_attention
@@ -275,16 +175,6 @@ def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
 def mask_bias(mask: Tensor) -> Tensor:
     """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
     return (1.0 - ops.cast(mask, "float32")) * _MASKED
-
-
-def _once_there(gradient: Tensor, states: Tensor) -> Tensor:
-    """Return states [M, H] that cannot be read before a gradient [M, H] is computed.
-
-    Without that, what is recomputed from them would be computed early, or be taken for what the first pass computed, and all of
-    it kept. Where the gradient is NaN, the states are.
-    """
-    first = gradient[:1, :1]
-    return ops.where(ops.isnan(first), first, states)
 
 
 def _is_plain(layer: keras.layers.Layer) -> bool:
