@@ -1,5 +1,6 @@
 """Results in, two SVG files out: growth on logarithmic axes, and the ratios to PEFT with their targets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def _growth(results: dict[str, Any]) -> Any:
             label = f"{side}, exponent {exponent(found, key):z.2f}"
             axes.loglog(found["sizes"], medians, marker=marker, color=colour, label=label, markersize=4)
         _name(axes, name, "training step, ms")
+        _mark(axes, found["sizes"], found["names"])
     if tasks:
         axes = figure.add_subplot(-(-count // 3), min(count, 3), count)
         sizes, costs = [row["tasks"] for row in tasks], [1e3 * row["classify_s"] for row in tasks]
@@ -48,6 +50,7 @@ def _growth(results: dict[str, Any]) -> Any:
         axes.loglog(sizes, costs, marker="o", color=OURS, label=label, markersize=4)
         axes.set_ylim(min(costs) / 3, max(costs) * 3)
         _name(axes, "tasks of an export", "classify, ms")
+        _mark(axes, sizes, [f"{size:,}" for size in sizes])
     return figure
 
 
@@ -66,7 +69,7 @@ def _speed(results: dict[str, Any]) -> Any:
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
-    axes.set_xlabel("our speed to PEFT's: median and quartiles; the upright stroke is the target")
+    axes.set_xlabel("our speed to PEFT's, median and quartiles; stroke: target")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -76,3 +79,14 @@ def _name(axes: Any, x: str, y: str) -> None:
     axes.set_ylabel(y)
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _mark(axes: Any, sizes: Sequence[float], names: Sequence[str]) -> None:
+    """Mark the sizes that were run, and the powers of ten, their doubles and fivefolds of the costs, in plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xticks(sizes, names, fontsize=6)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
