@@ -162,7 +162,7 @@ class PromptedT5(keras.Model):
         Args:
           sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
           gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
-            less memory, more time, the same numbers.
+            less memory, more time, the same numbers up to rounding.
 
         Raises:
           TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others.

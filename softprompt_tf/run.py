@@ -40,7 +40,8 @@ from softprompt_tf.tasks import (
 from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
 from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
 
-# Settings that a run may be gone on with changed: they decide how long it runs and how it is watched, not what a step does.
+# Settings that a run may be gone on with changed: they decide how long it runs, how it is watched and what memory it takes, not
+# what a step does (gradient checkpointing gives the same numbers up to rounding).
 _FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience", "gradient_checkpointing")
 
 # Keys of a task that came after the first version, with their defaults as YAML writes them.

@@ -48,7 +48,7 @@ def tune(
 
 
 def encode_embeddings(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
-    """Return the encoder output [B, S, H] as `t5.encode` does, in a graph of half the operations where `FrozenForward` is able."""
+    """Return the encoder output [B, S, H] as `t5.encode` does, in a graph that is traced sooner where `FrozenForward` is able."""
     return (t5.forward if t5.forward.is_able else t5).encode(embeddings, padding_mask)
 
 

@@ -3,6 +3,8 @@
 A stack keeps for its gradient what every block gives, or, where it recomputes, each layer's input only.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -44,11 +46,7 @@ class EncoderStack(NamedTuple):
 
     def forward(self, states: Tensor) -> tuple[Tensor, list[Any]]:
         """Return normed states [B * S, H], and what the gradient needs: one entry a layer, and one."""
-        kept: list[Any] = []
-        for layer in self.layers:
-            before = states
-            states, of_layer = self._run(layer, before)
-            kept.append(before if self.recompute else of_layer)
+        states, kept = _through(self.layers, states, self._run, recompute=self.recompute)
         output, inverse = blocks.norm(states, self.scale, self.epsilon)
         return output, [*kept, (states, inverse)]
 
@@ -87,11 +85,8 @@ class DecoderStack(NamedTuple):
 
     def forward(self, encoder_output: Tensor) -> tuple[Tensor, list[Any]]:
         """Return the decoder's normed states [B * U, H], and what the gradient needs: one entry a layer, and one."""
-        states, kept = self.states, []
-        for layer in self.layers:
-            before = states
-            states, of_layer = self._run(layer, before, encoder_output)
-            kept.append(before if self.recompute else of_layer)
+        run = partial(self._run, encoder_output=encoder_output)
+        states, kept = _through(self.layers, self.states, run, recompute=self.recompute)
         output, inverse = blocks.norm(states, self.scale, self.epsilon)
         return output, [*kept, (states, inverse)]
 
@@ -115,6 +110,18 @@ class DecoderStack(NamedTuple):
         states, to_encoder = layer.cross.forward(states, encoder_output, self.source_bias, self.shape, self.epsilon)
         states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
         return states, (attention, to_encoder, feed_forward)
+
+
+def _through(
+    layers: list[FrozenLayer], states: Tensor, run: Callable[..., Any], *, recompute: bool
+) -> tuple[Tensor, list[Any]]:
+    """Run states through all layers; return them, and what each layer's gradient needs: its input, if it is run again."""
+    kept: list[Any] = []
+    for layer in layers:
+        before = states
+        states, of_layer = run(layer, before)
+        kept.append(before if recompute else of_layer)
+    return states, kept
 
 
 def _once_there(gradient: Tensor, states: Tensor) -> Tensor:
