@@ -6,11 +6,12 @@
 Every line of FILE that is long enough is a document; `--max-documents` draws some. A backbone is measured as
 `softprompt_tf.pretraining.bits_per_byte` says. The n-gram model sees the same pieces of the same windows, and foretells the
 same targets from the tokens before each, those of the given half too. It is trained on the training split of the `--train`
-files, which is what pretraining on them sees. The n-grams are tokengrams' (`pip install tokengrams`): exact counts in a suffix
-array; all orders interpolated by absolute discounting (Ney, Essen and Kneser 1994), the discount of each order from its
-counts of counts. Lower orders use plain counts, so it is a little weaker than Kneser-Ney proper. A query takes tens of
-milliseconds, so draw documents; RAYON_NUM_THREADS sets its threads. Texts of the WikiText kind are measured as they are, with
-their marks; `--join-marks` undoes the plainest: " @-@ " becomes "-", and spaces in front of punctuation go.
+files, which is what pretraining on them sees; without `--train` no n-grams are measured. They are tokengrams'
+(`pip install tokengrams`): exact counts in a suffix array; all orders interpolated by absolute discounting (Ney, Essen and
+Kneser 1994), the discount of each order from its counts of counts. Lower orders use plain counts, so it is a little weaker
+than Kneser-Ney proper. A query takes tens of milliseconds, so draw documents; RAYON_NUM_THREADS sets its threads. Texts of
+the WikiText kind are measured as they are, with their marks; `--join-marks` undoes the plainest: " @-@ " becomes "-", and
+spaces in front of punctuation go.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def main() -> None:
         result = measure_windows(t5.backbone, tokenizer, windows)
         rows.append(Row(str(source), "see the model's own page", result, time.monotonic() - start))
         print(rows[-1], flush=True)
-        if t5.tokenizer.proto not in vocabularies:
+        if arguments.train and t5.tokenizer.proto not in vocabularies:
             vocabularies.add(t5.tokenizer.proto)
             rows.append(_measure_ngrams(arguments, tokenizer, windows, name=str(source)))
             print(rows[-1], flush=True)
@@ -79,7 +80,7 @@ def _parse_arguments() -> argparse.Namespace:
         "backbones", nargs="+", help="what `load_t5` takes: a bundled name, a preset directory, a preset"
     )
     parser.add_argument("--text", required=True, type=Path, help="the held-out text; plain, .gz or .xz")
-    parser.add_argument("--train", required=True, action="append", type=Path, help="a file that the n-grams learn from")
+    parser.add_argument("--train", default=[], action="append", type=Path, help="a file that the n-grams learn from")
     parser.add_argument("--output", required=True, type=Path, help="directory of bits_per_byte.json and .md")
     parser.add_argument("--max-documents", type=int, help="how many documents are drawn; default: all")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")

@@ -60,7 +60,12 @@ def _add_shared(
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps")
     parser.add_argument("--log-every", type=int, default=20, help="steps")
     parser.add_argument("--measure-every", type=int, default=500, help="steps between losses on held-out text")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="bfloat16",
+        help="of activations and matrix products; on a CPU without AMX float32 may well be the faster one",
+    )
     parser.add_argument("--strategy", default="default", help="default, mirrored or tpu")
     parser.add_argument("--seed", type=int, default=1)
     parser.set_defaults(default_objective=objective)

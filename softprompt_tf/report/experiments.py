@@ -55,6 +55,13 @@ EXPERIMENTS = {
     "ensembling": Experiment(
         "Prompt ensembling", "Several prompts of one task: their mean, the best of them, and their majority vote."
     ),
+    **{
+        f"{optimizer.lower()}_{schedule}": Experiment(
+            f"{optimizer}, {told}", "Which learning rate?", x_name="learning rate", is_log_scaled=True
+        )
+        for optimizer in ("Adam", "Adafactor")
+        for schedule, told in (("cosine", "down to 0 by a cosine"), ("constant", "a steady rate"))
+    },
 }
 
 TITLES = {
