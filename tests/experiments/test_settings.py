@@ -7,6 +7,7 @@ from tiny_run import write_yaml
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.settings import ARMS, read_sweep
+from softprompt_tf.report.experiments import EXPERIMENTS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "experiments"
 
@@ -143,6 +144,22 @@ def test_every_sweep_file_of_the_library_can_be_read(path):
 
     assert experiments
     assert all(experiment.settings() for experiment in experiments.values())
+    assert set(experiments) <= set(EXPERIMENTS)  # so that the report has words for each
+
+
+def test_the_optimizers_are_compared_at_three_rates_each_and_nothing_else_differs():
+    compared, others = [], []
+    for experiment in read_sweep(CONFIGS / "optimizers.yaml").values():
+        for _, settings in experiment.settings():
+            values = settings.model_dump()
+            compared.append(tuple(values["training"].pop(key) for key in ("optimizer", "schedule", "learning_rate")))
+            others.append(values)
+
+    assert all(values == others[0] for values in others)
+    rates = {"adam": (0.03, 0.1, 0.3), "adafactor": (0.1, 0.3, 1.0)}
+    assert sorted(compared) == sorted(
+        (name, schedule, rate) for name in rates for schedule in ("cosine", "constant") for rate in rates[name]
+    )
 
 
 def test_reproduce_has_all_that_the_paper_does():
