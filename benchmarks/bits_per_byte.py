@@ -17,7 +17,6 @@ spaces in front of punctuation go.
 import argparse
 import json
 import os
-import random
 import re
 import tempfile
 import time
@@ -34,7 +33,7 @@ import tokengrams
 
 from softprompt_tf.pretraining.batches import EOS_ID
 from softprompt_tf.pretraining.bits_per_byte import BitsPerByte, Window, cut_windows, measure_windows
-from softprompt_tf.pretraining.corpus import load_corpora, read_documents
+from softprompt_tf.pretraining.corpus import draw_documents, load_corpora, read_documents
 from softprompt_tf.t5 import load_t5
 
 QUERIES_AT_ONCE = 64
@@ -54,7 +53,10 @@ class Row:
 def main() -> None:
     """Measure every backbone, and an n-gram model for every vocabulary; write the table."""
     arguments = _parse_arguments()
-    documents = _draw(read_documents(arguments.text), arguments.max_documents, arguments.seed)
+    if arguments.max_documents is None:
+        documents = list(read_documents(arguments.text))
+    else:
+        documents = draw_documents(arguments.text, arguments.max_documents, seed=arguments.seed)
     if arguments.join_marks:
         documents = [join_marks(document) for document in documents]
     rows: list[Row] = []
@@ -88,12 +90,6 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--order", type=int, default=4, choices=(3, 4, 5), help="of the n-grams")
     parser.add_argument("--join-marks", action="store_true", help="undo WikiText's plainest marks first")
     return parser.parse_args()
-
-
-def _draw(documents: Iterable[str], count: int | None, seed: int) -> list[str]:
-    """Return `count` documents drawn without replacement, or all of them in their order."""
-    documents = list(documents)
-    return documents if count is None else random.Random(seed).sample(documents, min(count, len(documents)))
 
 
 def join_marks(text: str) -> str:

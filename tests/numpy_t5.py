@@ -77,6 +77,15 @@ def target_log_probability(weights, target_ids, encoder_output):
     return float(sum(steps[u, token] for u, token in enumerate(target_ids)))
 
 
+def window_nats(weights, windows):
+    """Score every window on its own, without padding and without the end of sequence behind the targets; return the sum."""
+    nats = 0.0
+    for window in windows:
+        encoded = encode(weights, weights.table[[*window.context, EOS_ID]])
+        nats -= target_log_probability(weights, window.targets, encoded)
+    return nats
+
+
 def greedy(weights, encoder_output, max_tokens):
     """Return ids [U] with 0 behind the end, and the sum of their log-probabilities; the whole answer is run at each step."""
     answer, score = [], 0.0

@@ -159,25 +159,54 @@ def measure_windows(
     Raises:
       BackboneError: if the tokenizer has more pieces than the backbone has rows.
     """
-    if tokenizer.get_piece_size() > backbone.vocabulary_size:
-        raise BackboneError(
-            f"The tokenizer must fit the backbone. Received: {tokenizer.get_piece_size()} pieces, "
-            f"{backbone.vocabulary_size} rows in the embedding table."
-        )
-    nats_of = tf.function(_TargetNats(FusedForward(backbone, dtype=dtype)), reduce_retracing=True, autograph=False)
-    by_length = sorted(windows, key=lambda row: (len(row.context), len(row.targets)))  # little padding
-    nats = 0.0
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        batch = pad_batch(
-            [row.context for row in rows],
-            [row.targets for row in rows],
-            input_multiple=_INPUT_MULTIPLE,
-            target_multiple=_TARGET_MULTIPLE,
-        )
-        nats += float(nats_of({name: tf.convert_to_tensor(array) for name, array in batch.items()}))
-    num_tokens = sum(len(row.targets) for row in windows)
-    return BitsPerByte.of(nats, num_tokens=num_tokens, num_bytes=sum(row.num_bytes for row in windows))
+    return MeasuredText(backbone, tokenizer, windows, batch_size=batch_size, dtype=dtype).measure()
+
+
+class MeasuredText:
+    """Windows of a held-out text that a backbone is measured on, again and again as it trains, by one graph.
+
+    Args:
+      backbone: a KerasHub `T5Backbone` that is not quantized; measured with the weights that it has at each call.
+      tokenizer, windows, batch_size, dtype: as for `measure_windows`.
+
+    Raises:
+      BackboneError: if the tokenizer has more pieces than the backbone has rows.
+    """
+
+    def __init__(
+        self,
+        backbone: keras_hub.models.T5Backbone,
+        tokenizer: sentencepiece.SentencePieceProcessor,
+        windows: Sequence[Window],
+        *,
+        batch_size: int = 32,
+        dtype: str = "float32",
+    ):
+        if tokenizer.get_piece_size() > backbone.vocabulary_size:
+            raise BackboneError(
+                f"The tokenizer must fit the backbone. Received: {tokenizer.get_piece_size()} pieces, "
+                f"{backbone.vocabulary_size} rows in the embedding table."
+            )
+        self._num_tokens = sum(len(row.targets) for row in windows)
+        self._num_bytes = sum(row.num_bytes for row in windows)
+        self._windows = sorted(windows, key=lambda row: (len(row.context), len(row.targets)))  # little padding
+        self._batch_size = batch_size
+        target_nats = _TargetNats(FusedForward(backbone, dtype=dtype))
+        self._nats_of = tf.function(target_nats, reduce_retracing=True, autograph=False)
+
+    def measure(self) -> BitsPerByte:
+        """Return how well the text is foretold now."""
+        nats = 0.0
+        for start in range(0, len(self._windows), self._batch_size):
+            rows = self._windows[start : start + self._batch_size]
+            batch = pad_batch(
+                [row.context for row in rows],
+                [row.targets for row in rows],
+                input_multiple=_INPUT_MULTIPLE,
+                target_multiple=_TARGET_MULTIPLE,
+            )
+            nats += float(self._nats_of({name: tf.convert_to_tensor(array) for name, array in batch.items()}))
+        return BitsPerByte.of(nats, num_tokens=self._num_tokens, num_bytes=self._num_bytes)
 
 
 class _TargetNats:

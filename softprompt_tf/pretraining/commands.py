@@ -61,6 +61,14 @@ def _add_shared(
     parser.add_argument("--log-every", type=int, default=20, help="steps")
     parser.add_argument("--measure-every", type=int, default=500, help="steps between losses on held-out text")
     parser.add_argument(
+        "--measure-text",
+        metavar="SOURCE",
+        help="a text that is not trained on: its bits per byte are measured and logged with those losses",
+    )
+    parser.add_argument(
+        "--measure-documents", type=int, default=200, help="how many of its documents are drawn for that"
+    )
+    parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
         default="bfloat16",
@@ -113,6 +121,8 @@ def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
         "mixture": _mixture(arguments),
         "kind_weights": dict(_weight(pair, "--weight") for pair in arguments.weight),
         "max_documents": arguments.max_documents,
+        "measure_text": arguments.measure_text,
+        "measure_documents": arguments.measure_documents,
         "strategy": make_strategy(arguments.strategy),
     }
 

@@ -7,6 +7,7 @@ kept for measuring and is never trained on.
 import gzip
 import itertools
 import lzma
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,27 @@ def read_documents(source: Source) -> Iterator[str]:
         document = text.strip()
         if len(document) >= MIN_CHARACTERS:
             yield document
+
+
+def draw_documents(source: Source, count: int, *, seed: int = 1) -> list[str]:
+    """Return `count` documents of a source, drawn without replacement; all of them, in a drawn order, if it has fewer.
+
+    Args:
+      source: what `read_documents` takes; all of it is read.
+      count: how many, at least 1.
+      seed: of the draw.
+
+    Raises:
+      DataError: if `count` is less than 1, there is no such source, or it holds no document.
+    """
+    if count < 1:
+        raise DataError(f"At least 1 document must be drawn. Received: {count}.")
+    documents = list(read_documents(source))
+    if not documents:
+        raise DataError(
+            f"A text must have a line of {MIN_CHARACTERS} characters or more. Received: {source}, which has none."
+        )
+    return random.Random(seed).sample(documents, min(count, len(documents)))
 
 
 def _texts(source: Source) -> Iterator[str]:

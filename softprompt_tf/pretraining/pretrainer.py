@@ -19,6 +19,7 @@ import tensorflow as tf
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import NonFiniteLossError, TrainingError
 from softprompt_tf.pretraining.batches import Batch, PretrainingBatches
+from softprompt_tf.pretraining.bits_per_byte import MeasuredText
 from softprompt_tf.pretraining.train_state import load_state, save_state
 from softprompt_tf.pretraining.train_step import TrainStep
 
@@ -94,17 +95,24 @@ class Pretrainer:
         """Return the mean loss over batches, in nats per target token."""
         return float(np.mean([self._take_step.loss(batch) for batch in batches]))
 
-    def fit(self, batches: PretrainingBatches, held_out: dict[str, list[Batch]]) -> None:
+    def fit(
+        self, batches: PretrainingBatches, held_out: dict[str, list[Batch]], text: MeasuredText | None = None
+    ) -> None:
         """Train from the current step to the last one, logging, measuring and keeping the state.
+
+        It measures before the first step too, so that the log tells where the run began.
 
         Args:
           batches: the training batches.
           held_out: for each objective, the batches that its loss is measured on.
+          text: whose bits per byte are measured as well; of this trainer's backbone.
 
         Raises:
           NonFiniteLossError: names the step, counted from 0; the state of before is kept.
         """
         recent: dict[str, list[float]] = {}
+        if self.step == 0:
+            self._log_measures(held_out, text)
         tokens_before, since = self.num_tokens, time.monotonic()
         for step, objective, batch in batches.prefetch(self.step, self.run.steps):
             rate = self.run.peak_learning_rate * self.run.rate_factor(step)
@@ -123,10 +131,19 @@ class Pretrainer:
                     loss=losses,
                 )
                 recent, tokens_before, since = {}, self.num_tokens, time.monotonic()
-            if held_out and (self.step % self.run.measure_every == 0 or self.step == self.run.steps):
-                self._log(held_out={name: round(self.measure(rows), 4) for name, rows in held_out.items()})
+            if self.step % self.run.measure_every == 0 or self.step == self.run.steps:
+                self._log_measures(held_out, text)
             if self.step % self.run.checkpoint_every == 0 or self.step == self.run.steps:
                 self.save_state()
+
+    def _log_measures(self, held_out: dict[str, list[Batch]], text: MeasuredText | None) -> None:
+        measures: dict[str, object] = {}
+        if held_out:
+            measures["held_out"] = {name: round(self.measure(rows), 4) for name, rows in held_out.items()}
+        if text:
+            measures["bits_per_byte"] = round(text.measure().bits_per_byte, 4)
+        if measures:
+            self._log(num_tokens=self.num_tokens, **measures)
 
     def _log(self, **values: object) -> None:
         line = json.dumps({"step": self.step, **values})

@@ -16,7 +16,8 @@ from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
-from softprompt_tf.pretraining.corpus import Corpus, Source, load_corpora
+from softprompt_tf.pretraining.bits_per_byte import MeasuredText, cut_windows
+from softprompt_tf.pretraining.corpus import Corpus, Source, draw_documents, load_corpora
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
@@ -38,6 +39,8 @@ def pretrain(
     vocabulary: str | Path | None = None,
     kind_weights: Mapping[str, float] | None = None,
     max_documents: int | None = None,
+    measure_text: Source | None = None,
+    measure_documents: int = 200,
     strategy: tf.distribute.Strategy | None = None,
 ) -> Path:
     """Train a T5 1.1 from nothing.
@@ -52,16 +55,20 @@ def pretrain(
         on the texts, of as many pieces as the shape has rows besides 100 sentinels.
       kind_weights: how often each kind of text is drawn, relative to 1.
       max_documents: of each source, only the first so many are read.
+      measure_text: a text that is not trained on, as `read_documents` takes it: whenever held-out loss is measured, its bits
+        per byte are too (`bits_per_byte`, in float32, windows as long as those of the mixture).
+      measure_documents: how many of its documents are drawn for that, always the same ones.
       strategy: a `tf.distribute` strategy. Default: one device.
 
     Returns:
       The preset directory, `output/preset`, as `load_t5` reads it.
 
     Raises:
-      DataError: if a text is missing, or the vocabulary is missing or unfit.
+      DataError: if a text is missing or holds no document, or the vocabulary is missing or unfit.
       TrainingError: if `output` holds a run of other settings.
     """
     output, shape = Path(output), shape or BackboneShape()
+    measured = _measured_documents(measure_text, measure_documents)
     train, held_out = load_corpora(texts, max_documents=max_documents)
     proto = _vocabulary(output / "vocabulary.spm", train, shape, run.seed, given=vocabulary)
     settings = {"from": "nothing", "shape": asdict(shape), **_settings(texts, train, run, mixture, kind_weights)}
@@ -71,7 +78,7 @@ def pretrain(
         backbone = build_backbone(shape, dtype="float32", seed=run.seed)
     trainer = Pretrainer(backbone, run, output, strategy=strategy)
     sentinel = shape.vocabulary_size - 1
-    return _train(trainer, (train, held_out), proto, mixture, kind_weights, first_sentinel=sentinel)
+    return _train(trainer, (train, held_out), measured, proto, mixture, kind_weights, first_sentinel=sentinel)
 
 
 def adapt(
@@ -83,23 +90,27 @@ def adapt(
     mixture: Mixture,
     kind_weights: Mapping[str, float] | None = None,
     max_documents: int | None = None,
+    measure_text: Source | None = None,
+    measure_documents: int = 200,
     strategy: tf.distribute.Strategy | None = None,
 ) -> Path:
     """Continue training a pretrained T5, with the LM objective as Lester et al. 2021 did or with any mixture.
 
     Args:
       source: what `load_t5` takes, or what it gave; that one's backbone is trained in place.
-      texts, output, run, mixture, kind_weights, max_documents, strategy: as for `pretrain`.
+      texts, output, run, mixture, kind_weights, max_documents, measure_text, measure_documents, strategy: as for
+        `pretrain`.
 
     Returns:
       The preset directory, `output/preset`.
 
     Raises:
       BackboneError: if the backbone cannot be loaded.
-      DataError: if a text is missing.
+      DataError: if a text is missing or holds no document.
       TrainingError: if `output` holds a run of other settings.
     """
     output = Path(output)
+    measured = _measured_documents(measure_text, measure_documents)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
@@ -107,12 +118,15 @@ def adapt(
     settings = {"from": t5.fingerprint, **_settings(texts, corpora[0], run, mixture, kind_weights)}
     _check_settings(output / "settings.json", settings)
     trainer = Pretrainer(t5.backbone, run, output, strategy=strategy)
-    return _train(trainer, corpora, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=t5.sentinel_id(0))
+    return _train(
+        trainer, corpora, measured, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=t5.sentinel_id(0)
+    )
 
 
 def _train(
     trainer: Pretrainer,
     corpora: tuple[Corpus, Corpus],
+    measured: Sequence[str],
     proto: bytes,
     mixture: Mixture,
     kind_weights: Mapping[str, float] | None,
@@ -123,17 +137,22 @@ def _train(
     train, held_out = corpora
     print(f"{train.num_documents:,} documents to train on, {held_out.num_documents:,} held out", flush=True)
     print("going on" if trainer.load_state() else "starting", "at step", trainer.step, flush=True)
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=proto)
     train_batches, held_out_batches = (
         PretrainingBatches(
             PassageSource(corpus, dict(kind_weights or {})),
-            sentencepiece.SentencePieceProcessor(model_proto=proto),
+            tokenizer,
             mixture,
             first_sentinel=first_sentinel,
             seed=trainer.run.seed,
         )
         for corpus in corpora
     )
-    trainer.fit(train_batches, _fixed_batches(held_out_batches, mixture) if held_out.num_documents else {})
+    fixed_batches = _fixed_batches(held_out_batches, mixture) if held_out.num_documents else {}
+    text = None
+    if measured:
+        text = MeasuredText(trainer.backbone, tokenizer, cut_windows(measured, tokenizer, window=mixture.window))
+    trainer.fit(train_batches, fixed_batches, text)
     preset = trainer.directory / "preset"
     write_preset(trainer.backbone, proto, preset)
     print(f"wrote {preset}", flush=True)
@@ -148,6 +167,10 @@ def _fixed_batches(batches: PretrainingBatches, mixture: Mixture) -> dict[str, l
         for objective, share in zip(*mixture.objectives, strict=True)
         if share > 0
     }
+
+
+def _measured_documents(source: Source | None, count: int) -> list[str]:
+    return [] if source is None else draw_documents(source, count)
 
 
 def _vocabulary(path: Path, corpus: Corpus, shape: BackboneShape, seed: int, *, given: str | Path | None) -> bytes:

@@ -37,3 +37,16 @@ def test_tokens_of_the_first_run_count_for_the_second(tmp_path):
     curves = load_script().read_curves([first, second])
 
     assert curves == {"prefix_lm": [(100, 8.0), (250, 7.0), (290, 6.0)], "instructions": [(290, 2.0)]}
+
+
+def test_bits_per_byte_are_a_curve_of_their_own_behind_the_tokens_of_before(tmp_path):
+    run = write_log(
+        tmp_path / "run",
+        {"step": 0, "num_tokens": 0, "held_out": {"prefix_lm": 8.0}, "bits_per_byte": 2.5},
+        {"step": 10, "num_tokens": 100, "loss": {"prefix_lm": 7.0}},
+        {"step": 15, "num_tokens": 160, "bits_per_byte": 2.25},
+    )
+
+    curves = load_script().read_curves([run], tokens_before=1000)
+
+    assert curves == {"prefix_lm": [(1000, 8.0)], "bits_per_byte": [(1000, 2.5), (1160, 2.25)]}

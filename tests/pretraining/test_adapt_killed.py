@@ -27,11 +27,12 @@ def command(corpus, vocabulary, tmp_path_factory):
     write_preset(build_backbone(SHAPE, dtype="float32", seed=1), vocabulary, directory / "tiny", dtype="float32")
     documents = [document for kind in corpus.documents for document in kind]
     (directory / "text.txt").write_text("\n".join(documents * 3), encoding="utf-8")
+    (directory / "measured.txt").write_text("\n".join(documents[:9]), encoding="utf-8")
     return [
         sys.executable, "-m", "softprompt_tf.cli", "adapt", str(directory / "tiny"),
         "--text", str(directory / "text.txt"), "--steps", str(STEPS), "--learning-rate", "0.02", "--warmup-steps", "4",
         "--cooldown-steps", "8", "--batch-size", "8", "--window", "24", "--checkpoint-every", "3", "--log-every", "1",
-        "--measure-every", "10", "--output",
+        "--measure-every", "10", "--measure-text", str(directory / "measured.txt"), "--measure-documents", "4", "--output",
     ]  # fmt: skip
 
 
@@ -78,6 +79,7 @@ def assert_killed_run_ends_alike(command, left_alone, output, steps):
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert log_of(output) == log_of(left_alone)
     assert [line["step"] for line in log_of(output) if "loss" in line] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in log_of(output) if "bits_per_byte" in line] == [0, 10, 20, 30, 40]
 
 
 def test_a_run_killed_before_its_first_state_and_later_ends_as_one_left_alone(command, left_alone, tmp_path):

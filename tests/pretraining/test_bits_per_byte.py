@@ -13,6 +13,7 @@ from tiny_t5 import SENTENCES, VOCABULARY_SIZE, make_tiny_t5, tiny_vocabulary
 from softprompt_tf.errors import BackboneError, DataError
 from softprompt_tf.pretraining.bits_per_byte import (
     BitsPerByte,
+    MeasuredText,
     Window,
     bits_per_byte,
     cut_windows,
@@ -164,13 +165,7 @@ def test_uniform_model_needs_log2_of_the_vocabulary_per_token(pieces):
 
 
 def expected_nats(t5, windows):
-    """Score every window on its own in NumPy, without padding and without the end of sequence behind the targets."""
-    weights = numpy_t5.read_weights(t5.backbone)
-    nats = 0.0
-    for window in windows:
-        encoded = numpy_t5.encode(weights, weights.table[[*window.context, numpy_t5.EOS_ID]])
-        nats -= numpy_t5.target_log_probability(weights, window.targets, encoded)
-    return nats
+    return numpy_t5.window_nats(numpy_t5.read_weights(t5.backbone), windows)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -182,6 +177,20 @@ def test_nats_are_those_of_plain_numpy_for_every_batch_size(tiny_t5, pieces, bat
 
     assert result.num_tokens == sum(len(window.targets) for window in windows)
     assert result.nats_per_token * result.num_tokens == pytest.approx(expected_nats(tiny_t5, windows), rel=1e-4)
+
+
+def test_text_is_measured_with_the_weights_of_the_moment(pieces):
+    t5 = make_tiny_t5()
+    windows = cut_windows(DOCUMENTS, pieces, window=24)
+    text = MeasuredText(t5.backbone, pieces, windows)
+    before = text.measure()
+    for weight in t5.backbone.weights:
+        weight.assign(1.5 * weight)
+
+    after = text.measure()
+
+    assert after.nats_per_token != pytest.approx(before.nats_per_token, rel=1e-3)
+    assert after.nats_per_token * after.num_tokens == pytest.approx(expected_nats(t5, windows), rel=1e-4)
 
 
 def test_unknown_targets_are_foretold_as_unknown(tiny_t5, pieces):

@@ -40,6 +40,7 @@ def test_every_option_reaches_the_run(called, tmp_path):
         "adapt t5_1.1_small --text article=wiki40b/en@train#text --objective prefix_lm=0.3 --objective instructions=0.7"
         " --weight article=1.5 --steps 7 --cooldown-steps 3 --warmup-steps 2 --learning-rate 0.01 --batch-size 16"
         " --window 64 --max-documents 90 --checkpoint-every 5 --log-every 4 --measure-every 6 --precision float32 --seed 9"
+        " --measure-text news.txt.gz --measure-documents 12"
     )
 
     assert cli.main([*words.split(), "--output", str(tmp_path)]) == 0
@@ -48,6 +49,7 @@ def test_every_option_reaches_the_run(called, tmp_path):
     assert given["texts"] == [("article", "wiki40b/en@train#text")]
     assert given["kind_weights"] == {"article": 1.5}
     assert given["max_documents"] == 90
+    assert (given["measure_text"], given["measure_documents"]) == ("news.txt.gz", 12)
     mixture, run = given["mixture"], given["run"]
     assert (mixture.prefix_lm, mixture.instructions, mixture.rows, mixture.instruction_rows) == (0.3, 0.7, 16, 32)
     assert mixture.window == 64
@@ -81,10 +83,14 @@ def test_wrong_arguments_are_told_in_one_line(called, tmp_path, capsys, words, m
     assert message in line
 
 
-def test_missing_text_is_told_before_anything_is_written(tmp_path, capsys):
-    output = tmp_path / "run"
+@pytest.mark.parametrize("missing", ["--text", "--measure-text"])
+def test_missing_text_is_told_before_anything_is_written(tmp_path, capsys, missing):
+    output, there = tmp_path / "run", tmp_path / "there.txt"
+    there.write_text("a line of at least eighty characters " * 3 + "\n", encoding="utf-8")
+    texts = {"--text": there, "--measure-text": there, missing: tmp_path / "none.txt"}
+    words = [str(word) for option in texts.items() for word in option]
 
-    status = cli.main(["pretrain", "--text", str(tmp_path / "none.txt"), "--output", str(output)])
+    status = cli.main(["pretrain", *words, "--output", str(output)])
 
     assert status == 2
     assert "A corpus file must exist. Received:" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import lzma
 import pytest
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.pretraining.corpus import load_corpora, read_documents
+from softprompt_tf.pretraining.corpus import draw_documents, load_corpora, read_documents
 
 # 80 characters are the least that a document has.
 ENOUGH, TOO_LITTLE = "é" * 80, "é" * 79
@@ -49,6 +49,37 @@ def test_files_of_one_kind_are_joined(tmp_path):
     assert train.kinds == ("book",)
     assert [document[:4] for document in train.documents[0]] == ["0001", "0002", "0003", "0001", "0002"]
     assert held_out.num_documents == 0
+
+
+def test_drawn_documents_are_some_of_the_text_the_same_ones_for_a_seed(tmp_path):
+    text = write_numbered(tmp_path / "text.txt", 60)
+
+    drawn, again, other = (draw_documents(text, 20, seed=seed) for seed in (1, 1, 2))
+
+    assert len(set(drawn)) == len(drawn) == 20
+    assert set(drawn) < set(read_documents(text))
+    assert again == drawn
+    assert set(other) != set(drawn)
+
+
+def test_more_documents_than_there_are_draws_all(tmp_path):
+    text = write_numbered(tmp_path / "text.txt", 5)
+
+    assert sorted(draw_documents(text, 20)) == list(read_documents(text))
+
+
+def test_drawing_no_document_is_refused(tmp_path):
+    text = write_numbered(tmp_path / "text.txt", 5)
+
+    with pytest.raises(DataError, match=r"At least 1 document must be drawn\. Received: 0\."):
+        draw_documents(text, 0)
+
+
+def test_drawing_from_a_text_without_documents_is_refused(tmp_path):
+    (tmp_path / "short.txt").write_text(f"{TOO_LITTLE}\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"must have a line of 80 characters or more\. Received: .*short\.txt"):
+        draw_documents(tmp_path / "short.txt", 3)
 
 
 def test_missing_file_is_named(tmp_path):

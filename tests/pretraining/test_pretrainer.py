@@ -160,11 +160,12 @@ def test_log_tells_steps_tokens_losses_and_what_was_measured(uninterrupted, batc
 
     training, measured = ([line for line in lines if key in line] for key in ("loss", "held_out"))
     assert [line["step"] for line in training] == [8, 16, 24]
-    assert [line["step"] for line in measured] == [16, 24]
-    assert len(lines) == 5
+    assert [line["step"] for line in measured] == [0, 16, 24]  # before the first step too
+    assert len(lines) == 6
     drawn = [batches.batch(step) for step in range(24)]
     num_tokens = [sum(int((b[key] != 0).sum()) for key in ("encoder_token_ids", "targets")) for _, b in drawn]
     assert [line["num_tokens"] for line in training] == [sum(num_tokens[:k]) for k in (8, 16, 24)]
+    assert [line["num_tokens"] for line in measured] == [sum(num_tokens[:k]) for k in (0, 16, 24)]
     assert [set(line["loss"]) for line in training] == [{name for name, _ in drawn[k : k + 8]} for k in (0, 8, 16)]
     assert measured[-1]["held_out"] == {
         name: pytest.approx(uninterrupted.measure(rows), abs=1e-4) for name, rows in held_out.items()

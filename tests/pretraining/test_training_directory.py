@@ -1,15 +1,19 @@
 """Pretraining and adaptation by one call each: what the run directory holds, and what a second call may change."""
 
 import json
+import math
 
 import keras
 import numpy as np
+import numpy_t5
 import pytest
 import tensorflow as tf
 
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.pretraining.backbone import BackboneShape
 from softprompt_tf.pretraining.batches import Mixture
+from softprompt_tf.pretraining.bits_per_byte import cut_windows
+from softprompt_tf.pretraining.corpus import draw_documents
 from softprompt_tf.pretraining.pretrainer import PretrainingRun
 from softprompt_tf.pretraining.training_directory import adapt, pretrain
 from softprompt_tf.t5 import load_t5
@@ -88,6 +92,29 @@ def test_too_little_text_for_held_out_documents_still_trains(pretrained, corpus,
 
     (line,) = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
     assert "loss" in line
+
+
+def test_bits_per_byte_of_a_text_are_logged_from_the_start_on(pretrained, corpus, tokenizer, tmp_path):
+    measured, run = list(corpus.documents[1]), PretrainingRun(steps=1, warmup_steps=1, precision="float32")
+
+    adapt(
+        pretrained / "preset",
+        [("text", corpus.documents[0])],
+        tmp_path,
+        run,
+        mixture=PREFIXES,
+        measure_text=measured,
+        measure_documents=3,
+    )
+
+    start, end = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    assert (start["step"], end["step"]) == (0, 1)
+    windows = cut_windows(draw_documents(measured, 3, seed=1), tokenizer, window=PREFIXES.window)
+    nats = numpy_t5.window_nats(numpy_t5.read_weights(load_t5(pretrained / "preset").backbone), windows)
+    bits_per_byte = nats / math.log(2) / sum(window.num_bytes for window in windows)
+    assert start["bits_per_byte"] == pytest.approx(bits_per_byte, abs=2e-4)
+    assert math.isfinite(end["bits_per_byte"])
+    assert end["bits_per_byte"] != start["bits_per_byte"]
 
 
 @pytest.mark.parametrize(
