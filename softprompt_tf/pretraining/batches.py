@@ -7,13 +7,13 @@ a batch is padding.
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import sentencepiece
 
-from softprompt_tf.pretraining.instruction_tasks import draw_row
+from softprompt_tf.pretraining.instruction_tasks import draw_row, task_weights
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
 
@@ -37,6 +37,11 @@ class Mixture:
       instruction_rows: rows of a batch of instruction tasks, whose targets are short.
       window: tokens of a stretch of text, for span corruption and prefix LM.
       max_instruction_tokens: where the inputs of an instruction task are cut.
+      task_weights: how often instruction tasks are drawn, in place of their own weights in `INSTRUCTION_TASKS`; 0 leaves a
+        task out.
+
+    Raises:
+      ConfigError: if `task_weights` names no task, or has a weight below 0.
     """
 
     span_corruption: float = 0.0
@@ -46,6 +51,10 @@ class Mixture:
     instruction_rows: int = 128
     window: int = 128
     max_instruction_tokens: int = 80
+    task_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        task_weights(self.task_weights)  # told now, and not by the thread that makes the batches
 
     @property
     def objectives(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -81,6 +90,7 @@ class PretrainingBatches:
         self._source = source
         self._tokenizer = tokenizer
         self._mixture = mixture
+        self._task_weights = task_weights(mixture.task_weights)
         self._first_sentinel = first_sentinel
         self._seed = seed
         self._last_group: tuple[int, list[tuple[str, Batch]]] | None = None
@@ -125,7 +135,9 @@ class PretrainingBatches:
         return [prefix_lm(window, rng) for window in windows]
 
     def _instructions(self, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
-        rows = [draw_row(self._source, rng)[1:] for _ in range(self._mixture.instruction_rows)]
+        rows = [
+            draw_row(self._source, rng, weights=self._task_weights)[1:] for _ in range(self._mixture.instruction_rows)
+        ]
         inputs = self._tokenizer.encode([row[0] for row in rows])
         targets = self._tokenizer.encode([row[1] for row in rows])
         longest = self._mixture.max_instruction_tokens

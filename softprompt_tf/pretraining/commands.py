@@ -50,6 +50,13 @@ def _add_shared(
     parser.add_argument(
         "--weight", action="append", default=[], metavar="KIND=WEIGHT", help="how often a kind is drawn"
     )
+    parser.add_argument(
+        "--task-weight",
+        action="append",
+        default=[],
+        metavar="TASK=WEIGHT",
+        help="how often an instruction task is drawn, in place of its own weight; 0 leaves it out; may be repeated",
+    )
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--cooldown-steps", type=int, default=cooldown_steps, help="linear decay to zero at the end")
     parser.add_argument("--warmup-steps", type=int, default=100)
@@ -144,6 +151,7 @@ def _mixture(arguments: argparse.Namespace) -> Mixture:
         rows=rows,
         instruction_rows=2 * rows,
         window=arguments.window,
+        task_weights=dict(_weight(pair, "--task-weight") for pair in arguments.task_weight),
     )
 
 

@@ -8,9 +8,11 @@ with instructions (Sanh et al. 2022, T0, arXiv:2110.08207), with targets that co
 """
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
+from softprompt_tf.errors import ConfigError
 from softprompt_tf.pretraining.article_tasks import choose_definition, definition, related_word, subject
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.posing import (
@@ -53,20 +55,43 @@ ANSWER_PAIRS = (
 )  # fmt: skip
 
 
-def draw_row(source: PassageSource, rng: np.random.Generator, *, attempts: int = 200) -> tuple[str, str, str]:
+def task_weights(changes: Mapping[str, float]) -> dict[str, float]:
+    """Return the weight of every instruction task.
+
+    Args:
+      changes: weights that take the place of tasks' own; 0 leaves a task out.
+
+    Raises:
+      ConfigError: if a name is none of a task, a weight is below 0 or not finite, or every task is left out.
+    """
+    for name, weight in changes.items():
+        if name not in INSTRUCTION_TASKS:
+            raise ConfigError(f"An instruction task must be one of {', '.join(INSTRUCTION_TASKS)}. Received: {name!r}.")
+        if not 0 <= weight < float("inf"):
+            raise ConfigError(f"A task's weight must be a number of at least 0. Received: {name}={weight}.")
+    weights = {name: changes.get(name, own) for name, (_, own) in INSTRUCTION_TASKS.items()}
+    if not sum(weights.values()):
+        raise ConfigError("At least one instruction task must have a weight above 0. Received: 0 for every one.")
+    return weights
+
+
+def draw_row(
+    source: PassageSource, rng: np.random.Generator, *, weights: Mapping[str, float] | None = None, attempts: int = 200
+) -> tuple[str, str, str]:
     """Draw a task by its weight, then passages until one suits it.
 
     Args:
       source: where the passages come from.
       rng: the source of everything that is drawn.
+      weights: of every task, as `task_weights` gives them. Default: the tasks' own.
       attempts: after as many passages that do not suit, the row is one of `first_words`, which suits every passage.
 
     Returns:
       The name of the task that made the row, the inputs and the target.
     """
-    names = list(INSTRUCTION_TASKS)
-    weights = np.array([INSTRUCTION_TASKS[name][1] for name in names])
-    name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    weights = weights or task_weights({})
+    shares = np.array(list(weights.values()))
+    name = list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
     for _ in range(attempts):
         row = INSTRUCTION_TASKS[name][0](source, rng)
         if row is not None:

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from softprompt_tf.errors import ConfigError
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches, pad_batch
+from softprompt_tf.pretraining.instruction_tasks import INSTRUCTION_TASKS
 from softprompt_tf.pretraining.passages import PassageSource
 
 FIRST_SENTINEL = 119
@@ -162,6 +164,51 @@ def test_span_corruption_rows_open_with_the_first_sentinel(make):
     assert {len(without_padding(row)) for row in batch["encoder_token_ids"]} == {27 + 2 + 1}
     assert batch["encoder_token_ids"].shape == (5, 32)
     assert batch["targets"].shape == (5, 5 + 2 + 1)
+
+
+class HeardTexts:
+    """A tokenizer that keeps the texts that it is given."""
+
+    def __init__(self):
+        self.texts = []
+
+    def encode(self, texts):
+        self.texts.append(texts)
+        return [[3] for _ in texts]
+
+
+def test_instruction_tasks_are_drawn_by_the_weights_of_the_mixture(corpus):
+    weights = {**dict.fromkeys(INSTRUCTION_TASKS, 0.0), "first_words": 1.0, "kind_of_text": 3.0}
+    tokenizer = HeardTexts()
+    batches = PretrainingBatches(
+        PassageSource(corpus),
+        tokenizer,
+        Mixture(instruction_rows=200, task_weights=weights),
+        first_sentinel=FIRST_SENTINEL,
+        seed=3,
+    )
+
+    batches.batch_of("instructions", np.random.default_rng(0))
+
+    inputs, targets = tokenizer.texts
+    ask_for_words = [text.startswith(("The first", "The last")) for text in inputs]
+    assert 30 <= sum(ask_for_words) <= 70  # a quarter of 200: 50, standard deviation 6.1
+    kinds = {target for target, words in zip(targets, ask_for_words, strict=True) if not words}
+    assert kinds == set(corpus.kinds)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"remarks": 1.0}, r"must be one of missing_word, .*, remark\. Received: 'remarks'\."),
+        ({"remark": -1.0}, r"must be a number of at least 0\. Received: remark=-1\.0\."),
+        ({"remark": math.nan}, r"must be a number of at least 0\. Received: remark=nan\."),
+        (dict.fromkeys(INSTRUCTION_TASKS, 0.0), r"At least one instruction task must have a weight above 0\."),
+    ],
+)
+def test_wrong_weights_of_tasks_are_refused(weights, message):
+    with pytest.raises(ConfigError, match=message):
+        Mixture(task_weights=weights)
 
 
 def test_inputs_of_instructions_are_cut_and_their_targets_are_not(make):

@@ -40,6 +40,7 @@ def test_every_option_reaches_the_run(called, tmp_path):
         "adapt t5_1.1_small --text article=wiki40b/en@train#text --objective prefix_lm=0.3 --objective instructions=0.7"
         " --weight article=1.5 --steps 7 --cooldown-steps 3 --warmup-steps 2 --learning-rate 0.01 --batch-size 16"
         " --window 64 --max-documents 90 --checkpoint-every 5 --log-every 4 --measure-every 6 --precision float32 --seed 9"
+        " --task-weight remark=0 --task-weight subject=4"
         " --measure-text news.txt.gz --measure-documents 12"
     )
 
@@ -53,6 +54,7 @@ def test_every_option_reaches_the_run(called, tmp_path):
     mixture, run = given["mixture"], given["run"]
     assert (mixture.prefix_lm, mixture.instructions, mixture.rows, mixture.instruction_rows) == (0.3, 0.7, 16, 32)
     assert mixture.window == 64
+    assert mixture.task_weights == {"remark": 0, "subject": 4}
     assert (run.steps, run.cooldown_steps, run.warmup_steps, run.seed) == (7, 3, 2, 9)
     assert (run.checkpoint_every, run.log_every, run.measure_every) == (5, 4, 6)
     assert (run.peak_learning_rate, run.precision) == (0.01, "float32")
@@ -71,6 +73,8 @@ def test_every_option_reaches_the_run(called, tmp_path):
         ),
         ("--objective prefix_lm=0", "At least one `--objective` must have a weight above 0."),
         ("--weight book=-1", "`--weight` must be NAME=WEIGHT with a weight of at least 0. Received: 'book=-1'."),
+        ("--task-weight remark=much", "`--task-weight` must be NAME=WEIGHT with a weight of at least 0."),
+        ("--task-weight remarks=1", "An instruction task must be one of missing_word, choose_word,"),
         ("--strategy miror", "Did you mean 'mirrored'?"),
     ],
 )
