@@ -201,6 +201,7 @@ def _settings(
         "texts": [[kind, source] for (kind, _), source in zip(texts, sources, strict=True)],
         "documents": [len(documents) for documents in train.documents],
         "kind_weights": dict(kind_weights or {}),
+        # Weights of tasks only where some are chosen: the settings of a run from before there were any hold none.
         "mixture": {name: value for name, value in asdict(mixture).items() if value != {}},
         "run": {name: value for name, value in asdict(run).items() if name not in _FREE_TO_CHANGE},
     }
