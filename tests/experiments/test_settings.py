@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_run import write_yaml
 
+from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.settings import ARMS, read_sweep
 from softprompt_tf.report.experiments import EXPERIMENTS
@@ -156,10 +157,19 @@ def test_the_optimizers_are_compared_at_three_rates_each_and_nothing_else_differ
             others.append(values)
 
     assert all(values == others[0] for values in others)
-    rates = {"adam": (0.03, 0.1, 0.3), "adafactor": (0.1, 0.3, 1.0)}
+    rates = {"adam": (0.1, 0.3, 1.0), "adafactor": (0.3, 1.0, 3.0)}
     assert sorted(compared) == sorted(
         (name, schedule, rate) for name in rates for schedule in ("cosine", "constant") for rate in rates[name]
     )
+
+
+def test_the_experiments_train_as_the_bundled_backbone_does_by_default():
+    default = load_config(CONFIGS.parent / "runs" / "sentiment.yaml").training
+
+    for experiment in read_sweep(CONFIGS / "initialization.yaml").values():
+        for _, settings in experiment.settings():
+            for key in ("optimizer", "learning_rate", "schedule", "warmup_steps"):
+                assert getattr(settings.training, key) == getattr(default, key)
 
 
 def test_reproduce_has_all_that_the_paper_does():
