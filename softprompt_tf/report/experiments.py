@@ -51,6 +51,12 @@ EXPERIMENTS = {
         x_name="adaptation steps",
         is_backbone_swept=True,
     ),
+    "instruction_tasks": Experiment(
+        "Instruction tasks of pretraining",
+        "What does each family of the frozen model's instruction tasks bring?",
+        x_name="instruction tasks",
+        is_backbone_swept=True,
+    ),
     "domain_shift": Experiment(
         "Domain shift",
         "Trained on one data set and scored on another that was not trained on.",
