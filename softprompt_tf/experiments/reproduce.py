@@ -69,9 +69,12 @@ def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None
         tell("There is no result yet, so there is no report.")
         return
     missing = dict(plan.missing)
+    reported = {result.experiment for result in results}
     for scoring in plan.scorings:
-        if outcome.not_reached and scoring.experiment not in {result.experiment for result in results}:
-            missing.setdefault(scoring.experiment, "its runs were not reached in the time given.")
+        if scoring.experiment not in reported:
+            is_late = outcome.not_reached and str(scoring) not in outcome.failed
+            why = "its runs were not reached in the time given." if is_late else "its runs failed."
+            missing.setdefault(scoring.experiment, why)
     path = write_report(
         results, output / "report.html", interpretability=_inspected(plan, output, tell), missing=missing
     )

@@ -53,10 +53,8 @@ def write_report(
     if interpretability is not None:
         sections.append(distance_section(interpretability, number=len(order)))
         headings.append("What the prompts say")
-    reasons = missing or {}
-    absent = [name for name in EXPERIMENTS if name not in by_name]
-    absent += [name for name in reasons if name not in EXPERIMENTS and name not in by_name]
-    body = join([_top(title, results, headings), *sections, _missing(absent, reasons)])
+    absent = {name: why for name, why in (missing or {}).items() if name not in by_name}
+    body = join([_top(title, results, headings), *sections, _missing(absent)])
     return write_atomically(Path(path), _page(title, body).encode(), error_type=DataError)
 
 
@@ -88,13 +86,10 @@ def _top(title: str, results: Sequence[Result], headings: Sequence[str]) -> Mark
     )
 
 
-def _missing(names: Sequence[str], reasons: Mapping[str, str]) -> Markup:
-    if not names:
+def _missing(reasons: Mapping[str, str]) -> Markup:
+    if not reasons:
         return Markup("")
-    items = [
-        tag("li", experiment_of(name).title, f": {reasons[name]}" if reasons.get(name) else ": no results were given.")
-        for name in names
-    ]
+    items = [tag("li", f"{experiment_of(name).title}: {why}") for name, why in reasons.items()]
     return tag("section", tag("h2", "Not in this report"), tag("ul", *items))
 
 

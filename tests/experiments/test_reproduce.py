@@ -84,6 +84,17 @@ def test_a_failed_run_is_an_error_after_the_report_of_the_others(place, tmp_path
         run_experiments(place.sweep({"learning_rate": rates}), tmp_path, tell=tell)
 
     assert "Learning rate" in report_of(tmp_path)
+    assert "Not in this report" not in report_of(tmp_path)
+
+
+def test_an_experiment_all_of_whose_runs_failed_is_named_in_the_report(place, tmp_path, tell):
+    fine = {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1]}
+    broken = {"tasks": [place.mood], "training": {"learning_rate": 1e39}, "seeds": [1]}
+
+    with pytest.raises(TrainingError, match=r"Received: 1 that failed"):
+        run_experiments(place.sweep({"methods": fine, "prompt_length": broken}), tmp_path, tell=tell)
+
+    assert "Prompt length: its runs failed." in report_of(tmp_path).partition("Not in this report")[2]
 
 
 def test_a_missing_plot_library_is_told_before_the_runs(place, tmp_path, tell, monkeypatch):
