@@ -6,6 +6,7 @@ All sentences are short enough to be drawn whole.
 import itertools
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,3 +276,11 @@ def test_task_that_suits_no_passage_gives_way_to_first_words():
     # the same text has; topics, questions and remarks are made from words of their own.
     own = {"topic_words", "made_question", "remark"}
     assert names == {"missing_word", "choose_word", "contains_word", "kind_of_text", "first_words", *own}
+
+
+def test_the_families_that_the_documentation_compares_are_all_tasks_each_once():
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    families = re.findall(r'^ {4}(WORDS|ARTICLES|TOPICS|QUESTIONS|SENTIMENT)="([\w ]+)"$', page, flags=re.MULTILINE)
+
+    assert len(families) == 5
+    assert sorted(task for _, tasks in families for task in tasks.split()) == sorted(INSTRUCTION_TASKS)
