@@ -70,7 +70,7 @@ def write_tasks(directory: Path) -> dict[str, Path]:
 
 
 def write_yaml(path: Path, values: object) -> Path:
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -26,7 +26,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, required=True, help="results, prompts and report.html go here")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="results, prompts, report.html and report.md go here"
+    )
     parser.add_argument(
         "--backbone", help="in the place of the file's: a bundled name, a KerasHub preset or a directory"
     )

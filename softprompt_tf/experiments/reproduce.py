@@ -1,17 +1,21 @@
-"""A sweep file and a directory enter; all runs that this machine has data for are made, and one HTML report leaves.
+"""A sweep file and a directory enter; all runs that this machine has data for are made, and a report leaves.
 
-OUTPUT/report.html   tables and plots of all results so far, what the prompts say, and what was left out
+OUTPUT/report.html       tables and plots of all results so far, what the prompts say, and what was left out
+OUTPUT/report.md         the same tables, for a README or a card
+OUTPUT/plots/NAME.svg    each experiment's plot
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
 from softprompt_tf.experiments.plan import Plan, make_plan
+from softprompt_tf.experiments.results import RunResult, digest
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
-from softprompt_tf.report import check_plots_can_be_drawn, write_report
+from softprompt_tf.report import check_plots_can_be_drawn, write_markdown_report, write_report
 
 
 def run_experiments(
@@ -64,7 +68,7 @@ def run_experiments(
 
 
 def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None:
-    results = result_store(output).results()
+    results = _in_order_of(plan, result_store(output).results())
     if not results:
         tell("There is no result yet, so there is no report.")
         return
@@ -75,10 +79,19 @@ def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None
             is_late = outcome.not_reached and str(scoring) not in outcome.failed
             why = "its runs were not reached in the time given." if is_late else "its runs failed."
             missing.setdefault(scoring.experiment, why)
+    write_markdown_report(results, output / "report.md", missing=missing)
     path = write_report(
         results, output / "report.html", interpretability=_inspected(plan, output, tell), missing=missing
     )
     tell(f"{len(results)} results in {path}")
+
+
+def _in_order_of(plan: Plan, results: Sequence[RunResult]) -> list[RunResult]:
+    """Return the results as the sweep file has their tasks, values and arms; those of other files come after."""
+    configs = [scoring.config for scoring in plan.scorings]
+    configs += [vote.config(arm) for vote in plan.votes for arm in vote.arms]
+    places = {digest(config): place for place, config in enumerate(configs)}
+    return sorted(results, key=lambda result: places.get(digest(result.config), len(places)))
 
 
 def _inspected(plan: Plan, output: Path, tell: Tell) -> dict[str, Any] | None:

@@ -11,12 +11,13 @@ from softprompt_tf.config import RunConfig, TaskConfig
 from softprompt_tf.ensemble import PromptEnsemble
 from softprompt_tf.ensemble_scores import EnsembleScores, evaluate_ensemble
 from softprompt_tf.evaluation import Answers, evaluate_examples
+from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.prompt_tuner import PromptTuner, TrialRecord, read_record, write_record
 from softprompt_tf.experiments.results import RunResult, digest, score_of
 from softprompt_tf.experiments.rows import scored_examples, training_data
 from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
 from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.t5 import FrozenT5, load_t5
+from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.training import make_strategy
 
@@ -26,12 +27,28 @@ class Runner:
 
     Args:
       directory: a folder per trial is made in it: a prompt, a record, and checkpoints while it runs.
+      backbones: loads them.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, backbones: SweepBackbones):
         self.directory = directory
+        self._backbones = backbones
         self._prompt_tuners: dict[tuple[str, ...], PromptTuner] = {}
         self._model_tuners: dict[tuple[str, ...], ModelTuner] = {}
+
+    def check_backbones(self, trials: Sequence[Trial]) -> None:
+        """Load each backbone of the trials that an earlier call has loaded; the first trial's last, so that it is at hand.
+
+        Raises:
+          ConfigError: if one has other weights now.
+        """
+        known = self._backbones.names()
+        firsts: dict[str, Trial] = {}
+        for trial in trials:
+            firsts.setdefault(trial.settings.backbone, trial)
+        for name, trial in reversed(firsts.items()):
+            if name in known:
+                self._prompt_tuner(trial)
 
     def run(self, trial: Trial, scorings: Sequence[Scoring]) -> list[RunResult]:
         """Train or set up a trial, or go on with it, and score it.
@@ -104,7 +121,7 @@ class Runner:
         if key not in self._prompt_tuners:
             strategy = make_strategy(training.strategy)
             with strategy.scope():
-                t5 = load_t5(trial.settings.backbone, dtype=training.precision)
+                t5 = self._backbones.load(trial.settings.backbone, dtype=training.precision)
             self._prompt_tuners = {key: PromptTuner(t5, strategy=strategy)}  # a large backbone leaves no room for two
         return self._prompt_tuners[key]
 
@@ -131,7 +148,7 @@ class Runner:
         key = (trial.settings.backbone, training.precision, str(training.z_loss))
         if key not in self._model_tuners:
             frozen = [tuner.t5 for known, tuner in self._prompt_tuners.items() if known[:2] == (key[0], "float32")]
-            t5 = frozen[0] if frozen else load_t5(trial.settings.backbone)
+            t5 = frozen[0] if frozen else self._backbones.load(trial.settings.backbone)
             self._model_tuners = {key: ModelTuner(t5, precision=training.precision, z_loss=training.z_loss)}
         return self._model_tuners[key]
 

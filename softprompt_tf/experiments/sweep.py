@@ -2,8 +2,9 @@
 
 Killed at any moment and started again, a sweep repeats no finished run, and the run in progress goes on from its checkpoint.
 
-OUTPUT/results/   one JSON file per result
-OUTPUT/trials/    one folder per trial: its prompt, trial.json, and checkpoints while it runs
+OUTPUT/results/         one JSON file per result
+OUTPUT/trials/          one folder per trial: its prompt, trial.json, and checkpoints while it runs
+OUTPUT/backbones.json   which weights all of them are of
 """
 
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.plan import Plan
 from softprompt_tf.experiments.results import ResultStore, RunResult
 from softprompt_tf.experiments.runner import Runner
@@ -50,6 +52,7 @@ def run_sweep(plan: Plan, output: Path, *, minutes: float | None = None, tell: T
       tell: is handed a line per run.
 
     Raises:
+      ConfigError: if a backbone has other weights than when the sweep began.
       SoftPromptError: if a result cannot be read or written; what fails in one run is told, and the others are made.
     """
     return _Sweep(plan, output, minutes, tell).run()
@@ -60,12 +63,15 @@ class _Sweep:
 
     def __init__(self, plan: Plan, output: Path, minutes: float | None, tell: Tell):
         self._plan, self._tell = plan, tell
-        self._store, self._runner = result_store(output), Runner(output / "trials")
+        self._store = result_store(output)
+        self._runner = Runner(output / "trials", SweepBackbones(output / "backbones.json"))
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self._outcome = SweepOutcome()
 
     def run(self) -> SweepOutcome:
         trials = list(self._plan.trials().values())
+        if not self._is_late():
+            self._runner.check_backbones([scorings[0].trial for scorings in trials])
         for number, scorings in enumerate(trials, start=1):
             self._run_trial(f"[{number}/{len(trials)}]", scorings)
         for vote in self._plan.votes:

@@ -78,6 +78,7 @@ TITLES = {
     "prompt_design_zero_shot": "prompt design, zero-shot",
     "prompt_design_few_shot": "prompt design, few-shot",
     "random_prompt": "random prompt",
+    "lm_adaptation": "LM adaptation",
 }
 
 

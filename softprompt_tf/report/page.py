@@ -4,16 +4,15 @@ Small functions make the page, not a template engine: it has one layout and a do
 every text, with no autoescape setting that a file's ending could switch off.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
-from softprompt_tf.report.experiments import EXPERIMENTS, experiment_of
+from softprompt_tf.report.experiments import experiment_of
 from softprompt_tf.report.markup import Markup, join, tag
-from softprompt_tf.report.result import Result
+from softprompt_tf.report.result import Result, by_experiment, check_results
 from softprompt_tf.report.sections import distance_section, duration, experiment_section
 from softprompt_tf.report.style import STYLE
 from softprompt_tf.version import __version__
@@ -43,30 +42,16 @@ def write_report(
       DataError: if there is no result, a score is not a finite number from 0 to 100, or the file cannot be written.
       ConfigError: if matplotlib is not installed.
     """
-    _check(results)
-    by_name: dict[str, list[Result]] = {}
-    for result in results:
-        by_name.setdefault(result.experiment, []).append(result)
-    order = [name for name in EXPERIMENTS if name in by_name] + [name for name in by_name if name not in EXPERIMENTS]
-    sections = [experiment_section(name, by_name[name], number=number) for number, name in enumerate(order)]
-    headings = [experiment_of(name).title for name in order]
+    check_results(results)
+    found = by_experiment(results)
+    sections = [experiment_section(name, own, number=number) for number, (name, own) in enumerate(found.items())]
+    headings = [experiment_of(name).title for name in found]
     if interpretability is not None:
-        sections.append(distance_section(interpretability, number=len(order)))
+        sections.append(distance_section(interpretability, number=len(found)))
         headings.append("What the prompts say")
-    absent = {name: why for name, why in (missing or {}).items() if name not in by_name}
+    absent = {name: why for name, why in (missing or {}).items() if name not in found}
     body = join([_top(title, results, headings), *sections, _missing(absent)])
     return write_atomically(Path(path), _page(title, body).encode(), error_type=DataError)
-
-
-def _check(results: Sequence[Result]) -> None:
-    if not results:
-        raise DataError("A report needs at least one result. Received: none.")
-    for result in results:
-        if not math.isfinite(result.score) or not 0 <= result.score <= 100:
-            raise DataError(
-                f"A result's `score` must be 0 to 100. Received: {result.score} "
-                f"({result.experiment}, {result.arm}, {result.task}, seed {result.seed})."
-            )
 
 
 def _top(title: str, results: Sequence[Result], headings: Sequence[str]) -> Markup:

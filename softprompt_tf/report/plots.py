@@ -1,4 +1,4 @@
-"""A score table enters, one inline SVG with error bars leaves; its colours are the page's, its texts stay texts."""
+"""A score table enters, a plot with error bars leaves: inline SVG in the page's colours, or an SVG file; texts stay texts."""
 
 import io
 import re
@@ -7,10 +7,12 @@ from typing import Any
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.report.markup import Markup, text
+from softprompt_tf.report.score_grid import ScoreGrid
 from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number
 from softprompt_tf.report.style import LIGHT
 
 INK = "#010203"  # a colour that nothing else has: it becomes the page's own, light or dark
+FILE_INK = "#1b1b1b"
 SERIES = tuple(f"#0102{index + 16:02x}" for index in range(len(LIGHT)))
 MARKERS = "osD^vPX"
 MAX_LINES = len(LIGHT)
@@ -55,6 +57,19 @@ def plot(table: ScoreTable, *, names: dict[RowKey, str], x_name: str, is_log_sca
     return _bars(table, names=names)
 
 
+def plot_grid(grid: ScoreGrid) -> Any:
+    """Return a figure of an experiment's grid."""
+    return plot(grid.scores, names=grid.names, x_name=grid.x_name, is_log_scaled=grid.experiment.is_log_scaled)
+
+
+def to_svg_file(figure: Any) -> bytes:
+    """Return a figure as an SVG file of its own: black on white, the light page's colours, equal for equal figures."""
+    content = _svg_text(figure, hash_salt="plot", transparent=False, facecolor="white")
+    for colour, shown in zip((INK, *SERIES), (FILE_INK, *LIGHT), strict=True):
+        content = content.replace(colour, shown)
+    return content.encode()
+
+
 def to_svg(figure: Any, *, prefix: str, alternative: str) -> Markup:
     """Return a figure as an inline SVG element that names nothing outside itself.
 
@@ -63,14 +78,8 @@ def to_svg(figure: Any, *, prefix: str, alternative: str) -> Markup:
       prefix: of the ids inside, so that two plots of a page do not share one.
       alternative: what the picture shows, for those who do not see it.
     """
-    from matplotlib import rc_context
-
-    buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    content = buffer.getvalue()
+    content = _svg_text(figure, hash_salt=prefix, transparent=True)
     content = content[content.index("<svg") :]
-    content = re.sub(r"<metadata>.*?</metadata>\s*", "", content, flags=re.DOTALL)
     content = re.sub(r'\bid="', f'id="{prefix}-', content)
     content = re.sub(r'(href="#|url\(#)', rf"\1{prefix}-", content)
     content = content.replace(INK, "currentColor")
@@ -78,6 +87,16 @@ def to_svg(figure: Any, *, prefix: str, alternative: str) -> Markup:
         content = content.replace(colour, f"var(--series-{index})")
     content = re.sub(r"font: ([^;\"']*?)(?:'[^\"]*|sans-serif[^\";]*)", r"font: \1sans-serif", content)
     return Markup(content.replace("<svg", f'<svg role="img" aria-label="{text(alternative)}"', 1).strip())
+
+
+def _svg_text(figure: Any, *, hash_salt: str, **settings: Any) -> str:
+    """Return matplotlib's SVG document; its texts stay texts."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": hash_salt, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, **settings)
+    return re.sub(r"<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.DOTALL)
 
 
 def paint_axes(axes: Any) -> None:
@@ -155,8 +174,8 @@ def _bars(table: ScoreTable, *, names: dict[RowKey, str]) -> Any:
             error_kw={"ecolor": INK, "capsize": 2.5, "elinewidth": 1},
         )
     axes.set_yticks(range(len(table.columns)), table.columns)
-    axes.margins(y=0.01)
-    axes.invert_yaxis()
+    # Downwards, and the same room for each task: one whose last bars are missing keeps its name.
+    axes.set_ylim(len(table.columns) - 0.55, -0.45)
     axes.set_xlim(0, 100)
     axes.set_xlabel("score (0 to 100)")
     _finish(figure, axes)

@@ -1,7 +1,11 @@
 """What a report asks of a result: the fields that a run of an experiment has."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from softprompt_tf.errors import DataError
+from softprompt_tf.report.experiments import EXPERIMENTS
 
 
 class Result(Protocol):
@@ -53,3 +57,28 @@ def column_of(result: Result) -> str:
     if result.eval_task in (None, "", result.task):
         return result.task
     return f"{result.task} → {result.eval_task}"
+
+
+def check_results(results: Sequence[Result]) -> None:
+    """Refuse what no report can be made of.
+
+    Raises:
+      DataError: if there is no result, or a score is not a finite number from 0 to 100.
+    """
+    if not results:
+        raise DataError("A report needs at least one result. Received: none.")
+    for result in results:
+        if not math.isfinite(result.score) or not 0 <= result.score <= 100:
+            raise DataError(
+                f"A result's `score` must be 0 to 100. Received: {result.score} "
+                f"({result.experiment}, {result.arm}, {result.task}, seed {result.seed})."
+            )
+
+
+def by_experiment(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Return the results by experiment: those that are known first, in the paper's order, then the others as they come."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.experiment, []).append(result)
+    known = {name: found[name] for name in EXPERIMENTS if name in found}
+    return known | found

@@ -6,27 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from softprompt_tf.report.experiments import Experiment, experiment_of, words_of
+from softprompt_tf.report.experiments import words_of
 from softprompt_tf.report.markup import Markup, details, join, table, tag
-from softprompt_tf.report.plots import INK, plot, to_svg
+from softprompt_tf.report.plots import INK, plot_grid, to_svg
 from softprompt_tf.report.published import published_for
 from softprompt_tf.report.result import Result, column_of
-from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number, score_table
+from softprompt_tf.report.score_grid import ScoreGrid, number_text, score_grid
+from softprompt_tf.report.statistics import ScoreTable, Summary
 
 
 def experiment_section(name: str, results: Sequence[Result], *, number: int) -> Markup:
     """Return the section of one experiment; `number` makes its ids different from those of the others."""
-    experiment = experiment_of(name)
-    scores = score_table(results, is_backbone_swept=experiment.is_backbone_swept)
-    names = _row_names(scores)
-    backbones = list(dict.fromkeys(row[0] for row in scores.rows))
+    grid = score_grid(name, results)
+    experiment = grid.experiment
     parts = [
         tag("h2", experiment.title, id=f"section-{number}"),
         tag("p", experiment.question) if experiment.question else "",
-        tag("p", f"Backbone: {', '.join(backbones)}.", class_="soft"),
-        _score_table(experiment, scores, names),
-        _figure(experiment, scores, names, number=number),
-        _published(name, scores),
+        tag("p", f"Backbone: {', '.join(grid.backbones)}.", class_="soft"),
+        _score_table(grid),
+        _figure(grid, number=number),
+        _published(name, grid.scores),
         _runs(results),
     ]
     return tag("section", *parts)
@@ -41,49 +40,26 @@ def cell(summary: Summary | None) -> Markup:
     return join([f"{summary.mean:.2f}{deviation}", tag("span", seeds, class_="n")])
 
 
-def _score_table(experiment: Experiment, scores: ScoreTable, names: Mapping[RowKey, str]) -> Markup:
-    averaged = bool(experiment.is_averaged and scores.means)
-    has_x = any(x is not None for _, _, x in scores.rows)
-    if not has_x and len(scores.columns) > len(scores.rows):  # many tasks: downwards, where a narrow page has room
-        header = ["", *(names[row] for row in scores.rows)]
-        rows: list[list[object]] = [
-            [c, *(cell(scores.cells.get((row, c))) for row in scores.rows)] for c in scores.columns
-        ]
-        rows += [["mean", *(cell(scores.means.get(row)) for row in scores.rows)]] if averaged else []
-    else:
-        x_name = experiment.x_name or "value"
-        first = ["", x_name] if has_x and _has_arms(scores) else [x_name] if has_x else [""]
-        header = [*first, *scores.columns, *["mean"][:averaged]]
-        rows = [_row(row, scores, has_x=has_x, averaged=averaged) for row in scores.rows]
+def _score_table(grid: ScoreGrid) -> Markup:
+    rows = [[each if isinstance(each, str) else cell(each) for each in row] for row in grid.rows]
     note = "Mean ± sample standard deviation over seeds."
-    if averaged:
+    if grid.is_averaged:
         note += " “mean” is over all tasks, seed by seed; – where no seed ran every task."
-    return join([table("Scores from 0 to 100", header, rows), tag("p", note, class_="soft")])
+    return join([table("Scores from 0 to 100", grid.header, rows), tag("p", note, class_="soft")])
 
 
-def _row(row: RowKey, scores: ScoreTable, *, has_x: bool, averaged: bool) -> list[object]:
-    x = [_number(row[2])] if has_x else []
-    cells = [cell(scores.cells.get((row, column))) for column in scores.columns]
-    name = [] if has_x and not _has_arms(scores) else [_arm_name(row, scores)]
-    return [*name, *x, *cells, *([cell(scores.means.get(row))] if averaged else [])]
-
-
-def _has_arms(scores: ScoreTable) -> bool:
-    return len({row[:2] for row in scores.rows}) > 1
-
-
-def _figure(experiment: Experiment, scores: ScoreTable, names: dict[RowKey, str], *, number: int) -> Markup:
-    figure = plot(scores, names=names, x_name=experiment.x_name or "value", is_log_scaled=experiment.is_log_scaled)
-    is_swept = all(is_number(x) for _, _, x in scores.rows)
-    alternative = f"{experiment.title}: " + "; ".join(
-        f"{names[row]}{f', {_number(row[2])}' if is_swept else ''}, {column}: {scores.cells[row, column].mean:.2f}"
+def _figure(grid: ScoreGrid, *, number: int) -> Markup:
+    scores, title = grid.scores, grid.experiment.title
+    alternative = f"{title}: " + "; ".join(
+        f"{grid.names[row]}{f', {number_text(row[2])}' if grid.is_swept else ''}, {column}: "
+        f"{scores.cells[row, column].mean:.2f}"
         for row in scores.rows
         for column in scores.columns
         if (row, column) in scores.cells
     )
     caption = "Whiskers: one sample standard deviation over seeds; none where there is one seed."
-    svg = to_svg(figure, prefix=f"plot-{number}", alternative=alternative)
-    return tag("figure", svg, tag("figcaption", f"{experiment.title}. {caption}"))
+    svg = to_svg(plot_grid(grid), prefix=f"plot-{number}", alternative=alternative)
+    return tag("figure", svg, tag("figcaption", f"{title}. {caption}"))
 
 
 def _published(name: str, scores: ScoreTable) -> Markup:
@@ -123,12 +99,12 @@ def _runs(results: Sequence[Result]) -> Markup:
             [
                 number,
                 words_of(result.arm),
-                _number(result.x),
+                number_text(result.x),
                 column_of(result),
-                _number(result.seed),
+                number_text(result.seed),
                 f"{result.score:.2f}",
                 metrics,
-                _number(result.step),
+                number_text(result.step),
                 duration(result.seconds),
                 result.backbone,
             ]
@@ -198,24 +174,3 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _row_names(scores: ScoreTable) -> dict[RowKey, str]:
-    """Name each row by its arm, by its value where there is one arm, or by both; a swept number is on an axis already."""
-    is_swept = len(scores.rows) > 1 and all(is_number(x) for _, _, x in scores.rows)
-    names = {}
-    for row in scores.rows:
-        arm, x = _arm_name(row, scores), "" if row[2] is None or is_swept else _number(row[2])
-        names[row] = x if x and not _has_arms(scores) else f"{arm}, {x}" if x else arm
-    return names
-
-
-def _arm_name(row: RowKey, scores: ScoreTable) -> str:
-    backbones = {backbone for backbone, _, _ in scores.rows}
-    return words_of(row[1]) if len(backbones) == 1 else f"{words_of(row[1])} ({row[0]})"
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else words_of(str(value))

@@ -44,6 +44,28 @@ def test_a_sweep_ends_in_a_report_of_its_results(place, tmp_path, tell):
     assert tell[-1] == f"4 results in {tmp_path / 'report.html'}"
 
 
+def test_the_markdown_report_has_the_tasks_and_values_in_the_file_s_order(place, tmp_path, tell):
+    variants = {"short": {"prompt.length": 2}, "long": {"prompt.length": 5}, "middle": {"prompt.length": 3}}
+    experiment = {"tasks": [place.mood, place.echo], "arms": ["random_prompt"], "variants": variants, "seeds": [2, 1]}
+    first = {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1]}
+    run_experiments(place.sweep({"earlier": first}), tmp_path, tell=tell)
+
+    run_experiments(place.sweep({"mine": experiment}), tmp_path, tell=tell)
+
+    lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("## ")] == ["## Mine", "## Earlier"]
+    place_of_table = lines.index("| value | mood | echo | mean |")
+    assert [line.split(" | ")[0] for line in lines[place_of_table + 2 :][:3]] == ["| short", "| long", "| middle"]
+    scores = [
+        result.score
+        for result in result_store(tmp_path).results()
+        if (result.experiment, result.x, result.task) == ("mine", "long", "mood")
+    ]
+    assert len(scores) == 2
+    assert f"| long | {sum(scores) / 2:.1f} ± " in lines[place_of_table + 3]
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"mine.svg", "earlier.svg"}
+
+
 def test_what_is_left_out_is_told_and_stands_in_the_report(place, tmp_path, tell, monkeypatch):
     monkeypatch.delenv("BACKBONES", raising=False)
     variants = {"a": {"backbone": "${BACKBONES}/a"}, "b": {"backbone": "${BACKBONES}/b"}}

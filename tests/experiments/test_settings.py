@@ -172,6 +172,18 @@ def test_the_experiments_train_as_the_bundled_backbone_does_by_default():
                 assert getattr(settings.training, key) == getattr(default, key)
 
 
+def test_the_documented_table_of_objectives_is_the_shipped_comparison_and_the_bundled_backbone():
+    own = read_sweep(CONFIGS / "pretraining_objective.yaml")["pretraining_objective"]
+
+    table = read_sweep(CONFIGS.parents[1] / "benchmarks" / "pretraining_objective.yaml")["pretraining_objective"]
+
+    settings, (name, mini) = table.settings()[:-1], table.settings()[-1]
+    assert settings == own.settings()
+    assert (name, mini.backbone) == ("instruction_mixture", "mini")
+    assert table.tasks == own.tasks
+    assert table.seeds == (1, 2, 3)
+
+
 def test_reproduce_has_all_that_the_paper_does():
     experiments = read_sweep(CONFIGS / "reproduce.yaml")
 

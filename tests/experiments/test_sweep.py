@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
-from tiny_run import mood_rows, write_rows, write_yaml
+from tiny_run import mood_rows, write_preset, write_rows, write_yaml
 
 from softprompt_tf.baselines import ModelTuner, TuningSettings, design_prompts, random_prompt
 from softprompt_tf.config import load_config
 from softprompt_tf.ensemble import PromptEnsemble
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation import evaluate_examples
 from softprompt_tf.experiments import runner, sweep
 from softprompt_tf.experiments.plan import make_plan
@@ -104,6 +105,63 @@ def test_a_finished_sweep_is_not_run_again(methods, finished, monkeypatch):
     assert len(lines) == 11
     assert all(line.endswith("finished before") for line in lines)
     assert plan_lines(methods, finished)[-1] == "11 runs, 12 results, 12 of them finished."
+
+
+def test_a_backbone_that_has_other_weights_now_is_refused_and_nothing_is_lost(place, tmp_path):
+    preset = shutil.copytree(place.backbone, tmp_path / "preset")
+    short = {"methods": {"tasks": [place.mood], "arms": ["random_prompt", "model_tuning"], "seeds": [1]}}
+    run(plan_of(place, short, backbone=str(preset)), tmp_path / "out")
+    before = load_t5(preset).fingerprint
+    write_preset(preset, seed=1)  # as a longer pretraining into the same place would
+    after = load_t5(preset).fingerprint
+    left = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    for seeds in ([1], [1, 2]):
+        plan = plan_of(place, {"methods": short["methods"] | {"seeds": seeds}}, backbone=str(preset))
+        with pytest.raises(ConfigError, match="backbone must stay the same") as error:
+            run(plan, tmp_path / "out")
+
+    assert before != after
+    assert f"Received: {str(preset)!r} with weights {after}" in str(error.value)
+    assert f"the results in {tmp_path / 'out'} are of weights {before}" in str(error.value)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == left
+    outcome, _ = run(plan, tmp_path / "other")
+    assert outcome.made == 4
+
+
+def test_a_sweep_remembers_each_backbone_and_what_it_was(place, tmp_path):
+    other = write_preset(tmp_path / "other", seed=1)
+    variants = {"one": {}, "two": {"backbone": str(other)}}
+    plan = plan_of(place, {"objectives": {"tasks": [place.mood], "variants": variants, "seeds": [1]}})
+
+    run(plan, tmp_path / "out")
+
+    found = json.loads((tmp_path / "out" / "backbones.json").read_text())
+    one, two = load_t5(place.backbone), load_t5(other)
+    assert found == {
+        place.backbone: {"weights": one.fingerprint, "vocabulary": one.tokenizer_fingerprint},
+        str(other): {"weights": two.fingerprint, "vocabulary": two.tokenizer_fingerprint},
+    }
+    assert one.fingerprint != two.fingerprint
+
+
+def test_another_precision_is_no_other_backbone(place, tmp_path):
+    short = {"methods": {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1]}}
+    run(plan_of(place, short), tmp_path)
+
+    half = plan_of(place, short | {"half": short["methods"] | {"training": {"precision": "bfloat16"}}})
+
+    assert run(half, tmp_path)[0].made == 1
+
+
+def test_a_damaged_record_of_backbones_is_told(place, tmp_path):
+    plan = plan_of(place, {"methods": {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1]}})
+    run(plan, tmp_path)
+    for content in ("{", "[]", '{"mini": 3}', '{"mini": {"weights": "t5:0"}}'):
+        (tmp_path / "backbones.json").write_text(content)
+
+        with pytest.raises(ConfigError, match=r"backbones\.json must hold the fingerprints"):
+            run(plan, tmp_path)
 
 
 def test_finished_trials_leave_a_prompt_and_no_checkpoints_or_weights(finished):

@@ -1,12 +1,11 @@
 """The report: one file that needs nothing else, whose figures are those of the results."""
 
-import dataclasses
 import re
 from html.parser import HTMLParser
-from typing import Any
 
 import numpy as np
 import pytest
+from report_runs import Run
 
 from softprompt_tf.errors import DataError
 from softprompt_tf.report import write_report
@@ -15,24 +14,6 @@ from softprompt_tf.report.statistics import score_table
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "link", "br", "path", "use", "rect", "image"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """The fields that a report reads."""
-
-    score: float
-    seed: int = 1
-    experiment: str = "methods"
-    arm: str = "prompt_tuning"
-    x: Any = None
-    task: str = "sst2"
-    eval_task: str | None = None
-    metrics: dict = dataclasses.field(default_factory=lambda: {"accuracy": 0.5})
-    step: int | None = 100
-    seconds: float | None = 12.0
-    backbone: str = "mini"
-    config: dict = dataclasses.field(default_factory=lambda: {"seed": 1})
 
 
 class Page(HTMLParser):

@@ -1,0 +1,101 @@
+"""One experiment's score table enters; header and rows leave, as both forms of the report lay them out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from softprompt_tf.report.experiments import Experiment, experiment_of, words_of
+from softprompt_tf.report.result import Result
+from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number, score_table
+
+Cell = str | Summary | None
+
+
+@dataclass(frozen=True)
+class ScoreGrid:
+    """What one experiment's table and plot show.
+
+    Args:
+      experiment: how it is told.
+      scores: its cells by their keys.
+      names: of each row, without the value of a sweep over numbers, which is on the plot's axis.
+      header: a text per column.
+      rows: of each a text or two, then what was scored; None where nothing was run.
+      is_averaged: whether the last column, or the last row, is the mean over all tasks.
+    """
+
+    experiment: Experiment
+    scores: ScoreTable
+    names: dict[RowKey, str]
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    is_averaged: bool
+
+    @property
+    def backbones(self) -> list[str]:
+        """The names of all backbones, in the order of the rows."""
+        return list(dict.fromkeys(row[0] for row in self.scores.rows))
+
+    @property
+    def x_name(self) -> str:
+        """What a swept value is."""
+        return self.experiment.x_name or "value"
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether every row has a number of its own."""
+        return all(is_number(x) for _, _, x in self.scores.rows)
+
+
+def score_grid(name: str, results: Sequence[Result]) -> ScoreGrid:
+    """Return the grid of one experiment's results: tasks across, or downwards where they are many and nothing is swept."""
+    experiment = experiment_of(name)
+    scores = score_table(results, is_backbone_swept=experiment.is_backbone_swept)
+    names = _row_names(scores)
+    is_averaged = bool(experiment.is_averaged and scores.means)
+    has_x = any(x is not None for _, _, x in scores.rows)
+    rows: list[tuple[Cell, ...]]
+    if not has_x and len(scores.columns) > len(scores.rows):  # downwards, where a narrow page has room
+        header = ["", *(names[row] for row in scores.rows)]
+        rows = [(column, *(scores.cells.get((row, column)) for row in scores.rows)) for column in scores.columns]
+        rows += [("mean", *(scores.means.get(row) for row in scores.rows))] if is_averaged else []
+    else:
+        x_name = experiment.x_name or "value"
+        first = ["", x_name] if has_x and has_arms(scores) else [x_name] if has_x else [""]
+        header = [*first, *scores.columns, *["mean"][:is_averaged]]
+        rows = [_row(row, scores, has_x=has_x, is_averaged=is_averaged) for row in scores.rows]
+    return ScoreGrid(experiment, scores, names, tuple(header), tuple(rows), is_averaged)
+
+
+def has_arms(scores: ScoreTable) -> bool:
+    """Say whether the rows differ in more than a swept value."""
+    return len({row[:2] for row in scores.rows}) > 1
+
+
+def number_text(value: Any) -> str:
+    """Return a number with its thousands apart, a name in words, – for None."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else words_of(str(value))
+
+
+def _row(row: RowKey, scores: ScoreTable, *, has_x: bool, is_averaged: bool) -> tuple[Cell, ...]:
+    x = [number_text(row[2])] if has_x else []
+    cells = [scores.cells.get((row, column)) for column in scores.columns]
+    name = [] if has_x and not has_arms(scores) else [_arm_name(row, scores)]
+    return (*name, *x, *cells, *([scores.means.get(row)] if is_averaged else []))
+
+
+def _row_names(scores: ScoreTable) -> dict[RowKey, str]:
+    """Name each row by its arm, by its value where there is one arm, or by both; a swept number is on an axis already."""
+    is_swept = len(scores.rows) > 1 and all(is_number(x) for _, _, x in scores.rows)
+    names = {}
+    for row in scores.rows:
+        arm, x = _arm_name(row, scores), "" if row[2] is None or is_swept else number_text(row[2])
+        names[row] = x if x and not has_arms(scores) else f"{arm}, {x}" if x else arm
+    return names
+
+
+def _arm_name(row: RowKey, scores: ScoreTable) -> str:
+    backbones = {backbone for backbone, _, _ in scores.rows}
+    return words_of(row[1]) if len(backbones) == 1 else f"{words_of(row[1])} ({row[0]})"
