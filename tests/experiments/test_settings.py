@@ -11,6 +11,7 @@ from softprompt_tf.experiments.settings import ARMS, read_sweep
 from softprompt_tf.report.experiments import EXPERIMENTS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "experiments"
+BENCHMARKS = CONFIGS.parents[1] / "benchmarks"
 
 
 def read(directory, experiments, **shared):
@@ -175,13 +176,27 @@ def test_the_experiments_train_as_the_bundled_backbone_does_by_default():
 def test_the_documented_table_of_objectives_is_the_shipped_comparison_and_the_bundled_backbone():
     own = read_sweep(CONFIGS / "pretraining_objective.yaml")["pretraining_objective"]
 
-    table = read_sweep(CONFIGS.parents[1] / "benchmarks" / "pretraining_objective.yaml")["pretraining_objective"]
+    table = read_sweep(BENCHMARKS / "pretraining_objective.yaml")["pretraining_objective"]
 
     settings, (name, mini) = table.settings()[:-1], table.settings()[-1]
     assert settings == own.settings()
     assert (name, mini.backbone) == ("instruction_mixture", "mini")
     assert table.tasks == own.tasks
     assert table.seeds == (1, 2, 3)
+
+
+def test_the_documented_longer_prompts_differ_from_the_shipped_comparison_in_their_steps_alone():
+    own = read_sweep(CONFIGS / "pretraining_objective.yaml")["pretraining_objective"]
+
+    longer = read_sweep(BENCHMARKS / "pretraining_objective_2000_steps.yaml")["pretraining_objective"]
+
+    steps = {"steps": 2000, "evaluate_every": 250}
+    expected = [
+        (x, settings.model_copy(update={"training": settings.training.model_copy(update=steps)}))
+        for x, settings in own.settings()
+    ]
+    assert longer.settings() == expected
+    assert set(longer.tasks) < set(own.tasks)
 
 
 def test_reproduce_has_all_that_the_paper_does():
