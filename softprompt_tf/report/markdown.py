@@ -7,9 +7,9 @@ from pathlib import Path
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
 from softprompt_tf.report.experiments import experiment_of
-from softprompt_tf.report.plots import plot_grid, to_svg_file
+from softprompt_tf.report.plots import plot, to_svg_file
 from softprompt_tf.report.result import Result, by_experiment, check_results
-from softprompt_tf.report.score_grid import Cell, ScoreGrid, score_grid
+from softprompt_tf.report.score_grid import MEAN_NOTE, Cell, ScoreGrid, score_grid
 
 PLOTS = "plots"
 
@@ -39,9 +39,9 @@ def write_markdown_report(
     found = by_experiment(results)
     parts = [f"# {plain(title)}"]
     for (name, own), file_name in zip(found.items(), _file_names(found), strict=True):
-        grid, plot = score_grid(name, own), f"{PLOTS}/{file_name}.svg"
-        write_atomically(path.parent / plot, to_svg_file(plot_grid(grid)), error_type=DataError)
-        parts += _section(grid, plot)
+        grid, plot_path = score_grid(name, own), f"{PLOTS}/{file_name}.svg"
+        write_atomically(path.parent / plot_path, to_svg_file(plot(grid)), error_type=DataError)
+        parts += _section(grid, plot_path)
     absent = [
         f"- {plain(experiment_of(name).title)}: {plain(why)}"
         for name, why in (missing or {}).items()
@@ -58,18 +58,18 @@ def plain(text: object) -> str:
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)  # inside a word it is no mark
 
 
-def _section(grid: ScoreGrid, plot: str) -> list[str]:
+def _section(grid: ScoreGrid, plot_path: str) -> list[str]:
     title = plain(grid.experiment.title)
     note = "Scores from 0 to 100; mean ± sample standard deviation over seeds, their number in brackets where it is more than one."
     if grid.is_averaged:
-        note += " “mean” is over all tasks, seed by seed; – where no seed ran every task."
+        note += f" {MEAN_NOTE}"
     return [
         f"## {title}",
         *([plain(grid.experiment.question)] if grid.experiment.question else []),
         f"Backbone: {', '.join(map(plain, grid.backbones))}.",
         _table(grid),
         note,
-        f"![{title}: the table above as a plot, whiskers of one standard deviation]({plot})",
+        f"![{title}: the table above as a plot, whiskers of one standard deviation]({plot_path})",
     ]
 
 

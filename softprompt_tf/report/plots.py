@@ -8,7 +8,7 @@ from typing import Any
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.report.markup import Markup, text
 from softprompt_tf.report.score_grid import ScoreGrid
-from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number
+from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary
 from softprompt_tf.report.style import LIGHT
 
 INK = "#010203"  # a colour that nothing else has: it becomes the page's own, light or dark
@@ -43,23 +43,9 @@ def figure_of(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def plot(table: ScoreTable, *, names: dict[RowKey, str], x_name: str, is_log_scaled: bool) -> Any:
-    """Return a figure of the table: lines over a swept number, bars else; whiskers are one standard deviation.
-
-    Args:
-      table: of one experiment.
-      names: of each row, for bars; of its backbone and arm, for lines.
-      x_name: of the swept value.
-      is_log_scaled: a logarithmic scale for a swept number above 0.
-    """
-    if len(table.rows) > 1 and all(is_number(x) for _, _, x in table.rows):
-        return _lines(table, names=names, x_name=x_name, is_log_scaled=is_log_scaled)
-    return _bars(table, names=names)
-
-
-def plot_grid(grid: ScoreGrid) -> Any:
-    """Return a figure of an experiment's grid."""
-    return plot(grid.scores, names=grid.names, x_name=grid.x_name, is_log_scaled=grid.experiment.is_log_scaled)
+def plot(grid: ScoreGrid) -> Any:
+    """Return a figure of one experiment: lines over a swept number, bars else; whiskers are one standard deviation."""
+    return _lines(grid) if grid.is_swept else _bars(grid)
 
 
 def to_svg_file(figure: Any) -> bytes:
@@ -108,11 +94,12 @@ def paint_axes(axes: Any) -> None:
     axes.yaxis.label.set_color(INK)
 
 
-def _lines(table: ScoreTable, *, names: dict[RowKey, str], x_name: str, is_log_scaled: bool) -> Any:
+def _lines(grid: ScoreGrid) -> Any:
+    table = grid.scores
     figure = figure_of(4.8, 3.6)
     axes = figure.add_subplot()
     xs = sorted({x for _, _, x in table.rows})
-    for index, (label, points) in enumerate(_series(table, names)):
+    for index, (label, points) in enumerate(_series(table, grid.names)):
         look = index % MAX_LINES
         axes.errorbar(
             [x for x, _ in points],
@@ -126,11 +113,11 @@ def _lines(table: ScoreTable, *, names: dict[RowKey, str], x_name: str, is_log_s
             linewidth=1.6,
             linestyle=("-", "--", "-.", ":")[index % 4],
         )
-    if is_log_scaled and xs[0] > 0:
+    if grid.experiment.is_log_scaled and xs[0] > 0:
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(xs, [f"{x:,}" if isinstance(x, int) else f"{x:g}" for x in xs])
-    axes.set_xlabel(x_name)
+    axes.set_xlabel(grid.x_name)
     axes.set_ylabel("score (0 to 100)")
     _finish(figure, axes)
     return figure
@@ -155,8 +142,9 @@ def _series(table: ScoreTable, names: dict[RowKey, str]) -> list[tuple[str, list
     return series
 
 
-def _bars(table: ScoreTable, *, names: dict[RowKey, str]) -> Any:
+def _bars(grid: ScoreGrid) -> Any:
     """Draw a group of horizontal bars per task, one bar per row: names stay readable on a narrow page."""
+    table = grid.scores
     bars = len(table.columns) * len(table.rows)
     figure = figure_of(4.8, 1.3 + 0.17 * bars + 0.2 * len(table.columns) + 0.17 * len(table.rows))
     axes = figure.add_subplot()
@@ -168,7 +156,7 @@ def _bars(table: ScoreTable, *, names: dict[RowKey, str]) -> Any:
             [summary.mean for _, summary in found],
             height=height * 0.86,
             xerr=[_whisker(summary) for _, summary in found],
-            label=names[row],
+            label=grid.names[row],
             color=SERIES[index % len(SERIES)],
             hatch=HATCHES[(index // len(SERIES)) % len(HATCHES)],
             error_kw={"ecolor": INK, "capsize": 2.5, "elinewidth": 1},

@@ -9,6 +9,7 @@ from softprompt_tf.report.result import Result
 from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number, score_table
 
 Cell = str | Summary | None
+MEAN_NOTE = "“mean” is over all tasks, seed by seed; – where no seed ran every task."
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class ScoreGrid:
 
     @property
     def is_swept(self) -> bool:
-        """Whether every row has a number of its own."""
-        return all(is_number(x) for _, _, x in self.scores.rows)
+        """Whether the rows go through numbers, which are then on the plot's axis."""
+        return _goes_through_numbers(self.scores)
 
 
 def score_grid(name: str, results: Sequence[Result]) -> ScoreGrid:
@@ -61,13 +62,13 @@ def score_grid(name: str, results: Sequence[Result]) -> ScoreGrid:
         rows += [("mean", *(scores.means.get(row) for row in scores.rows))] if is_averaged else []
     else:
         x_name = experiment.x_name or "value"
-        first = ["", x_name] if has_x and has_arms(scores) else [x_name] if has_x else [""]
+        first = ["", x_name] if has_x and _has_arms(scores) else [x_name] if has_x else [""]
         header = [*first, *scores.columns, *["mean"][:is_averaged]]
         rows = [_row(row, scores, has_x=has_x, is_averaged=is_averaged) for row in scores.rows]
     return ScoreGrid(experiment, scores, names, tuple(header), tuple(rows), is_averaged)
 
 
-def has_arms(scores: ScoreTable) -> bool:
+def _has_arms(scores: ScoreTable) -> bool:
     """Say whether the rows differ in more than a swept value."""
     return len({row[:2] for row in scores.rows}) > 1
 
@@ -79,20 +80,24 @@ def number_text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else words_of(str(value))
 
 
+def _goes_through_numbers(scores: ScoreTable) -> bool:
+    return len(scores.rows) > 1 and all(is_number(x) for _, _, x in scores.rows)
+
+
 def _row(row: RowKey, scores: ScoreTable, *, has_x: bool, is_averaged: bool) -> tuple[Cell, ...]:
     x = [number_text(row[2])] if has_x else []
     cells = [scores.cells.get((row, column)) for column in scores.columns]
-    name = [] if has_x and not has_arms(scores) else [_arm_name(row, scores)]
+    name = [] if has_x and not _has_arms(scores) else [_arm_name(row, scores)]
     return (*name, *x, *cells, *([scores.means.get(row)] if is_averaged else []))
 
 
 def _row_names(scores: ScoreTable) -> dict[RowKey, str]:
     """Name each row by its arm, by its value where there is one arm, or by both; a swept number is on an axis already."""
-    is_swept = len(scores.rows) > 1 and all(is_number(x) for _, _, x in scores.rows)
+    is_swept = _goes_through_numbers(scores)
     names = {}
     for row in scores.rows:
         arm, x = _arm_name(row, scores), "" if row[2] is None or is_swept else number_text(row[2])
-        names[row] = x if x and not has_arms(scores) else f"{arm}, {x}" if x else arm
+        names[row] = x if x and not _has_arms(scores) else f"{arm}, {x}" if x else arm
     return names
 
 

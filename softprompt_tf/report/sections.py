@@ -8,10 +8,10 @@ import numpy as np
 
 from softprompt_tf.report.experiments import words_of
 from softprompt_tf.report.markup import Markup, details, join, table, tag
-from softprompt_tf.report.plots import INK, plot_grid, to_svg
+from softprompt_tf.report.plots import INK, plot, to_svg
 from softprompt_tf.report.published import published_for
 from softprompt_tf.report.result import Result, column_of
-from softprompt_tf.report.score_grid import ScoreGrid, number_text, score_grid
+from softprompt_tf.report.score_grid import MEAN_NOTE, ScoreGrid, number_text, score_grid
 from softprompt_tf.report.statistics import ScoreTable, Summary
 
 
@@ -44,7 +44,7 @@ def _score_table(grid: ScoreGrid) -> Markup:
     rows = [[each if isinstance(each, str) else cell(each) for each in row] for row in grid.rows]
     note = "Mean ± sample standard deviation over seeds."
     if grid.is_averaged:
-        note += " “mean” is over all tasks, seed by seed; – where no seed ran every task."
+        note += f" {MEAN_NOTE}"
     return join([table("Scores from 0 to 100", grid.header, rows), tag("p", note, class_="soft")])
 
 
@@ -58,7 +58,7 @@ def _figure(grid: ScoreGrid, *, number: int) -> Markup:
         if (row, column) in scores.cells
     )
     caption = "Whiskers: one sample standard deviation over seeds; none where there is one seed."
-    svg = to_svg(plot_grid(grid), prefix=f"plot-{number}", alternative=alternative)
+    svg = to_svg(plot(grid), prefix=f"plot-{number}", alternative=alternative)
     return tag("figure", svg, tag("figcaption", f"{title}. {caption}"))
 
 

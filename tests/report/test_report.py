@@ -10,7 +10,7 @@ from report_runs import Run
 from softprompt_tf.errors import DataError
 from softprompt_tf.report import write_report
 from softprompt_tf.report.plots import plot
-from softprompt_tf.report.statistics import score_table
+from softprompt_tf.report.score_grid import score_grid
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "link", "br", "path", "use", "rect", "image"}
@@ -185,9 +185,7 @@ def test_whiskers_are_one_standard_deviation():
         for seed, score in enumerate(pair)
     ]
 
-    figure = plot(
-        score_table(runs), names={("mini", "prompt_tuning", x): "p" for x in (1, 5)}, x_name="x", is_log_scaled=True
-    )
+    figure = plot(score_grid("prompt_length", runs))
 
     (bars,) = figure.axes[0].containers
     ends = [segment[:, 1] for segment in bars.lines[2][0].get_segments()]
