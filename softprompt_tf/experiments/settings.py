@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from softprompt_tf.baselines import TuningSettings
-from softprompt_tf.config import PromptConfig, TargetFormat, TrainingConfig
+from softprompt_tf.config import PromptConfig, TrainingConfig
 from softprompt_tf.config_files import read_tree
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
+from softprompt_tf.target_format import TargetFormat
 from softprompt_tf.yaml_tree import Tree
 
 Arm = Literal[

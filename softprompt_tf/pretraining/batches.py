@@ -17,11 +17,9 @@ from softprompt_tf.pretraining.instruction_tasks import draw_row, task_weights
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
 
-_INPUT_MULTIPLE = 8
-_TARGET_MULTIPLE = 4
 EOS_ID = 1
 _SHORTEST_WINDOW = 16
-_GROUP = 64  # batches whose rows are drawn and sorted together
+GROUP = 64  # batches whose rows are drawn and sorted together
 
 Batch = dict[str, np.ndarray]
 Ids = Sequence[int] | np.ndarray
@@ -76,6 +74,8 @@ class PretrainingBatches:
       mixture: the objectives and their shares.
       first_sentinel: the id of sentinel 0, from which sentinels count down.
       seed: the seed of everything that is drawn.
+      input_multiple, target_multiple: what the padded lengths are rounded up to multiples of. The defaults are for oneDNN,
+        which builds a kernel for every new shape; XLA compiles the whole step anew, so it wants fewer shapes.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class PretrainingBatches:
         *,
         first_sentinel: int,
         seed: int,
+        input_multiple: int = 8,
+        target_multiple: int = 4,
     ):
         self._source = source
         self._tokenizer = tokenizer
@@ -93,6 +95,7 @@ class PretrainingBatches:
         self._task_weights = task_weights(mixture.task_weights)
         self._first_sentinel = first_sentinel
         self._seed = seed
+        self._multiples = {"input_multiple": input_multiple, "target_multiple": target_multiple}
         self._last_group: tuple[int, list[tuple[str, Batch]]] | None = None
 
     def batch(self, step: int) -> tuple[str, Batch]:
@@ -101,16 +104,19 @@ class PretrainingBatches:
         The batch holds `encoder_token_ids` [B, T], `decoder_token_ids` [B, U] (start id 0, then the targets shifted),
         `targets` [B, U] (0 where padded) and `encoder_padding_mask` [B, T], all int32.
         """
-        number, place = divmod(step, _GROUP)
+        number, place = divmod(step, GROUP)
         if self._last_group is None or self._last_group[0] != number:
-            self._last_group = (number, self._group(number))
+            self._last_group = (number, self.group(number))
         return self._last_group[1][place]
 
-    def _group(self, number: int) -> list[tuple[str, Batch]]:
-        """Draw the objectives of `_GROUP` steps, then the rows of each objective together; deal them out by length."""
+    def group(self, number: int) -> list[tuple[str, Batch]]:
+        """Return what `batch` gives for the steps `number * GROUP` to `(number + 1) * GROUP - 1`.
+
+        The objectives of these steps are drawn, then the rows of each objective together; they are dealt out by length.
+        """
         rng = np.random.Generator(np.random.Philox(key=[self._seed, number]))
         names, shares = self._mixture.objectives
-        drawn = rng.choice(len(names), size=_GROUP, p=shares)
+        drawn = rng.choice(len(names), size=GROUP, p=shares)
         dealt: dict[int, Batch] = {}
         for k, objective in enumerate(names):
             places = rng.permutation(np.flatnonzero(drawn == k))
@@ -118,12 +124,12 @@ class PretrainingBatches:
             pairs.sort(key=lambda pair: (len(pair[0]), len(pair[1])))
             num_rows = len(pairs) // max(1, len(places))
             for n, place in enumerate(places):
-                dealt[int(place)] = _padded(pairs[n * num_rows : (n + 1) * num_rows])
+                dealt[int(place)] = self._padded(pairs[n * num_rows : (n + 1) * num_rows])
         return [(names[objective], dealt[place]) for place, objective in enumerate(drawn)]
 
     def batch_of(self, objective: str, rng: np.random.Generator) -> Batch:
         """Return one batch of the named objective: "span_corruption", "prefix_lm" or "instructions"."""
-        return _padded(self._pairs(objective, rng))
+        return self._padded(self._pairs(objective, rng))
 
     def _pairs(self, objective: str, rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
         """Return the inputs and targets of one batch's rows."""
@@ -155,6 +161,11 @@ class PretrainingBatches:
             if len(ids) >= _SHORTEST_WINDOW:
                 return np.array(ids, np.int32)
 
+    def _padded(self, pairs: Sequence[tuple[Ids, Ids]]) -> Batch:
+        """Pad the rows of a batch."""
+        inputs, targets = zip(*pairs, strict=True)
+        return pad_batch(inputs, targets, **self._multiples)
+
     def prefetch(self, first_step: int, last_step: int, *, depth: int = 8) -> Iterator[tuple[int, str, Batch]]:
         """Yield `(step, objective, batch)` of a range of steps, made by a thread ahead of time."""
         made: queue.Queue[tuple[int, str, Batch] | BaseException | None] = queue.Queue(depth)
@@ -172,12 +183,6 @@ class PretrainingBatches:
             if isinstance(item, BaseException):
                 raise item
             yield item
-
-
-def _padded(pairs: Sequence[tuple[Ids, Ids]]) -> Batch:
-    """Pad the rows of a batch; to few different shapes, as oneDNN builds a kernel for every new one."""
-    inputs, targets = zip(*pairs, strict=True)
-    return pad_batch(inputs, targets, input_multiple=_INPUT_MULTIPLE, target_multiple=_TARGET_MULTIPLE)
 
 
 def pad_batch(

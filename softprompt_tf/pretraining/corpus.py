@@ -11,11 +11,12 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.tasks.rows import Row
-from softprompt_tf.tasks.tensorflow_sources import tfds_rows
+
+if TYPE_CHECKING:
+    from softprompt_tf.tasks.rows import Row
 
 HELD_OUT_EVERY = 200
 MIN_CHARACTERS = 80
@@ -79,6 +80,8 @@ def draw_documents(source: Source, count: int, *, seed: int = 1) -> list[str]:
 
 def _texts(source: Source) -> Iterator[str]:
     if isinstance(source, str) and "@" in source and not Path(source).is_file():
+        from softprompt_tf.tasks.tensorflow_sources import tfds_rows  # of a package that the other sources do without
+
         name, _, field = source.partition("#")
         yield from _field_of(tfds_rows(name), field or "text", name)
     elif isinstance(source, str | Path):
@@ -96,7 +99,7 @@ def _texts(source: Source) -> Iterator[str]:
         yield from source
 
 
-def _field_of(rows: Iterable[Row], field: str, name: str) -> Iterator[str]:
+def _field_of(rows: "Iterable[Row]", field: str, name: str) -> Iterator[str]:
     for row in rows:
         text = row.values.get(field)
         if not isinstance(text, str):

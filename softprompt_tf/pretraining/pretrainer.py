@@ -5,23 +5,39 @@ made again on the same directory goes on from the last state; the batches of the
 same, so a run that was stopped ends as one that was not.
 """
 
+import contextlib
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import keras_hub
 import numpy as np
-import tensorflow as tf
 
 from softprompt_tf.atomic_file import write_atomically
-from softprompt_tf.errors import NonFiniteLossError, TrainingError
-from softprompt_tf.pretraining.batches import Batch, PretrainingBatches
-from softprompt_tf.pretraining.bits_per_byte import MeasuredText
+from softprompt_tf.errors import TrainingError
+from softprompt_tf.keras_backend import is_tensorflow
+from softprompt_tf.pretraining.batches import Batch
+from softprompt_tf.pretraining.recent_losses import RecentLosses
 from softprompt_tf.pretraining.train_state import load_state, save_state
-from softprompt_tf.pretraining.train_step import TrainStep
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from softprompt_tf.pretraining.bits_per_byte import MeasuredText
+
+_STEPS_IN_FLIGHT = 16  # steps that JAX may be behind; their losses are read late, so that the device never waits
+
+
+class Batches(Protocol):
+    """Where the batches of a range of steps come from: `PretrainingBatches` or `ParallelBatches`."""
+
+    def prefetch(self, first_step: int, last_step: int) -> Iterator[tuple[int, str, Batch]]:
+        """Yield `(step, objective, batch)`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,9 @@ class Pretrainer:
       backbone: a KerasHub `T5Backbone`; all of it is made trainable. Made under `strategy.scope()` if there is a strategy.
       run: the settings.
       directory: where the state and the log are kept.
-      strategy: a `tf.distribute` strategy. Default: the one in use, which is one device where none was chosen.
+      strategy: a `tf.distribute` strategy. Default: the one in use, which is one device where none was chosen. Under
+        Keras's JAX backend there is none, and one device is used.
+      on_checkpoint: called with this object after each state that is kept; the variables hold its weights.
     """
 
     def __init__(
@@ -75,7 +93,8 @@ class Pretrainer:
         run: PretrainingRun,
         directory: str | Path,
         *,
-        strategy: tf.distribute.Strategy | None = None,
+        strategy: "tf.distribute.Strategy | None" = None,
+        on_checkpoint: "Callable[[Pretrainer], None] | None" = None,
     ):
         self.backbone = backbone
         self.run = run
@@ -83,21 +102,20 @@ class Pretrainer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.step = 0
         self.num_tokens = 0
-        strategy = strategy or tf.distribute.get_strategy()
+        self._on_checkpoint = on_checkpoint
+        strategy = strategy or _strategy_in_use()
         backbone.trainable = True
-        with strategy.scope():
+        with strategy.scope() if strategy else contextlib.nullcontext():
             # Adafactor with parameter scaling: a small T5 from nothing stalls at the unigram entropy under AdamW.
             self.optimizer = keras.optimizers.Adafactor(run.peak_learning_rate)
             self.optimizer.build(backbone.trainable_variables)
-        self._take_step = TrainStep(backbone, self.optimizer, precision=run.precision, strategy=strategy)
+        self.take_step = _make_step(backbone, self.optimizer, run.precision, strategy)
 
     def measure(self, batches: list[Batch]) -> float:
         """Return the mean loss over batches, in nats per target token."""
-        return float(np.mean([self._take_step.loss(batch) for batch in batches]))
+        return float(np.mean([self.take_step.loss(batch) for batch in batches]))
 
-    def fit(
-        self, batches: PretrainingBatches, held_out: dict[str, list[Batch]], text: MeasuredText | None = None
-    ) -> None:
+    def fit(self, batches: Batches, held_out: dict[str, list[Batch]], text: "MeasuredText | None" = None) -> None:
         """Train from the current step to the last one, logging, measuring and keeping the state.
 
         It measures before the first step too, so that the log tells where the run began.
@@ -110,33 +128,32 @@ class Pretrainer:
         Raises:
           NonFiniteLossError: names the step, counted from 0; the state of before is kept.
         """
-        recent: dict[str, list[float]] = {}
+        recent = RecentLosses(0 if is_tensorflow() else _STEPS_IN_FLIGHT)
         if self.step == 0:
             self._log_measures(held_out, text)
         tokens_before, since = self.num_tokens, time.monotonic()
         for step, objective, batch in batches.prefetch(self.step, self.run.steps):
             rate = self.run.peak_learning_rate * self.run.rate_factor(step)
-            loss = self._take_step(batch, rate)
-            if not math.isfinite(loss):
-                raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step}, rate {rate:.3g}.")
+            recent.add(step, objective, rate, self.take_step(batch, rate))
             self.step = step + 1
-            recent.setdefault(objective, []).append(loss)
             self.num_tokens += sum(int(np.count_nonzero(batch[key])) for key in ("encoder_token_ids", "targets"))
             if self.step % self.run.log_every == 0:
-                losses = {name: round(float(np.mean(values)), 4) for name, values in sorted(recent.items())}
+                losses = recent.means()
                 seconds = time.monotonic() - since
                 self._log(
                     num_tokens=self.num_tokens,
                     tokens_per_s=round((self.num_tokens - tokens_before) / seconds),
                     loss=losses,
                 )
-                recent, tokens_before, since = {}, self.num_tokens, time.monotonic()
+                tokens_before, since = self.num_tokens, time.monotonic()
             if self.step % self.run.measure_every == 0 or self.step == self.run.steps:
+                recent.settle()
                 self._log_measures(held_out, text)
             if self.step % self.run.checkpoint_every == 0 or self.step == self.run.steps:
+                recent.settle()  # a state is kept of finite losses only
                 self.save_state()
 
-    def _log_measures(self, held_out: dict[str, list[Batch]], text: MeasuredText | None) -> None:
+    def _log_measures(self, held_out: dict[str, list[Batch]], text: "MeasuredText | None") -> None:
         measures: dict[str, object] = {}
         if held_out:
             measures["held_out"] = {name: round(self.measure(rows), 4) for name, rows in held_out.items()}
@@ -167,7 +184,10 @@ class Pretrainer:
         Raises:
           TrainingError: if it cannot be written; the last one is kept.
         """
+        self.take_step.write_back()
         save_state(self._state_file, self.backbone, self.optimizer, step=self.step, num_tokens=self.num_tokens)
+        if self._on_checkpoint:
+            self._on_checkpoint(self)
 
     def load_state(self) -> bool:
         """Go back to the last state, if there is one; return whether there was. Later lines of the log are dropped.
@@ -179,11 +199,35 @@ class Pretrainer:
             self._log_file.unlink(missing_ok=True)  # of a run that was killed before its first state
             return False
         self.step, self.num_tokens = load_state(self._state_file, self.backbone, self.optimizer)
+        self.take_step.read_variables()
         if self._log_file.is_file():
             kept = [line for line in self._log_file.read_text("utf-8").splitlines() if _step_of(line) <= self.step]
             content = "".join(f"{line}\n" for line in kept).encode("utf-8")
             write_atomically(self._log_file, content, error_type=TrainingError)
         return True
+
+
+def _strategy_in_use() -> "tf.distribute.Strategy | None":
+    if not is_tensorflow():
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
+
+
+def _make_step(
+    backbone: keras_hub.models.T5Backbone,
+    optimizer: keras.optimizers.Optimizer,
+    precision: str,
+    strategy: "tf.distribute.Strategy | None",
+) -> Any:
+    if strategy is None:
+        from softprompt_tf.pretraining.jax_train_step import JaxTrainStep
+
+        return JaxTrainStep(backbone, optimizer, precision=precision)
+    from softprompt_tf.pretraining.train_step import TrainStep
+
+    return TrainStep(backbone, optimizer, precision=precision, strategy=strategy)
 
 
 def _step_of(line: str) -> float:

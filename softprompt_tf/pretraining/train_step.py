@@ -57,6 +57,12 @@ class TrainStep:
         total = float(self._sum({name: tf.convert_to_tensor(array) for name, array in batch.items()}))
         return total / np.count_nonzero(batch["targets"])
 
+    def read_variables(self) -> None:
+        """Do nothing: the step works on the variables themselves, as `JaxTrainStep` does not."""
+
+    def write_back(self) -> None:
+        """Do nothing: the variables hold weights and slots already."""
+
     def _dealt(self, batch: Batch) -> dict[str, object]:
         """Return the batch, each array dealt out to the replicas by rows; rows of padding make it come out even."""
         count = self._strategy.num_replicas_in_sync
