@@ -210,7 +210,7 @@ def test_the_warm_up_of_a_version_names_the_tasks_that_it_has(base):
         for log in logs
         if log.predict_log.request.inputs["task_id"].dtype
     ]
-    assert set(np.concatenate(named)) == {b"story", b"reply"}
+    assert set(np.concatenate(named)) == {b"story"}
     assert (base / "1" / file).read_bytes() == before
 
 
