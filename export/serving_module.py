@@ -89,8 +89,8 @@ class ServingModule(tf.Module):
 
         Returns:
           `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C]
-          (`NO_SCORE` where a task has fewer labels) and `status` [B]. Of an ensemble the label of the majority, and the members' mean
-          probabilities.
+          (`NO_SCORE` where a task has fewer labels) and `status` [B]. Of an ensemble the label of the majority, and the
+          members' mean probabilities.
         """
         rows = self._look_up(task_id, text)
         words, label_ids, is_label = self.tables.labels(rows.task)  # [B, C'], [B, C', U], C' <= C
