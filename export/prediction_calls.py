@@ -177,9 +177,9 @@ def _prompt_rows(prompt: np.ndarray, *, rows: int) -> np.ndarray:
     except ValueError as error:  # lists of different lengths
         raise DataError(f"`prompt` must be floats [P, H] or [{rows}, P, H]. Received: {error}") from error
     fits = prompt.ndim == 2 or (prompt.ndim == 3 and len(prompt) == rows)
-    if not fits or prompt.dtype.kind != "f" or 0 in prompt.shape[-2:]:
+    if not fits or prompt.dtype.kind != "f" or not prompt.shape[-1]:  # P may be 0: the text alone
         raise DataError(
-            f"`prompt` must be floats [P, H] or [{rows}, P, H], P and H at least 1. Received: {prompt.dtype}, {prompt.shape}."
+            f"`prompt` must be floats [P, H] or [{rows}, P, H], H at least 1. Received: {prompt.dtype}, {prompt.shape}."
         )
     return np.broadcast_to(prompt.astype(np.float32, copy=False), (rows, *prompt.shape[-2:]))
 

@@ -24,7 +24,6 @@ PROMPTS_THAT_DO_NOT_FIT = {
     "int": np.zeros((3, 2), int),
     "strings": np.array([["x"]]),
     "ragged": [[1.0, 2.0], [3.0]],
-    "no vectors": np.zeros((0, 4)),
     "no width": np.zeros((3, 0)),
     "none": None,
 }
