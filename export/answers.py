@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from softprompt_tf.answers import Classification, Generation
+from softprompt_tf.answers import NO_SCORE, Classification, Generation
 from softprompt_tf.errors import DataError
 
 Outputs = dict[str, np.ndarray]
@@ -30,7 +30,7 @@ def read_classifications(outputs: Outputs) -> list[Classification]:
         raise DataError(
             f"`labels` and `log_probabilities` must match. Received: {labels.shape}, {log_probabilities.shape}."
         )
-    is_real = log_probabilities != -np.inf  # a task with fewer labels than the widest task is padded with -inf
+    is_real = log_probabilities > NO_SCORE  # fills up tasks with fewer labels; older exports have -inf there
     return [
         Classification(
             best[row],

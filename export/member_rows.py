@@ -69,7 +69,8 @@ def vote_for_texts(rows: MemberRows, texts: tf.Tensor, scores: tf.Tensor) -> tup
     ranked = tf.where(has_most, means, scores.dtype.min)
     wins = has_most & (ranked == rows.spread(tf.math.segment_max(ranked, rows.request)))
     first = tf.math.segment_min(tf.where(wins, tf.range(size), size), rows.request)
-    first = tf.minimum(first, size - 1)  # where no score is a number
+    own = tf.cumsum(rows.counts, exclusive=True)  # where no score is a number, the request's own first row
+    first = tf.where(first < size, first, own)
     return tf.gather(texts, first), tf.gather(means, first)
 
 

@@ -4,7 +4,7 @@ A `PredictionCall` holds the columns of all rows. It cuts itself into requests o
 their answers together again in the order of the rows. Nothing is sent here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -54,12 +54,24 @@ class PredictionCall(Generic[Answer]):
       columns: input name -> B strings, as UTF-8.
       read: turns the outputs of a request into one answer per row.
       prompt: [B, P, H] float32, where the signature takes one.
+
+    Raises:
+      DataError: if the columns differ in rows, hold something else than bytes, or the prompt does not fit them. A model
+        server that merges requests may fail every request of a batch because of a single malformed one, and may hold one
+        without rows back; so neither is ever sent.
     """
 
     signature_name: str
     columns: Mapping[str, list[bytes]]
     read: Callable[[Outputs], list[Answer]]
     prompt: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        rows = {name: len(column) for name, column in self.columns.items()}
+        if len(set(rows.values())) != 1 or not all(isinstance(value, bytes) for value in _values(self.columns)):
+            raise DataError(f"Every column must hold bytes, one per row. Received: {rows}.")
+        if self.prompt is not None:
+            _check_prompt_rows(self.prompt, rows=len(self.columns["text"]))
 
     def chunks(self, max_batch_size: int) -> list[slice]:
         """Return the rows of each request, so that its prompts [B, P, H] fill at most half of a message."""
@@ -70,7 +82,9 @@ class PredictionCall(Generic[Answer]):
         return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
     def request(self, spec: Any, rows: slice) -> Request:
-        """Return the request for these rows, to the model of `spec`."""
+        """Return the request for these rows, at least one, to the model of `spec`."""
+        if rows.stop <= rows.start:
+            raise DataError(f"A request must have at least one row. Received: {rows}.")
         request = wire.PredictRequest(model_spec=spec)
         request.model_spec.signature_name = self.signature_name
         for name, column in self.columns.items():
@@ -124,13 +138,13 @@ def classify_call(texts: Sequence[str], task_id: str | Sequence[str]) -> Predict
 def score_call(texts: Sequence[str], targets: Sequence[str], task_id: str | Sequence[str]) -> PredictionCall[float]:
     """Ask for log P(target | text), in nats."""
     columns = _text_columns(texts, task_id)
-    columns["target"] = wire.encode_column("targets", targets, rows=len(columns["text"]))
+    columns["target"] = _column("targets", targets, rows=len(columns["text"]))
     return PredictionCall("score", columns, read_log_likelihoods)
 
 
 def generate_with_prompt_call(prompt: np.ndarray, texts: Sequence[str]) -> PredictionCall[Generation]:
     """Ask for generated text with a prompt [P, H] or [B, P, H] that is sent along."""
-    columns = {"text": wire.encode_column("texts", texts)}
+    columns = {"text": _column("texts", texts)}
     prompt_rows = _prompt_rows(prompt, rows=len(columns["text"]))
     return PredictionCall("generate_with_prompt", columns, read_generations, prompt=prompt_rows)
 
@@ -158,14 +172,38 @@ def model_spec(model_name: str, options: ClientOptions) -> Any:
 
 def _prompt_rows(prompt: np.ndarray, *, rows: int) -> np.ndarray:
     """Return the prompt as float32 [B, P, H]; one [P, H] is repeated without a copy."""
-    prompt = np.asarray(prompt)
+    try:
+        prompt = np.asarray(prompt)
+    except ValueError as error:  # lists of different lengths
+        raise DataError(f"`prompt` must be floats [P, H] or [{rows}, P, H]. Received: {error}") from error
     fits = prompt.ndim == 2 or (prompt.ndim == 3 and len(prompt) == rows)
-    if not fits or prompt.dtype.kind != "f":
-        raise DataError(f"`prompt` must be floats [P, H] or [{rows}, P, H]. Received: {prompt.dtype}, {prompt.shape}.")
+    if not fits or prompt.dtype.kind != "f" or not prompt.shape[-1]:  # P may be 0: the text alone
+        raise DataError(
+            f"`prompt` must be floats [P, H] or [{rows}, P, H], H at least 1. Received: {prompt.dtype}, {prompt.shape}."
+        )
     return np.broadcast_to(prompt.astype(np.float32, copy=False), (rows, *prompt.shape[-2:]))
 
 
+def _check_prompt_rows(prompt: np.ndarray, *, rows: int) -> None:
+    if prompt.dtype != np.float32 or prompt.ndim != 3 or len(prompt) != rows:
+        raise DataError(f"`prompt` must be float32 [{rows}, P, H]. Received: {prompt.dtype}, {prompt.shape}.")
+
+
 def _text_columns(texts: Sequence[str], task_id: str | Sequence[str]) -> dict[str, list[bytes]]:
-    text = wire.encode_column("texts", texts)
+    text = _column("texts", texts)
     ids = [task_id] * len(text) if isinstance(task_id, str) else task_id
-    return {"task_id": wire.encode_column("task_id", ids, rows=len(text)), "text": text}
+    return {"task_id": _column("task_id", ids, rows=len(text)), "text": text}
+
+
+def _column(name: str, values: Sequence[str], *, rows: int | None = None) -> list[bytes]:
+    """Encode one string per row; what has no order of rows (a set, a mapping) or another rank is refused."""
+    rank = getattr(values, "ndim", 1)
+    if rank != 1 or isinstance(values, Set | Mapping):
+        raise DataError(
+            f"`{name}` must be a sequence of str, one per row. Received: {type(values).__name__} of rank {rank}."
+        )
+    return wire.encode_column(name, values, rows=rows)
+
+
+def _values(columns: Mapping[str, list[bytes]]) -> Iterator[bytes]:
+    return (value for column in columns.values() for value in column)

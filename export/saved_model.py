@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from softprompt_tf.decoding import Sampler, get_sampler
+from softprompt_tf.errors import ExportError
 from softprompt_tf.export.export_files import write_fingerprint
 from softprompt_tf.export.served_backbone import ExportRecord, ServedBackbone, record_of
 from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
@@ -42,8 +43,8 @@ def write_saved_model(
     Args:
       directory: the model's base directory, as `--model_base_path` takes it; made if it does not exist.
       t5: the frozen T5.
-      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt; or several of one task,
-        whose answers are the majority's, as `PromptEnsemble`'s are.
+      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
+        or a list of several of one task, whose answers are the majority's, as `PromptEnsemble`'s are.
       version: the version's number, 0 or more. Default: one more than the highest there.
       sampler: how the served model decodes, as in `PromptedT5.compile`.
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.
@@ -54,13 +55,16 @@ def write_saved_model(
       The version directory, DIRECTORY/VERSION.
 
     Raises:
-      ExportError: if the version is negative or exists already, or it cannot be written.
+      ExportError: if the version is negative or exists already, it cannot be written, or `prompts` holds something else.
       VerificationError: if the written model does not answer as Keras does.
       PromptFileError, BackboneMismatchError: if a prompt cannot be read or does not fit.
 
     Example:
-      >>> write_saved_model("exports/t5", t5, {"sst2": "sst2.safetensors", "rte": "rte.safetensors"})
+      >>> write_saved_model("exports/t5", t5, {"sst2": "sst2.safetensors", "rte": model})
     """
+    if not isinstance(t5, FrozenT5):
+        hint = "Pass its `t5`." if isinstance(getattr(t5, "t5", None), FrozenT5) else "Load one with `load_t5`."
+        raise ExportError(f"`t5` must be a FrozenT5. Received: {type(t5).__name__}. {hint}")
     base = Path(directory)
     check_version(base, version)
     loaded = {

@@ -14,6 +14,7 @@ import sentencepiece
 from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.errors import BackboneError, ConfigError, ExportError
+from softprompt_tf.portable_names import own_name
 from softprompt_tf.target_format import TARGET_FORMATS
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class ExportRecord:
 
 def record_of(backbone: ServedBackbone) -> dict[str, Any]:
     """Return what a record keeps of a backbone."""
-    return {name: value for name, value in vars(backbone).items() if name != "tokenize"}
+    kept = {name: value for name, value in vars(backbone).items() if name != "tokenize"}
+    return {**kept, "name": own_name(backbone.name)}
 
 
 def _vocabulary_of(directory: Path) -> bytes:

@@ -33,3 +33,16 @@ def valid_text(text: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
 def first_of(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """Return the first status of each row that says something."""
     return tf.where(first != "", first, second)
+
+
+def finite_status(scores: tf.Tensor, counts: tf.Tensor | bool = True) -> tf.Tensor:
+    """Return a status [B] for rows with a score that is no number, as from a prompt of huge values.
+
+    Args:
+      scores: [B] or [B, C].
+      counts: which of them count, of the same shape.
+    """
+    is_bad = tf.logical_and(~tf.math.is_finite(scores), counts)
+    if is_bad.shape.rank == 2:
+        is_bad = tf.reduce_any(is_bad, axis=1)
+    return tf.where(is_bad, "The scores must be finite. Received: NaN or infinity. Check the values of the prompt.", "")

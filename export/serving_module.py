@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from softprompt_tf.answers import NO_SCORE
 from softprompt_tf.decoding import Greedy, Sampler
 from softprompt_tf.export.length_groups import encode_by_length
 from softprompt_tf.export.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
-from softprompt_tf.export.served_rows import first_of, valid_text, with_a_row
+from softprompt_tf.export.served_rows import finite_status, first_of, valid_text, with_a_row
 from softprompt_tf.export.served_tasks import (
     DEFAULT_MAX_INPUT_TOKENS,
     DEFAULT_MAX_TARGET_TOKENS,
@@ -87,9 +88,9 @@ class ServingModule(tf.Module):
         """Choose one of the task's labels.
 
         Returns:
-          `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C] (-inf
-          where a task has fewer labels) and `status` [B]. Of an ensemble the label of the majority, and the members' mean
-          probabilities.
+          `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C]
+          (`NO_SCORE` where a task has fewer labels) and `status` [B]. Of an ensemble the label of the majority, and the
+          members' mean probabilities.
         """
         rows = self._look_up(task_id, text)
         words, label_ids, is_label = self.tables.labels(rows.task)  # [B, C'], [B, C', U], C' <= C
@@ -99,15 +100,18 @@ class ServingModule(tf.Module):
         members = rows.members
         scores = self._shared.value.score(*self._encode(rows), members.spread(label_ids))
         is_scored = members.spread(is_label)
-        logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, -1e9)), -float("inf"))
+        logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, NO_SCORE)), -float("inf"))
         best, log_probabilities = vote_for_labels(members, logs)
+        status = first_of(status, finite_status(log_probabilities, is_label))
+        is_label &= (status == "")[:, None]
         words = tf.where(is_label, words, "")
+        log_probabilities = tf.where(is_label, log_probabilities, NO_SCORE)
         missing = [[0, 0], [0, self.tables.most_labels() - tf.shape(words)[1]]]
         return {
             "label": tf.gather(words, best, batch_dims=1),
             "probability": tf.exp(tf.gather(log_probabilities, best, batch_dims=1)),
             "labels": tf.pad(words, missing, constant_values=""),
-            "log_probabilities": tf.pad(log_probabilities, missing, constant_values=-float("inf")),
+            "log_probabilities": tf.pad(log_probabilities, missing, constant_values=NO_SCORE),
             "status": status,
         }
 
@@ -128,7 +132,8 @@ class ServingModule(tf.Module):
         members = rows.members
         scores = self._shared.value.score(*self._encode(rows), members.spread(ids)[:, None, :])[:, 0]
         scores = mean_likelihood(members, scores)
-        return {"log_likelihood": tf.where(status == "", scores, -float("inf")), "status": status}
+        status = first_of(status, finite_status(scores))
+        return {"log_likelihood": tf.where(status == "", scores, NO_SCORE), "status": status}
 
     def generate_with_prompt(self, prompt: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer with a prompt [B, P, H] that the request brings; the text is taken as it is, with no template."""
@@ -203,7 +208,10 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler) -> _SharedFunctions:
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)], autograph=False)
     def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
         # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
-        return sampler(t5, encoder_output, mask, tf.reduce_max(limits), row_limits=limits)
+        ids, scores = sampler(t5, encoder_output, mask, tf.reduce_max(limits), row_limits=limits)
+        # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
+        is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
+        return ids, tf.where(is_finite, scores, float("nan"))
 
     @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)], autograph=False)
     def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]
@@ -225,9 +233,10 @@ def _plain_variables(t5: FrozenT5) -> list[tf.Variable]:
 
 
 def _answers(texts: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
+    status = first_of(status, finite_status(scores))
     is_good = status == ""
     return {
         "output": tf.where(is_good, texts, ""),
-        "score": tf.where(is_good, scores, -float("inf")),
+        "score": tf.where(is_good, scores, NO_SCORE),
         "status": status,
     }

@@ -52,8 +52,8 @@ def add_tasks(
 
     Args:
       directory: the model's base directory.
-      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder) or loaded prompt; or several of one task,
-        which vote.
+      prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
+        or a list of several of one task, which vote.
       version: the version's number. Default: one more than the highest there.
       replace: put a task in the place of one with its name. All prompts are then written again.
       verify: run both versions through TensorFlow's C API in another process: tasks that were there must answer bit for bit

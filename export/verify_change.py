@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from softprompt_tf.answers import NO_SCORE
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export.served_tasks import ServedTask
 from softprompt_tf.export.session_process import run_in_process
@@ -84,7 +85,9 @@ def _compare(signature: str, task_ids: Sequence[str], before: Answers, after: An
 
 def _as_wide(values: np.ndarray, other: np.ndarray) -> np.ndarray:
     missing = max(0, other.shape[1] - values.shape[1])
-    fill: Any = b"" if values.dtype == object else -np.inf
+    fill: Any = b"" if values.dtype == object else NO_SCORE
+    if values.dtype != object:  # graphs of earlier versions of this library fill up with -inf
+        values = np.where(np.isneginf(values), values.dtype.type(NO_SCORE), values)
     return np.pad(values, [(0, 0), (0, missing)], constant_values=fill)
 
 

@@ -1,6 +1,7 @@
 """Task ids in, a file of warm-up requests out: a model server runs them before it says that a version is ready.
 
-Without them the first requests after a load pay for building and optimizing each signature's graph.
+Without them the first requests after a load pay for building and optimizing each signature's graph. Each has a single row: a
+server that merges requests checks them against its `max_batch_size`, and does not load a version whose warm-up is larger.
 """
 
 from collections.abc import Sequence
@@ -11,16 +12,15 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-BATCH_SIZES = (1, 16)
 _TEXT = "A few words of ordinary length, so that every part of the graph has run once."
 
 
 def write_warmup_requests(directory: str | Path, task_ids: Sequence[str], *, hidden_dim: int) -> int:
-    """Write one request per signature and batch size into a version directory.
+    """Write one request per signature into a version directory.
 
     Args:
       directory: the directory that holds `saved_model.pb`.
-      task_ids: rows of a batch go through these names in turn.
+      task_ids: the names of its tasks; the first one is asked.
       hidden_dim: H, the width of a prompt.
 
     Returns:
@@ -31,7 +31,7 @@ def write_warmup_requests(directory: str | Path, task_ids: Sequence[str], *, hid
     """
     path = Path(directory) / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    requests = [request for size in BATCH_SIZES for request in _requests(task_ids, size, hidden_dim)]
+    requests = _requests(task_ids[0], hidden_dim)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in requests:
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
@@ -39,15 +39,13 @@ def write_warmup_requests(directory: str | Path, task_ids: Sequence[str], *, hid
     return len(requests)
 
 
-def _requests(names: Sequence[str], batch_size: int, hidden_dim: int) -> list[predict_pb2.PredictRequest]:
-    task_ids = [names[k % len(names)] for k in range(batch_size)]
-    texts = [_TEXT] * batch_size
-    prompt = np.zeros((batch_size, 1, hidden_dim), np.float32)
+def _requests(task_id: str, hidden_dim: int) -> list[predict_pb2.PredictRequest]:
+    row = {"task_id": [task_id], "text": [_TEXT]}
     return [
-        _request("serving_default", task_id=task_ids, text=texts),
-        _request("classify", task_id=task_ids, text=texts),
-        _request("score", task_id=task_ids, text=texts, target=["word"] * batch_size),
-        _request("generate_with_prompt", prompt=prompt, text=texts),
+        _request("serving_default", **row),
+        _request("classify", **row),
+        _request("score", **row, target=["word"]),
+        _request("generate_with_prompt", prompt=np.zeros((1, 1, hidden_dim), np.float32), text=[_TEXT]),
     ]
 
 

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+NO_SCORE = -1e9
+"""What an export writes where there is no log-probability, in nats: of a label that a task does not have, of a bad row.
+
+JSON has no infinity, so a finite number is written; as a float32 it is exact, and its exponential is 0.
+"""
+
 
 @dataclass(frozen=True)
 class Generation:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
+from softprompt_tf.portable_names import own_name
 from softprompt_tf.tasks import Example, Task, compute_metrics, postprocessed
 
 
@@ -96,8 +97,9 @@ def majority_baseline(task: Task, train: Sequence[Example], examples: Sequence[E
 
 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
-    """Write one JSON object per prediction and line, whole or not at all."""
-    lines = [json.dumps(asdict(prediction), ensure_ascii=False) for prediction in predictions]
+    """Write one JSON object per prediction and line, whole or not at all; of a row's file only its own name."""
+    rows = [{**asdict(prediction), "location": own_name(prediction.location)} for prediction in predictions]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_atomically(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8"), error_type=DataError)
 
 

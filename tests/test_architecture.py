@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
-    ("version", "errors", "names", "typing", "answers", "target_format"),
+    ("version", "errors", "names", "typing", "answers", "target_format", "portable_names"),
     ("atomic_file", "keras_backend"),
     ("yaml_tree",),
     ("config_files",),

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,8 @@ def initial_value(prompt: TaskPrompt, t5: FrozenT5) -> np.ndarray | None:
     names = [entry.get("name") for entry in task] if isinstance(task, list) else None
     if "init" not in settings or "seed" not in config or (names and prompt.task_id not in names):
         return None
+    if settings["init"].startswith("file:") and not Path(settings["init"].removeprefix("file:")).is_absolute():
+        return None  # a prompt file keeps a file's own name, which says nothing of where it is
     name = "sampled_vocabulary" if settings["init"] == "class_labels" and not prompt.labels else settings["init"]
     vocabulary = Vocabulary(t5.embedding_table, lambda text: t5.tokenize([text])[0], t5.tokenizer.vocabulary_size())
     try:

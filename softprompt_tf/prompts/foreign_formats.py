@@ -16,6 +16,7 @@ import safetensors.numpy
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.portable_names import own_name
 from softprompt_tf.prompts.task_prompt import TaskPrompt
 from softprompt_tf.prompts.tensor_file import read_tensor
 
@@ -107,7 +108,7 @@ def write_peft_adapter(
     """
     path = Path(path)
     config = {
-        "base_model_name_or_path": task_prompt.backbone or None,
+        "base_model_name_or_path": own_name(task_prompt.backbone) or None,
         "inference_mode": True,
         "num_attention_heads": num_attention_heads,
         "num_layers": num_layers,

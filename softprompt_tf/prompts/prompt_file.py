@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.portable_names import own_name, portable
 from softprompt_tf.prompts.foreign_formats import (
     read_npy,
     read_peft_adapter,
@@ -93,6 +94,8 @@ def _check_format(path: Path, tag: str | None) -> None:
 def _to_metadata(task_prompt: TaskPrompt) -> dict[str, str]:
     texts = {name: getattr(task_prompt, name) for name in STRING_FIELDS}
     values = {name: _to_json(name, getattr(task_prompt, name)) for name in JSON_FIELDS}
+    values["training_config"] = _to_json("training_config", portable(task_prompt.training_config))
+    texts["backbone"] = own_name(task_prompt.backbone)
     return {"format": FORMAT} | texts | values | {"library_version": __version__}
 
 

@@ -112,6 +112,25 @@ def test_status_lists_versions_and_state_names(server):
 
 def test_an_empty_list_asks_nobody(server):
     assert run(server, lambda client: client.generate([], task_id="a")) == []
+    assert run(server, lambda client: client.generate_with_prompt(np.zeros((3, 2)), [])) == []
+    assert server.requests == []
+
+
+MALFORMED = {
+    "rank of the texts": lambda client: client.classify(np.array([["x"]]), task_id="a"),
+    "type of a text": lambda client: client.classify([b"x"], task_id="a"),
+    "number of task ids": lambda client: client.classify(["x"], task_id=["a", "b"]),
+    "number of targets": lambda client: client.score(["x"], [], task_id="a"),
+    "dtype of the prompt": lambda client: client.generate_with_prompt(np.zeros((3, 2), int), ["x"]),
+    "rank of the prompt": lambda client: client.generate_with_prompt(np.zeros(3), ["x"]),
+    "rows of the prompt": lambda client: client.generate_with_prompt(np.zeros((2, 3, 2)), ["x"]),
+}
+
+
+@pytest.mark.parametrize("ask", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_argument_is_refused_before_it_is_sent(server, ask):
+    with pytest.raises(DataError, match="must .* Received: "):
+        run(server, ask)
     assert server.requests == []
 
 

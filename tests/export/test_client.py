@@ -12,8 +12,38 @@ import pytest
 from fake_model_server import FakeServer, generations, strings
 
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
+from softprompt_tf.export import wire
 from softprompt_tf.export.client import PredictionClient
 from softprompt_tf.export.client_options import ClientOptions, OptionArguments
+from softprompt_tf.export.prediction_calls import PredictionCall
+
+PROMPTS_THAT_DO_NOT_FIT = {
+    "1d": np.zeros(3),
+    "4d": np.zeros((1, 1, 3, 4)),
+    "rows": np.zeros((2, 3, 4)),
+    "int": np.zeros((3, 2), int),
+    "strings": np.array([["x"]]),
+    "ragged": [[1.0, 2.0], [3.0]],
+    "no width": np.zeros((3, 0)),
+    "none": None,
+}
+
+# In the place of two rows.
+COLUMNS_THAT_DO_NOT_FIT = {
+    "one row": ["x"],
+    "three rows": ["x", "y", "z"],
+    "no rows": [],
+    "bytes": [b"x", b"y"],
+    "numbers": [1, 2],
+    "nested": [["x"], ["y"]],
+    "none in it": ["x", None],
+    "none": None,
+    "set": {"x", "y"},
+    "mapping": {"x": "y", "z": "w"},
+    "rank 0": np.array("x"),
+    "rank 2": np.array([["x"], ["y"]]),
+    "surrogate": ["x", "\ud800"],
+}
 
 
 @pytest.fixture
@@ -69,7 +99,9 @@ def test_ten_rows_become_requests_of_four_four_and_two_in_order(client, server):
 def test_an_empty_list_asks_nobody(client, server):
     assert client.generate([], task_id="a") == []
     assert client.score([], [], task_id="a") == []
+    assert client.classify(iter([]), task_id=[]) == []
     assert client.generate_with_prompt(np.zeros((3, 2), np.float32), []) == []
+    assert client.generate_with_prompt(np.zeros((0, 3, 2), np.float32), []) == []
     assert server.requests == []
 
 
@@ -132,10 +164,39 @@ def test_large_prompts_make_smaller_requests(server):
     assert [request.inputs["prompt"].tensor_shape.dim[0].size for request in server.requests] == [4, 2]
 
 
-@pytest.mark.parametrize("prompt", [np.zeros(3), np.zeros((2, 3, 4)), np.zeros((3, 2), int)], ids=["1d", "rows", "int"])
-def test_a_prompt_that_does_not_fit_is_refused(client, prompt):
-    with pytest.raises(DataError, match=r"`prompt` must be floats \[P, H\] or \[1, P, H\]. Received: "):
+@pytest.mark.parametrize("prompt", PROMPTS_THAT_DO_NOT_FIT.values(), ids=PROMPTS_THAT_DO_NOT_FIT)
+def test_a_prompt_that_does_not_fit_is_refused_before_it_is_sent(client, server, prompt):
+    with pytest.raises(DataError, match=r"`prompt` must be floats \[P, H\] or \[1, P, H\].* Received: "):
         client.generate_with_prompt(prompt, ["x"])
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("values", COLUMNS_THAT_DO_NOT_FIT.values(), ids=COLUMNS_THAT_DO_NOT_FIT)
+@pytest.mark.parametrize("name", ["texts", "targets", "task_id"])
+def test_a_column_that_does_not_fit_is_refused_before_it_is_sent(client, server, name, values):
+    columns = {"texts": ["x", "y"], "targets": ["a", "b"], "task_id": ["a", "b"], name: values}
+
+    with pytest.raises(DataError, match=f"`({name}|task_id|targets)` must "):
+        client.score(columns["texts"], columns["targets"], task_id=columns["task_id"])
+    assert server.requests == []
+
+
+MALFORMED_CALLS = {
+    "ranks": lambda: PredictionCall("score", {"text": [[b"x"]], "task_id": [b"a"]}, list),
+    "rows": lambda: PredictionCall("score", {"text": [b"x", b"y"], "task_id": [b"a"]}, list),
+    "dtype": lambda: PredictionCall("score", {"text": [b"x"], "task_id": [3]}, list),
+    "no columns": lambda: PredictionCall("score", {}, list),
+    "prompt's dtype": lambda: PredictionCall("p", {"text": [b"x"]}, list, prompt=np.zeros((1, 2, 2))),
+    "prompt's rank": lambda: PredictionCall("p", {"text": [b"x"]}, list, prompt=np.zeros((2, 2), np.float32)),
+    "prompt's rows": lambda: PredictionCall("p", {"text": [b"x"]}, list, prompt=np.zeros((2, 2, 2), np.float32)),
+    "no rows": lambda: PredictionCall("p", {"text": []}, list).request(wire.ModelSpec(name="t5"), slice(0, 0)),
+}
+
+
+@pytest.mark.parametrize("make", MALFORMED_CALLS.values(), ids=MALFORMED_CALLS)
+def test_a_malformed_call_cannot_be_made(make):
+    with pytest.raises(DataError, match=r"must (hold|be|have) .*Received: "):
+        make()
 
 
 def test_a_bad_row_raises_with_statuses_and_the_good_answers(client):

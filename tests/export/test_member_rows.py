@@ -111,6 +111,15 @@ def test_scores_that_are_no_numbers_do_not_fail_the_batch():
     assert voted.numpy().tolist()[1] == b"c"
 
 
+def test_a_request_without_a_score_keeps_its_own_text():
+    texts, scores = tf.constant(["a", "b", "c", "d"]), tf.constant([-1.0, math.nan, math.nan, -2.0])
+
+    voted, means = vote_for_texts(rows(1, 2, 1), texts, scores)
+
+    assert voted.numpy().tolist() == [b"a", b"b", b"d"]
+    np.testing.assert_array_equal(means.numpy(), [-1.0, math.nan, -2.0])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_votes_are_those_of_the_ensemble_in_python(seed):
     generator = np.random.default_rng(seed)

@@ -110,7 +110,7 @@ def test_served_labels_and_log_probabilities_are_those_of_keras(served, keras_an
         np.testing.assert_allclose(
             answer["log_probabilities"][k, :count], choice.log_probabilities, rtol=1e-6, atol=1e-4
         )
-        assert (answer["log_probabilities"][k, count:] == -np.inf).all()
+        assert (answer["log_probabilities"][k, count:] == -1e9).all()
         assert answer["status"][k] == b""
 
 
@@ -187,11 +187,11 @@ def test_a_bad_row_is_answered_with_nothing(signatures):
     classified = signatures["classify"](task_id=["nope"], text=["a film"])
     scored = signatures["score"](task_id=["nope"], text=["a film"], target=["yes"])
 
-    assert (generated["output"][0], generated["score"][0]) == (b"", -np.inf)
+    assert (generated["output"][0], generated["score"][0]) == (b"", -1e9)
     assert (classified["label"][0], classified["probability"][0]) == (b"", 0.0)
     assert classified["labels"].tolist() == [[b"", b"", b""]]
-    assert (classified["log_probabilities"] == -np.inf).all()
-    assert scored["log_likelihood"][0] == -np.inf
+    assert (classified["log_probabilities"] == -1e9).all()
+    assert scored["log_likelihood"][0] == -1e9
 
 
 def test_a_task_without_labels_is_not_classified(signatures):
@@ -210,7 +210,7 @@ def test_a_target_that_is_too_long_is_not_scored_and_its_neighbours_are(signatur
 
     assert answer["status"].tolist() == [b"", b"The target must have at most 255 tokens.", b""]
     assert answer["log_likelihood"][0] == pytest.approx(alone["log_likelihood"][0], abs=1e-4)
-    assert answer["log_likelihood"][1] == -np.inf
+    assert answer["log_likelihood"][1] == -1e9
     assert np.isfinite(answer["log_likelihood"][2])
 
 
@@ -302,7 +302,37 @@ def test_a_prompt_that_is_not_finite_has_a_status_and_leaves_its_neighbours_alon
     assert answer["status"].tolist() == [b"", b"`prompt` must be finite. Received: NaN or infinity.", b""]
     assert answer["output"][[0, 2]].tolist() == good["output"][[0, 2]].tolist()
     np.testing.assert_allclose(answer["score"][[0, 2]], good["score"][[0, 2]], rtol=0, atol=1e-5)
-    assert (answer["output"][1], answer["score"][1]) == (b"", -np.inf)
+    assert (answer["output"][1], answer["score"][1]) == (b"", -1e9)
+
+
+def test_a_prompt_that_bfloat16_makes_infinite_has_a_status_and_no_answer(tiny_t5_bfloat16, task_prompts):
+    mood = dataclasses.replace(task_prompts["mood"], backbone_fingerprint=tiny_t5_bfloat16.fingerprint)
+    huge = dataclasses.replace(mood, prompt=np.full_like(mood.prompt, np.finfo(np.float32).max))
+    module = ServingModule(tiny_t5_bfloat16, build_served_tasks(tiny_t5_bfloat16, {"huge": huge, "mood": mood}))
+    rows, texts = tf.constant(["huge", "mood"]), tf.constant(["a film"] * 2)
+
+    answers = [
+        module.generate(rows, texts),
+        module.classify(rows, texts),
+        module.score(rows, texts, tf.constant(["yes"] * 2)),
+        module.generate_with_prompt(tf.stack([huge.prompt, mood.prompt]), texts),
+    ]
+
+    for answer in answers:
+        status = answer.pop("status").numpy().tolist()
+        assert status == [b"The scores must be finite. Received: NaN or infinity. Check the values of the prompt.", b""]
+        assert all(np.isfinite(value).all() for value in answer.values() if value.dtype == tf.float32)
+        assert not any(np.any(value.numpy()[0] != b"") for value in answer.values() if value.dtype == tf.string)
+
+
+def test_every_number_of_good_and_bad_rows_is_one_that_json_has(signatures):
+    rows = {"task_id": ["mood", "nope", "story", "reply"], "text": ["a film", "a film", "a film", b"\xc3"]}
+
+    for signature, more in (("serving_default", {}), ("classify", {}), ("score", {"target": ["yes"] * 4})):
+        answer = signatures[signature](**rows, **more)
+        numbers = [value for value in answer.values() if value.dtype != object]
+        assert numbers
+        assert all(np.isfinite(values).all() for values in numbers)
 
 
 def test_no_rows_of_prompts_have_no_answers(signatures, tiny_t5):

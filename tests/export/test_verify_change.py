@@ -8,6 +8,7 @@ import pytest
 
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export import add_tasks
+from softprompt_tf.export import verify_change as verify_change_module
 from softprompt_tf.export.task_shards import StoredTasks
 from softprompt_tf.export.verify_change import verify_change
 
@@ -38,3 +39,17 @@ def test_an_added_task_that_does_not_answer_is_named(changed):
         VerificationError, match="Received for task 'review', serving_default: Unknown task id 'review'."
     ):
         verify_change(changed / "1", changed / "2", kept=[], added=[missing])
+
+
+def test_an_export_that_filled_up_with_infinity_may_get_more_labels():
+    before = {"log_probabilities": np.array([[-0.5, -np.inf]] * 3, np.float32)}
+    after = {"log_probabilities": np.array([[-0.5, -np.inf, -np.inf]] * 3, np.float32)}
+
+    verify_change_module._compare("classify", ["mood"], before, after)
+
+
+def test_an_export_that_filled_up_with_a_number_may_get_more_labels():
+    before = {"log_probabilities": np.array([[-0.5, -1e9]] * 3, np.float32)}
+    after = {"log_probabilities": np.array([[-0.5, -1e9, -1e9]] * 3, np.float32)}
+
+    verify_change_module._compare("classify", ["mood"], before, after)

@@ -90,6 +90,14 @@ def test_the_initial_prompt_is_unknown_without_a_run_or_its_file(tiny_t5):
     assert initial_value(task_prompt(tiny_t5, np.zeros((4, 16)), training_config=missing), tiny_t5) is None
 
 
+def test_a_files_own_name_is_not_looked_for_in_the_working_directory(tiny_t5, tmp_path, monkeypatch):
+    np.save(tmp_path / "start.npy", np.ones((4, 16), np.float32))
+    monkeypatch.chdir(tmp_path)
+    config = {"prompt": {**SETTINGS, "init": "file:start.npy"}, "seed": 1, "task": {"name": "mood"}}
+
+    assert initial_value(task_prompt(tiny_t5, np.zeros((4, 16)), training_config=config), tiny_t5) is None
+
+
 def test_a_prompt_of_another_backbone_is_refused(tiny_t5):
     with pytest.raises(BackboneMismatchError):
         inspect_prompts([("p", TaskPrompt(prompt=np.zeros((2, 8), np.float32)))], t5=tiny_t5)

@@ -1,0 +1,50 @@
+"""Leave the directories of this machine out of what is written into files that travel: prompts, exports, predictions."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+_PATH_KEYS = frozenset({"backbone", "train", "validation", "test", "output_dir", "init"})  # of a run's config
+_SLICE = re.compile(r"\[\d*:\d*\]$")
+_FILE_PREFIX = "file:"
+
+
+def own_name(text: str) -> str:
+    """Return the file's own name of an absolute path, and any other text as it is.
+
+    Args:
+      text: such as "/data/train.tsv[:100]", "file:/data/start.npy", "C:\\data\\train.tsv", or no path at all.
+    """
+    if text.startswith(_FILE_PREFIX):
+        return _FILE_PREFIX + own_name(text.removeprefix(_FILE_PREFIX))
+    if PurePosixPath(text).is_absolute():
+        return PurePosixPath(text).name
+    if PureWindowsPath(text).is_absolute():
+        return PureWindowsPath(text).name
+    return text
+
+
+def portable(value: Any, *, key: str = "") -> Any:
+    """Return a JSON value, such as a run's config, with `own_name` of each path in it.
+
+    A text is taken for a path under a key that stands for one, and anywhere else where it is absolute and exists: a
+    template may begin with a slash too.
+
+    Args:
+      value: dictionaries, lists, texts, numbers; not changed.
+      key: the key under which it stands.
+    """
+    if isinstance(value, Mapping):
+        return {name: portable(item, key=str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(item, key=key) for item in value]
+    if isinstance(value, str) and (key in _PATH_KEYS or _exists(value)):
+        return own_name(value)
+    return value
+
+
+def _exists(text: str) -> bool:
+    path = _SLICE.sub("", text.removeprefix(_FILE_PREFIX))
+    return "\0" not in path and os.path.isabs(path) and os.path.lexists(path)
