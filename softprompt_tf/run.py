@@ -33,9 +33,11 @@ from softprompt_tf.tasks import (
     Example,
     Task,
     TokenizedExamples,
+    check_labels,
     load_task,
     score,
     tokenize_examples,
+    warn_of_labels,
 )
 from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
 from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
@@ -142,7 +144,16 @@ def _check_same_run(checkpoint_dir: Path, config: RunConfig) -> None:
 
 
 def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
-    """Return the compiled model that a config asks for, its prompt as it starts."""
+    """Return the compiled model that a config asks for, its prompt as it starts.
+
+    Raises:
+      ConfigError: if a task's labels are the same to the model.
+    """
+    for task in tasks:
+        check_task_labels(task, t5)
+        if len(tasks) > 1:  # the model of one task knows its labels and warns of them
+            limit = task.target_token_limit(t5.tokenize)
+            warn_of_labels(task.label_words, t5.tokenize, max_target_tokens=limit)
     model = PromptedT5(
         t5,
         prompt_method(config, tasks),
@@ -157,6 +168,17 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         gradient_checkpointing=config.training.gradient_checkpointing,
     )
     return model
+
+
+def check_task_labels(task: Task, t5: FrozenT5) -> None:
+    """Refuse a task with two labels that are the same to a T5, with a ConfigError."""
+    check_labels(
+        task.label_words,
+        t5.tokenize,
+        max_target_tokens=task.target_token_limit(t5.tokenize),
+        error_type=ConfigError,
+        subject=f"the labels of task {task.name}",
+    )
 
 
 def shared_target_format(tasks: Sequence[Task]) -> str:

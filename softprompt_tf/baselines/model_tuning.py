@@ -20,7 +20,7 @@ from softprompt_tf.answering import Answerer, answerer_without_prompt
 from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
 from softprompt_tf.errors import BackboneError, NonFiniteLossError
 from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.run import TaskData, shared_target_format
+from softprompt_tf.run import TaskData, check_task_labels, shared_target_format
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.fused_forward import FusedForward
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
@@ -135,10 +135,12 @@ class ModelTuner:
           run_digest: the run's settings in short; a state of others is refused.
 
         Raises:
-          ConfigError: if the tasks differ in their target format.
+          ConfigError: if the tasks differ in their target format, or two labels of a task are the same to the model.
           TrainingError: if the state is damaged or of another run.
           NonFiniteLossError: if the loss is not finite.
         """
+        for each in data:
+            check_task_labels(each.task, self.t5)
         self._reset()
         if state_path is not None and state_path.is_file():
             self._progress, self._best = load_state(state_path, self._groups(), run_digest=run_digest)

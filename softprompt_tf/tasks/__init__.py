@@ -1,5 +1,6 @@
 """Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
 
+from softprompt_tf.tasks.label_tokens import check_labels, warn_of_labels
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
 from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
@@ -25,6 +26,7 @@ __all__ = [
     "Task",
     "Template",
     "TokenizedExamples",
+    "check_labels",
     "compute_metrics",
     "ended_ids",
     "evaluation_batches",
@@ -38,4 +40,5 @@ __all__ = [
     "superglue_score",
     "task_table",
     "tokenize_examples",
+    "warn_of_labels",
 ]
