@@ -122,9 +122,10 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.overrides)
     print(dump_config(config))
     result = train_run(config)
+    when = "" if result.training.steps_taken else "; finished before, nothing was trained"
     for name, path in result.prompts.items():
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in result.scores[name].metrics.items())
-        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}); prompt in {path}")
+        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}{when}); prompt in {path}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

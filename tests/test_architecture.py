@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
-    ("version", "errors", "names", "typing", "answers"),
-    ("atomic_file",),
+    ("version", "errors", "names", "setting_changes", "typing", "answers"),
+    ("atomic_file", "directory_lock"),
     ("yaml_tree",),
     ("config_files",),
     ("config",),
@@ -26,6 +26,7 @@ LAYERS = [
     ("training",),
     ("evaluation", "interpretability"),
     ("ensemble_scores",),
+    ("run_identity",),
     ("run", "pretraining"),
     ("baselines", "report"),
     ("experiments", "predict_command"),
