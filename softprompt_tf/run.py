@@ -37,6 +37,7 @@ from softprompt_tf.tasks import (
     check_labels,
     load_task,
     score,
+    tell_cut_examples,
     tokenize_examples,
     warn_of_labels,
 )
@@ -95,6 +96,7 @@ def _train_run(config: RunConfig, data: Sequence["TaskData"]) -> RunResult:
         record.check_backbone(config.backbone, t5.fingerprint)
         model = build_model(t5, config, [each.task for each in data])
     write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
+    _tell_cut_rows(model, data)
     training = train_prompt(
         model,
         training_batches(t5, model, data, config),
@@ -121,6 +123,18 @@ def _read(task: Task) -> TaskData:
             f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
         )
     return TaskData(task, task.examples("train"), task.examples("validation"))
+
+
+def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
+    for each in data:
+        for split, examples in (("train", each.train), ("validation", each.validation)):
+            tell_cut_examples(
+                examples,
+                model.t5.tokenize,
+                max_input_tokens=each.task.max_input_tokens,
+                max_target_tokens=model.max_target_tokens,
+                name=f"{each.task.name}, {split}",
+            )
 
 
 def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:

@@ -19,7 +19,7 @@ LAYERS = [
     ("config_files",),
     ("config",),
     ("t5", "prompts", "tasks"),
-    ("decoding", "text_batches", "convert"),
+    ("decoding", "text_batches", "convert", "task_match"),
     ("answering",),
     ("prompted_t5",),
     ("ensemble",),
