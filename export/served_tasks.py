@@ -13,7 +13,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_backbone import ServedBackbone
 from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.prompts import TaskPrompt, check_backbone
-from softprompt_tf.tasks import Template, ended_ids
+from softprompt_tf.tasks import Template, check_labels, ended_ids, warn_of_labels
 
 if TYPE_CHECKING:
     from softprompt_tf.t5 import FrozenT5
@@ -98,7 +98,8 @@ def serve_tasks(backbone: ServedBackbone, prompts: Mapping[str, ServedPrompt]) -
     """Lay out task id -> prompt, or the prompts that vote.
 
     Raises:
-      ExportError: if there is no task, a task id is empty, or the prompts of an ensemble do not fit together.
+      ExportError: if there is no task, a task id is empty, the prompts of an ensemble do not fit together, or two labels of
+        a task are the same to the model.
       BackboneMismatchError: if a prompt was made for another backbone.
       BackboneError: if a task's targets open with a sentinel that the backbone does not have.
     """
@@ -148,7 +149,15 @@ def _row(backbone: ServedBackbone, task_id: str, members: Sequence[TaskPrompt]) 
     before, after = affixes_of(prompt)
     opening_id = backbone.opening_id(prompt.target_format)
     limit = prompt.max_target_tokens or DEFAULT_MAX_TARGET_TOKENS
-    pieces = backbone.tokenize(list(prompt.labels))
+    labels = check_labels(
+        prompt.labels,
+        backbone.tokenize,
+        max_target_tokens=limit,
+        error_type=ExportError,
+        subject=f"the labels of task {task_id!r}",
+    )
+    warn_of_labels(labels, backbone.tokenize, max_target_tokens=limit)
+    pieces = backbone.tokenize(list(labels))
     return ServedTask(
         task_id=task_id,
         prompt_length=prompt.length,

@@ -12,6 +12,7 @@ from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.t5.cheaper_passes import encode_embeddings
+from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
 
@@ -28,7 +29,7 @@ class Answerer:
       t5: the frozen T5.
       encode: runs the encoder, with a prompt in front or without.
       text_batches: tokenizes.
-      labels: the label words that `classify` chooses from by default.
+      labels: the label words that `classify` chooses from by default, checked by `check_labels`.
       sampler: how `generate_scored` decodes.
     """
 
@@ -45,6 +46,7 @@ class Answerer:
         self._encode = encode
         self._text_batches = text_batches
         self._labels = tuple(labels)
+        self._checked = {self._labels}  # label words that the tokenizer tells apart
         self._functions: dict[Any, Callable[..., Any]] = {}
         self.sampler = sampler or Greedy()
 
@@ -69,7 +71,7 @@ class Answerer:
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
     ) -> list[Classification]:
         """Choose the likeliest label of each text; see `PromptedT5.classify`."""
-        words = tuple(labels if labels is not None else self._labels)
+        words = self._labels if labels is None else self._label_words(labels)
         if not words:
             raise PromptError("`classify` needs labels. Received: none. Pass `labels=[...]` here or to the model.")
         return [_classification(words, row) for row in self._scores(texts, [words] * len(texts), task_id)]
@@ -85,6 +87,16 @@ class Answerer:
     def forget_graphs(self) -> None:
         """Trace anew at the next call, after the model's layers have changed."""
         self._functions.clear()
+
+    def _label_words(self, labels: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(labels, tuple) and labels in self._checked:
+            return labels
+        tokenize, limit = self._t5.tokenize, self._text_batches.max_target_tokens
+        words = check_labels(labels, tokenize, max_target_tokens=limit, error_type=PromptError)
+        if words not in self._checked:
+            warn_of_labels(words, tokenize, max_target_tokens=limit)
+            self._checked.add(words)
+        return words
 
     def _scores(self, texts: Sequence[str], targets: Sequence[Sequence[str]], task_id: Any) -> np.ndarray:
         """Return the log-probabilities float32 [B, C] of C targets of every text."""

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from softprompt_tf import predict_command
 from softprompt_tf.errors import SoftPromptError, VerificationError
@@ -122,21 +123,27 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.overrides)
     print(dump_config(config))
     result = train_run(config)
+    when = "" if result.training.steps_taken else "; finished before, nothing was trained"
     for name, path in result.prompts.items():
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in result.scores[name].metrics.items())
-        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}); prompt in {path}")
+        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}{when}); prompt in {path}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from softprompt_tf.evaluation import evaluate_examples, write_predictions
-    from softprompt_tf.prompted_t5 import PromptedT5
+    from softprompt_tf.prompted_t5 import PromptedT5, check_fits
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
+    from softprompt_tf.task_match import warn_of_another_task
     from softprompt_tf.tasks import load_task
 
     prompts, task = [load_prompt(path) for path in arguments.prompt], load_task(arguments.task)
     examples = task.examples(arguments.split, limit=arguments.limit)
     t5 = load_t5(arguments.backbone)
+    for path, prompt in zip(arguments.prompt, prompts, strict=True):
+        check_fits(prompt, t5)
+        warn_of_another_task(prompt, task, name=path)
+    _tell_cut_rows(prompts[0], examples, t5, name=f"{task.name}, {arguments.split}")
     asked = {"task": task.name, "split": arguments.split, "rows": len(examples)}
     if len(prompts) == 1:
         scores = evaluate_examples(PromptedT5(t5, prompts[0]), task, examples)
@@ -154,6 +161,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         scores = results.ensemble
     if arguments.predictions:
         write_predictions(arguments.predictions, scores.predictions)
+
+
+def _tell_cut_rows(prompt: Any, examples: Any, t5: Any, *, name: str) -> None:
+    from softprompt_tf.tasks import tell_cut_examples
+
+    inputs, targets = prompt.max_input_tokens or 512, prompt.max_target_tokens or 32
+    tell_cut_examples(examples, t5.tokenize, max_input_tokens=inputs, max_target_tokens=targets, name=name)
 
 
 def _neighbors(arguments: argparse.Namespace) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.yaml_tree import KeyPath, Tree, parse_value, read_yaml
 
-SOURCE_SUFFIXES = (".jsonl", ".json-lines", ".json", ".csv", ".tsv")
+SOURCE_SUFFIXES = (".jsonl", ".json-lines", ".json", ".csv", ".tsv", ".txt", ".parquet")
 
-_SOURCE_FILE = re.compile(r"(\.{1,2}/.*|.*(\.jsonl|\.json-lines|\.json|\.csv|\.tsv)(\.gz|\.xz)?(\[\d*:\d*\])?)")
+_SUFFIX = "|".join(map(re.escape, SOURCE_SUFFIXES))
+_SOURCE_FILE = re.compile(rf"(\.{{1,2}}/.*|.*({_SUFFIX})(\.gz|\.xz)?(\[\d*:\d*\])?)")
 _PACKAGE_VARIABLE = "SOFTPROMPT_PACKAGE"
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
@@ -92,7 +93,7 @@ def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
       place: its place, for messages.
 
     Returns:
-      An absolute file name, or the TFDS name as it is.
+      An absolute file name, or a TFDS name or a URL as it is.
     """
 
     variables = {_PACKAGE_VARIABLE: str(Path(__file__).parent), **os.environ}
@@ -108,6 +109,8 @@ def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
         return os.path.abspath(value) if is_directory else value  # a variable knows nothing of the config's directory
 
     name = os.path.expanduser(_VARIABLE.sub(expanded, text))
+    if "://" in name:
+        return name
     is_file = _SOURCE_FILE.fullmatch(name) or (directory / name).exists()
     return os.path.abspath(directory / name) if is_file else name
 

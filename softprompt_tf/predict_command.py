@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from softprompt_tf.prompted_t5 import PromptedT5
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
+    from softprompt_tf.task_match import warn_of_another_task
 
     if arguments.task and arguments.text:
         raise ConfigError(
@@ -42,6 +43,9 @@ def run(arguments: argparse.Namespace) -> None:
     _check_unicode(texts)
     t5 = load_t5(arguments.backbone)
     model = PromptedT5(t5, prompts[0]) if len(prompts) == 1 else PromptEnsemble(t5, prompts)
+    if task is not None:
+        for path, prompt in zip(arguments.prompt, prompts, strict=True):
+            warn_of_another_task(prompt, task, name=path)
     answers: Sequence[Any] = model.classify(texts) if prompts[0].labels else model.generate_scored(texts)
     for text, answer, row in zip(texts, answers, rows or [None] * len(texts), strict=True):
         line = {"inputs": text, **asdict(answer)}

@@ -32,6 +32,7 @@ from softprompt_tf.prompts import (
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class PromptedT5(keras.Model):
 
     Raises:
       BackboneMismatchError: where a loaded prompt was made for another backbone.
+      PromptError: where two labels are the same to the model.
 
     Example:
       >>> t5 = sp.load_t5("mini")
@@ -116,10 +118,11 @@ class PromptedT5(keras.Model):
         self.prompt_table = table
         self.method_name = method.name
         self.task_ids = method.task_ids
-        self.labels = tuple(labels if labels is not None else loaded.labels)
         self.max_input_tokens = int(max_input_tokens or loaded.max_input_tokens or 512)
         self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
+        self.labels = self._checked_labels(labels if labels is not None else loaded.labels, self.max_target_tokens)
+        warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
         self._sampler: Sampler = get_sampler("greedy")
         if is_tensorflow():
@@ -307,7 +310,7 @@ class PromptedT5(keras.Model):
 
     def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
         """Return the prompt with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
-        known = {
+        known: dict[str, Any] = {
             "method": self.method_name,
             "backbone": self.t5.name,
             "backbone_fingerprint": self.t5.fingerprint,
@@ -317,11 +320,16 @@ class PromptedT5(keras.Model):
             "max_target_tokens": self.max_target_tokens,
             "target_format": self.target_format,
         }
-        return TaskPrompt(prompt=self.prompt_value(task_id), task_id=task_id, **{**known, **fields})
+        known.update(fields)
+        known["labels"] = self._checked_labels(known["labels"], known["max_target_tokens"] or self.max_target_tokens)
+        return TaskPrompt(prompt=self.prompt_value(task_id), task_id=task_id, **known)
 
     def save_prompt(self, path: str | Path, *, task_id: str, **fields: Any) -> None:
         """Write one task's prompt to a `.safetensors` file; `fields` as in `task_prompt`."""
         write_prompt(path, self.task_prompt(task_id, **fields))
+
+    def _checked_labels(self, labels: Sequence[str], limit: int) -> tuple[str, ...]:
+        return check_labels(labels, self.t5.tokenize, max_target_tokens=limit, error_type=PromptError)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -3,13 +3,13 @@
 OUTPUT/prompt.safetensors    the prompt that did best on the dev split (one task)
 OUTPUT/TASK.safetensors      likewise, one file per task, where several are trained at once
 OUTPUT/config.yaml           the config as it was resolved
+OUTPUT/run.json              digests of the rows and of the backbone
 OUTPUT/metrics.json          the dev split's metrics, every evaluation, and the time of a step
 OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
 OUTPUT/logs/                 TensorBoard
 OUTPUT/checkpoints/          what a run that was cut short goes on from
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,39 +21,27 @@ import numpy as np
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
+from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation import TaskScores, evaluate_examples, write_predictions
 from softprompt_tf.names import nearest
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import METHODS, PromptMethod, init
+from softprompt_tf.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
 from softprompt_tf.tasks import (
-    LENGTH_BUCKETS,
     BatchStream,
     Example,
     Task,
     TokenizedExamples,
+    check_labels,
     load_task,
     score,
+    tell_cut_examples,
     tokenize_examples,
+    warn_of_labels,
 )
 from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
-from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
-
-# Settings that a run may be gone on with changed: they decide how long it runs, how it is watched and what memory it takes, not
-# what a step does (gradient checkpointing gives the same numbers up to rounding).
-_FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience", "gradient_checkpointing")
-
-# Keys of a task that came after the first version, with their defaults as YAML writes them.
-_LATER_TASK_KEYS: Mapping[str, Any] = {
-    "target_format": "text",
-    "taskless": False,
-    "preprocess": [],
-    "preprocess_train": [],
-    "postprocess": [],
-    "references": None,
-    "group_by": [],
-}
 
 
 @dataclass(frozen=True)
@@ -87,18 +75,28 @@ def train_run(config: RunConfig) -> RunResult:
 
     Raises:
       ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
-      TrainingError: if the run directory holds another run, or the training cannot go on.
+      TrainingError: if the run directory holds a run of other settings, rows or backbone, another process is using it, or the
+        training cannot go on.
     """
     data = [_read(load_task(task)) for task in config.tasks]
+    with locked(config.output_dir, error_type=TrainingError):
+        return _train_run(config, data)
+
+
+def _train_run(config: RunConfig, data: Sequence["TaskData"]) -> RunResult:
     output_dir = Path(config.output_dir)
-    _make_directory(output_dir)
-    _check_same_run(output_dir / "checkpoints", config)
+    record = RunRecord(output_dir, has_begun=check_settings(output_dir, config))
+    rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
+    record.check_rows(rows, [each.task for each in data])
+    record.check_first_values(config.prompt.init)
     strategy = make_strategy(config.training.strategy)
     keras.utils.set_random_seed(config.seed % 2**32)
     with strategy.scope():
         t5 = load_t5(config.backbone, dtype=config.training.precision)
+        record.check_backbone(config.backbone, t5.fingerprint)
         model = build_model(t5, config, [each.task for each in data])
     write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
+    _tell_cut_rows(model, data)
     training = train_prompt(
         model,
         training_batches(t5, model, data, config),
@@ -109,7 +107,7 @@ def train_run(config: RunConfig) -> RunResult:
         patience=config.training.early_stopping_patience,
         checkpoint_dir=output_dir / "checkpoints",
         checkpoint_every=config.training.checkpoint_every,
-        config_digest=_digest(config),
+        config_digest=config_digest(config),
         log_dir=output_dir / "logs",
     )
     scores = {each.task.name: _score(model, each) for each in data}
@@ -127,22 +125,29 @@ def _read(task: Task) -> TaskData:
     return TaskData(task, task.examples("train"), task.examples("validation"))
 
 
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"The run directory {path} cannot be made: {error}.") from error
-
-
-def _check_same_run(checkpoint_dir: Path, config: RunConfig) -> None:
-    """Refuse a directory that holds another run before anything in it is written over."""
-    checkpoint = latest_checkpoint(checkpoint_dir)
-    if checkpoint is not None:
-        check_same_run(checkpoint, seed=config.seed, config_digest=_digest(config))
+def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
+    for each in data:
+        for split, examples in (("train", each.train), ("validation", each.validation)):
+            tell_cut_examples(
+                examples,
+                model.t5.tokenize,
+                max_input_tokens=each.task.max_input_tokens,
+                max_target_tokens=model.max_target_tokens,
+                name=f"{each.task.name}, {split}",
+            )
 
 
 def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
-    """Return the compiled model that a config asks for, its prompt as it starts."""
+    """Return the compiled model that a config asks for, its prompt as it starts.
+
+    Raises:
+      ConfigError: if a task's labels are the same to the model.
+    """
+    for task in tasks:
+        check_task_labels(task, t5)
+        if len(tasks) > 1:  # the model of one task knows its labels and warns of them
+            limit = task.target_token_limit(t5.tokenize)
+            warn_of_labels(task.label_words, t5.tokenize, max_target_tokens=limit)
     model = PromptedT5(
         t5,
         prompt_method(config, tasks),
@@ -157,6 +162,17 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         gradient_checkpointing=config.training.gradient_checkpointing,
     )
     return model
+
+
+def check_task_labels(task: Task, t5: FrozenT5) -> None:
+    """Refuse a task with two labels that are the same to a T5, with a ConfigError."""
+    check_labels(
+        task.label_words,
+        t5.tokenize,
+        max_target_tokens=task.target_token_limit(t5.tokenize),
+        error_type=ConfigError,
+        subject=f"the labels of task {task.name}",
+    )
 
 
 def shared_target_format(tasks: Sequence[Task]) -> str:
@@ -292,24 +308,3 @@ def _last_seconds_per_step(output_dir: Path) -> float:
     """Return what an earlier start measured, where this one had no step to take."""
     path = output_dir / "metrics.json"
     return float(json.loads(path.read_text("utf-8")).get("seconds_per_step", 0.0)) if path.is_file() else 0.0
-
-
-def _digest(config: RunConfig) -> str:
-    """Return a short text that differs where two configs would train different prompts."""
-    values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(_FREE_SETTINGS)})
-    for task in [values["task"]] if isinstance(values["task"], dict) else values["task"]:
-        # A default is not counted, so that a checkpoint from before there was a choice still belongs to its run.
-        for key, default in _LATER_TASK_KEYS.items():
-            if task[key] == default:
-                del task[key]
-    if config.training.schedule == "constant":
-        del values["training"]["schedule"]
-    else:
-        values["training"]["steps"] = config.training.steps  # they decide the rate of every step
-    if not config.training.warmup_steps:
-        del values["training"]["warmup_steps"]
-    if config.training.length_buckets == LENGTH_BUCKETS:
-        del values["training"]["length_buckets"]
-    if config.training.pad_to_multiple_of == 1:
-        del values["training"]["pad_to_multiple_of"]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

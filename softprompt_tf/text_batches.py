@@ -14,7 +14,7 @@ from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.t5 import START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
 from softprompt_tf.target_format import TARGET_FORMATS
-from softprompt_tf.tasks import ended_ids, prefetched, shuffled_by_length
+from softprompt_tf.tasks import ended_ids, prefetched, shuffled_by_length, tell_cut_texts
 
 TEXT_KEYS = ("encoder_text", "decoder_text")
 _NO_WEIGHTS = (
@@ -57,6 +57,7 @@ class TextBatches:
         if y is not None:
             columns["decoder_text"] = y
         rows = self._columns(columns)
+        self._tell_cut(rows["encoder_text"], rows["decoder_text"])
         if shuffle:
             dataset = shuffled_by_length(rows, batch_size=batch_size)
         else:
@@ -158,6 +159,10 @@ class TextBatches:
         rule = ["`task_id` must be one of ", names, ". Received: ", task_id]
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(tf.reduce_any(is_it, axis=1)), rule)]):
             return tf.argmax(tf.cast(is_it, tf.int32), axis=1, output_type=tf.int32)
+
+    def _tell_cut(self, inputs: Sequence[str], targets: Sequence[str]) -> None:
+        longest = self.max_input_tokens, self.max_target_tokens
+        tell_cut_texts(inputs, targets, self.t5.tokenize, max_input_tokens=longest[0], max_target_tokens=longest[1])
 
     def _columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Check the columns of an in-memory data set and turn task names into indices."""

@@ -13,19 +13,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
-    ("version", "errors", "names", "typing", "answers", "target_format", "portable_names"),
-    ("atomic_file", "keras_backend"),
+    ("version", "errors", "names", "setting_changes", "typing", "answers", "target_format", "portable_names"),
+    ("atomic_file", "directory_lock", "keras_backend"),
     ("yaml_tree",),
     ("config_files",),
     ("config",),
     ("t5", "prompts", "tasks"),
-    ("decoding", "text_batches", "convert"),
+    ("decoding", "text_batches", "convert", "task_match"),
     ("answering",),
     ("prompted_t5",),
     ("ensemble",),
     ("training",),
     ("evaluation", "interpretability"),
     ("ensemble_scores",),
+    ("run_identity",),
     ("run", "pretraining"),
     ("baselines", "report"),
     ("experiments", "predict_command"),

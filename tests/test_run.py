@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,11 +15,14 @@ import pytest
 import yaml
 from sentinel_t5 import make_sentinel_t5
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
+from tiny_t5 import make_tiny_t5
 
 from softprompt_tf import PromptedT5, load_prompt, load_t5, run
 from softprompt_tf.config import RunConfig, TrainingConfig, load_config
+from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.run import train_run
+from softprompt_tf.run_identity import FREE_SETTINGS, config_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +83,15 @@ def lines_of(path):
 def test_a_run_directory_holds_what_is_promised(result):
     names = {entry.name for entry in result.output_dir.iterdir()}
 
-    assert names == {"prompt.safetensors", "config.yaml", "metrics.json", "predictions.jsonl", "logs", "checkpoints"}
+    assert names == {
+        "prompt.safetensors",
+        "config.yaml",
+        "run.json",
+        "metrics.json",
+        "predictions.jsonl",
+        "logs",
+        "checkpoints",
+    }
     assert list((result.output_dir / "logs").rglob("*tfevents*"))
     assert list((result.output_dir / "checkpoints").iterdir())
 
@@ -223,7 +235,7 @@ def test_gradient_checkpointing_is_switched_by_the_config_and_changes_nothing_of
     models = [run.build_model(t5, config, [run.load_task(task) for task in config.tasks]) for config in configs]
 
     assert [model.gradient_checkpointing for model in models] == [False, True]
-    assert run._digest(configs[0]) == run._digest(configs[1])  # so that a run goes on with less memory
+    assert config_digest(configs[0]) == config_digest(configs[1])  # so that a run goes on with less memory
 
 
 # === Going on ===
@@ -237,7 +249,7 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
     padded = place.config(tmp_path / "out", overrides=("training.pad_to_multiple_of=8",))
 
     for config in (one, both):
-        values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(run._FREE_SETTINGS)})
+        values = config.model_dump(mode="json", exclude={"output_dir": True, "training": set(FREE_SETTINGS)})
         for task in [values["task"]] if config is one else values["task"]:
             assert task.pop("target_format") == "text"
             assert task.pop("taskless") is False
@@ -247,8 +259,8 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
         assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
         assert (values["training"].pop("length_buckets"), values["training"].pop("pad_to_multiple_of")) == (16, 1)
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-        assert run._digest(config) == expected
-    assert len({run._digest(each) for each in (one, sentinel, taskless, unsorted, padded)}) == 5
+        assert config_digest(config) == expected
+    assert len({config_digest(each) for each in (one, sentinel, taskless, unsorted, padded)}) == 5
 
 
 def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):
@@ -260,6 +272,85 @@ def test_a_finished_run_does_nothing_more(result, place, tmp_path, monkeypatch):
     assert again.training.steps_done == 6
     np.testing.assert_array_equal(load_prompt(again.prompts["mood"]).prompt, load_prompt(result.prompts["mood"]).prompt)
     assert again.scores["mood"].metrics == result.scores["mood"].metrics
+
+
+def test_a_finished_run_says_that_nothing_was_trained(result, place, tmp_path, capsys):
+    shutil.copytree(result.output_dir, tmp_path / "out")
+
+    again = train_run(place.config(tmp_path / "out"))
+
+    assert "This run was finished before, at step 6: nothing was trained." in capsys.readouterr().err
+    assert (result.training.steps_taken, again.training.steps_taken) == (6, 0)
+
+
+def changed_rows(place, directory, split):
+    """The overrides of a copy of mood's data; the file that `split` reads."""
+    for name in ("train", "dev"):
+        shutil.copy(place.root / f"mood_{name}.jsonl", directory / f"mood_{name}.jsonl")
+    overrides = (f"task.train={directory}/mood_train.jsonl", f"task.validation={directory}/mood_dev.jsonl")
+    return overrides, directory / ("mood_train.jsonl" if split == "train" else "mood_dev.jsonl")
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize("steps", [6, 4], ids=["finished", "half way"])
+def test_data_that_changed_are_refused_by_name_and_the_run_stays_as_it_was(place, tmp_path, split, steps):
+    overrides, path = changed_rows(place, tmp_path, split)
+    train_run(place.config(tmp_path / "out", overrides=(*overrides, f"training.steps={steps}")))
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    status = path.stat()
+    path.write_text(path.read_text().replace("positive", "negative", 1))  # of the same size
+    os.utime(path, (status.st_atime, status.st_mtime))
+
+    with pytest.raises(
+        TrainingError, match=rf"Received: mood/{split} with \d+ rows in {path.name} \(\d+ bytes, of 20.*began with"
+    ):
+        train_run(place.config(tmp_path / "out", overrides=overrides))
+
+    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
+
+
+def test_a_file_of_another_time_and_the_same_rows_is_the_same_data(place, tmp_path):
+    overrides, path = changed_rows(place, tmp_path, "train")
+    train_run(place.config(tmp_path / "out", overrides=(*overrides, "training.steps=3")))
+    path.write_text(path.read_text() + "\n")
+
+    assert train_run(place.config(tmp_path / "out", overrides=overrides)).training.steps_done == 6
+
+
+def test_a_run_from_before_there_were_digests_goes_on(result, place, tmp_path):
+    shutil.copytree(result.output_dir, tmp_path / "out")
+    (tmp_path / "out" / "run.json").unlink()
+
+    train_run(place.config(tmp_path / "out"))
+
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record == json.loads((result.output_dir / "run.json").read_text())
+
+
+def test_a_backbone_of_other_weights_is_refused(result, place, tmp_path, monkeypatch):
+    shutil.copytree(result.output_dir, tmp_path / "out")
+    monkeypatch.setattr(run, "load_t5", lambda source, *, dtype: make_tiny_t5(seed=5))
+
+    with pytest.raises(TrainingError, match="goes on with the backbone that it began with"):
+        train_run(place.config(tmp_path / "out"))
+
+
+def test_other_first_values_are_refused(place, tmp_path):
+    np.save(tmp_path / "first.npy", np.zeros((4, 16), np.float32))
+    overrides = (f"prompt.init=file:{tmp_path}/first.npy", "training.steps=3")
+    train_run(place.config(tmp_path / "out", overrides=overrides))
+    np.save(tmp_path / "first.npy", np.ones((4, 16), np.float32))
+
+    with pytest.raises(TrainingError, match="goes on with the first values that it began with"):
+        train_run(place.config(tmp_path / "out", overrides=overrides))
+
+
+def test_a_run_directory_in_use_is_refused(result, place, tmp_path):
+    with (
+        locked(tmp_path / "out", error_type=TrainingError),
+        pytest.raises(TrainingError, match="one process at a time"),
+    ):
+        train_run(place.config(tmp_path / "out"))
 
 
 def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_path):
@@ -299,7 +390,7 @@ def test_another_length_is_another_run_where_the_schedule_ends_with_it(place, tm
     cosine = ("training.schedule=cosine",)
     train_run(place.config(tmp_path / "out", overrides=cosine))
 
-    with pytest.raises(TrainingError, match="config"):
+    with pytest.raises(TrainingError, match=r"`training.steps` is 8, it was 6"):
         train_run(place.config(tmp_path / "out", overrides=(*cosine, "training.steps=8")))
 
 
@@ -324,7 +415,9 @@ def test_another_config_is_refused_and_the_run_stays_as_it_was(result, place, tm
     shutil.copytree(result.output_dir, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
-    with pytest.raises(TrainingError, match="config"):
+    with pytest.raises(
+        TrainingError, match=r"config it began with. Received: `training.learning_rate` is 0.1, it was 0.3 in"
+    ):
         train_run(place.config(tmp_path / "out", overrides=("training.learning_rate=0.1",)))
 
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before

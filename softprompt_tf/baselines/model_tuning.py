@@ -4,6 +4,7 @@ Adam with a linear warm-up and a constant rate behind it, gradients clipped to n
 on the validation rows are kept. A run that was killed goes on from its last evaluation and ends as one that was not.
 """
 
+import contextlib
 import math
 import statistics
 import time
@@ -18,14 +19,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from softprompt_tf.answering import Answerer, answerer_without_prompt
 from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
-from softprompt_tf.errors import BackboneError, NonFiniteLossError
+from softprompt_tf.directory_lock import locked
+from softprompt_tf.errors import BackboneError, NonFiniteLossError, TrainingError
 from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.run import TaskData, shared_target_format
+from softprompt_tf.run import TaskData, check_task_labels, shared_target_format
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.fused_forward import FusedForward
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
+from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.text_batches import opening_id_of
 from softprompt_tf.training import Evaluation, TargetCrossEntropy
+from softprompt_tf.training.progress import tell_finished
 
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
@@ -135,13 +139,26 @@ class ModelTuner:
           run_digest: the run's settings in short; a state of others is refused.
 
         Raises:
-          ConfigError: if the tasks differ in their target format.
-          TrainingError: if the state is damaged or of another run.
+          ConfigError: if the tasks differ in their target format, or two labels of a task are the same to the model.
+          TrainingError: if the state is damaged or of a run of other settings, rows or weights, or another process is using its
+            directory.
           NonFiniteLossError: if the loss is not finite.
         """
+        for each in data:
+            check_task_labels(each.task, self.t5)
+        lock = contextlib.nullcontext() if state_path is None else locked(state_path.parent, error_type=TrainingError)
+        with lock:
+            return self._tune(data, settings, seed, state_path, run_digest)
+
+    def _tune(
+        self, data: Sequence[TaskData], settings: TuningSettings, seed: int, state_path: Path | None, run_digest: str
+    ) -> TunedModel:
         self._reset()
+        run = self._identity(data, settings, seed) if state_path is not None else {}
         if state_path is not None and state_path.is_file():
-            self._progress, self._best = load_state(state_path, self._groups(), run_digest=run_digest)
+            self._progress, self._best = load_state(state_path, self._groups(), run_digest=run_digest, run=run)
+            if self._progress.step >= settings.steps:
+                tell_finished(self._progress.step, settings.steps)
         batches = _batches(self.t5, data, settings.batch_size, seed)
         while self._progress.step < settings.steps:
             started = time.monotonic()
@@ -149,10 +166,25 @@ class ModelTuner:
             self._keep(self._dev_metrics(data))
             self._progress.seconds += time.monotonic() - started
             if state_path is not None:
-                save_state(state_path, self._groups(), self._best, self._progress, run_digest=run_digest)
+                save_state(state_path, self._groups(), self._best, self._progress, run_digest=run_digest, run=run)
         for variable, value in zip(self._variables, self._best, strict=True):
             variable.assign(value)
         return self._result([each.task.name for each in data])
+
+    def _identity(self, data: Sequence[TaskData], settings: TuningSettings, seed: int) -> dict[str, object]:
+        """Return what decides a run's outcome; how long it runs and how often it is scored may change."""
+        rows = {
+            f"{each.task.name}/{split}": examples_digest(getattr(each, split))
+            for each in data
+            for split in ("train", "validation")
+        }
+        free = {"steps", "evaluate_every"}
+        return {
+            "settings": settings.model_dump(mode="json", exclude=free),
+            "seed": seed,
+            "backbone": self._start.fingerprint,
+            "data": rows,
+        }
 
     def answerer(self, task: Task) -> Answerer:
         """Return what the weights answer as they are now, with the limits of a task."""

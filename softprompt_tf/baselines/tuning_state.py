@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.setting_changes import setting_changes
 from softprompt_tf.training import Evaluation
 
 Groups = Mapping[str, Sequence[keras.Variable]]  # "weights" and "optimizer"
@@ -37,20 +38,30 @@ class TuningProgress:
 
 
 def save_state(
-    path: Path, groups: Groups, best: Sequence[np.ndarray], progress: TuningProgress, *, run_digest: str
+    path: Path,
+    groups: Groups,
+    best: Sequence[np.ndarray],
+    progress: TuningProgress,
+    *,
+    run_digest: str,
+    run: Mapping[str, object],
 ) -> None:
     """Write a state, which replaces the last one in one move.
+
+    `run` is what decides the run's outcome, JSON values; `load_state` compares it.
 
     Raises:
       TrainingError: if the file cannot be written.
     """
     tensors = {f"{name}/{k}": array for name, group in groups.items() for k, array in enumerate(arrays_of(group))}
     tensors |= {f"best/{k}": array for k, array in enumerate(best)}
-    metadata = {"progress": json.dumps(asdict(progress)), "run_digest": run_digest}
+    metadata = {"progress": json.dumps(asdict(progress)), "run_digest": run_digest, "run": json.dumps(run)}
     write_atomically(path, safetensors.numpy.save(tensors, metadata=metadata), error_type=TrainingError)
 
 
-def load_state(path: Path, groups: Groups, *, run_digest: str) -> tuple[TuningProgress, list[np.ndarray]]:
+def load_state(
+    path: Path, groups: Groups, *, run_digest: str, run: Mapping[str, object]
+) -> tuple[TuningProgress, list[np.ndarray]]:
     """Put a state into the variables; return its progress and the best weights.
 
     Raises:
@@ -61,6 +72,9 @@ def load_state(path: Path, groups: Groups, *, run_digest: str) -> tuple[TuningPr
             metadata = state.metadata()
             if metadata.get("run_digest", "") != run_digest:
                 raise ValueError("of a run with other settings")
+            changes = setting_changes(json.loads(metadata["run"]), run) if "run" in metadata else []
+            if changes:
+                raise ValueError(f"of a run with other settings or data: {'; '.join(changes)}")
             for name, variables in groups.items():
                 for k, variable in enumerate(variables):
                     variable.assign(state.get_tensor(f"{name}/{k}").reshape(variable.shape))

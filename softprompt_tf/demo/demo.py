@@ -11,7 +11,8 @@ from pathlib import Path
 
 from softprompt_tf.answering import answerer_without_prompt
 from softprompt_tf.config import RunConfig, load_config
-from softprompt_tf.errors import VerificationError
+from softprompt_tf.directory_lock import locked
+from softprompt_tf.errors import TrainingError, VerificationError
 from softprompt_tf.evaluation import evaluate_examples, majority_baseline
 from softprompt_tf.export.client import Classification, PredictionClient
 from softprompt_tf.export.saved_model import write_saved_model
@@ -47,7 +48,13 @@ def run_demo(output_dir: Path, *, backbone: str = "mini") -> None:
 
     Raises:
       VerificationError: if the served answers are not those of Keras.
+      TrainingError: if another process is using the directory.
     """
+    with locked(output_dir, error_type=TrainingError):
+        _run_demo(output_dir, backbone)
+
+
+def _run_demo(output_dir: Path, backbone: str) -> None:
     started = time.monotonic()
     t5 = load_t5(backbone)
     print(f"The frozen T5 {t5.name!r}: {_parameters(t5):,} parameters, none of which will train.\n")

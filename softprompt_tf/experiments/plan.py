@@ -34,6 +34,11 @@ class Plan:
             trials.setdefault(scoring.trial.name, []).append(scoring)
         return trials
 
+    def tasks(self) -> list[TaskConfig]:
+        """Return every task that is trained or scored; some stand there more than once."""
+        scored = [scoring.eval_task for scoring in self.scorings]
+        return [*scored, *(task for scoring in self.scorings for task in scoring.trial.tasks)]
+
 
 def make_plan(experiments: Mapping[str, Experiment], *, leave_out: bool = False) -> Plan:
     """Return the runs of experiments.

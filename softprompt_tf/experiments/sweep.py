@@ -5,6 +5,7 @@ Killed at any moment and started again, a sweep repeats no finished run, and the
 OUTPUT/results/         one JSON file per result
 OUTPUT/trials/          one folder per trial: its prompt, trial.json, and checkpoints while it runs
 OUTPUT/backbones.json   which weights all of them are of
+OUTPUT/data.json        which files' contents all of them are of
 """
 
 import time
@@ -12,8 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.directory_lock import locked
+from softprompt_tf.errors import ConfigError, SoftPromptError
 from softprompt_tf.experiments.backbones import SweepBackbones
+from softprompt_tf.experiments.data_files import check_data_files
 from softprompt_tf.experiments.plan import Plan
 from softprompt_tf.experiments.results import ResultStore, RunResult
 from softprompt_tf.experiments.runner import Runner
@@ -52,17 +55,19 @@ def run_sweep(plan: Plan, output: Path, *, minutes: float | None = None, tell: T
       tell: is handed a line per run.
 
     Raises:
-      ConfigError: if a backbone has other weights than when the sweep began.
+      ConfigError: if a backbone has other weights or a file other rows than when the sweep began, or another process is using
+        the directory.
       SoftPromptError: if a result cannot be read or written; what fails in one run is told, and the others are made.
     """
-    return _Sweep(plan, output, minutes, tell).run()
+    with locked(output, error_type=ConfigError):
+        return _Sweep(plan, output, minutes, tell).run()
 
 
 class _Sweep:
     """One call of `run_sweep`."""
 
     def __init__(self, plan: Plan, output: Path, minutes: float | None, tell: Tell):
-        self._plan, self._tell = plan, tell
+        self._plan, self._tell, self._output = plan, tell, output
         self._store = result_store(output)
         self._runner = Runner(output / "trials", SweepBackbones(output / "backbones.json"))
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -71,6 +76,7 @@ class _Sweep:
     def run(self) -> SweepOutcome:
         trials = list(self._plan.trials().values())
         if not self._is_late():
+            check_data_files(self._output / "data.json", self._plan.tasks())
             self._runner.check_backbones([scorings[0].trial for scorings in trials])
         for number, scorings in enumerate(trials, start=1):
             self._run_trial(f"[{number}/{len(trials)}]", scorings)

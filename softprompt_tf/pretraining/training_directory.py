@@ -3,6 +3,7 @@
 Both go on where they were stopped when they are called again with the same settings on the same directory.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ import sentencepiece
 import tensorflow as tf
 
 from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
@@ -21,6 +23,7 @@ from softprompt_tf.pretraining.corpus import Corpus, Source, draw_documents, loa
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
+from softprompt_tf.setting_changes import setting_changes
 from softprompt_tf.t5 import FrozenT5, load_t5, write_preset
 
 NUM_SENTINELS = 100
@@ -65,20 +68,25 @@ def pretrain(
 
     Raises:
       DataError: if a text is missing or holds no document, or the vocabulary is missing or unfit.
-      TrainingError: if `output` holds a run of other settings.
+      TrainingError: if `output` holds a run of other settings or texts, or another process is using it.
     """
     output, shape = Path(output), shape or BackboneShape()
     measured = _measured_documents(measure_text, measure_documents)
-    train, held_out = load_corpora(texts, max_documents=max_documents)
-    proto = _vocabulary(output / "vocabulary.spm", train, shape, run.seed, given=vocabulary)
-    settings = {"from": "nothing", "shape": asdict(shape), **_settings(texts, train, run, mixture, kind_weights)}
-    _check_settings(output / "settings.json", settings)
-    strategy = strategy or tf.distribute.get_strategy()
-    with strategy.scope():
-        backbone = build_backbone(shape, dtype="float32", seed=run.seed)
-    trainer = Pretrainer(backbone, run, output, strategy=strategy)
-    sentinel = shape.vocabulary_size - 1
-    return _train(trainer, (train, held_out), measured, proto, mixture, kind_weights, first_sentinel=sentinel)
+    with locked(output, error_type=TrainingError):
+        train, held_out = load_corpora(texts, max_documents=max_documents)
+        proto = _vocabulary(output / "vocabulary.spm", train, shape, run.seed, given=vocabulary)
+        settings = {
+            "from": "nothing",
+            "shape": asdict(shape),
+            **_settings(texts, (train, held_out), run, mixture, kind_weights),
+        }
+        _check_settings(output / "settings.json", settings)
+        strategy = strategy or tf.distribute.get_strategy()
+        with strategy.scope():
+            backbone = build_backbone(shape, dtype="float32", seed=run.seed)
+        trainer = Pretrainer(backbone, run, output, strategy=strategy)
+        sentinel = shape.vocabulary_size - 1
+        return _train(trainer, (train, held_out), measured, proto, mixture, kind_weights, first_sentinel=sentinel)
 
 
 def adapt(
@@ -107,20 +115,21 @@ def adapt(
     Raises:
       BackboneError: if the backbone cannot be loaded.
       DataError: if a text is missing or holds no document.
-      TrainingError: if `output` holds a run of other settings.
+      TrainingError: if `output` holds a run of other settings or texts, or another process is using it.
     """
     output = Path(output)
     measured = _measured_documents(measure_text, measure_documents)
     strategy = strategy or tf.distribute.get_strategy()
-    with strategy.scope():
-        t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
-    corpora = load_corpora(texts, max_documents=max_documents)
-    settings = {"from": t5.fingerprint, **_settings(texts, corpora[0], run, mixture, kind_weights)}
-    _check_settings(output / "settings.json", settings)
-    trainer = Pretrainer(t5.backbone, run, output, strategy=strategy)
-    return _train(
-        trainer, corpora, measured, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=t5.sentinel_id(0)
-    )
+    with locked(output, error_type=TrainingError):
+        with strategy.scope():
+            t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
+        corpora = load_corpora(texts, max_documents=max_documents)
+        settings = {"from": t5.fingerprint, **_settings(texts, corpora, run, mixture, kind_weights)}
+        _check_settings(output / "settings.json", settings)
+        trainer = Pretrainer(t5.backbone, run, output, strategy=strategy)
+        return _train(
+            trainer, corpora, measured, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=t5.sentinel_id(0)
+        )
 
 
 def _train(
@@ -137,6 +146,10 @@ def _train(
     train, held_out = corpora
     print(f"{train.num_documents:,} documents to train on, {held_out.num_documents:,} held out", flush=True)
     print("going on" if trainer.load_state() else "starting", "at step", trainer.step, flush=True)
+    if trainer.step >= trainer.run.steps:
+        print(
+            "this run was finished before: nothing is trained. For more, raise its steps or start a new run", flush=True
+        )
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=proto)
     train_batches, held_out_batches = (
         PretrainingBatches(
@@ -185,12 +198,18 @@ def _vocabulary(path: Path, corpus: Corpus, shape: BackboneShape, seed: int, *, 
                 documents, num_pieces=num_pieces, max_documents=_MAX_VOCABULARY_DOCUMENTS, seed=seed
             )
         write_atomically(path, proto, error_type=TrainingError)
-    return path.read_bytes()
+    kept = path.read_bytes()
+    if given is not None and Path(given).read_bytes() != kept:
+        raise TrainingError(
+            f"A run goes on with the vocabulary that it was started with, {path}. Received: {given}, which differs. "
+            "Leave the option out, or choose another directory to start a new run."
+        )
+    return kept
 
 
 def _settings(
     texts: Sequence[tuple[str, Source]],
-    train: Corpus,
+    corpora: tuple[Corpus, Corpus],
     run: PretrainingRun,
     mixture: Mixture,
     kind_weights: Mapping[str, float] | None,
@@ -199,12 +218,23 @@ def _settings(
     sources = [str(source) if isinstance(source, str | Path) else type(source).__name__ for _, source in texts]
     return {
         "texts": [[kind, source] for (kind, _), source in zip(texts, sources, strict=True)],
-        "documents": [len(documents) for documents in train.documents],
+        "documents": [len(documents) for documents in corpora[0].documents],
+        "texts_digest": _digest(corpora),
         "kind_weights": dict(kind_weights or {}),
         # Weights of tasks only where some are chosen: the settings of a run from before there were any hold none.
         "mixture": {name: value for name, value in asdict(mixture).items() if value != {}},
         "run": {name: value for name, value in asdict(run).items() if name not in _FREE_TO_CHANGE},
     }
+
+
+def _digest(corpora: Sequence[Corpus]) -> str:
+    """Return a text that differs where the documents do."""
+    digest = hashlib.sha256()
+    for corpus in corpora:
+        for kind, documents in zip(corpus.kinds, corpus.documents, strict=True):
+            for text in (kind, *documents):
+                digest.update(f"{len(text)}\n{text}".encode("utf-8", errors="surrogatepass"))
+    return digest.hexdigest()
 
 
 def _check_settings(path: Path, settings: dict[str, object]) -> None:
@@ -214,9 +244,13 @@ def _check_settings(path: Path, settings: dict[str, object]) -> None:
         write_atomically(path, content.encode("utf-8"), error_type=TrainingError)
         return
     kept, received = json.loads(path.read_text("utf-8")), json.loads(content)
-    for name in {**kept, **received}:
-        if kept.get(name) != received.get(name):
-            raise TrainingError(
-                f"A run goes on with the settings that it was started with. Received: {name}={received.get(name)}, "
-                f"not {kept.get(name)} as in {path}. Choose another directory to start a new run."
-            )
+    digest = received.pop("texts_digest")
+    old_digest = kept.pop("texts_digest", digest)  # a run from before there were digests has none
+    changes = setting_changes(kept, received)
+    if digest != old_digest:
+        changes.append(f"the content of the texts has digest {digest[:12]}, it was {old_digest[:12]}")
+    if changes:
+        raise TrainingError(
+            f"A run goes on with the settings that it was started with. Received: {'; '.join(changes)} in {path}. "
+            "Take back the change, or choose another directory to start a new run."
+        )

@@ -1,5 +1,7 @@
 """Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
 
+from softprompt_tf.tasks.cut_texts import tell_cut_examples, tell_cut_texts
+from softprompt_tf.tasks.label_tokens import check_labels, warn_of_labels
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
 from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
@@ -25,6 +27,7 @@ __all__ = [
     "Task",
     "Template",
     "TokenizedExamples",
+    "check_labels",
     "compute_metrics",
     "ended_ids",
     "evaluation_batches",
@@ -37,5 +40,8 @@ __all__ = [
     "shuffled_by_length",
     "superglue_score",
     "task_table",
+    "tell_cut_examples",
+    "tell_cut_texts",
     "tokenize_examples",
+    "warn_of_labels",
 ]

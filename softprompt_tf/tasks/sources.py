@@ -17,10 +17,46 @@ from typing import Any
 from softprompt_tf.config_files import SOURCE_SUFFIXES
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.names import nearest_file
+from softprompt_tf.tasks.parquet_source import parquet_rows
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.tensorflow_sources import dataset_rows, tfds_rows
 
 Source = str | Path | Sequence[Mapping[str, object]] | Any  # Any: a tf.data.Dataset, which is not imported for its name
+
+# Of files that people have data in, and that this library does not read.
+_FOREIGN_SUFFIXES = (
+    *(
+        ".arrow",
+        ".feather",
+        ".orc",
+        ".avro",
+        ".xls",
+        ".xlsx",
+        ".ods",
+        ".pkl",
+        ".pickle",
+        ".npy",
+        ".npz",
+        ".h5",
+        ".hdf5",
+    ),
+    *(
+        ".tfrecord",
+        ".tfrecords",
+        ".zip",
+        ".tar",
+        ".tgz",
+        ".gz",
+        ".xz",
+        ".bz2",
+        ".zst",
+        ".yaml",
+        ".yml",
+        ".xml",
+        ".html",
+    ),
+    *(".md", ".doc", ".docx", ".pdf", ".db", ".sqlite", ".pt", ".safetensors", ".log", ".text"),
+)
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?P<start>\d*):(?P<stop>\d*)\]")
 
@@ -34,7 +70,8 @@ def read_rows(
       source: one of
         a file: `.jsonl` / `.json-lines` (one object per line), `.json` (a list of objects, or an object with such a list
           under `data`, as in the SQuAD files), `.csv` (quoted fields), `.tsv` (a tab always ends a field and quotes are
-          plain characters, as in the GLUE files), each also with `.gz` or `.xz` after it; blank lines are skipped;
+          plain characters, as in the GLUE files), `.txt` (each line is a row with the one field `text`), each also with `.gz`
+          or `.xz` after it; blank lines are skipped; or `.parquet`;
           `train.tsv[:9000]` takes the first 9,000 rows and `train.tsv[9000:]` the others;
         a TFDS name: `super_glue/boolq`, or `ag_news_subset@test` to name the split itself, slices included
           (`@train[:90%]`); class numbers become their names;
@@ -42,7 +79,7 @@ def read_rows(
         a sequence of mappings.
       split: the split of a TFDS name without `@`; other sources do not look at it.
       limit: at most this many rows; None for all.
-      columns: the names of the columns of a `.csv` or `.tsv` file without a header line.
+      columns: the names of the columns of a `.csv` or `.tsv` file without a header line; of a `.txt` file, one name.
 
     Raises:
       DataError: if the source is missing, damaged, empty or malformed; names file and line.
@@ -70,12 +107,15 @@ def iterate_rows(source: Source, *, split: str | None = None, columns: Sequence[
 
 
 def _named_rows(name: str, split: str | None, columns: Sequence[str] | None) -> Iterator[Row]:
+    if "://" in name:
+        raise DataError(f"A source must be a local file or a TFDS name. Received: {name}. Fetch it first.")
     sliced = _SLICE.fullmatch(name)
     path = Path(sliced["name"] if sliced and "@" not in name else name)
-    suffix = path.with_suffix("").suffix if path.suffix in (".gz", ".xz") else path.suffix
+    is_packed = path.suffix in (".gz", ".xz")
+    suffix = path.with_suffix("").suffix if is_packed else path.suffix
     if path.is_dir():
         raise DataError(f"{path}: a source must be a file. Received: a directory.")
-    if suffix in SOURCE_SUFFIXES:
+    if suffix in SOURCE_SUFFIXES and not (is_packed and suffix == ".parquet"):
         if not path.exists():
             raise DataError(f"No such file: {path}.{nearest_file(path)}")
         rows = _file_rows(path, suffix, columns)
@@ -84,8 +124,10 @@ def _named_rows(name: str, split: str | None, columns: Sequence[str] | None) -> 
             if not sliced
             else islice(rows, int(sliced["start"] or 0), int(sliced["stop"]) if sliced["stop"] else None)
         )
-    if path.exists() or path.is_absolute():
-        raise DataError(f"{path}: a file must be one of {', '.join(SOURCE_SUFFIXES)}, also with .gz or .xz.")
+    if path.exists() or path.is_absolute() or _is_file_name(path):
+        raise DataError(
+            f"{path}: a file must be one of {', '.join(SOURCE_SUFFIXES)}, also with .gz or .xz (.parquet without)."
+        )
     return tfds_rows(name, split=split)
 
 
@@ -101,8 +143,29 @@ def _file_rows(path: Path, suffix: str, columns: Sequence[str] | None) -> Iterat
         return _json_rows(path)
     if suffix == ".json":
         return _document_rows(path)
+    if suffix == ".txt":
+        return _text_rows(path, columns)
+    if suffix == ".parquet":
+        return parquet_rows(path)
     records = _csv_records(path) if suffix == ".csv" else _tsv_records(path)
     return _table_rows(path, records, columns)
+
+
+def _is_file_name(path: Path) -> bool:
+    """Say whether a name cannot be that of a TFDS data set: NAME[:VERSION], NAME/CONFIG or NAME/KEY=VALUE, no dot in NAME."""
+    first = (path.parts or ("",))[0].partition(":")[0]
+    is_deep = len(path.parts) > 2 and "=" not in path.name
+    return is_deep or "." in first or path.suffix.lower() in _FOREIGN_SUFFIXES
+
+
+def _text_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    if columns and len(columns) > 1:
+        raise DataError(f"{path}: a .txt file has one column. Received: columns {', '.join(columns)}.")
+    name = columns[0] if columns else "text"
+    for number, line in _lines(path):
+        text = line.rstrip("\r\n")
+        if text.strip():
+            yield Row({name: text}, f"{path}:{number}")
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -195,6 +258,15 @@ def _open(path: Path) -> gzip.GzipFile | lzma.LZMAFile | BufferedReader:
     if path.suffix == ".xz":
         return lzma.LZMAFile(path, "rb")
     return path.open("rb")
+
+
+def source_file(source: Source) -> Path | None:
+    """Return the file that a source names, without its slice; None for a TFDS name and for rows in memory."""
+    if not isinstance(source, str | Path):
+        return None
+    sliced = _SLICE.fullmatch(str(source))
+    path = Path(sliced["name"] if sliced and "@" not in str(source) else str(source))
+    return path if path.is_absolute() or path.exists() else None
 
 
 def source_name(source: Source) -> str:

@@ -235,4 +235,7 @@ def _checked_labels(labels: Mapping[str, str], template: Template) -> dict[str, 
     for value, word in labels.items():
         if not isinstance(word, str) or not word:
             raise ConfigError(f"A label word must be text. Received: {word!r} for {value!r}. Quote it.")
+    if len(labels) > 1 and len(set(labels.values())) == 1:
+        word = next(iter(labels.values()))
+        raise ConfigError(f"`labels` must have two different words or more. Received: {word!r} for every value.")
     return {str(value): word for value, word in labels.items()}

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from softprompt_tf.errors import DataError
+from softprompt_tf.errors import DataError, first_line
 from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.tfds_builder import fetch, tfds_builder
 
 _Names = Mapping[str, Callable[[int], str]]
 
@@ -26,30 +27,19 @@ def tfds_rows(name: str, *, split: str | None = None) -> Iterator[Row]:
     Raises:
       DataError: if there is neither such a file nor such a data set, it cannot be fetched, or the split is unknown.
     """
-    import tensorflow_datasets as tfds  # slow to import, and needed for these sources alone
-
     data_set, _, own_split = name.partition("@")
     chosen = own_split or split
-    try:
-        builder = tfds.builder(data_set)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"There is neither a file nor a TFDS data set of this name. Received: {name!r}. {reason}"
-        ) from None
+    builder = tfds_builder(data_set)
     if not chosen:
         raise DataError(f"A TFDS data set needs a split. Received: {name!r}. Write for example {data_set}@train.")
-    try:
-        builder.download_and_prepare()
-    except (OSError, tfds.core.download.DownloadError) as error:
-        raise DataError(f"The TFDS data set cannot be fetched. Received: {data_set}. {error}") from error
+    fetch(builder, data_set)
     try:
         data = builder.as_dataset(split=chosen, shuffle_files=False)
-    except (ValueError, KeyError) as error:
+    except Exception as error:  # ValueError and KeyError for most mistakes; TFDS promises none
         known = ", ".join(builder.info.splits) or "none"
         raise DataError(
-            f"{data_set} has no split of this name. Received: {chosen!r}. Known: {known}. {error}"
-        ) from None
+            f"{data_set} has no split of this name. Received: {chosen!r}. Known: {known}. {first_line(error)}"
+        ) from error
     return dataset_rows(data, class_names=_class_names(builder.info.features), prefix=f"{data_set}@{chosen} ")
 
 

@@ -4,6 +4,7 @@ This is `model.fit` with what a long run on a machine that may go away needs: it
 with the same prompt, bit by bit, as a run that was not.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
+from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluate, Evaluation, KeepBestPrompt, OnBest
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss, steps_done
-from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress
+from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress, tell_finished
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 from softprompt_tf.training.tensorboard import TensorBoardScalars
 
@@ -38,6 +40,7 @@ class TrainingResult:
       history: every evaluation, oldest first.
       seconds_per_step: median over this process's steps, 0 if it took none.
       stopped_early: whether `patience` ran out before the last step.
+      steps_taken: batches taken by this call; 0 where the run was finished before.
     """
 
     steps_done: int
@@ -46,6 +49,7 @@ class TrainingResult:
     history: tuple[Evaluation, ...]
     seconds_per_step: float
     stopped_early: bool
+    steps_taken: int = 0
 
 
 def train_prompt(
@@ -90,31 +94,39 @@ def train_prompt(
 
     Raises:
       ConfigError: if a number is out of range.
-      TrainingError: if the model cannot be trained, the checkpoint is of another run, or the data ends.
+      TrainingError: if the model cannot be trained, the checkpoint is of another run, another process is using
+        `checkpoint_dir`, or the data ends.
       NonFiniteLossError: if the loss is NaN or infinite at some step.
       KeyboardInterrupt: as it came, after a checkpoint was saved.
     """
     if steps < 1:
         raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")
-    _prepare(model)
-    keep_best = _make_keep_best(model, evaluate, evaluate_every or steps, on_best, patience, steps)
-    checkpoint = _make_checkpoint(model, checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
-    if checkpoint is not None:
-        checkpoint.resume(model)
-    if keep_best is not None:
-        keep_best.catch_up()
+    lock = contextlib.nullcontext() if checkpoint_dir is None else locked(checkpoint_dir, error_type=TrainingError)
+    with lock:
+        _prepare(model)
+        keep_best = _make_keep_best(model, evaluate, evaluate_every or steps, on_best, patience, steps)
+        checkpoint = _make_checkpoint(model, checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
+        if checkpoint is not None:
+            checkpoint.resume(model)
+        if keep_best is not None:
+            keep_best.catch_up()
 
-    batch_logs = BatchLogs()
-    reports: list[ProgressBar | ProgressLines | TensorBoardScalars] = [progress(last_step=steps)]
-    if log_dir is not None:
-        reports.append(TensorBoardScalars(log_dir))
-    ordered = [batch_logs, StopOnNonFiniteLoss(), keep_best, *reports, *callbacks, checkpoint]
-    is_finished = steps_done(model) >= steps or (keep_best is not None and keep_best.is_exhausted)
-    if not is_finished:
-        _fit(model, batches, steps, [callback for callback in ordered if callback is not None], checkpoint, reports)
-    elif keep_best is not None:
-        keep_best.restore_best()
-    return _result(model, steps, keep_best, batch_logs)
+        batch_logs = BatchLogs()
+        reports: list[ProgressBar | ProgressLines | TensorBoardScalars] = [progress(last_step=steps)]
+        if log_dir is not None:
+            reports.append(TensorBoardScalars(log_dir))
+        ordered = [batch_logs, StopOnNonFiniteLoss(), keep_best, *reports, *callbacks, checkpoint]
+        first_step = steps_done(model)
+        is_finished = first_step >= steps or (keep_best is not None and keep_best.is_exhausted)
+        if not is_finished:
+            _fit(model, batches, steps, [callback for callback in ordered if callback is not None], checkpoint, reports)
+        else:
+            tell_finished(first_step, steps)
+            if keep_best is not None:
+                keep_best.restore_best()
+        return dataclasses.replace(
+            _result(model, steps, keep_best, batch_logs), steps_taken=steps_done(model) - first_step
+        )
 
 
 def _prepare(model: keras.Model) -> None:

@@ -25,6 +25,16 @@ def progress(
     return ProgressLines(last_step=last_step, every_steps=every_steps, stream=stream)
 
 
+def tell_finished(step: int, last_step: int, *, stream: TextIO | None = None) -> None:
+    """Say on the standard error stream that a run was finished before."""
+    end = f"at step {step}" if step >= last_step else f"early, at step {step} of {last_step}"
+    print(
+        f"This run was finished before, {end}: nothing was trained. For more, raise `steps` or start a new run.",
+        file=stream or sys.stderr,
+        flush=True,
+    )
+
+
 class ProgressBar(keras.callbacks.Callback):
     """A tqdm bar with the loss and the newest dev scores."""
 

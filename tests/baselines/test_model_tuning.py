@@ -95,6 +95,24 @@ def test_a_state_of_another_run_or_a_damaged_one_is_refused(tuner, task_data, tm
         tuner.tune([task_data["mood"]], settings, seed=1, state_path=path, run_digest="a")
 
 
+def test_a_state_of_other_rows_or_settings_is_refused_by_name(tuner, task_data, tmp_path):
+    path, mood = tmp_path / "state.safetensors", task_data["mood"]
+    settings = TuningSettings(steps=1, batch_size=2)
+    tuner.tune([mood], settings, seed=1, state_path=path)
+
+    with pytest.raises(TrainingError, match="data: `data.mood/train` is '"):
+        tuner.tune([dataclasses.replace(mood, train=mood.train[1:])], settings, seed=1, state_path=path)
+    with pytest.raises(TrainingError, match="data: `settings.batch_size` is 4, it was 2; `seed` is 2, it was 1"):
+        tuner.tune([mood], TuningSettings(steps=1, batch_size=4), seed=2, state_path=path)
+
+
+def test_a_finished_run_says_that_nothing_was_trained(tuner, task_data, tmp_path, capsys):
+    for _ in range(2):
+        tuner.tune([task_data["mood"]], TuningSettings(steps=1, batch_size=2), seed=1, state_path=tmp_path / "state")
+
+    assert capsys.readouterr().err.count("at step 1: nothing was trained") == 1
+
+
 def test_several_tasks_are_trained_in_mixed_batches_and_told_apart(tuner, task_data):
     data = [task_data["mood"], task_data["echo"]]
 

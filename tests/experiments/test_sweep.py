@@ -9,6 +9,7 @@ from tiny_run import mood_rows, write_preset, write_rows, write_yaml
 
 from softprompt_tf.baselines import ModelTuner, TuningSettings, design_prompts, random_prompt
 from softprompt_tf.config import load_config
+from softprompt_tf.directory_lock import locked
 from softprompt_tf.ensemble import PromptEnsemble
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation import evaluate_examples
@@ -324,3 +325,30 @@ def test_a_result_that_cannot_be_written_ends_the_sweep(methods, tmp_path):
 
     with pytest.raises(TrainingError):
         sweep.run_sweep(one, tmp_path, tell=lambda _: None)
+
+
+# === Data that change ===
+
+
+def test_a_sweep_of_a_data_file_that_changed_is_refused_and_what_is_there_stays(place, tmp_path):
+    (tmp_path / "data").mkdir()
+    rows = mood_rows()
+    write_rows(tmp_path / "data" / "rows.jsonl", rows)
+    values = {"name": "mine", "inputs": "{text}", "labels": {"negative": "bad", "positive": "good"}}
+    sources = {"train": "data/rows.jsonl[:16]", "validation": "data/rows.jsonl[16:]"}
+    task = str(write_yaml(tmp_path / "mine.yaml", {**values, **sources}))
+    plan = plan_of(place, {"one": {"tasks": [task], "arms": ["random_prompt"], "seeds": [1]}})
+    run(plan, tmp_path / "out")
+    before = figures(tmp_path / "out")
+    write_rows(tmp_path / "data" / "rows.jsonl", [{**row, "label": "positive"} for row in rows])
+
+    with pytest.raises(ConfigError, match="data must stay the same. Received: data/rows.jsonl with digest"):
+        run(plan, tmp_path / "out")
+
+    assert figures(tmp_path / "out") == before
+    assert json.loads((tmp_path / "out" / "data.json").read_text()).keys() == {"data/rows.jsonl"}
+
+
+def test_a_sweeps_directory_in_use_is_refused(methods, tmp_path):
+    with locked(tmp_path, error_type=ConfigError), pytest.raises(ConfigError, match="one process at a time"):
+        run(methods, tmp_path)

@@ -9,6 +9,7 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 
+from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.pretraining.backbone import BackboneShape
 from softprompt_tf.pretraining.batches import Mixture
@@ -120,9 +121,12 @@ def test_bits_per_byte_of_a_text_are_logged_from_the_start_on(pretrained, corpus
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"run": PretrainingRun(steps=2, seed=2, precision="float32")}, r"Received: run=\{.*'seed': 2"),
-        ({"mixture": PREFIXES}, r"Received: mixture=\{'span_corruption': 0\.0"),
-        ({"max_documents": 30}, r"Received: documents=\[30, 30\], not \[239, 239\]"),
+        ({"run": PretrainingRun(steps=2, seed=2, precision="float32")}, "`run.seed` is 2, it was 1"),
+        (
+            {"mixture": PREFIXES},
+            r"`mixture.span_corruption` is 0\.0, it was 1\.0; `mixture.prefix_lm` is 1\.0, it was 0\.0",
+        ),
+        ({"max_documents": 30}, r"`documents` is \[30, 30\], it was \[239, 239\]"),
     ],
 )
 def test_other_settings_on_the_same_directory_are_refused(pretrained, texts, change, message):
@@ -132,10 +136,31 @@ def test_other_settings_on_the_same_directory_are_refused(pretrained, texts, cha
         pretrain(texts, pretrained, shape=SHAPE, **settings)
 
 
-def test_a_finished_run_may_be_called_again(pretrained, texts):
+def test_texts_of_another_content_are_refused(pretrained, texts):
+    (kind, documents), *others = texts
+    corrected = [(kind, (documents[0].replace("e", "E"), *documents[1:])), *others]
+
+    with pytest.raises(TrainingError, match="Received: the content of the texts has digest .*, it was"):
+        pretrain(corrected, pretrained, RUN, mixture=SPANS, shape=SHAPE)
+
+
+def test_another_vocabulary_is_refused(pretrained, texts, tmp_path):
+    (tmp_path / "other.spm").write_bytes((pretrained / "vocabulary.spm").read_bytes() + b"x")
+
+    with pytest.raises(TrainingError, match=r"with the vocabulary that it was started with.*other.spm, which differs"):
+        pretrain(texts, pretrained, RUN, mixture=SPANS, shape=SHAPE, vocabulary=tmp_path / "other.spm")
+
+
+def test_a_directory_in_use_is_refused(pretrained, texts):
+    with locked(pretrained, error_type=TrainingError), pytest.raises(TrainingError, match="one process at a time"):
+        adapt(pretrained / "preset", texts, pretrained, RUN, mixture=PREFIXES)
+
+
+def test_a_finished_run_may_be_called_again_and_says_that_nothing_is_trained(pretrained, texts, capsys):
     before = (pretrained / "state.safetensors").read_bytes()
 
     preset = pretrain(texts, pretrained, RUN, mixture=SPANS, shape=SHAPE)
 
+    assert "finished before: nothing is trained" in capsys.readouterr().out
     assert preset == pretrained / "preset"
     assert (pretrained / "state.safetensors").read_bytes() == before

@@ -7,7 +7,7 @@ import lzma
 import pytest
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.tasks import read_rows
+from softprompt_tf.tasks import Row, read_rows, sources
 
 
 def values(rows):
@@ -106,7 +106,9 @@ def test_slice_behind_a_file_name_takes_a_part_of_its_rows(tmp_path, part, numbe
         ("a.tsv.gz", "not compressed", "a.tsv.gz: cannot be decompressed"),
         ("a.tsv.xz", lzma.compress(b"x\n" * 1000)[:-20], "a.tsv.xz: cannot be decompressed"),
         ("a.tsv.gz", gzip.compress(b"x\n" * 1000)[:-9], "a.tsv.gz: cannot be decompressed"),
-        ("a.parquet", "x", "a.parquet: a file must be one of .jsonl, .json-lines, .json, .csv, .tsv"),
+        ("a.xlsx", "x", r"a.xlsx: a file must be one of .jsonl, .json-lines, .json, .csv, .tsv, .txt, .parquet, also"),
+        ("a.parquet.gz", "x", "a.parquet.gz: a file must be one of .*.parquet without"),
+        ("a.parquet", "x", "a.parquet: must be a whole Parquet file. Received: Parquet file size is 1 bytes"),
     ],
     ids=lambda value: "bytes" if isinstance(value, bytes) else None,
 )
@@ -216,3 +218,91 @@ def test_a_json_document_may_be_compressed(tmp_path):
 def test_other_json_documents_are_refused(tmp_path, document, message):
     with pytest.raises(DataError, match=message):
         read_rows(written(tmp_path / "dev.json", document))
+
+
+# === Lines of text, Parquet, and what is neither a file nor a TFDS name ===
+
+
+def test_each_line_of_a_text_file_is_a_row(tmp_path):
+    path = written(tmp_path / "a.txt", 'one line\n\n  and, "another"\t\r\n \nlast')
+
+    rows = read_rows(path)
+
+    assert values(rows) == [{"text": "one line"}, {"text": '  and, "another"\t'}, {"text": "last"}]
+    assert [row.location for row in rows] == [f"{path}:1", f"{path}:3", f"{path}:5"]
+    assert values(read_rows(f"{path}[1:2]", columns=["sentence"])) == [{"sentence": '  and, "another"\t'}]
+
+
+def test_a_packed_text_file_is_read(tmp_path):
+    path = written(tmp_path / "a.txt.gz", gzip.compress("é\n".encode()))
+
+    assert values(read_rows(path)) == [{"text": "é"}]
+
+
+def test_a_text_file_has_one_column(tmp_path):
+    with pytest.raises(DataError, match="a .txt file has one column. Received: columns a, b"):
+        read_rows(written(tmp_path / "a.txt", "x"), columns=["a", "b"])
+
+
+def test_parquet_rows_are_plain_python_values(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "text": ["a", "é"],
+        "label": [0, None],
+        "raw": [b"b", None],
+        "answers": [["x", "y"], []],
+        "at": [{"n": 1.5}] * 2,
+    }
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+    rows = read_rows(path)
+
+    first = {"text": "a", "label": 0, "raw": "b", "answers": ["x", "y"], "at": {"n": 1.5}}
+    assert values(rows) == [first, {"text": "é", "label": None, "raw": None, "answers": [], "at": {"n": 1.5}}]
+    assert rows[1].location == f"{path}, row 2"
+    assert values(read_rows(f"{path}[1:]"))[0]["text"] == "é"
+
+
+def test_a_binary_value_of_a_parquet_file_must_be_text(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"raw": [b"a", b"\xff"]}), tmp_path / "a.parquet")
+
+    with pytest.raises(DataError, match="a.parquet, row 2: field `raw` must be UTF-8 text"):
+        read_rows(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rows.txt", "No such file: rows.txt."),
+        ("data/rows.parquet", "No such file: data/rows.parquet. Its directory does not exist"),
+        ("rows.xlsx", "rows.xlsx: a file must be one of"),
+        ("data/rows.arrow", "data/rows.arrow: a file must be one of"),
+        ("data/of/rows", "data/of/rows: a file must be one of"),
+        (
+            "s3://bucket/train.tsv",
+            "must be a local file or a TFDS name. Received: s3://bucket/train.tsv. Fetch it first.",
+        ),
+        ("https://host/rows.jsonl", "must be a local file or a TFDS name. Received: https://host/rows.jsonl"),
+    ],
+)
+def test_a_name_that_can_only_be_a_file_is_not_called_a_tfds_name(name, message, monkeypatch):
+    monkeypatch.setattr(sources, "tfds_rows", lambda *arguments, **keywords: pytest.fail("it asks TFDS"))
+
+    with pytest.raises(DataError, match=message):
+        read_rows(name, split="train")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["super_glue/boolq", "wikipedia/20230601.en", "c4/en:3.0.1", "glue:2.0.0", "ag_news_subset@train[:9%]", "imdb"],
+)
+def test_a_name_of_tfds_is_asked_of_tfds(name, monkeypatch):
+    monkeypatch.setattr(sources, "tfds_rows", lambda asked, *, split: iter([Row({"name": asked}, "row 1")]))
+
+    assert values(read_rows(name)) == [{"name": name}]

@@ -1,13 +1,17 @@
 """Rows out of TensorFlow: datasets of dictionaries, and TFDS with mocked data."""
 
+import configparser
+import re
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.tasks import read_rows
+from softprompt_tf.tasks import read_rows, tfds_builder
 
 
 def test_dataset_rows_are_plain_python_values():
@@ -32,7 +36,7 @@ def test_dataset_elements_must_be_dictionaries():
 
 @pytest.fixture
 def mocked_tfds():
-    tfds = pytest.importorskip("tensorflow_datasets")
+    tfds = tensorflow_datasets
     with tfds.testing.mock_data(num_examples=4):
         yield tfds
 
@@ -74,16 +78,87 @@ class FakeBuilder:
 @pytest.mark.parametrize(
     ("errors", "message"),
     [
-        ({"fetch_error": ConnectionError("no route")}, "cannot be fetched. Received: glue/sst2. no route"),
+        (
+            {"fetch_error": ConnectionError("no route")},
+            "cannot be fetched. Received: glue/sst2. ConnectionError: no route",
+        ),
+        ({"fetch_error": AssertionError("manual download\nlong text")}, "AssertionError: manual download$"),
+        ({"fetch_error": ImportError("no mwparserfromhell")}, "cannot be fetched. .* ImportError: no mwparserfromhell"),
         ({"split_error": ValueError("?")}, "glue/sst2 has no split of this name. Received: 'dev'. Known: train, test."),
     ],
 )
 def test_failures_of_tfds_are_named(monkeypatch, errors, message):
-    tfds = pytest.importorskip("tensorflow_datasets")
+    tfds = tensorflow_datasets
     monkeypatch.setattr(tfds, "builder", lambda _: FakeBuilder(**errors))
 
     with pytest.raises(DataError, match=message):
         read_rows("glue/sst2@dev")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ModuleNotFoundError("No module named 'importlib_resources'"),
+            "needs a package that is not installed: No module named",
+        ),
+        (
+            TypeError("'NoneType' object is not iterable"),
+            "neither a file nor a TFDS data set .* TypeError: 'NoneType' object",
+        ),
+        (
+            AssertionError("no version 9\nmore"),
+            "neither a file nor a TFDS data set of this name. .* AssertionError: no version 9$",
+        ),
+    ],
+)
+def test_whatever_a_name_meets_in_tfds_is_one_line(monkeypatch, error, message):
+    def builder(name):
+        raise error
+
+    tfds = tensorflow_datasets
+    monkeypatch.setattr(tfds, "builder", builder)
+
+    with pytest.raises(DataError, match=message) as caught:
+        read_rows("glue/sst2@dev")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_tfds_tries_once_and_the_host_is_named(monkeypatch):
+    def unknown(host, port):
+        raise OSError("Name or service not known")
+
+    class Offline(FakeBuilder):
+        url_infos = types.MappingProxyType({"https://host.example/a.zip": None})
+
+        def download_and_prepare(self):
+            tries.append(downloader.MAX_RETRIES)
+            raise ConnectionError("no route")
+
+    tries, tfds, downloader = [], tensorflow_datasets, tensorflow_datasets.core.download.downloader
+    before = downloader.MAX_RETRIES
+    monkeypatch.setattr(tfds, "builder", lambda _: Offline())
+    monkeypatch.setattr(tfds_builder.socket, "getaddrinfo", unknown)
+    for name in tfds_builder._PROXIES:
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(DataError, match="No network: the host host.example cannot be found. ConnectionError: no route"):
+        read_rows("glue/sst2@dev")
+    assert (tries, downloader.MAX_RETRIES) == ([0], before)
+
+
+@pytest.mark.parametrize("name", ["super_glue/boolq", "glue/stsb", "ag_news_subset"])
+def test_a_real_name_has_a_builder_in_this_environment(name):
+    assert tfds_builder.tfds_builder(name).name == name.partition("/")[0]
+
+
+def test_what_tfds_imports_is_a_dependency_of_this_library():
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+
+    named = {re.split("[<>=]", line)[0] for line in setup["options"]["install_requires"].split()}
+
+    assert {"tensorflow-datasets", "importlib_resources", "pyarrow"} <= named
 
 
 def test_hidden_class_number_has_no_value():
@@ -97,8 +172,6 @@ def test_hidden_class_number_has_no_value():
 
 
 def test_name_that_is_neither_file_nor_data_set_is_refused():
-    pytest.importorskip("tensorflow_datasets")
-
     with pytest.raises(
         DataError, match="neither a file nor a TFDS data set of this name. Received: 'no_such_thing_at_all'"
     ):

@@ -1,0 +1,149 @@
+"""Count the texts that are cut and the pieces that the tokenizer does not know, and say so."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from softprompt_tf.tasks.task import Example
+
+Tokenize = Callable[[list[str]], Sequence[Sequence[int]]]
+"""Texts -> token ids, without the end of sequence."""
+
+# Shares past which a warning is given: a cut input often loses only its end, a cut target is never learnt whole.
+MAX_CUT_INPUTS = 0.05
+MAX_CUT_TARGETS = 0.01
+MAX_UNKNOWN = 0.01
+
+_UNKNOWN_ID = 2  # T5's
+_TEXTS_PER_CALL = 1_024
+
+
+@dataclass(frozen=True)
+class CutTexts:
+    """How much of N rows the model does not see.
+
+    Args:
+      rows: N.
+      cut_inputs: rows whose input is longer than `max_input_tokens`, the end of sequence included.
+      cut_targets: the same for targets.
+      pieces: of all inputs and targets, before they are cut.
+      unknown: those that the tokenizer does not know.
+      max_input_tokens, max_target_tokens: the limits.
+    """
+
+    rows: int
+    cut_inputs: int
+    cut_targets: int
+    pieces: int
+    unknown: int
+    max_input_tokens: int
+    max_target_tokens: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is cut and every piece is known."""
+        return not (self.cut_inputs or self.cut_targets or self.unknown)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows} rows; cut: {_told(self.cut_inputs, self.rows)} inputs (at {self.max_input_tokens} tokens), "
+            f"{_told(self.cut_targets, self.rows)} targets (at {self.max_target_tokens} tokens); "
+            f"unknown: {_told(self.unknown, self.pieces)} pieces"
+        )
+
+    def warnings(self) -> list[str]:
+        """Return what is past its threshold, each with what to do."""
+        found = []
+        if self.cut_inputs > MAX_CUT_INPUTS * self.rows:
+            found.append(f"Many inputs are cut: {_told(self.cut_inputs, self.rows)}. Raise `max_input_tokens`.")
+        if self.cut_targets > MAX_CUT_TARGETS * self.rows:
+            found.append(f"Many targets are cut: {_told(self.cut_targets, self.rows)}. Raise `max_target_tokens`.")
+        if self.unknown > MAX_UNKNOWN * self.pieces:
+            share = _told(self.unknown, self.pieces)
+            found.append(f"Many pieces are unknown to the tokenizer: {share}. Is this T5 for that language or script?")
+        return found
+
+
+def count_cut_texts(
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    tokenize: Tokenize,
+    *,
+    max_input_tokens: int,
+    max_target_tokens: int,
+) -> CutTexts:
+    """Count what is cut and what is unknown in N inputs and their targets."""
+    cut_inputs, input_pieces, unknown_inputs = _counts(inputs, tokenize, max_input_tokens)
+    cut_targets, target_pieces, unknown_targets = _counts(targets, tokenize, max_target_tokens)
+    return CutTexts(
+        rows=len(inputs),
+        cut_inputs=cut_inputs,
+        cut_targets=cut_targets,
+        pieces=input_pieces + target_pieces,
+        unknown=unknown_inputs + unknown_targets,
+        max_input_tokens=max_input_tokens,
+        max_target_tokens=max_target_tokens,
+    )
+
+
+def tell_cut_texts(
+    inputs: Sequence[str],
+    targets: Sequence[str],
+    tokenize: Tokenize,
+    *,
+    max_input_tokens: int,
+    max_target_tokens: int,
+    name: str = "Texts",
+    stream: TextIO | None = None,
+) -> CutTexts:
+    """Count, and say on the standard error stream what is cut or unknown, if anything is.
+
+    Warns:
+      UserWarning: for each share past its threshold.
+    """
+    counts = count_cut_texts(
+        inputs, targets, tokenize, max_input_tokens=max_input_tokens, max_target_tokens=max_target_tokens
+    )
+    if not counts.is_whole:
+        print(f"{name}: {counts}", file=stream or sys.stderr, flush=True)
+    for message in counts.warnings():
+        warnings.warn(f"{name}: {message}", stacklevel=2)
+    return counts
+
+
+def tell_cut_examples(
+    examples: Sequence[Example], tokenize: Tokenize, *, max_input_tokens: int, max_target_tokens: int, name: str
+) -> CutTexts:
+    """Do as `tell_cut_texts` for the rows of a task, and also say that nothing is cut."""
+    counts = tell_cut_texts(
+        [each.inputs for each in examples],
+        [each.target for each in examples],
+        tokenize,
+        max_input_tokens=max_input_tokens,
+        max_target_tokens=max_target_tokens,
+        name=name,
+    )
+    if counts.is_whole:
+        print(f"{name}: {counts.rows} rows, none is cut and every piece is known", file=sys.stderr, flush=True)
+    return counts
+
+
+def _counts(texts: Sequence[str], tokenize: Tokenize, limit: int) -> tuple[int, int, int]:
+    """Return how many texts are cut, and how many pieces there are and are unknown."""
+    cut = pieces = unknown = 0
+    for ids in _tokenized(texts, tokenize):
+        cut += len(ids) >= limit  # the end of sequence takes one
+        pieces += len(ids)
+        unknown += list(ids).count(_UNKNOWN_ID)
+    return cut, pieces, unknown
+
+
+def _tokenized(texts: Sequence[str], tokenize: Tokenize) -> Iterator[Sequence[int]]:
+    for start in range(0, len(texts), _TEXTS_PER_CALL):
+        yield from tokenize(list(texts[start : start + _TEXTS_PER_CALL]))
+
+
+def _told(count: int, total: int) -> str:
+    return f"{count} of {total} ({100 * count / max(1, total):.1f} %)"
