@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
     ("version", "errors", "names", "typing", "answers"),
-    ("atomic_file",),
+    ("atomic_file", "large_file_pointer"),
     ("yaml_tree",),
     ("config_files",),
     ("config",),
