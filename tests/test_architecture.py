@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
     ("version", "errors", "names", "setting_changes", "typing", "answers", "target_format", "portable_names"),
-    ("atomic_file", "directory_lock", "keras_backend"),
+    ("atomic_file", "directory_lock", "keras_backend", "large_file_pointer"),
     ("yaml_tree",),
     ("config_files",),
     ("config",),

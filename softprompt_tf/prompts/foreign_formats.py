@@ -9,13 +9,15 @@ import io
 import json
 import tokenize
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.portable_names import own_name
 from softprompt_tf.prompts.task_prompt import TaskPrompt
 from softprompt_tf.prompts.tensor_file import read_tensor
@@ -23,6 +25,7 @@ from softprompt_tf.prompts.tensor_file import read_tensor
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_TENSOR = "prompt_embeddings"
+PEFT_TASK = "SEQ_2_SEQ_LM"
 NPY_MAGIC = b"\x93NUMPY"
 # NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
 NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
@@ -35,6 +38,7 @@ def read_npy(path: str | Path) -> TaskPrompt:
       PromptFileError: if the file is missing, cut short, pickled or holds no prompt.
     """
     path = Path(path)
+    refuse_pointer(path, error_type=PromptFileError)
     try:
         with open(path, "rb") as file:
             if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
@@ -46,6 +50,8 @@ def read_npy(path: str | Path) -> TaskPrompt:
     except NPY_ERRORS as error:
         reason = " ".join(str(error).split())  # some of NumPy's messages have several lines
         raise PromptFileError(f"Prompt file {path} must be a whole .npy file. Received: {reason}.") from error
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2 and array.dtype.names is None:
+        array = array.view(ml_dtypes.bfloat16)  # NumPy has no name for bfloat16 and writes "two bytes"
     return task_prompt_of(path, prompt=array, task_id=path.stem)
 
 
@@ -69,27 +75,61 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
     by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read.
 
     Raises:
-      PromptFileError: if the folder lacks a file, or is an adapter of another kind.
+      PromptFileError: if the folder lacks a file, is an adapter of another kind or for another kind of model, or holds more
+        than a prompt.
     """
     path = Path(path)
     config = _read_peft_config(path / PEFT_CONFIG)
-    peft_type = config.get("peft_type")
-    if peft_type != "PROMPT_TUNING":
-        raise PromptFileError(f"PEFT adapter {path} must be of type PROMPT_TUNING. Received: peft_type={peft_type!r}.")
+    _check_peft_kind(path, config)
     if not (path / PEFT_WEIGHTS).exists():
         raise PromptFileError(
             f"PEFT adapter {path} must hold {PEFT_WEIGHTS}. Received: {sorted(item.name for item in path.iterdir())}. "
             "Pickle files (.bin) are never read: save the adapter with safe_serialization=True."
         )
     rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
-    length = config.get("num_virtual_tokens")
-    if not isinstance(length, int) or rows.ndim != 2 or len(rows) not in (length, 2 * length):
-        raise PromptFileError(
-            f"PEFT adapter {path} must hold num_virtual_tokens or twice as many rows [P, H]. "
-            f"Received: num_virtual_tokens={length}, tensor {list(rows.shape)}."
-        )
+    length = _checked_length(path, config, rows)
     backbone = str(config.get("base_model_name_or_path") or "")
-    return task_prompt_of(path, prompt=rows[:length], task_id=path.name, backbone=backbone)
+    return task_prompt_of(path, prompt=rows[:length], task_id=path.resolve().name, backbone=backbone)
+
+
+def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
+    peft_type, task_type, modules = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
+    if peft_type != "PROMPT_TUNING":
+        raise PromptFileError(f"PEFT adapter {path} must be of type PROMPT_TUNING. Received: peft_type={peft_type!r}.")
+    if task_type not in (PEFT_TASK, None):
+        raise PromptFileError(
+            f"PEFT adapter {path} must be for an encoder-decoder (task_type {PEFT_TASK}). Received: task_type={task_type!r}, "
+            f"made for {config.get('base_model_name_or_path')}. A prompt for another kind of model means nothing to a T5."
+        )
+    if modules:
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold a prompt alone. Received: modules_to_save={modules}, which change the backbone. "
+            "Train the prompt without them."
+        )
+
+
+def _checked_length(path: Path, config: dict[str, Any], rows: np.ndarray) -> int:
+    """Return P; the file's rows must be as many as the config says."""
+    length, submodules, width = (
+        config.get(key) for key in ("num_virtual_tokens", "num_transformer_submodules", "token_dim")
+    )
+    known = [submodules] if _is_count(submodules) else [1, 2]
+    if not _is_count(length) or rows.ndim != 2 or len(rows) not in [length * factor for factor in known]:
+        wanted = "num_virtual_tokens times num_transformer_submodules"
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold {wanted} rows [P, H]. Received: num_virtual_tokens={length}, "
+            f"num_transformer_submodules={submodules}, tensor {list(rows.shape)}."
+        )
+    if width not in (None, rows.shape[1]):
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold rows of the width that its config says. Received: token_dim={width}, tensor "
+            f"{list(rows.shape)}."
+        )
+    return length
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def write_peft_adapter(
@@ -118,7 +158,7 @@ def write_peft_adapter(
         "prompt_tuning_init": "RANDOM",
         "prompt_tuning_init_text": None,
         "revision": None,
-        "task_type": "SEQ_2_SEQ_LM",
+        "task_type": PEFT_TASK,
         "token_dim": task_prompt.hidden_dim,
         "tokenizer_name_or_path": None,
     }
@@ -142,6 +182,7 @@ def task_prompt_of(path: Path, **fields: Any) -> TaskPrompt:
 
 
 def _read_peft_config(path: Path) -> dict[str, Any]:
+    refuse_pointer(path, error_type=PromptFileError)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -7,6 +7,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from softprompt_tf.errors import PromptFileError
+from softprompt_tf.large_file_pointer import refuse_pointer
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -15,6 +16,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
       PromptFileError: if the file is missing, cut short or no safetensors file.
     """
+    refuse_pointer(path, error_type=PromptFileError)
     try:
         with safe_open(path, framework="np") as file:
             return file.metadata() or {}
@@ -25,7 +27,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_tensor(path: Path, name: str, *, dtypes: Sequence[str]) -> np.ndarray:
-    """Return one tensor of a safetensors file.
+    """Return the one tensor of a safetensors file.
 
     Args:
       path: the file.
@@ -33,7 +35,7 @@ def read_tensor(path: Path, name: str, *, dtypes: Sequence[str]) -> np.ndarray:
       dtypes: those that are accepted, in safetensors' names such as "F32".
 
     Raises:
-      PromptFileError: if the file is missing or damaged, or has no such tensor of such a dtype.
+      PromptFileError: if the file is missing or damaged, has no such tensor of such a dtype, or has others too.
     """
     read_metadata(path)
     try:
@@ -41,6 +43,12 @@ def read_tensor(path: Path, name: str, *, dtypes: Sequence[str]) -> np.ndarray:
             names = list(file.keys())
             if name not in names:
                 raise PromptFileError(f"Prompt file {path} must hold the tensor `{name}`. Received: tensors {names}.")
+            others = sorted(set(names) - {name})
+            if others:
+                raise PromptFileError(
+                    f"Prompt file {path} must hold the tensor `{name}` and no other. Received: also {', '.join(others[:6])}. "
+                    "They would have no effect. Train the prompt without them, or put them into the backbone's checkpoint."
+                )
             dtype = file.get_slice(name).get_dtype()
             if dtype not in dtypes:
                 raise PromptFileError(

@@ -3,10 +3,12 @@
 import difflib
 from pathlib import Path
 
+import keras
 import keras_hub
 
 from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
+from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.t5.bundled import bundled_backbones, bundled_directory
 from softprompt_tf.t5.checkpoints import assemble_backbone, find_vocabulary, is_preset_directory, open_checkpoint
 from softprompt_tf.t5.frozen_t5 import FrozenT5
@@ -86,9 +88,18 @@ def _frozen(
     backbone: keras_hub.models.T5Backbone, tokenizer: keras_hub.models.T5Tokenizer, name: str, quantization: str | None
 ) -> FrozenT5:
     t5 = FrozenT5(backbone, tokenizer, name=name)
+    _check_finite(backbone)
     if quantization:
         t5.quantize(quantization)
     return t5
+
+
+def _check_finite(backbone: keras_hub.models.T5Backbone) -> None:
+    for variable in backbone.weights:
+        if keras.backend.is_float_dtype(variable.dtype) and not keras.ops.all(keras.ops.isfinite(variable)):
+            raise BackboneError(
+                f"The weights of a T5 must be finite. Received: NaN or infinite values in {variable.path}. Load it again."
+            )
 
 
 def _from_directory(directory: Path, dtype: str, name: str, quantization: str | None) -> FrozenT5:
@@ -99,6 +110,8 @@ def _from_directory(directory: Path, dtype: str, name: str, quantization: str | 
         missing.remove("model.weights.h5")  # large models are stored in shards
     if missing:
         raise BackboneError(f"A preset directory must hold {', '.join(missing)}. Received: {directory}.")
+    for path in directory.rglob("*"):
+        refuse_pointer(path, error_type=BackboneError)
     try:
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
         backbone, fingerprint = read_preset_backbone(directory, dtype=dtype, quantization=quantization)

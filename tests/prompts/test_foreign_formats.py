@@ -45,6 +45,13 @@ def test_a_npy_prompt_of_any_floating_dtype_is_read(dtype, order, tmp_path):
     np.testing.assert_array_equal(again, PROMPT.astype(dtype).astype(np.float32))
 
 
+def test_a_npy_prompt_in_bfloat16_is_read(tmp_path):
+    values = PROMPT.astype(ml_dtypes.bfloat16)
+    np.save(tmp_path / "sst2.npy", values)  # whose header says "two bytes"
+
+    np.testing.assert_array_equal(load_prompt(tmp_path / "sst2.npy").prompt, values.astype(np.float32))
+
+
 def test_a_npy_file_cut_anywhere_is_one_clear_line(tmp_path):
     content = write_npy(tmp_path / "p.npy", TaskPrompt(PROMPT)).read_bytes()
 
@@ -165,19 +172,67 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
     ("rows", "changes", "message"),
     [
         (PROMPT, {"peft_type": "LORA"}, r"sst2 must be of type PROMPT_TUNING\. Received: peft_type='LORA'"),
-        (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, tensor \[5, 8\]"),
-        (PROMPT, {"num_virtual_tokens": None}, r"Received: num_virtual_tokens=None, tensor \[5, 8\]"),
-        (PROMPT[0], {}, r"twice as many rows \[P, H\]\. Received: num_virtual_tokens=5, tensor \[8\]"),
+        (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, .*tensor \[5, 8\]"),
+        (PROMPT, {"num_virtual_tokens": None}, r"Received: num_virtual_tokens=None, .*tensor \[5, 8\]"),
+        (PROMPT[0], {}, r"rows \[P, H\]\. Received: num_virtual_tokens=5, .*tensor \[8\]"),
+        (PROMPT, {"num_transformer_submodules": 2}, r"num_transformer_submodules=2, tensor \[5, 8\]"),
+        (np.tile(PROMPT, (2, 1)), {"num_transformer_submodules": 1}, r"num_transformer_submodules=1, tensor \[10, 8\]"),
+        (PROMPT, {"token_dim": 16}, r"width that its config says\. Received: token_dim=16, tensor \[5, 8\]"),
+        (
+            PROMPT,
+            {"task_type": "CAUSAL_LM"},
+            r"encoder-decoder \(task_type SEQ_2_SEQ_LM\)\. Received: task_type='CAUSAL_LM'",
+        ),
+        (PROMPT, {"task_type": "SEQ_CLS"}, r"Received: task_type='SEQ_CLS'"),
+        (PROMPT, {"modules_to_save": ["shared"]}, r"a prompt alone\. Received: modules_to_save=\['shared'\]"),
         (PROMPT.astype(np.int32), {}, r"Received: dtype I32"),
         (PROMPT * np.nan, {}, r"must be finite.*File: .*sst2"),
     ],
-    ids=["type", "length", "no length", "rank", "dtype", "NaN"],
+    ids=[
+        "type",
+        "length",
+        "no length",
+        "rank",
+        "submodules",
+        "fewer submodules",
+        "width",
+        "task",
+        "another task",
+        "modules",
+        "dtype",
+        "NaN",
+    ],
 )
 def test_an_adapter_of_another_kind_is_an_error(rows, changes, message, tmp_path):
     folder = write_adapter(tmp_path / "sst2", rows, **changes)
 
     with pytest.raises(PromptFileError, match=message):
         load_prompt(folder)
+
+
+@pytest.mark.parametrize("submodules", [None, 1, 2])
+def test_as_many_rows_as_submodules_say_are_read(submodules, tmp_path):
+    rows = np.tile(PROMPT, (submodules or 2, 1))
+
+    folder = write_adapter(tmp_path / "sst2", rows, num_transformer_submodules=submodules)
+
+    np.testing.assert_array_equal(load_prompt(folder).prompt, PROMPT)
+
+
+@pytest.mark.parametrize("names", [["base_model.shared.weight"], ["base_model.lm_head.weight", "lora_A"]])
+def test_an_adapter_with_other_tensors_is_refused_by_their_names(names, tmp_path):
+    folder = write_adapter(tmp_path / "sst2", PROMPT)
+    tensors = {"prompt_embeddings": PROMPT} | dict.fromkeys(names, PROMPT)
+    (folder / "adapter_model.safetensors").write_bytes(safetensors.numpy.save(tensors))
+
+    with pytest.raises(PromptFileError, match=f"and no other. Received: also {', '.join(names)}[.]"):
+        load_prompt(folder)
+
+
+def test_the_task_id_of_the_working_directory_is_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_adapter(tmp_path / "sst2", PROMPT))
+
+    assert load_prompt(".").task_id == "sst2"
 
 
 def test_a_folder_without_an_adapter_config_is_an_error(tmp_path):

@@ -216,6 +216,14 @@ def test_a_file_without_metadata_is_an_error(tmp_path):
         load_prompt(tmp_path / "p.safetensors")
 
 
+def test_a_second_tensor_is_an_error_and_not_dropped(tmp_path):
+    path = tmp_path / "p.safetensors"
+    write_raw(path, {"prompt": PROMPT, "head": PROMPT})
+
+    with pytest.raises(PromptFileError, match=r"`prompt` and no other\. Received: also head\."):
+        load_prompt(path)
+
+
 def test_a_missing_tensor_is_an_error(tmp_path):
     path = write_raw(tmp_path / "p.safetensors", {"weight": PROMPT})
 

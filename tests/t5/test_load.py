@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import h5py
 import keras
 import keras_hub
 import numpy as np
@@ -102,6 +103,37 @@ def test_a_directory_with_a_damaged_file_is_refused(broken, file):
 
     with pytest.raises(BackboneError, match="cannot be read as a T5: .+"):
         load_t5(broken)
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_a_preset_with_weights_that_the_model_has_not_is_refused(broken, quantization):
+    with h5py.File(broken / "model.weights.h5", "a") as file:
+        file["layers/another/vars/0"] = np.zeros((2, 3), np.float32)
+
+    with pytest.raises(BackboneError, match=r"no place for 1 of the file's weights \(layers/another/vars/0\)"):
+        load_t5(broken, quantization=quantization)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_a_preset_with_nan_is_refused(broken, dtype, quantization):
+    with h5py.File(broken / "model.weights.h5", "a") as file:
+        kernel = file["layers/t5_transformer_layer/input_projector/vars/0"]
+        values = np.array(kernel)
+        values[1, 2] = np.nan
+        kernel[...] = values
+
+    with pytest.raises(BackboneError, match="NaN or infinite"):
+        load_t5(broken, dtype=dtype, quantization=quantization)
+
+
+def test_a_pair_with_nan_is_refused(tiny_t5):
+    backbone = keras_hub.models.T5Backbone.from_config(tiny_t5.backbone.get_config())
+    variable = backbone.weights[3]
+    variable.assign(np.full(variable.shape, np.inf))
+
+    with pytest.raises(BackboneError, match=r"must be finite\. Received: NaN or infinite values in .*Load it again"):
+        load_t5((backbone, tiny_t5.tokenizer))
 
 
 def test_a_directory_without_the_vocabulary_is_refused(broken):

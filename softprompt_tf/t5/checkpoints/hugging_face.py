@@ -15,8 +15,18 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from softprompt_tf.errors import BackboneError
-from softprompt_tf.t5.checkpoints.architecture import GELU_TANH, T5Architecture
+from softprompt_tf.large_file_pointer import refuse_pointer
+from softprompt_tf.t5.checkpoints.architecture import T5Architecture
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
+from softprompt_tf.t5.checkpoints.feed_forward_form import feed_forward_form
+from softprompt_tf.t5.checkpoints.shared_table import (
+    HEAD,
+    TABLE,
+    TABLE_COPIES,
+    check_head,
+    check_one_table,
+    has_tied_head,
+)
 from softprompt_tf.t5.checkpoints.torch_pickle import open_torch_pickle
 from softprompt_tf.t5.variant_backbone import T5_BUCKETS, T5_MAX_DISTANCE
 
@@ -26,20 +36,6 @@ SAFETENSORS_INDEX = "model.safetensors.index.json"
 TORCH = "pytorch_model.bin"
 TORCH_INDEX = "pytorch_model.bin.index.json"
 MODEL_TYPES = ("t5", "mt5")
-# transformers: `T5Config.feed_forward_proj` -> activation, gated. "gated-gelu" means the tanh form there, "gelu" the exact one.
-FEED_FORWARD = {
-    "relu": ("relu", False),
-    "gated-relu": ("relu", True),
-    "gelu": ("gelu", False),
-    "gelu_new": (GELU_TANH, False),
-    "gated-gelu": (GELU_TANH, True),
-    "gated-gelu_new": (GELU_TANH, True),
-    "silu": ("silu", False),
-    "gated-silu": ("silu", True),
-}
-TABLE = "shared.weight"
-TABLE_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-HEAD = "lm_head.weight"
 # Early releases carry this table though no layer reads it.
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
@@ -55,6 +51,8 @@ def open_hugging_face(directory: Path) -> Checkpoint:
     for copy in TABLE_COPIES:  # where the table was stored once, under whichever of its names
         if TABLE not in stored and copy in stored:
             stored[TABLE] = stored[copy]
+    check_one_table(directory, stored)
+    check_head(directory, config, stored)
     architecture = _architecture(directory, config, stored)
     ignored = {*TABLE_COPIES, _UNUSED, *([HEAD] if architecture.has_tied_head else [])}
     return match_names(directory, architecture, _names(architecture), stored, is_ignored=ignored.__contains__)
@@ -82,6 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
       BackboneError: if the file holds none.
     """
+    refuse_pointer(path, error_type=BackboneError)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -92,15 +91,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _architecture(directory: Path, config: Mapping[str, Any], stored: Mapping[str, StoredTensor]) -> T5Architecture:
-    projection = config.get("feed_forward_proj", "relu")
-    if not isinstance(projection, str) or projection not in FEED_FORWARD:
-        raise BackboneError(
-            f"`feed_forward_proj` of {directory / CONFIG} must be one of {', '.join(FEED_FORWARD)}. Received: {projection!r}."
-        )
     for key, wanted in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
         if config.get(key, wanted) not in (wanted, None):
             raise BackboneError(f"`{key}` of {directory / CONFIG} must be {wanted}. Received: {config[key]!r}.")
-    activation, is_gated = FEED_FORWARD[projection]
+    activation, is_gated = feed_forward_form(config, directory / CONFIG)
     sizes = {
         key: _size(directory, config, key)
         for key in ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
@@ -115,7 +109,7 @@ def _architecture(directory: Path, config: Mapping[str, Any], stored: Mapping[st
         num_decoder_layers=_size(directory, config, "num_decoder_layers", default=sizes["num_layers"]),
         activation=activation,
         is_gated=is_gated,
-        has_tied_head=_has_tied_head(stored),
+        has_tied_head=has_tied_head(stored),
         scales_logits=_scales_logits(config),
         norm_epsilon=_epsilon(directory, config),
         relative_buckets=_size(directory, config, "relative_attention_num_buckets", default=T5_BUCKETS),
@@ -146,15 +140,6 @@ def _scales_logits(config: Mapping[str, Any]) -> bool:
     """
     is_tied_t5 = config.get("tie_word_embeddings", True) and config["model_type"] == "t5"
     return bool(config.get("scale_decoder_outputs", is_tied_t5))
-
-
-def _has_tied_head(stored: Mapping[str, StoredTensor]) -> bool:
-    """Tell from the weights: no head, or one that is the embedding table."""
-    head, table = stored.get(HEAD), stored.get(TABLE)
-    if head is None or table is None or head.shape != table.shape:
-        return head is None
-    blocks = zip(head.blocks(), table.blocks(), strict=True)
-    return all(np.array_equal(ours, theirs) for (_, ours), (_, theirs) in blocks)
 
 
 def _names(architecture: T5Architecture) -> dict[str, tuple[str, bool]]:
@@ -217,11 +202,18 @@ def _open_shards(
         )
     tensors: dict[str, StoredTensor] = {}
     for shard in shards:
-        tensors |= opener(directory / shard)
+        held = opener(directory / shard)
+        twice = sorted(tensors.keys() & held.keys())
+        if twice:
+            raise BackboneError(
+                f"Each weight must lie in one shard. Received: {twice[0]} again in {directory / shard}."
+            )
+        tensors |= held
     return tensors
 
 
 def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
+    refuse_pointer(path, error_type=BackboneError)
     try:
         with safe_open(path, framework="np") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)

@@ -16,6 +16,7 @@ import numpy as np
 
 from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.keras_backend import require_tensorflow
+from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.t5.checkpoints.architecture import T5Architecture
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
 from softprompt_tf.t5.checkpoints.google_layout import Landmarks, architecture_of
@@ -58,6 +59,8 @@ def open_mesh_tensorflow(prefix: Path) -> Checkpoint:
 
     if not any(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
         raise BackboneError(f"A TensorFlow checkpoint must have files .data-* beside {prefix}.index. Received: none.")
+    for path in (prefix.with_name(f"{prefix.name}.index"), *prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
+        refuse_pointer(path, error_type=BackboneError)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()

@@ -20,6 +20,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.t5.checkpoints.architecture import T5Architecture
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
 from softprompt_tf.t5.checkpoints.google_layout import Landmarks, architecture_of
@@ -43,21 +44,39 @@ def open_t5x(directory: Path) -> Checkpoint:
     Raises:
       BackboneError: if the index is damaged, or a weight is missing, damaged or too many.
     """
-    stored = dict(_stored_tensors(directory))
+    index = _read_index(directory)
+    weights = _weights_of(directory, index)
+    stored = dict(_stored_tensors(directory, weights))
     architecture = architecture_of(directory, stored, _LANDMARKS)
-    return match_names(directory, architecture, _names(architecture), stored, is_ignored=lambda name: False)
+    checkpoint = match_names(directory, architecture, _names(architecture), stored, is_ignored=lambda name: False)
+    _refuse_other_arrays(directory, index, weights)
+    return checkpoint
 
 
-def _stored_tensors(directory: Path) -> Iterator[tuple[str, StoredTensor]]:
+def _read_index(directory: Path) -> Any:
+    refuse_pointer(directory / INDEX, error_type=BackboneError)
     try:
-        index = msgpack.unpackb(
+        return msgpack.unpackb(
             (directory / INDEX).read_bytes(), ext_hook=_array, strict_map_key=False, max_bin_len=2**32 - 1
         )
-        weights = index["optimizer"]["target"] if "optimizer" in index else index["target"]
     except (OSError, ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
-        raise BackboneError(
-            f"{directory / INDEX} must be the msgpack index of a T5X checkpoint. Received: {type(error).__name__}: {error!s:.150}."
-        ) from error
+        raise _no_index(directory, error) from error
+
+
+def _weights_of(directory: Path, index: Any) -> Any:
+    try:
+        return index["optimizer"]["target"] if "optimizer" in index else index["target"]
+    except (KeyError, TypeError) as error:
+        raise _no_index(directory, error) from error
+
+
+def _no_index(directory: Path, error: Exception) -> BackboneError:
+    return BackboneError(
+        f"{directory / INDEX} must be the msgpack index of a T5X checkpoint. Received: {type(error).__name__}: {error!s:.150}."
+    )
+
+
+def _stored_tensors(directory: Path, weights: Any) -> Iterator[tuple[str, StoredTensor]]:
     for name, leaf in _leaves(weights, ()):
         if isinstance(leaf, np.ndarray):
             yield name, StoredTensor(name, leaf.shape, leaf.__getitem__)
@@ -72,6 +91,24 @@ def _leaves(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
             yield from _leaves(branch, (*path, str(key)))
     else:
         yield ".".join(path), tree
+
+
+def _refuse_other_arrays(directory: Path, index: dict[str, Any], weights: Any) -> None:
+    """Refuse what T5X keeps beside the weights of a T5: mutable state in the index, and arrays that the index does not name."""
+    mutable = [name for name, _ in _leaves(index.get("flax_mutables") or {}, ())]
+    places = {
+        Path(str(leaf["kvstore"].get("path", ""))).name for _, leaf in _leaves(weights, ()) if _is_zarr_place(leaf)
+    }
+    unnamed = sorted(path.name for path in directory.glob("target.*") if path.name not in places)
+    if mutable or unnamed:
+        raise BackboneError(
+            f"T5X checkpoint {directory} must hold the weights of a T5 and no other. Received: "
+            f"{len(mutable) + len(unnamed)} left over ({', '.join([*mutable, *unnamed][:6])})."
+        )
+
+
+def _is_zarr_place(leaf: Any) -> bool:
+    return isinstance(leaf, dict) and leaf.get("driver") == "zarr" and isinstance(leaf.get("kvstore"), dict)
 
 
 def _array(code: int, content: bytes) -> Any:
@@ -92,8 +129,7 @@ class _BitsOfBfloat16(LocalStore):
 
 
 def _zarr_tensor(directory: Path, name: str, leaf: Any) -> StoredTensor:
-    is_known = isinstance(leaf, dict) and leaf.get("driver") == "zarr" and isinstance(leaf.get("kvstore"), dict)
-    if not is_known:
+    if not _is_zarr_place(leaf):
         raise BackboneError(
             f"Weight {name} of T5X checkpoint {directory} must be an array or a zarr array's place. Received: {leaf!r:.100}."
         )

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from softprompt_tf.errors import BackboneError, first_line
+from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.t5.checkpoints.checkpoint import StoredTensor
 
 
@@ -19,6 +20,7 @@ def open_torch_pickle(path: Path) -> dict[str, StoredTensor]:
     Raises:
       BackboneError: if torch is not installed, or the file is none of its own.
     """
+    refuse_pointer(path, error_type=BackboneError)
     if importlib.util.find_spec("torch") is None:
         raise BackboneError(
             f"{path} can only be read where torch is installed. Received: no torch. Install it (pip install torch), or have "
@@ -35,6 +37,12 @@ def open_torch_pickle(path: Path) -> dict[str, StoredTensor]:
         raise BackboneError(f"{path} must be a torch checkpoint of tensors. Received: {reason[:200]}") from error
     if not isinstance(state, dict):
         raise BackboneError(f"{path} must be a torch checkpoint of tensors. Received: {type(state).__name__}.")
+    nested = [str(name) for name, value in state.items() if isinstance(value, dict | list | tuple) and len(value)]
+    if nested:
+        raise BackboneError(
+            f"{path} must hold the weights of one model by their names. Received: more of them inside {', '.join(nested[:6])}. "
+            "Save the model's `state_dict()` alone."
+        )
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     return {name: StoredTensor(name, tuple(value.shape), partial(_to_numpy, value)) for name, value in tensors.items()}
 

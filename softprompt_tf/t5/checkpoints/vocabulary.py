@@ -5,6 +5,7 @@ from pathlib import Path
 import sentencepiece
 
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.t5.checkpoints.byte_vocabulary import byte_vocabulary
 from softprompt_tf.t5.checkpoints.hugging_face import read_json
 from softprompt_tf.t5.checkpoints.t5x_index import INDEX, is_t5x_index
@@ -44,6 +45,7 @@ def find_vocabulary(path: Path, given: str | Path | None = None) -> bytes:
 
 
 def _read(path: Path) -> bytes:
+    refuse_pointer(path, error_type=BackboneError)
     try:
         return path.read_bytes()
     except OSError as error:

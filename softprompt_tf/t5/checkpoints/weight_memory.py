@@ -15,6 +15,7 @@ import numpy as np
 
 from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.t5.checkpoints.checkpoint import StoredTensor
+from softprompt_tf.t5.checkpoints.finite_values import check_finite, check_floating
 from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.typing import Tensor
 
@@ -39,10 +40,16 @@ def as_tensor(value: np.ndarray) -> Tensor:
 
 
 def read_weight(tensor: StoredTensor, shape: tuple[int, ...], dtype: str, factor: float = 1.0) -> np.ndarray:
-    """Read a weight block by block into memory of its own, in another dtype and times a factor if need be."""
+    """Read a weight block by block into memory of its own, in another dtype and times a factor if need be.
+
+    Raises:
+      ValueError: if a value is no floating-point number, NaN or infinite.
+    """
     value = unwritten(shape, dtype)
     for place, block in tensor.blocks():
+        check_floating(block.dtype)
         value[place] = block if factor == 1.0 else block.astype(np.float32) * np.float32(factor)
+        check_finite(value[place])
     return value
 
 

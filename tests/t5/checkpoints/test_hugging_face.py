@@ -198,6 +198,36 @@ def test_a_head_equal_to_the_table_is_tied(copy_of, hugging_face):
     assert_same_checkpoint(directory, hugging_face("t5_1_0"))
 
 
+def test_a_decoder_table_of_its_own_is_refused(copy_of):
+    directory = copy_of("t5_1_1")
+    weights = t5_models.weights("t5_1_1")
+    write_weights(directory, {**weights, "decoder.embed_tokens.weight": weights[TABLE] + 1})
+
+    with pytest.raises(
+        BackboneError, match=r"share one .*table\. Received: decoder\.embed_tokens\.weight in .*differs from"
+    ):
+        open_checkpoint(directory)
+
+
+def test_two_tables_without_a_shared_one_are_refused(copy_of):
+    directory = copy_of("t5_1_1")
+    weights = t5_models.weights("t5_1_1")
+    table = weights.pop(TABLE)
+    tables = {"encoder.embed_tokens.weight": table, "decoder.embed_tokens.weight": table * 2}
+    write_weights(directory, weights | tables)
+
+    with pytest.raises(BackboneError, match="share one .*which differs from encoder.embed_tokens.weight"):
+        open_checkpoint(directory)
+
+
+def test_an_untied_model_without_a_head_is_refused(copy_of):
+    directory = copy_of("t5_1_0")
+    change_config(directory, tie_word_embeddings=False)
+
+    with pytest.raises(BackboneError, match=r"must have a head of its own\. Received: no weight lm_head\.weight"):
+        open_checkpoint(directory)
+
+
 # === The head's scale, as it is said in each version's config ===
 
 
@@ -256,6 +286,105 @@ def test_plain_feed_forward_forms(copy_of, projection, form):
 
 
 # === torch, which is not in the tests' environment ===
+
+
+# A copy of these rows in transformers 5.23: `dense_act_fn` and `is_gated_act` of config.json are what its blocks use.
+@pytest.mark.parametrize(
+    ("changes", "form"),
+    [
+        ({"dense_act_fn": "gelu"}, ("gelu", True)),
+        ({"dense_act_fn": "relu", "is_gated_act": True}, ("relu", True)),
+        ({"feed_forward_proj": "gelu", "is_gated_act": True}, ("gelu", True)),
+        ({"dense_act_fn": "gelu_new", "is_gated_act": True}, ("gelu_tanh", True)),
+        ({"dense_act_fn": "gelu_pytorch_tanh"}, ("gelu_tanh", True)),
+        ({"dense_act_fn": "swish"}, ("silu", True)),
+        ({"dense_act_fn": None, "is_gated_act": None}, ("gelu_tanh", True)),
+    ],
+)
+def test_the_activation_and_the_gate_are_those_of_their_own_keys(copy_of, changes, form):
+    directory = copy_of("t5_1_1")
+    change_config(directory, **changes)
+
+    architecture = open_checkpoint(directory).architecture
+
+    assert (architecture.activation, architecture.is_gated) == form
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dense_act_fn": "tanh"}, r"`dense_act_fn` of .* must be one of relu.*Received: 'tanh'"),
+        ({"dense_act_fn": ["gelu"]}, r"`dense_act_fn` of .*Received: \['gelu'\]"),
+        ({"is_gated_act": "yes"}, r"`is_gated_act` of .* must be true or false\. Received: 'yes'"),
+        ({"is_gated_act": False}, r"missing \(encoder\.block\.0\.layer\.1\.DenseReluDense\.wi\.weight"),
+    ],
+)
+def test_an_activation_or_a_gate_that_is_not_known_is_refused(copy_of, changes, message):
+    directory = copy_of("t5_1_1")
+    change_config(directory, **changes)
+
+    with pytest.raises(BackboneError, match=message):
+        open_checkpoint(directory)
+
+
+def test_the_default_feed_forward_of_mt5_is_gated(copy_of):
+    directory = copy_of("mt5")
+    config = json.loads((directory / "config.json").read_text())
+    del config["feed_forward_proj"]
+    (directory / "config.json").write_text(json.dumps(config))
+
+    architecture = open_checkpoint(directory).architecture
+
+    assert (architecture.activation, architecture.is_gated) == ("gelu_tanh", True)
+
+
+# === Values that are no weights ===
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_is_refused(copy_of, value, dtype, quantization):
+    directory = copy_of("t5_1_1")
+    weights = t5_models.weights("t5_1_1")
+    name = "encoder.block.1.layer.0.SelfAttention.q.weight"
+    weights[name][3, 1] = value
+    write_weights(directory, weights)
+
+    with pytest.raises(BackboneError, match=rf"Weight {name} of .* 1 of \d+ values are NaN or infinite"):
+        load_t5(directory, dtype=dtype, quantization=quantization)
+
+
+def test_a_bfloat16_file_with_nan_is_refused(copy_of):
+    directory = copy_of("t5_1_1")
+    weights = {name: value.astype(ml_dtypes.bfloat16) for name, value in t5_models.weights("t5_1_1").items()}
+    weights["decoder.final_layer_norm.weight"][0] = np.nan
+    write_weights(directory, weights)
+
+    with pytest.raises(BackboneError, match=r"decoder\.final_layer_norm\.weight .* NaN or infinite"):
+        load_t5(directory, dtype="bfloat16")
+
+
+def test_a_weight_in_integers_is_refused(copy_of):
+    directory = copy_of("t5_1_1")
+    weights = t5_models.weights("t5_1_1")
+    name = "encoder.block.0.layer.1.DenseReluDense.wo.weight"
+    write_weights(directory, {**weights, name: weights[name].astype(np.int8)})
+
+    with pytest.raises(BackboneError, match=rf"Weight {name} .* dtype must be one of float32.* and is int8"):
+        load_t5(directory)
+
+
+def test_a_weight_in_two_shards_is_refused(copy_of):
+    directory = copy_of("t5_1_1")
+    weights = t5_models.weights("t5_1_1")
+    write_shards(directory, weights)
+    second = list(weights)[1]
+    first = dict(list(weights.items())[::3])
+    write_weights(directory, {**first, second: weights[second]}, "model-00001-of-00003.safetensors")
+
+    with pytest.raises(BackboneError, match=rf"must lie in one shard\. Received: {second} again in .*model-00002"):
+        open_checkpoint(directory)
 
 
 @pytest.fixture

@@ -265,6 +265,24 @@ def test_a_missing_array_description_is_refused(written, vocabulary_file):
         load_t5(written, vocabulary=vocabulary_file)
 
 
+def test_an_array_that_the_index_does_not_name_is_refused(written, vocabulary_file):
+    shutil.copytree(written / HEAD, written / "target.decoder.adapter.kernel")
+
+    with pytest.raises(
+        BackboneError, match=r"and no other\. Received: 1 left over \(target\.decoder\.adapter\.kernel\)"
+    ):
+        load_t5(written, vocabulary=vocabulary_file)
+
+
+def test_mutable_state_beside_the_weights_is_refused(written, vocabulary_file):
+    index = msgpack.unpackb((written / "checkpoint").read_bytes(), strict_map_key=False, raw=False)
+    index["flax_mutables"] = {"batch_stats": {"mean": 1.0}}
+    (written / "checkpoint").write_bytes(msgpack.packb(index))
+
+    with pytest.raises(BackboneError, match=r"1 left over \(batch_stats\.mean\)"):
+        load_t5(written, vocabulary=vocabulary_file)
+
+
 def test_a_missing_weight_is_named(weights, vocabulary_file, tmp_path):
     kept = {name: value for name, value in weights.items() if name != "decoder.final_layer_norm.weight"}
     directory = google_writers.write_t5x(tmp_path / "checkpoint_1", kept)
