@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import sentencepiece
 from tensorflow.core.protobuf import saved_model_pb2
 
-from softprompt_tf.config import TARGET_FORMATS
 from softprompt_tf.errors import BackboneError, ConfigError, ExportError
+from softprompt_tf.target_format import TARGET_FORMATS
 
 if TYPE_CHECKING:
     from softprompt_tf.t5 import FrozenT5

@@ -3,19 +3,17 @@ from a config to YAML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from softprompt_tf.config_files import apply_override, read_tree, resolve_source
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
+from softprompt_tf.target_format import TargetFormat
 from softprompt_tf.yaml_tree import KeyPath, Tree, dump_yaml
 
 SPLITS = ("train", "validation", "test")
-
-TargetFormat = Literal["text", "sentinel"]
-TARGET_FORMATS: tuple[str, ...] = get_args(TargetFormat)
 
 _UNION_TAGS = ("one task", "several tasks")
 _WHOLE_NUMBER = "a whole number above 0"

@@ -4,6 +4,7 @@
     |-- ConfigError             a config file, a key or a value is wrong
     |-- DataError               a row, a file or a template does not fit
     |-- BackboneError           a T5 cannot be found, read or used
+    |-- BackendError            the Keras backend cannot do what was asked
     |-- PromptError             a prompt has the wrong shape, dtype or settings
     |   |-- PromptFileError     a prompt file is missing, damaged or not one of ours
     |   `-- BackboneMismatchError  a prompt was made for another backbone
@@ -32,6 +33,10 @@ class DataError(SoftPromptError, ValueError):
 
 class BackboneError(SoftPromptError, ValueError):
     """A T5 cannot be found, read or used."""
+
+
+class BackendError(SoftPromptError, RuntimeError):
+    """The Keras backend that runs cannot do what was asked."""
 
 
 class PromptError(SoftPromptError, ValueError):

@@ -6,18 +6,18 @@ Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `s
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_hub
 import numpy as np
 
-from softprompt_tf.answering import BATCH_SIZE, Answerer
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.errors import PromptError, TrainingError
+from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.prompts import (
     PromptMethod,
     PromptTable,
@@ -32,8 +32,13 @@ from softprompt_tf.prompts import (
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.untraced_layers import untraced_layers
-from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.typing import Tensor
+
+if TYPE_CHECKING:
+    from softprompt_tf.answering import Answerer
+    from softprompt_tf.text_batches import TextBatches
+
+BATCH_SIZE = 32
 
 
 @keras.saving.register_keras_serializable("softprompt_tf")
@@ -116,7 +121,9 @@ class PromptedT5(keras.Model):
         self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
         self.gradient_checkpointing = False
-        self._answerer = Answerer(t5, partial(_encode, t5, table), self.text_batches, labels=self.labels)
+        self._sampler: Sampler = get_sampler("greedy")
+        if is_tensorflow():
+            _ = self._answerer  # a wrong target format is an error here, and not at the first answer
 
     @property
     def prompt_variable(self) -> keras.Variable:
@@ -124,10 +131,21 @@ class PromptedT5(keras.Model):
         return self.prompt_table.prompt
 
     @property
-    def text_batches(self) -> TextBatches:
-        """What turns this model's texts into token dictionaries."""
+    def text_batches(self) -> "TextBatches":
+        """What turns this model's texts into token dictionaries; it needs TensorFlow."""
+        require_tensorflow("Texts")
+        from softprompt_tf.text_batches import TextBatches, opening_id_of
+
         opening_id = opening_id_of(self.t5, self.target_format)
         return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id)
+
+    @cached_property
+    def _answerer(self) -> "Answerer":
+        text_batches = self.text_batches
+        from softprompt_tf.answering import Answerer
+
+        encode = partial(_encode, self.t5, self.prompt_table)
+        return Answerer(self.t5, encode, text_batches, labels=self.labels, sampler=self._sampler)
 
     # === Training ===
 
@@ -204,6 +222,8 @@ class PromptedT5(keras.Model):
           shuffle: for texts that are no dataset: a new order every epoch, from `keras.utils.set_random_seed`, in which rows of
             similar length share a batch.
         """
+        if not is_tensorflow():
+            return super().fit(_token_arrays(x), y, batch_size=batch_size, shuffle=shuffle, **kwargs)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self.text_batches.of_pair(kwargs["validation_data"], batch_size or BATCH_SIZE)
         x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or BATCH_SIZE, shuffle=shuffle)
@@ -211,6 +231,8 @@ class PromptedT5(keras.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, *, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Return loss and compiled metrics as `keras.Model.evaluate` does; texts are taken as `fit` takes them."""
+        if not is_tensorflow():
+            return super().evaluate(_token_arrays(x), y, batch_size=batch_size, **kwargs)
         x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or BATCH_SIZE, shuffle=False)
         return super().evaluate(x, y, batch_size=None if used else batch_size, **kwargs)
 
@@ -221,18 +243,21 @@ class PromptedT5(keras.Model):
         """
         self.t5.quantize(mode, filters=lambda layer: _is_chosen(layer, filters), **kwargs)
         self.train_function = self.test_function = self.predict_function = None
-        self._answerer.forget_graphs()
+        if is_tensorflow():
+            self._answerer.forget_graphs()
 
     # === Answers ===
 
     @property
     def sampler(self) -> Sampler:
         """How `generate` decodes."""
-        return self._answerer.sampler
+        return self._sampler
 
     @sampler.setter
     def sampler(self, sampler: str | Sampler) -> None:
-        self._answerer.sampler = get_sampler(sampler)
+        self._sampler = get_sampler(sampler)
+        if is_tensorflow():
+            self._answerer.sampler = self._sampler
 
     def generate(self, inputs: str | Sequence[str], *, max_tokens: int | None = None, task_id: Any = None) -> Any:
         """Answer texts with texts: a list for a list, one string for one string.
@@ -373,6 +398,14 @@ def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
         return filters is None or bool(filters(layer))
     patterns = [filters] if isinstance(filters, str) else filters
     return any(re.search(pattern, layer.name) for pattern in patterns)
+
+
+def _token_arrays(x: Any) -> Any:
+    """Return what Keras can take without TensorFlow: anything but texts."""
+    first = next(iter(x.values()), None) if isinstance(x, Mapping) else x
+    if isinstance(first, str) or (isinstance(first, (list, tuple)) and first and isinstance(first[0], str)):
+        require_tensorflow("Texts")
+    return x
 
 
 def _one_text(t5: FrozenT5) -> Callable[[str], list[int]]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from softprompt_tf.config import TARGET_FORMATS
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.t5 import START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
+from softprompt_tf.target_format import TARGET_FORMATS
 from softprompt_tf.tasks import ended_ids, prefetched, shuffled_by_length
 
 TEXT_KEYS = ("encoder_text", "decoder_text")

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from softprompt_tf.config import TARGET_FORMATS
 from softprompt_tf.errors import BackboneMismatchError, PromptError
+from softprompt_tf.target_format import TARGET_FORMATS
 
 STRING_FIELDS = (
     "task_id",

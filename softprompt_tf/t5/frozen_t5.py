@@ -17,9 +17,9 @@ import sentencepiece
 from keras import ops
 
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.t5.frozen_forward import FrozenForward
-from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
 from softprompt_tf.t5.spared_garbage import spared_garbage
 from softprompt_tf.typing import Tensor
 
@@ -44,6 +44,7 @@ class FrozenT5:
 
     Raises:
       BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
+      BackendError: under a Keras backend other than TensorFlow and JAX.
 
     Example:
       >>> t5 = FrozenT5(backbone, tokenizer, name="mini")
@@ -59,6 +60,7 @@ class FrozenT5:
         name: str,
         fingerprint: str | None = None,
     ):
+        check_backend()
         if not isinstance(backbone, keras_hub.models.T5Backbone):
             raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
         if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
@@ -83,9 +85,12 @@ class FrozenT5:
         self.name = name
         if fingerprint is not None:
             self.fingerprint = fingerprint  # in the place of the cached property
-        # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
-        # would belong to that graph.
-        self.graph_tokenizer = make_graph_tokenizer(tokenizer.proto)
+        if is_tensorflow():
+            from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
+
+            # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
+            # would belong to that graph.
+            self.graph_tokenizer = make_graph_tokenizer(tokenizer.proto)
 
     # === Sizes ===
 

@@ -4,9 +4,9 @@ import difflib
 from pathlib import Path
 
 import keras_hub
-import tensorflow as tf
 
 from softprompt_tf.errors import BackboneError, first_line
+from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.t5.bundled import bundled_backbones, bundled_directory
 from softprompt_tf.t5.checkpoints import assemble_backbone, find_vocabulary, is_preset_directory, open_checkpoint
 from softprompt_tf.t5.frozen_t5 import FrozenT5
@@ -43,12 +43,14 @@ def load_t5(
 
     Raises:
       BackboneError: if there is no such source, it cannot be fetched, it is damaged or incomplete, or it is no T5.
+      BackendError: under a Keras backend other than TensorFlow and JAX.
 
     Example:
       >>> t5 = load_t5("mini")
       >>> t5.hidden_dim
       256
     """
+    check_backend()
     _check_choices(source, dtype, quantization, vocabulary)
     if isinstance(source, tuple):
         if len(source) != 2:
@@ -100,9 +102,19 @@ def _from_directory(directory: Path, dtype: str, name: str, quantization: str | 
     try:
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
         backbone, fingerprint = read_preset_backbone(directory, dtype=dtype, quantization=quantization)
-    except (ValueError, OSError, KeyError, TypeError, tf.errors.OpError) as error:  # OpError: a damaged vocabulary
+    except _reading_errors() as error:
         raise BackboneError(f"The preset in {directory} cannot be read as a T5: {first_line(error)}") from error
     return FrozenT5(backbone, tokenizer, name=name, fingerprint=fingerprint)
+
+
+def _reading_errors() -> tuple[type[Exception], ...]:
+    """Return what Keras, KerasHub and h5py raise at a damaged preset, and the tokenizer at a damaged vocabulary."""
+    errors = (ValueError, OSError, KeyError, TypeError)
+    if not is_tensorflow():
+        return (*errors, RuntimeError)
+    import tensorflow as tf
+
+    return (*errors, tf.errors.OpError)
 
 
 def _from_preset(preset: str, dtype: str, name: str, quantization: str | None) -> FrozenT5:

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import keras_hub
 import numpy as np
-import tensorflow as tf
 
 from softprompt_tf.t5.checkpoints import StoredTensor
 from softprompt_tf.t5.checkpoints.int8_kernel import fill_int8
 from softprompt_tf.t5.checkpoints.weight_memory import as_tensor, unwritten, without_initializers
 from softprompt_tf.t5.fingerprint import WeightSample, sample_weight, samples_fingerprint
 from softprompt_tf.t5.spared_garbage import spared_garbage
+from softprompt_tf.typing import Tensor
 
 
 def read_preset_backbone(
@@ -88,7 +88,7 @@ class _Store:
     def keys(self) -> Iterable[str]:
         return self._store.keys()
 
-    def __getitem__(self, key: str) -> tf.Tensor:
+    def __getitem__(self, key: str) -> Tensor:
         stored: np.ndarray = self._store[key]
         value = unwritten(stored.shape, self._dtype)
         value[...] = stored

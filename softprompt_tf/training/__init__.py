@@ -1,14 +1,22 @@
-"""A prompted T5 and its batches enter; a trained prompt leaves: loss, optimizer, callbacks and the loop around `fit`."""
+"""Training a prompt: loss, optimizer, callbacks and the loop around `fit`.
+
+The names that need TensorFlow load it at their first use, so that loss and optimizer work under Keras's JAX backend.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from softprompt_tf.training.adafactor import Adafactor
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPrompt
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss
-from softprompt_tf.training.distribution import make_strategy
-from softprompt_tf.training.fit import Batches, TrainingResult, train_prompt
 from softprompt_tf.training.losses import TargetCrossEntropy
 from softprompt_tf.training.progress import progress
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
-from softprompt_tf.training.tensorboard import TensorBoardScalars
+
+if TYPE_CHECKING:
+    from softprompt_tf.training.distribution import make_strategy
+    from softprompt_tf.training.fit import Batches, TrainingResult, train_prompt
+    from softprompt_tf.training.tensorboard import TensorBoardScalars
 
 __all__ = [
     "Adafactor",
@@ -26,3 +34,18 @@ __all__ = [
     "progress",
     "train_prompt",
 ]
+
+_HOME = {
+    "Batches": "fit",
+    "TensorBoardScalars": "tensorboard",
+    "TrainingResult": "fit",
+    "make_strategy": "distribution",
+    "train_prompt": "fit",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the loop, the strategies or TensorBoard's files, and TensorFlow with them, at the first use of one of their names."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

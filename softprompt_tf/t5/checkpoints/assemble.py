@@ -136,5 +136,5 @@ def _fill(variable: Any, tensor: StoredTensor, factor: float) -> WeightSample:
     """Put a weight into its place; return the sample of it for the fingerprint."""
     value = read_weight(tensor, tuple(variable.shape), str(variable.dtype), factor)
     # In one piece: a variable that is assigned to in slices copies itself at every later read (TensorFlow's copy-on-read mode).
-    variable.value.assign(as_tensor(value))
+    variable.assign(as_tensor(value))
     return sample_weight(value)

@@ -4,11 +4,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from softprompt_tf.t5.checkpoints.checkpoint import StoredTensor
 from softprompt_tf.t5.checkpoints.weight_memory import as_tensor, read_weight, unwritten
 from softprompt_tf.t5.fingerprint import WeightSample, sample_weight
+from softprompt_tf.typing import Tensor
 
 INT8 = "int8"
 _BLOCK_COLUMNS = 256
@@ -40,11 +40,11 @@ class _Quantized:
     def __init__(self, value: np.ndarray):
         self._value = value
 
-    def __call__(self, kernel: Any, to_numpy: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, kernel: Any, to_numpy: bool = False) -> tuple[Tensor, Tensor]:
         quantized, scales = unwritten(self._value.shape, INT8), np.empty((1, self._value.shape[1]), np.float32)
         for start in range(0, self._value.shape[1], _BLOCK_COLUMNS):
             part = slice(start, start + _BLOCK_COLUMNS)
             block, scale = keras.quantizers.abs_max_quantize(self._value[:, part], axis=0, to_numpy=True)
             quantized[:, part] = keras.ops.convert_to_numpy(block)
             scales[:, part] = keras.ops.convert_to_numpy(scale)
-        return as_tensor(quantized), tf.convert_to_tensor(scales)
+        return as_tensor(quantized), keras.ops.convert_to_tensor(scales)

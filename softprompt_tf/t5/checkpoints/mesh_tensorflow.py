@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from softprompt_tf.errors import BackboneError, first_line
+from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.t5.checkpoints.architecture import T5Architecture
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
 from softprompt_tf.t5.checkpoints.google_layout import Landmarks, architecture_of
@@ -51,7 +51,11 @@ def open_mesh_tensorflow(prefix: Path) -> Checkpoint:
 
     Raises:
       BackboneError: if a file is missing or damaged, or a weight is missing or too many.
+      BackendError: where Keras does not run on TensorFlow, which reads these files.
     """
+    require_tensorflow("Mesh TensorFlow checkpoints")
+    import tensorflow as tf
+
     if not any(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
         raise BackboneError(f"A TensorFlow checkpoint must have files .data-* beside {prefix}.index. Received: none.")
     try:

@@ -6,7 +6,7 @@ from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint
 from softprompt_tf.t5.checkpoints.hugging_face import CONFIG, SAFETENSORS, open_hugging_face, read_json
 from softprompt_tf.t5.checkpoints.mesh_tensorflow import find_prefix, open_mesh_tensorflow
-from softprompt_tf.t5.checkpoints.t5x import INDEX, is_t5x_index, open_t5x
+from softprompt_tf.t5.checkpoints.t5x_index import INDEX, is_t5x_index
 
 FORMATS = (
     "a KerasHub preset directory (config.json, tokenizer.json, model.weights.h5), a Hugging Face T5 directory (config.json, "
@@ -38,6 +38,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         return open_hugging_face(path)
     steps = _t5x_steps(path)
     if steps:
+        from softprompt_tf.t5.checkpoints.t5x import open_t5x  # loads msgpack and zarr
+
         return open_t5x(steps[-1])
     prefix = find_prefix(path)
     if prefix:

@@ -23,8 +23,8 @@ from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.checkpoints.architecture import T5Architecture
 from softprompt_tf.t5.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
 from softprompt_tf.t5.checkpoints.google_layout import Landmarks, architecture_of
+from softprompt_tf.t5.checkpoints.t5x_index import INDEX
 
-INDEX = "checkpoint"
 _NDARRAY = 1
 _LANDMARKS = Landmarks(
     table="token_embedder.embedding",
@@ -46,16 +46,6 @@ def open_t5x(directory: Path) -> Checkpoint:
     stored = dict(_stored_tensors(directory))
     architecture = architecture_of(directory, stored, _LANDMARKS)
     return match_names(directory, architecture, _names(architecture), stored, is_ignored=lambda name: False)
-
-
-def is_t5x_index(path: Path) -> bool:
-    """Tell a msgpack map from the text file of the same name that TensorFlow writes."""
-    try:
-        with open(path, "rb") as file:
-            first = file.read(1)
-    except OSError:
-        return False
-    return bool(first) and (0x80 <= first[0] <= 0x8F or first[0] in (0xDE, 0xDF))  # msgpack's maps
 
 
 def _stored_tensors(directory: Path) -> Iterator[tuple[str, StoredTensor]]:

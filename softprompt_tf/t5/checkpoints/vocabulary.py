@@ -7,7 +7,7 @@ import sentencepiece
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.checkpoints.byte_vocabulary import byte_vocabulary
 from softprompt_tf.t5.checkpoints.hugging_face import read_json
-from softprompt_tf.t5.checkpoints.t5x import INDEX, is_t5x_index
+from softprompt_tf.t5.checkpoints.t5x_index import INDEX, is_t5x_index
 from softprompt_tf.t5.checkpoints.unigram_vocabulary import unigram_vocabulary
 
 _NAMES = ("spiece.model", "sentencepiece.model", "tokenizer.model", "vocabulary.spm", "cc_all.32000.100extra.model")

@@ -12,10 +12,11 @@ import keras
 import keras_hub
 import ml_dtypes
 import numpy as np
-import tensorflow as tf
 
+from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.t5.checkpoints.checkpoint import StoredTensor
 from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.typing import Tensor
 
 
 def unwritten(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -26,8 +27,12 @@ def unwritten(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.frombuffer(pages, np.uint8, size).view(width).reshape(shape)
 
 
-def as_tensor(value: np.ndarray) -> tf.Tensor:
-    """Return an array of `unwritten` as a tensor in the same memory; `tf.convert_to_tensor` would copy it."""
+def as_tensor(value: np.ndarray) -> Tensor:
+    """Return an array of `unwritten` as a tensor; under TensorFlow in the same memory, where Keras would copy it."""
+    if not is_tensorflow():
+        return keras.ops.convert_to_tensor(value)
+    import tensorflow as tf
+
     if value.dtype != ml_dtypes.bfloat16:
         return tf.experimental.dlpack.from_dlpack(value.__dlpack__())
     return tf.bitcast(tf.experimental.dlpack.from_dlpack(value.view(np.uint16).__dlpack__()), tf.bfloat16)
@@ -50,5 +55,5 @@ def without_initializers(build: Callable[[], keras_hub.models.T5Backbone]) -> ke
     return backbone
 
 
-def _unwritten_tensor(shape: Any, dtype: str) -> tf.Tensor:
+def _unwritten_tensor(shape: Any, dtype: str) -> Tensor:
     return as_tensor(unwritten(tuple(shape), dtype))
