@@ -1,44 +1,15 @@
-"""What the recorded values are of: the models, and the token ids that they get."""
-
-from dataclasses import dataclass
+"""What the recorded values are of: a model with a drawn prompt, and the token ids that it gets."""
 
 import numpy as np
 
 import softprompt_tf as sp
+from benchmarks.accelerator.case_names import MODELS
 from benchmarks.accelerator.places import model_directory
 from benchmarks.speed import inputs
 from benchmarks.speed.protocol import VOCABULARY
 
 ROWS, SOURCE, TARGET, LABELS, LABEL_TOKENS = 4, 32, 8, 3, 4
 PROMPT, GENERATED = 20, 16
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model of the parity section.
-
-    Args:
-      words: what a report calls it.
-      shape: of drawn weights, a key of `inputs.SHAPES`; None for the bundled backbone.
-      rows: the rows of its embedding table.
-    """
-
-    words: str
-    shape: str | None
-    rows: int
-
-
-MODELS = {
-    "small": Model("T5 1.1 Small shape (gated GELU, untied head)", "small", 32128),
-    "mini": Model("mini, the bundled backbone", None, 8192),
-    "base": Model("Flan-T5 Base shape (gated GELU, untied head)", "base", 32128),
-    "original_small": Model("T5 1.0 Small shape (ReLU, tied head)", "original_small", 32128),
-    "tiny": Model("tiny (gated GELU, untied head)", "tiny", 8192),
-    "tiny_original": Model("tiny (ReLU, tied head)", "tiny_original", 8192),
-}
-# The order is that of importance: a run that is cut short has the first ones.
-CASES = [(model, precision) for precision in ("float32", "bfloat16", "tf32") for model in list(MODELS)[:4]]
-QUICK_CASES = [(m, p) for p in ("float32", "bfloat16", "tf32") for m in ("tiny", "tiny_original", "mini")]
 
 
 def load(name: str, dtype: str) -> sp.PromptedT5:

@@ -1,6 +1,6 @@
 """Compare one model in one precision with its recorded answers, on JAX.
 
-    python -m benchmarks.accelerator.parity_worker MODEL PRECISION OUTPUT.json
+python -m benchmarks.accelerator.parity_worker MODEL PRECISION OUTPUT.json
 """
 
 import json
@@ -17,8 +17,9 @@ import numpy as np
 
 import softprompt_tf as sp
 from benchmarks.accelerator import on_jax, parity_answers
+from benchmarks.accelerator.case_names import MODELS
 from benchmarks.accelerator.differences import differences
-from benchmarks.accelerator.parity_cases import MODELS, batch, load
+from benchmarks.accelerator.parity_cases import batch, load
 from benchmarks.accelerator.places import REFERENCE, wait_for_model
 from benchmarks.accelerator.precisions import PRECISIONS
 
@@ -37,7 +38,8 @@ def compare(name: str, precision: str) -> dict[str, Any]:
     found = answers(model)
     against = {kind: differences(found, values) for kind, values in recorded.items()}
     same = bool(same_weights) or dtype != "float32"  # the table of a bfloat16 model is rounded
-    return {"same_weights": same, "against": against, "seconds": time.perf_counter() - start}
+    device = jax.devices()[0].device_kind
+    return {"device": device, "same_weights": same, "against": against, "seconds": time.perf_counter() - start}
 
 
 def answers(model: sp.PromptedT5) -> dict[str, np.ndarray]:

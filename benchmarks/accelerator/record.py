@@ -1,6 +1,6 @@
 """Record what the models answer on the CPU under TensorFlow, for the comparison on another machine.
 
-    python -m benchmarks.accelerator.record REFERENCE.npz MODEL [MODEL ...]
+python -m benchmarks.accelerator.record REFERENCE.npz MODEL [MODEL ...]
 """
 
 import sys
@@ -12,7 +12,8 @@ import tensorflow as tf
 
 import softprompt_tf as sp
 from benchmarks.accelerator import parity_answers
-from benchmarks.accelerator.parity_cases import MODELS, batch, load
+from benchmarks.accelerator.case_names import MODELS
+from benchmarks.accelerator.parity_cases import batch, load
 from benchmarks.accelerator.places import written_model
 
 DTYPES = ("float32", "bfloat16")
