@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.accelerator.written import write_json
 from benchmarks.speed.machine import processor
 
-PACKAGES = ("jax", "jaxlib", "keras", "keras-hub", "numpy", "torch", "transformers", "peft", "tensorflow")
+PACKAGES = ("jax", "jaxlib", "keras", "keras-hub", "numpy", "tensorflow")
 QUERY = "name,memory.total,driver_version"
 
 

@@ -18,6 +18,7 @@ from benchmarks.speed import inputs
 from benchmarks.speed.protocol import serve_standard
 
 Prepared = tuple[Callable[[], dict[str, Any]], dict[str, Any]]
+VERSIONS = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -49,7 +50,8 @@ def prepare(case: dict[str, Any]) -> Prepared:
 
     attention = getattr(frozen.config, "_attn_implementation", None)
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu"
-    return measured, {**checks, "device": device, "attention": attention, "prompt_dtype": str(prompt.dtype)}
+    about = {"device": device, "versions": VERSIONS, "attention": attention, "prompt_dtype": str(prompt.dtype)}
+    return measured, {**checks, **about}
 
 
 def training_step(model: peft.PeftModel, case: dict[str, Any]) -> tuple[Callable[[], int], dict[str, Any]]:

@@ -25,5 +25,5 @@ class Precision:
 PRECISIONS = {
     "float32": Precision("float32", "highest", "highest", "float32, TF32 off", 1e-4),
     "tf32": Precision("float32", "tensorfloat32", "high", "float32, TF32 on", 1e-2),
-    "bfloat16": Precision("bfloat16", "tensorfloat32", "high", "bfloat16", 1e-1),
+    "bfloat16": Precision("bfloat16", "default", "high", "bfloat16", 1e-1),
 }

@@ -50,7 +50,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 def device_lines(device: dict[str, Any]) -> str:
     """Name the device and the versions."""
-    accelerator = device["accelerator"] or "No GPU; JAX and PyTorch on the CPU"
+    accelerator = device["accelerator"] or "No NVIDIA GPU"
     versions = ", ".join(f"{name} {version}" for name, version in device["versions"].items())
     return f"{accelerator}; {device['processor']}, {device['cores']} cores; {device['date']}. {versions}."
 
@@ -63,7 +63,17 @@ def used_devices(results: dict[str, Any]) -> str:
     for case in speed["cases"]:
         for devices, side in ((ours, "our"), (peers, "peer")):
             devices |= {(case["prepared"].get(side) or {}).get("device")} - {None}
-    return f"JAX ran on: {', '.join(sorted(ours)) or '-'}. PyTorch ran on: {', '.join(sorted(peers)) or '-'}."
+    versions = _peer_versions(speed)
+    return f"JAX ran on: {_joined(ours)}. PyTorch ran on: {_joined(peers)}{f' ({versions})' if versions else ''}."
+
+
+def _peer_versions(speed: dict[str, Any]) -> str:
+    prepared = [case["prepared"].get("peer") or {} for case in speed["cases"]]
+    return next((found["versions"] for found in prepared if "versions" in found), "")
+
+
+def _joined(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "-"
 
 
 def parity_section(parity: dict[str, Any]) -> str:

@@ -67,20 +67,21 @@ def run_groups(
     found: dict[str, Any] = {"cases": [], "matrix": {}, "left_out": []}
     following: Workers | None = None
     for group in groups(cases):
-        if not budget.fits(EXPECTED_S[group[0].shape]):
+        if not budget.fits(expected_s(group[0], found)):
             found["left_out"] += [case.name for case in group]
             keep(found)
             continue
         with closing(following or start()) as workers:
             following = start() if group[-1] is not cases[-1] else None
             for case in group:
-                if not budget.fits(EXPECTED_S[case.shape]):
+                if not budget.fits(expected_s(case, found)):
                     found["left_out"].append(case.name)
                     continue
+                restart_ended(workers, start)
                 if case.precision not in found["matrix"]:
                     found["matrix"][case.precision] = run_matrix(case.precision, workers)
                 begin = budget.left
-                result = run_case(case, workers)
+                result = result_or_failure(case, workers, run_case)
                 found["cases"].append({**result, "name": case.name, "took_s": begin - budget.left})
                 print(f"speed: {case.name}: {progress(result)}", flush=True)
                 keep(found)
@@ -89,6 +90,36 @@ def run_groups(
             pass
     keep(found)
     return found
+
+
+def result_or_failure(
+    case: Case, workers: Workers, run_case: Callable[[Case, Workers], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what a case has found; a failure is kept in its place, so that the next case runs."""
+    try:
+        return run_case(case, workers)
+    except Exception as error:
+        failed = {"comparison": f"{type(error).__name__}: {error}"[:300]}
+        empty: dict[str, Any] = {key: {} for key in ("seconds", "peak_bytes", "prepared")}
+        return {"settings": case.settings, "flops": flops(case.settings), "failed": failed, **empty}
+
+
+def restart_ended(workers: Workers, start: Callable[[], Workers]) -> None:
+    """Start both sides again where a process has ended, as one does that the device has failed."""
+    if not all(worker.is_running for worker in workers.values()):
+        for worker in workers.values():
+            worker.close()
+        workers.update(start())
+
+
+def expected_s(case: Case, found: dict[str, Any]) -> float:
+    """Return what a case will take: as long as the last one of its shape and kind, or a guess."""
+    alike = [
+        known["took_s"]
+        for known in found["cases"]
+        if all(known["settings"][key] == case.settings[key] for key in ("shape", "kind"))
+    ]
+    return float(alike[-1] if alike else EXPECTED_S[case.shape])
 
 
 def compare(settings: dict[str, Any], workers: Workers, rounds: int) -> dict[str, Any]:
