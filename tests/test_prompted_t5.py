@@ -39,6 +39,10 @@ def task_model(tiny_t5):
     return make_model(tiny_t5, prompt=method)
 
 
+def test_every_layer_is_built_so_that_jax_does_not_trace_the_model_at_every_fit(model):
+    assert [layer.name for layer in model._flatten_layers() if not layer.built] == []
+
+
 @pytest.fixture(scope="module")
 def small_t5():
     """A T5 of one layer, for what must be traced but not compared with NumPy."""

@@ -83,6 +83,11 @@ class Worker:
             raise RuntimeError(answer["error"])
         return answer
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None

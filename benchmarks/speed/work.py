@@ -45,4 +45,4 @@ def _attention(shape: Shape, queries: int, keys: int) -> float:
 
 
 def _feed_forward(shape: Shape, length: int) -> float:
-    return 3 * 2 * length * shape.hidden * shape.wide
+    return shape.feed_forward_products * 2 * length * shape.hidden * shape.wide

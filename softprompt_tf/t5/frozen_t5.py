@@ -77,6 +77,8 @@ class FrozenT5:
                 f"{backbone.vocabulary_size} rows in the embedding table."
             )
         backbone.trainable = False
+        # It has no weights to build. With an unbuilt layer, Keras's JAX trainer traces the model at every call of `fit`.
+        tokenizer.built = True
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
         backbone.token_embedding.reverse_dtype = "float32"
         self.backbone = backbone
