@@ -26,7 +26,7 @@ from softprompt_tf.pretraining.parallel_batches import ParallelBatches
 
 KIND_WEIGHTS = {"article": 1.5, "speech": 0.15}
 NUM_SENTINELS_ROW = 8191  # the row of sentinel 0 in mini's table
-_SHAPES_FROM = 128  # batches whose shapes are compiled before the first step
+_SHAPES_FROM = 512  # batches whose shapes are compiled before the first step; of 128, five shapes of 23 were missing
 
 
 def main() -> None:
