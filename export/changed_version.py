@@ -17,6 +17,7 @@ from softprompt_tf.export.version_directory import check_version, publish, stage
 
 _MAX_ATTEMPTS = 20
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+_OLDER_WARMUP_REQUESTS = 8  # of earlier versions of this library; half of them have 16 rows, more than some servers take
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def write_changed(
 
 def _take_over(staging: Path, source: Path, export: NewestVersion, changed: TaskChange) -> None:
     """Link the files that do not depend on the tasks, and the warm-up requests where all tasks that they name are left."""
-    if set(changed.kept) >= set(export.names):
+    is_older = _count_records(source / _WARMUP_FILE) == _OLDER_WARMUP_REQUESTS
+    if set(changed.kept) >= set(export.names) and not is_older:
         link_files(staging, source)
         return
     from softprompt_tf.export.warmup import write_warmup_requests
@@ -85,6 +87,16 @@ def _take_over(staging: Path, source: Path, export: NewestVersion, changed: Task
     link_files(staging, source, but={_WARMUP_FILE})
     names = [*changed.kept, *(task.task_id for task in changed.added)]
     write_warmup_requests(staging, names, hidden_dim=int(export.record.backbone["hidden_dim"]))
+
+
+def _count_records(path: Path) -> int:
+    """Return the records of a TFRecord file, 0 where there is none: each is its length, a checksum, the bytes, a checksum."""
+    content = path.read_bytes() if path.is_file() else b""
+    count = start = 0
+    while start < len(content):
+        start += 8 + 4 + int.from_bytes(content[start : start + 8], "little") + 4
+        count += 1
+    return count
 
 
 def newest_version(base: Path) -> NewestVersion:

@@ -193,6 +193,23 @@ def test_removing_a_task_leaves_the_others_as_they_are(added, tmp_path):
     assert backbones[0].stat().st_ino == backbones[1].stat().st_ino
 
 
+def test_an_addition_to_an_export_with_a_large_warm_up_writes_a_small_one(base, tiny_t5):
+    from tensorflow import data, io
+
+    file = base / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    requests = list(data.TFRecordDataset(str(file)).as_numpy_iterator())
+    with io.TFRecordWriter(str(file)) as writer:  # as earlier versions of this library: the second half has more rows
+        for request in [*requests, *requests]:
+            writer.write(request)
+    before = file.read_bytes()
+
+    version = add_tasks(base, {"review": new_prompt(tiny_t5)}, verify=False)
+
+    after = version / "assets.extra" / "tf_serving_warmup_requests"
+    assert list(data.TFRecordDataset(str(after)).as_numpy_iterator()) == requests
+    assert file.read_bytes() == before
+
+
 def test_the_warm_up_of_a_version_names_the_tasks_that_it_has(base):
     from tensorflow import data, make_ndarray
     from tensorflow_serving.apis import prediction_log_pb2
