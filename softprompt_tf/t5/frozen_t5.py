@@ -81,8 +81,10 @@ class FrozenT5:
         self.forward = FrozenForward(backbone)
         self.tokenizer = tokenizer
         self.name = name
+        self._seen_weights: str | None = None  # the fingerprint of the weights as they lie here, once it was asked for
         if fingerprint is not None:
             self.fingerprint = fingerprint  # in the place of the cached property
+            self._seen_weights = weights_fingerprint(backbone)
         # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
         # would belong to that graph.
         self.graph_tokenizer = make_graph_tokenizer(tokenizer.proto)
@@ -194,6 +196,7 @@ class FrozenT5:
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
         self.backbone.trainable = False
+        self._seen_weights = None
 
     # === Text ===
 
@@ -269,12 +272,43 @@ class FrozenT5:
     @cached_property
     def fingerprint(self) -> str:
         """What tells this backbone's weights from any other's; cheap for 11 B parameters too."""
-        return weights_fingerprint(self.backbone)
+        self._seen_weights = weights_fingerprint(self.backbone)
+        return self._seen_weights
+
+    def check_frozen(self) -> None:
+        """Refuse to go on where the backbone's weights can train, or are others than when a prompt was first tied to them.
+
+        Prompts and other models share this object, and a prompt's file names its fingerprint.
+
+        Raises:
+          BackboneError: with the first weight that can train, or both fingerprints.
+        """
+        thawed = [variable.path for variable in self.backbone.weights if variable.trainable]
+        if thawed:
+            raise BackboneError(
+                f"The weights of {self.name} must stay frozen. Received: {len(thawed)} trainable ones, such as {thawed[0]}. Set "
+                "`t5.backbone.trainable = False`; to train the T5 itself, see softprompt_tf.baselines."
+            )
+        now = weights_fingerprint(self.backbone)
+        self._seen_weights = self._seen_weights or now
+        if now != self._seen_weights:
+            raise BackboneError(
+                f"The weights of {self.name} must stay as they were. Received: weights with the fingerprint {now}, before "
+                f"{self._seen_weights}. Load a T5 with the new weights by load_t5((backbone, tokenizer)), and train its prompts."
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.backbone, self.tokenizer.proto, self.name, self.fingerprint)
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
         """What tells this vocabulary from any other."""
         return tokenizer_fingerprint(self.tokenizer)
+
+
+def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, name: str, fingerprint: str) -> FrozenT5:
+    """Return the T5 that was pickled."""
+    return FrozenT5(backbone, keras_hub.models.T5Tokenizer(proto=tokenizer_proto), name=name, fingerprint=fingerprint)
 
 
 def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
