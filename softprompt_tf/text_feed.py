@@ -1,7 +1,4 @@
-"""What `fit`, `evaluate` and `train_on_batch` are given as texts becomes what Keras takes: datasets of token dictionaries.
-
-Weights are per row. Whatever Keras does to arrays with an argument of `fit` is done here to texts, or refused in one line.
-"""
+"""Texts given to `fit`, `evaluate` and `train_on_batch` become what Keras takes: datasets of token dictionaries."""
 
 import math
 import re
@@ -16,6 +13,7 @@ import tensorflow as tf
 from softprompt_tf import text_rows
 from softprompt_tf.errors import DataError
 from softprompt_tf.tasks import prefetched, shuffled_by_length
+from softprompt_tf.text_arguments import check_alone, check_no_class_weight, checked_size, split_at
 from softprompt_tf.text_batches import TextBatches
 from softprompt_tf.text_datasets import check_text_dataset, has_texts, own_columns
 from softprompt_tf.text_rows import WEIGHT, Columns, columns_of, holds_texts
@@ -43,12 +41,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class TextFeed:
-    """Makes feeds for one model.
-
-    Args:
-      batches: tokenizes.
-      labels: the model's label words, which `class_weight` names.
-    """
+    """Makes feeds for one model, whose `labels` are what `class_weight` names."""
 
     batches: TextBatches
     labels: tuple[str, ...] = ()
@@ -62,29 +55,28 @@ class TextFeed:
         batch_size: int | None = None,
         shuffle: bool = True,
         class_weight: Any = None,
-        validation_split: float = 0.0,
         steps: int | None = None,
+        validation_split: float = 0.0,
+        validation_batch_size: int | None = None,
+        validation_steps: int | None = None,
     ) -> tuple[Feed, Feed | None]:
         """Return the feed of `fit`, and that of its validation where `validation_split` asks for one."""
-        weights = None if class_weight is None else text_rows.class_weights(class_weight, self.labels)
-        if weights and sample_weight is not None:
-            raise DataError(
-                "Rows are weighed once. Received: both sample_weight and class_weight. Multiply them into one."
-            )
+        weights = self._class_weights(class_weight, sample_weight)
         if isinstance(x, tf.data.Dataset) or is_stream(x):
-            _check_alone(x, y, sample_weight, batch_size, validation_split)
+            check_alone(x, y, sample_weight, batch_size, validation_split)
             return self._of_batches(x, weights, shuffle), None
         if not holds_texts(x):
-            _check_no_class_weight(class_weight)
+            check_no_class_weight(class_weight)
             return Feed(x, y, sample_weight, is_batched=False), None
         rows = self._rows(x, y, sample_weight, weights)
         if not validation_split:
             return self._of_rows(rows, batch_size, shuffle, steps, repeat=bool(steps)), None
-        split = _split_at(len(rows["encoder_text"]), validation_split)
+        split = split_at(len(rows["encoder_text"]), validation_split)
         first, last = (text_rows.sliced(rows, part) for part in (slice(split), slice(split, None)))
         if weights:
             last.pop(WEIGHT)  # Keras weighs classes in training alone
-        return self._of_rows(first, batch_size, shuffle, steps, repeat=bool(steps)), self._of_rows(last, batch_size)
+        held_out = self._of_rows(last, validation_batch_size or batch_size, steps=validation_steps)
+        return self._of_rows(first, batch_size, shuffle, steps, repeat=bool(steps)), held_out
 
     def evaluation(
         self,
@@ -97,7 +89,7 @@ class TextFeed:
     ) -> Feed:
         """Return the feed of `evaluate`."""
         if isinstance(x, tf.data.Dataset) or is_stream(x):
-            _check_alone(x, y, sample_weight, batch_size)
+            check_alone(x, y, sample_weight, batch_size)
             return self._of_batches(x, None, shuffle=False)
         if not holds_texts(x):
             return Feed(x, y, sample_weight, is_batched=False)
@@ -115,19 +107,22 @@ class TextFeed:
     def one_batch(self, x: Any, y: Any = None, sample_weight: Any = None, *, class_weight: Any = None) -> Feed:
         """Return the feed of `train_on_batch` and `test_on_batch`: tokens, targets and weights."""
         if not holds_texts(x):
-            _check_no_class_weight(class_weight)
+            check_no_class_weight(class_weight)
             return Feed(x, y, sample_weight, is_batched=False)
-        weights = None if class_weight is None else text_rows.class_weights(class_weight, self.labels)
-        if weights and sample_weight is not None:
-            raise DataError(
-                "Rows are weighed once. Received: both sample_weight and class_weight. Multiply them into one."
-            )
+        weights = self._class_weights(class_weight, sample_weight)
         columns = self._with_tasks(columns_of(x, y, sample_weight))
         if weights is not None:
             columns = text_rows.weighted_by_class(columns, weights)
-        element = self._tokenized({name: tf.constant(value) for name, value in columns.items()})
-        x, y, weight = (*element, None)[:3]
+        made = self._tokenized({name: tf.constant(value) for name, value in columns.items()})
+        x, y, weight = (*tf.nest.map_structure(np.asarray, made), None)[:3]
         return Feed(x, y, weight, is_batched=False)
+
+    def _class_weights(self, class_weight: Any, sample_weight: Any) -> dict[str, float] | None:
+        if class_weight is None:
+            return None
+        if sample_weight is not None:
+            raise DataError("Rows are weighed once. Received: sample_weight and class_weight. Multiply them into one.")
+        return text_rows.class_weights(class_weight, self.labels)
 
     def _rows(self, x: Any, y: Any, sample_weight: Any, weights: Mapping[str, float] | None) -> Columns:
         columns = self._with_tasks(columns_of(x, y, sample_weight))
@@ -161,7 +156,7 @@ class TextFeed:
     ) -> Feed:
         """Batch rows in memory; as of arrays, steps without a batch size set it so that they read every row."""
         num_rows = len(rows["encoder_text"])
-        size = _checked_size(batch_size) or (math.ceil(num_rows / steps) if steps else BATCH_SIZE)
+        size = checked_size(batch_size) or (math.ceil(num_rows / steps) if steps else BATCH_SIZE)
         if shuffle:
             batched = shuffled_by_length(rows, batch_size=size)
         else:
@@ -172,7 +167,7 @@ class TextFeed:
     def _of_batches(self, x: Any, weights: Mapping[str, float] | None, shuffle: bool) -> Feed:
         if isinstance(x, tf.data.Dataset):
             if not has_texts(x):
-                _check_no_class_weight(weights)
+                check_no_class_weight(weights)
                 return Feed(x)
             check_text_dataset(x, self.batches)
             return Feed(
@@ -180,7 +175,7 @@ class TextFeed:
             )
         stream = Stream(x, shuffle=shuffle)
         if not is_text_batch(stream.first):
-            _check_no_class_weight(weights)
+            check_no_class_weight(weights)
             return Feed(stream.as_it_came())
         return self._of_stream(stream, weights)
 
@@ -204,8 +199,10 @@ class TextFeed:
                 raise
 
         spec = {name: tf.TensorSpec([None], tf.string) for name in text_rows.TEXT_KEYS}
-        spec |= {"task_id": tf.TensorSpec([None], tf.int32)} if self.batches.task_ids is not None else {}
-        spec |= {WEIGHT: tf.TensorSpec([None], tf.float32)} if has_weight else {}
+        if self.batches.task_ids is not None:
+            spec["task_id"] = tf.TensorSpec([None], tf.int32)
+        if has_weight:
+            spec[WEIGHT] = tf.TensorSpec([None], tf.float32)
         columns(stream.first)  # what is wrong with it is said before anything runs
         dataset = tf.data.Dataset.from_generator(read, output_signature=spec).map(self._tokenized)
         if stream.num_batches is not None:
@@ -251,46 +248,3 @@ def without_texts(x: Any, name: str) -> Any:
             f"`{name}` returns logits of token dictionaries. Received: texts. Use generate, classify or score for texts."
         )
     return x
-
-
-def _check_alone(x: Any, y: Any, sample_weight: Any, batch_size: int | None, validation_split: float = 0.0) -> None:
-    """Refuse what a data set with batches of its own has in itself."""
-    given = {
-        "y": y,
-        "sample_weight": sample_weight,
-        "batch_size": batch_size,
-        "validation_split": validation_split or None,
-    }
-    for name, value in given.items():
-        if value is not None:
-            kind = type(x).__name__.lstrip("_")
-            raise DataError(
-                f"`{name}` is for data in memory: a data set gives its own batches of (inputs, targets, weights). "
-                f"Received: {name} beside a {kind}."
-            )
-
-
-def _check_no_class_weight(class_weight: Any) -> None:
-    if class_weight is not None:
-        raise DataError(
-            "`class_weight` needs target texts. Received: token ids, whose classes are positions to Keras. Pass sample_weight, one "
-            "number for each row."
-        )
-
-
-def _split_at(num_rows: int, validation_split: float) -> int:
-    """Return how many rows are trained on: the first ones, as in Keras."""
-    split = math.floor(num_rows * (1.0 - validation_split)) if 0 < validation_split < 1 else 0
-    if not 0 < split < num_rows:
-        raise DataError(
-            f"`validation_split` must leave rows on both sides. Received: validation_split={validation_split} of {num_rows} rows."
-        )
-    return split
-
-
-def _checked_size(batch_size: Any) -> int | None:
-    if batch_size is None:
-        return None
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise DataError(f"`batch_size` must be a whole number above 0. Received: batch_size={batch_size!r}.")
-    return int(batch_size)

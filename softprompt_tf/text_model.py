@@ -4,40 +4,17 @@ Its arguments are those of `keras.Model`. Texts become token dictionaries, and e
 mean of.
 """
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from softprompt_tf.errors import ConfigError, PromptError
-from softprompt_tf.replicas import mean_over_replicas, num_replicas
+from softprompt_tf.compiled_parts import MeanLoss, check_loss, known_metrics
+from softprompt_tf.errors import PromptError
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.text_batches import TextBatches
 from softprompt_tf.text_feed import TextFeed, told_plainly, without_texts
-from softprompt_tf.token_metrics import METRICS, LabelAccuracy, per_position
-from softprompt_tf.typing import Tensor
-
-
-class MeanLoss(keras.metrics.Mean):
-    """The mean of the batches' losses, each weighted by what the loss itself is a mean of, such as target tokens.
-
-    Attributes:
-      weights: `weights.next` is the weight of the loss that comes next, in this thread; a replica has a thread of its own.
-    """
-
-    def __init__(self, name: str = "loss"):
-        super().__init__(name=name)
-        self.weights = threading.local()
-
-    def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
-        weight = getattr(self.weights, "next", None)
-        if weight is None:
-            super().update_state(values, sample_weight=sample_weight)
-            return
-        self.weights.next = None
-        # Each replica keeps an equal part, so that each alone has the right mean too.
-        super().update_state(mean_over_replicas(values), sample_weight=weight / num_replicas())
+from softprompt_tf.token_metrics import LabelAccuracy, per_position
 
 
 class TextModel(keras.Model):
@@ -66,7 +43,7 @@ class TextModel(keras.Model):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
-        self.t5.backbone.trainable = False
+        self.t5.freeze()
 
     def make_train_function(self, force: bool = False) -> Any:
         self.t5.check_frozen()
@@ -103,8 +80,8 @@ class TextModel(keras.Model):
         Raises:
           ConfigError: for a loss or another metric by name: Keras's own would count padding.
         """
-        _check_loss(loss)
-        metrics, weighted_metrics = self._known(metrics), self._known(weighted_metrics)
+        check_loss(loss)
+        metrics, weighted_metrics = (known_metrics(each, self._with_labels) for each in (metrics, weighted_metrics))
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
         # Past Keras's tracking, which would report the loss twice.
         object.__setattr__(self, "_loss_tracker", MeanLoss())
@@ -113,33 +90,20 @@ class TextModel(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         sample_weight = per_position(sample_weight)
-        weight_of = getattr(self.loss, "weight_of", None)
-        self._loss_tracker.weights.next = None if weight_of is None else weight_of(y, sample_weight)
+        weights = [
+            loss.weight_of(y, sample_weight) for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")
+        ]
+        self._loss_tracker.weights.next = weights[0] if weights else None
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return super().compute_metrics(x, y, y_pred, per_position(sample_weight))
 
-    def _known(self, metrics: Any) -> Any:
-        """Put this library's metrics in the place of their names, and the labels into them."""
-        if isinstance(metrics, dict):
-            return {name: self._known(metric) for name, metric in metrics.items()}
-        if isinstance(metrics, (list, tuple)):
-            return [self._known(metric) for metric in metrics]
-        if isinstance(metrics, str):
-            if metrics.lower() not in METRICS:
-                raise ConfigError(
-                    f"Metrics by name must be among {', '.join(METRICS)}: Keras's own count padding. Received: {metrics!r}. "
-                    "Pass a keras.metrics.Metric where you know that it fits."
-                )
-            metrics = METRICS[metrics.lower()](name=metrics)
-        if isinstance(metrics, LabelAccuracy):
-            metrics.bind(self.labels, self._label_ids)
-        return metrics
+    def _with_labels(self, metric: LabelAccuracy) -> None:
+        def ids(labels: Sequence[str]) -> list[list[int]]:
+            return [[i for i in row if i] for row in self.text_batches.target_ids([labels])[0].tolist()]
 
-    def _label_ids(self, labels: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of label words, each with its end of sequence."""
-        return [[i for i in row if i] for row in self.text_batches.target_ids([labels])[0].tolist()]
+        metric.bind(self.labels, ids)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Build what `compile` left open, under a strategy.
@@ -207,8 +171,10 @@ class TextModel(keras.Model):
             batch_size=batch_size,
             shuffle=shuffle,
             class_weight=class_weight,
-            validation_split=validation_split,
             steps=steps_per_epoch,
+            validation_split=validation_split,
+            validation_batch_size=validation_batch_size,
+            validation_steps=validation_steps,
         )
         size = validation_batch_size or batch_size
         if validation_data is not None:
@@ -274,11 +240,3 @@ class TextModel(keras.Model):
     def predict_on_batch(self, x: Any) -> Any:
         """Return logits of one batch of token dictionaries as `keras.Model.predict_on_batch` does."""
         return super().predict_on_batch(without_texts(x, "predict_on_batch"))
-
-
-def _check_loss(loss: Any) -> None:
-    if isinstance(loss, str):
-        raise ConfigError(
-            "Losses of Keras by name take probabilities and count padding; this model gives logits. "
-            f"Received: loss={loss!r}. Use TargetCrossEntropy()."
-        )

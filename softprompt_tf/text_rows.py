@@ -116,6 +116,8 @@ def as_text(text: Any) -> str:
     Raises:
       DataError: for anything but a string or bytes.
     """
+    if hasattr(text, "shape") and tuple(text.shape) == ():
+        text = np.asarray(text).item()  # of an array or a tensor of rank 0
     if isinstance(text, bytes):
         return text.decode("utf-8", errors="replace")
     if isinstance(text, str):

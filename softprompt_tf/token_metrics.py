@@ -178,12 +178,19 @@ class LabelAccuracy(_Share):
         ids = ids[:, : ops.shape(targets)[1]]  # [C, U]
         is_same = ops.equal(targets[:, None], ids[None])  # [B, C, U]
         is_open = _all_before(is_same)  # labels that agree with the target up to here
-        scores = ops.take_along_axis(logits[:, None], ids[None, :, :, None], axis=-1)[..., 0]  # [B, C, U]
+        scores = _logits_of(ids, logits)  # [B, C, U]
         best = ops.max(ops.where(is_open, scores, _IMPOSSIBLE), axis=1)  # [B, U]
-        of_target = ops.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+        of_target = ops.max(ops.where(is_same, scores, _IMPOSSIBLE), axis=1)
         is_right = ops.logical_or(ops.logical_not(is_token[:, :longest]), of_target >= best)
         is_label = ops.logical_and(ops.any(ops.all(is_same, axis=-1), axis=-1), rest_is_padding)
         return ops.logical_and(ops.all(is_right, axis=-1), is_label), _of_rows(is_token, weight)
+
+
+def _logits_of(ids: Tensor, logits: Tensor) -> Tensor:
+    """Pick the logits of ids [C, U] out of [B, U, V], B of which may be 0; return [B, C, U]."""
+    batch, width, size = ops.shape(logits)
+    places = ids + ops.arange(width)[None] * size  # [C, U]
+    return ops.take(ops.reshape(logits, (batch, width * size)), places, axis=1)
 
 
 def _all_before(is_same: Tensor) -> Tensor:

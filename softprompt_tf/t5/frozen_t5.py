@@ -74,10 +74,10 @@ class FrozenT5:
                 f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
                 f"{backbone.vocabulary_size} rows in the embedding table."
             )
-        backbone.trainable = False
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
         backbone.token_embedding.reverse_dtype = "float32"
         self.backbone = backbone
+        self.freeze()
         self.forward = FrozenForward(backbone)
         self.tokenizer = tokenizer
         self.name = name
@@ -195,7 +195,7 @@ class FrozenT5:
             self.backbone.quantize(
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
-        self.backbone.trainable = False
+        self.freeze()
         self._seen_weights = None
 
     # === Text ===
@@ -275,6 +275,15 @@ class FrozenT5:
         self._seen_weights = weights_fingerprint(self.backbone)
         return self._seen_weights
 
+    def freeze(self) -> None:
+        """Make every weight of the backbone untrainable.
+
+        `backbone.trainable = False` alone does nothing where the backbone has that value and a layer in it has not: Keras passes
+        over an attribute that stays the same.
+        """
+        for layer in self.backbone._flatten_layers():
+            keras.layers.Layer.trainable.fset(layer, False)
+
     def check_frozen(self) -> None:
         """Refuse to go on where the backbone's weights can train, or are others than when a prompt was first tied to them.
 
@@ -287,7 +296,7 @@ class FrozenT5:
         if thawed:
             raise BackboneError(
                 f"The weights of {self.name} must stay frozen. Received: {len(thawed)} trainable ones, such as {thawed[0]}. Set "
-                "`t5.backbone.trainable = False`; to train the T5 itself, see softprompt_tf.baselines."
+                "the layers back by `t5.freeze()`; to train the T5 itself, see softprompt_tf.baselines."
             )
         now = weights_fingerprint(self.backbone)
         self._seen_weights = self._seen_weights or now

@@ -170,6 +170,8 @@ def test_validation_takes_a_share_a_pair_a_list_its_own_batch_size_and_steps(mod
         return model.fit(INPUTS, TARGETS, verbose=0, **kwargs).history["val_loss"]
 
     assert val_loss(validation_split=0.4) == last
+    fourth = [pytest.approx(mean(row_losses, rows=slice(3, 4)), rel=1e-4)]
+    assert val_loss(validation_split=0.4, validation_batch_size=1, validation_steps=1) == fourth
     assert val_loss(validation_split=0.4, validation_data=(INPUTS, TARGETS)) == every
     assert val_loss(validation_data=[INPUTS, TARGETS], validation_batch_size=2, validation_steps=1) == first_two
     assert val_loss(validation_data=Batches(INPUTS, TARGETS), batch_size=5) == every
