@@ -1,9 +1,11 @@
 """Soft prompt tuning of a frozen T5 in TensorFlow and Keras 3, and one SavedModel that serves every task.
 
-Names are loaded at first use: the gRPC client (`softprompt_tf.export.PredictionClient`) starts without TensorFlow.
+Names are loaded at first use: the gRPC client (`softprompt_tf.export.PredictionClient`) starts without TensorFlow. With the first
+name that needs Keras, or at once where Keras is imported already, Keras learns all classes of a saved model.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from softprompt_tf.version import __version__
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from softprompt_tf.prompts import init as init
     from softprompt_tf.prompts import load_prompt as load_prompt
     from softprompt_tf.prompts import prompt_tuning as prompt_tuning
+    from softprompt_tf.saving import load_model as load_model
     from softprompt_tf.t5 import FrozenT5 as FrozenT5
     from softprompt_tf.t5 import load_t5 as load_t5
+    from softprompt_tf.token_metrics import ExactMatch as ExactMatch
+    from softprompt_tf.token_metrics import LabelAccuracy as LabelAccuracy
+    from softprompt_tf.token_metrics import TokenAccuracy as TokenAccuracy
     from softprompt_tf.training import Adafactor as Adafactor
     from softprompt_tf.training import TargetCrossEntropy as TargetCrossEntropy
     from softprompt_tf.training import train_prompt as train_prompt
@@ -28,13 +34,17 @@ _MODULE_OF = {
     "Adafactor": "training",
     "Beam": "decoding",
     "Classification": "answers",
+    "ExactMatch": "token_metrics",
     "FrozenT5": "t5",
     "Generation": "answers",
     "Greedy": "decoding",
+    "LabelAccuracy": "token_metrics",
     "PromptedT5": "prompted_t5",
     "SoftPromptError": "errors",
     "TargetCrossEntropy": "training",
+    "TokenAccuracy": "token_metrics",
     "init": "prompts",
+    "load_model": "saving",
     "load_prompt": "prompts",
     "load_t5": "t5",
     "prompt_tuning": "prompts",
@@ -47,8 +57,19 @@ __all__ = ["__version__", *sorted(_MODULE_OF)]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    _register()
+    return value
+
+
+def _register() -> None:
+    """Make Keras, where it runs already, know every class of a saved model."""
+    if "keras" in sys.modules:
+        importlib.import_module(f"{__name__}.saving")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+_register()

@@ -14,6 +14,7 @@ from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.t5.cheaper_passes import encode_embeddings
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_batches import TextBatches, opening_id_of
+from softprompt_tf.text_rows import listed
 from softprompt_tf.typing import Tensor
 
 BATCH_SIZE = 32
@@ -55,6 +56,7 @@ class Answerer:
     ) -> list[Generation]:
         """Answer texts with texts and their scores; see `PromptedT5.generate`."""
         sampler, length = self.sampler, self._text_batches.answer_tokens(max_tokens)
+        texts = _rows_of(texts)
 
         def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return sampler(self._t5, *self._encode(batch), length)
@@ -71,13 +73,17 @@ class Answerer:
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
     ) -> list[Classification]:
         """Choose the likeliest label of each text; see `PromptedT5.classify`."""
+        if isinstance(labels, (str, bytes)):
+            raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
         words = self._labels if labels is None else self._label_words(labels)
         if not words:
             raise PromptError("`classify` needs labels. Received: none. Pass `labels=[...]` here or to the model.")
+        texts = _rows_of(texts)
         return [_classification(words, row) for row in self._scores(texts, [words] * len(texts), task_id)]
 
     def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
         """Return the log-probability of each target given its text, in nats; see `PromptedT5.score`."""
+        texts, targets = _rows_of(texts), _rows_of(targets, "targets")
         if len(texts) != len(targets):
             raise DataError(
                 f"There must be one target for each text. Received: {len(texts)} texts, {len(targets)} targets."
@@ -128,8 +134,6 @@ class Answerer:
         return spec
 
     def _batches(self, texts: Sequence[str], task_id: Any) -> Any:
-        if isinstance(texts, str):
-            raise DataError(f"`texts` must be a sequence of strings. Received: the string {texts[:60]!r}.")
         return self._text_batches.inference(texts, task_id, batch_size=BATCH_SIZE)
 
 
@@ -144,6 +148,13 @@ def answerer_without_prompt(
 
     opening_id = opening_id_of(t5, target_format)
     return Answerer(t5, encode, TextBatches(t5, max_input_tokens, max_target_tokens, opening_id=opening_id))
+
+
+def _rows_of(texts: Any, name: str = "texts") -> list[Any]:
+    """Return the rows of a list, an array, a tensor or a Series of strings."""
+    if isinstance(texts, (str, bytes)):
+        raise DataError(f"`{name}` must be a sequence of strings. Received: the string {texts[:60]!r}.")
+    return listed(texts, name)
 
 
 def _classification(labels: tuple[str, ...], scores: np.ndarray) -> Classification:

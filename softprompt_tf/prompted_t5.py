@@ -16,7 +16,7 @@ import numpy as np
 
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
-from softprompt_tf.errors import PromptError, TrainingError
+from softprompt_tf.errors import BackboneError, PromptError, TrainingError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.prompts import (
     PromptMethod,
@@ -33,17 +33,18 @@ from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.tasks import check_labels, warn_of_labels
+from softprompt_tf.text_arguments import checked_limit
+from softprompt_tf.text_model import TextModel
+from softprompt_tf.text_rows import is_one_text
 from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
     from softprompt_tf.answering import Answerer
     from softprompt_tf.text_batches import TextBatches
 
-BATCH_SIZE = 32
-
 
 @keras.saving.register_keras_serializable("softprompt_tf")
-class PromptedT5(keras.Model):
+class PromptedT5(TextModel):
     """A frozen T5 with a trainable prompt in front of its input.
 
     Args:
@@ -88,6 +89,7 @@ class PromptedT5(keras.Model):
         target_format: str | None = None,
         name: str = "prompted_t5",
     ):
+        _check_parts(t5, labels)
         method, loaded = _method_of(prompt, t5)
         table = PromptTable(
             method.length,
@@ -118,8 +120,8 @@ class PromptedT5(keras.Model):
         self.prompt_table = table
         self.method_name = method.name
         self.task_ids = method.task_ids
-        self.max_input_tokens = int(max_input_tokens or loaded.max_input_tokens or 512)
-        self.max_target_tokens = int(max_target_tokens or loaded.max_target_tokens or 32)
+        self.max_input_tokens = _limit("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
+        self.max_target_tokens = _limit("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
         self.labels = self._checked_labels(labels if labels is not None else loaded.labels, self.max_target_tokens)
         warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
@@ -165,6 +167,7 @@ class PromptedT5(keras.Model):
             ids,
             num_moving=self.prompt_table.length,
             recompute=bool(training) and self.gradient_checkpointing,
+            can_branch=not (self.compiled and self.jit_compile),
         )
         return self.t5.logits(states)
 
@@ -213,32 +216,6 @@ class PromptedT5(keras.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(
-        self, x: Any = None, y: Any = None, *, batch_size: int | None = None, shuffle: bool = True, **kwargs: Any
-    ) -> Any:
-        """Train the prompt as `keras.Model.fit` does.
-
-        Args:
-          x: token dictionaries, or texts: {"encoder_text": [...], "decoder_text": [...]} (and "task_id", names or indices,
-            with several tasks), a list of input texts with the targets in `y`, or a batched `tf.data.Dataset` of either.
-          batch_size: rows, for texts that are no dataset. Default 32.
-          shuffle: for texts that are no dataset: a new order every epoch, from `keras.utils.set_random_seed`, in which rows of
-            similar length share a batch.
-        """
-        if not is_tensorflow():
-            return super().fit(_token_arrays(x), y, batch_size=batch_size, shuffle=shuffle, **kwargs)
-        if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = self.text_batches.of_pair(kwargs["validation_data"], batch_size or BATCH_SIZE)
-        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or BATCH_SIZE, shuffle=shuffle)
-        return super().fit(x, y, batch_size=None if used else batch_size, shuffle=shuffle and not used, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, *, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts are taken as `fit` takes them."""
-        if not is_tensorflow():
-            return super().evaluate(_token_arrays(x), y, batch_size=batch_size, **kwargs)
-        x, y, used = self.text_batches.convert(x, y, batch_size=batch_size or BATCH_SIZE, shuffle=False)
-        return super().evaluate(x, y, batch_size=None if used else batch_size, **kwargs)
-
     def quantize(self, mode: str, *, filters: Any = None, **kwargs: Any) -> None:
         """Quantize the frozen T5's projections as `keras.Model.quantize` does; the prompt stays float32 and alone trainable.
 
@@ -270,8 +247,8 @@ class PromptedT5(keras.Model):
           max_tokens: where an answer is cut, a sentinel in front not counted. Default `max_target_tokens`.
           task_id: with several tasks, one name or index for all rows or a sequence with one for each.
         """
-        if isinstance(inputs, str):
-            return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text
+        if is_one_text(inputs):
+            return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text  # type: ignore[list-item]
         return [answer.text for answer in self.generate_scored(inputs, max_tokens=max_tokens, task_id=task_id)]
 
     def generate_scored(
@@ -310,6 +287,7 @@ class PromptedT5(keras.Model):
 
     def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
         """Return the prompt with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
+        self.t5.check_frozen()
         known: dict[str, Any] = {
             "method": self.method_name,
             "backbone": self.t5.name,
@@ -374,6 +352,20 @@ def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
     )
 
 
+def _check_parts(t5: Any, labels: Any) -> None:
+    if not isinstance(t5, FrozenT5):
+        raise BackboneError(
+            f"`t5` must be a T5 from load_t5. Received: {t5 if isinstance(t5, str) else type(t5).__name__!r}. "
+            "Load it first, t5 = load_t5(...); many models may share it."
+        )
+    if isinstance(labels, (str, bytes)):
+        raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
+
+
+def _limit(name: str, value: Any, default: int) -> int:
+    return default if value is None else checked_limit(name, value)
+
+
 def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Run the encoder with the prompt in front; return its output [B, P + T, H] and mask [B, P + T]."""
     embeddings, mask = _embed(t5, table, batch)
@@ -406,14 +398,6 @@ def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
         return filters is None or bool(filters(layer))
     patterns = [filters] if isinstance(filters, str) else filters
     return any(re.search(pattern, layer.name) for pattern in patterns)
-
-
-def _token_arrays(x: Any) -> Any:
-    """Return what Keras can take without TensorFlow: anything but texts."""
-    first = next(iter(x.values()), None) if isinstance(x, Mapping) else x
-    if isinstance(first, str) or (isinstance(first, (list, tuple)) and first and isinstance(first[0], str)):
-        require_tensorflow("Texts")
-    return x
 
 
 def _one_text(t5: FrozenT5) -> Callable[[str], list[int]]:

@@ -1,9 +1,6 @@
-"""Texts in, token dictionaries out, for one model: what lets `fit`, `evaluate` and `generate` take raw strings.
+"""Texts become token dictionaries, for one model: in a graph for training, in Python for inference."""
 
-Training texts become a `tf.data.Dataset` of batches of similar length that tokenizes in its graph and pads to the longest row.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +11,9 @@ from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.t5 import START_ID, FrozenT5
 from softprompt_tf.t5.text_to_ids import text_to_ids
 from softprompt_tf.target_format import TARGET_FORMATS
-from softprompt_tf.tasks import ended_ids, prefetched, shuffled_by_length, tell_cut_texts
-
-TEXT_KEYS = ("encoder_text", "decoder_text")
-_NO_WEIGHTS = (
-    "Texts take no sample weights. Received: three parts, (inputs, targets, weights). Pass token dictionaries instead."
-)
+from softprompt_tf.tasks import ended_ids
+from softprompt_tf.text_arguments import checked_limit
+from softprompt_tf.text_rows import as_text, listed
 
 
 @dataclass(frozen=True)
@@ -39,40 +33,6 @@ class TextBatches:
     max_target_tokens: int
     task_ids: tuple[str, ...] | None = None
     opening_id: int = 0
-
-    def convert(self, x: Any, y: Any, *, batch_size: int, shuffle: bool) -> tuple[Any, Any, bool]:
-        """Turn texts into a dataset of `(token dictionary, target ids)`; anything else comes back as it is.
-
-        Returns:
-          x, y, and whether a dataset was made.
-        """
-        if isinstance(x, tf.data.Dataset):
-            if not _has_text(x):
-                return x, y, True
-            self._check_dataset(x)
-            return x.map(self._from_dataset, num_parallel_calls=tf.data.AUTOTUNE), None, True
-        if not _holds_texts(x):
-            return x, y, False
-        columns = dict(x) if isinstance(x, Mapping) else {"encoder_text": x}
-        if y is not None:
-            columns["decoder_text"] = y
-        rows = self._columns(columns)
-        self._tell_cut(rows["encoder_text"], rows["decoder_text"])
-        if shuffle:
-            dataset = shuffled_by_length(rows, batch_size=batch_size)
-        else:
-            dataset = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
-        return prefetched(dataset.map(self.tokenize)), None, True
-
-    def of_pair(self, data: Any, batch_size: int) -> Any:
-        """Convert validation data: a dataset, a dictionary, or an `(x, y)` pair; with weights `(x, y, w)` for tokens."""
-        if isinstance(data, tuple) and len(data) > 2:
-            if _holds_texts(data[0]):
-                raise DataError(_NO_WEIGHTS)
-            return data
-        x, y = data if isinstance(data, tuple) else (data, None)
-        x, y, made = self.convert(x, y, batch_size=batch_size, shuffle=False)
-        return x if made or y is None else (x, y)
 
     def tokenize(self, texts: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Turn a batch of texts into the model's inputs and its targets, inside a graph.
@@ -98,7 +58,7 @@ class TextBatches:
 
     def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
         """Tokenize C targets for each of B rows; return int32 [B, C, U], opened and ended, 0 where padded."""
-        targets = [[_text(text) for text in row] for row in targets]
+        targets = [[as_text(text) for text in row] for row in targets]
         known = {text: self.t5.tokenize([text])[0] for row in targets for text in row}
         ends = {text: ended_ids(ids, self.max_target_tokens, opening_id=self.opening_id) for text, ids in known.items()}
         length = max((len(ids) for ids in ends.values()), default=1)
@@ -107,14 +67,20 @@ class TextBatches:
         return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
 
     def answer_tokens(self, max_tokens: int | None = None) -> int:
-        """Return how many tokens are decoded for an answer of `max_tokens` (default `max_target_tokens`)."""
-        return (max_tokens or self.max_target_tokens) + int(self.opening_id > 0)
+        """Return how many tokens are decoded for an answer of `max_tokens` (default `max_target_tokens`).
+
+        Raises:
+          ConfigError: if `max_tokens` is no whole number above 0.
+        """
+        wanted = self.max_target_tokens if max_tokens is None else checked_limit("max_tokens", max_tokens)
+        return wanted + int(self.opening_id > 0)
 
     def inference(
         self, texts: Sequence[str], task_id: Any, *, batch_size: int
     ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
         """Yield row numbers and encoder inputs, the longest rows last, each batch padded to its own longest row."""
-        ids = [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize([_text(t) for t in texts])]
+        texts = [as_text(text) for text in listed(texts, "texts")]
+        ids = [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize(texts)]
         tasks = self.task_indices(task_id, len(ids))
         order = np.argsort([len(row) for row in ids], kind="stable")
         for start in range(0, len(order), batch_size):
@@ -133,9 +99,8 @@ class TextBatches:
             return None
         if task_id is None:
             raise DataError(f"`task_id` must say which of {list(self.task_ids)} each row asks for. Received: none.")
-        task_id = _plain(task_id)
-        is_one = isinstance(task_id, (str, bytes)) or not hasattr(task_id, "__len__")
-        each = [task_id] * num_rows if is_one else list(task_id)
+        is_one = isinstance(task_id, (str, bytes)) or not (hasattr(task_id, "__len__") or tf.is_tensor(task_id))
+        each = [task_id] * num_rows if is_one else listed(task_id, "task_id")
         if len(each) != num_rows:
             raise DataError(f"`task_id` must have one entry for each row. Received: {len(each)} for {num_rows} rows.")
         return np.array([self._task_index(name) for name in each], np.int32)
@@ -152,45 +117,18 @@ class TextBatches:
 
     def _graph_task_indices(self, task_id: tf.Tensor) -> tf.Tensor:
         """Turn task names or indices [B] into int32 [B], inside a graph."""
-        if task_id.dtype != tf.string:
-            return tf.cast(task_id, tf.int32)
         names = tf.constant(self.task_ids or ())
-        is_it = tf.equal(task_id[:, None], names[None])  # [B, K]
-        rule = ["`task_id` must be one of ", names, ". Received: ", task_id]
-        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(tf.reduce_any(is_it, axis=1)), rule)]):
+        if task_id.dtype == tf.string:
+            is_it = tf.equal(task_id[:, None], names[None])  # [B, K]
+        else:
+            is_it = tf.equal(tf.cast(task_id, tf.int32)[:, None], tf.range(tf.size(names))[None])
+        is_known = tf.reduce_any(is_it, axis=1)
+        unknown = tf.boolean_mask(task_id, tf.logical_not(is_known))
+        unknown = unknown if task_id.dtype == tf.string else tf.strings.as_string(unknown)
+        received = tf.strings.reduce_join(unknown, separator=", ")
+        rule = f"`task_id` must be one of {list(self.task_ids or ())} or an index into them. Received: "
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_known), [rule + received + "."])]):
             return tf.argmax(tf.cast(is_it, tf.int32), axis=1, output_type=tf.int32)
-
-    def _tell_cut(self, inputs: Sequence[str], targets: Sequence[str]) -> None:
-        longest = self.max_input_tokens, self.max_target_tokens
-        tell_cut_texts(inputs, targets, self.t5.tokenize, max_input_tokens=longest[0], max_target_tokens=longest[1])
-
-    def _columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the columns of an in-memory data set and turn task names into indices."""
-        _check_names(columns)
-        columns = {key: _plain(value) for key, value in columns.items()}
-        lengths = {key: len(value) for key, value in columns.items()}
-        if len(set(lengths.values())) != 1 or not lengths["encoder_text"]:
-            raise DataError(f"All columns must have the same number of rows, at least one. Received: {lengths}.")
-        made: dict[str, Any] = {key: [_text(text) for text in columns[key]] for key in TEXT_KEYS}
-        if self.task_ids is not None or "task_id" in columns:
-            made["task_id"] = self.task_indices(columns.get("task_id"), lengths["encoder_text"])
-        return made
-
-    def _check_dataset(self, dataset: tf.data.Dataset) -> None:
-        """Refuse a dataset of texts that lacks a column or has one too many, before anything runs."""
-        spec = dataset.element_spec
-        first, *others = spec if isinstance(spec, tuple) else (spec,)
-        if len(others) > 1:
-            raise DataError(_NO_WEIGHTS)
-        columns = first if isinstance(first, Mapping) else {"encoder_text": first}
-        _check_names([*columns, *(["decoder_text"] if others else [])])
-        if (self.task_ids is None) == ("task_id" in columns):
-            self.task_indices(columns.get("task_id"), 0)  # raises
-
-    def _from_dataset(self, *element: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Tokenize one batch of a dataset of dictionaries or of `(inputs, targets)` pairs."""
-        texts = element[0] if isinstance(element[0], Mapping) else {"encoder_text": element[0]}
-        return self.tokenize({**texts, **({"decoder_text": element[1]} if len(element) > 1 else {})})
 
 
 def opening_id_of(t5: FrozenT5, target_format: str) -> int:
@@ -222,40 +160,3 @@ def put_in_front(ids: tf.Tensor, opening_ids: tf.Tensor) -> tf.Tensor:
     plain = tf.pad(ids, [[0, 0], [0, 1]])
     width = tf.shape(ids)[1] + tf.cast(tf.reduce_any(is_opened), tf.int32)
     return tf.where(is_opened[:, None], moved, plain)[:, :width]
-
-
-def _has_text(dataset: tf.data.Dataset) -> bool:
-    specs = tf.nest.flatten(dataset.element_spec)
-    if not any(spec.dtype == tf.string for spec in specs):
-        return False
-    if any(spec.shape.rank != 1 for spec in specs if spec.dtype == tf.string):
-        raise DataError(
-            "A dataset of texts must be batched: string tensors of shape [B]. Received: scalars. Call .batch(32)."
-        )
-    return True
-
-
-def _holds_texts(x: Any) -> bool:
-    if isinstance(x, Mapping):
-        return "encoder_text" in x
-    if tf.is_tensor(x):
-        return x.dtype == tf.string
-    return isinstance(x, (list, tuple, np.ndarray)) and (len(x) == 0 or isinstance(x[0], (str, bytes)))
-
-
-def _check_names(names: Iterable[str]) -> None:
-    if not set(TEXT_KEYS) <= set(names):
-        raise DataError(f"Texts must come with {' and '.join(TEXT_KEYS)}. Received: {sorted(names)}.")
-
-
-def _plain(values: Any) -> Any:
-    """Return an eager tensor as an array, and anything else as it is."""
-    return values.numpy() if tf.is_tensor(values) else values
-
-
-def _text(text: Any) -> str:
-    if isinstance(text, bytes):
-        return text.decode("utf-8", errors="replace")
-    if isinstance(text, str):
-        return text.encode("utf-8", errors="replace").decode("utf-8")
-    raise DataError(f"Every text must be a string. Received: {text!r} ({type(text).__name__}).")

@@ -4,6 +4,7 @@ A further method is one function here and one row of `METHODS`.
 """
 
 import dataclasses
+import random
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -80,7 +81,7 @@ def prompt_tuning(
     init: Initializer | Mapping[str, Initializer] | None = None,
     *,
     task_ids: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> PromptMethod:
     """Prompt tuning: one trained [P, H] per task, in front of the input's embeddings.
 
@@ -88,7 +89,7 @@ def prompt_tuning(
       length: P, rows of a prompt. The paper uses 100; 20 is nearly as good from T5-Large up.
       init: how the rows start, or task id -> how that task's rows start. Default `sampled_vocabulary()`.
       task_ids: names of the tasks where one model trains several prompts. Default None, one prompt.
-      seed: of the first values, 0 or more.
+      seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
       PromptError: if a setting is wrong.
@@ -102,7 +103,7 @@ def prompt_tuning(
         length=length,
         init=sampled_vocabulary() if init is None else init,
         task_ids=None if task_ids is None else tuple(task_ids),
-        seed=seed,
+        seed=random.randrange(2**31) if seed is None else seed,  # Keras seeds this generator, and draws from it too
     )
 
 

@@ -18,6 +18,7 @@ def tune(
     *,
     num_moving: int | None = None,
     recompute: bool = False,
+    can_branch: bool = True,
 ) -> Tensor:
     """Return the decoder states that `t5.encode` and `t5.decode` give, with cheaper gradients and without dropout.
 
@@ -28,6 +29,8 @@ def tune(
       decoder_token_ids: int [B, U], the start id and then the targets, shifted by one.
       num_moving: how many rows in front have a gradient, such as those of a prompt; the others' is 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient: less memory, more time.
+      can_branch: whether the graph may choose between two ways by the sizes of a batch. XLA cannot compile the gradient of
+        such a choice, so that for sizes unknown before the run it needs False.
 
     Returns:
       Decoder states [B, U, H].
@@ -44,7 +47,9 @@ def tune(
             embedded, bias, encoder_output, padding_mask, is_short=is_short, recompute=recompute
         )
 
-    return by_cost(t5, num_tokens, source_length, few=lambda: decode(True), many=lambda: decode(False))
+    return by_cost(
+        t5, num_tokens, source_length, few=lambda: decode(True), many=lambda: decode(False), can_branch=can_branch
+    )
 
 
 def encode_embeddings(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
@@ -52,7 +57,15 @@ def encode_embeddings(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor) ->
     return (t5.forward if t5.forward.is_able else t5).encode(embeddings, padding_mask)
 
 
-def by_cost(t5: FrozenT5, num_tokens: Any, source_length: Any, few: Callable[[], Any], many: Callable[[], Any]) -> Any:
+def by_cost(
+    t5: FrozenT5,
+    num_tokens: Any,
+    source_length: Any,
+    few: Callable[[], Any],
+    many: Callable[[], Any],
+    *,
+    can_branch: bool = True,
+) -> Any:
     """Return what `few` gives where absorbed cross-attention pays, and else what `many` gives.
 
     Args:
@@ -62,10 +75,11 @@ def by_cost(t5: FrozenT5, num_tokens: Any, source_length: Any, few: Callable[[],
       source_length: S, the positions of the encoder output.
       few: looks at the encoder output with absorbed projections.
       many: looks at it with keys and values.
+      can_branch: whether the graph may choose; else an unknown value means `many`.
     """
     if not t5.forward.is_able:
         return many()
     is_short = t5.forward.is_short(num_tokens, source_length)
     if ops.is_tensor(is_short):
-        return ops.cond(is_short, few, many)
+        return ops.cond(is_short, few, many) if can_branch else many()
     return few() if is_short else many()

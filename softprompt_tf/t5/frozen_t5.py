@@ -76,17 +76,19 @@ class FrozenT5:
                 f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
                 f"{backbone.vocabulary_size} rows in the embedding table."
             )
-        backbone.trainable = False
         # It has no weights to build. With an unbuilt layer, Keras's JAX trainer traces the model at every call of `fit`.
         tokenizer.built = True
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
         backbone.token_embedding.reverse_dtype = "float32"
         self.backbone = backbone
+        self.freeze()
         self.forward = FrozenForward(backbone)
         self.tokenizer = tokenizer
         self.name = name
+        self._seen_weights: str | None = None  # the fingerprint of the weights as they lie here, once it was asked for
         if fingerprint is not None:
             self.fingerprint = fingerprint  # in the place of the cached property
+            self._seen_weights = weights_fingerprint(backbone)
         if is_tensorflow():
             from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
 
@@ -200,7 +202,8 @@ class FrozenT5:
             self.backbone.quantize(
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
-        self.backbone.trainable = False
+        self.freeze()
+        self._seen_weights = None
 
     # === Text ===
 
@@ -276,12 +279,52 @@ class FrozenT5:
     @cached_property
     def fingerprint(self) -> str:
         """What tells this backbone's weights from any other's; cheap for 11 B parameters too."""
-        return weights_fingerprint(self.backbone)
+        self._seen_weights = weights_fingerprint(self.backbone)
+        return self._seen_weights
+
+    def freeze(self) -> None:
+        """Make every weight of the backbone untrainable.
+
+        `backbone.trainable = False` alone does nothing where the backbone has that value and a layer in it has not: Keras passes
+        over an attribute that stays the same.
+        """
+        for layer in self.backbone._flatten_layers():
+            keras.layers.Layer.trainable.fset(layer, False)
+
+    def check_frozen(self) -> None:
+        """Refuse to go on where the backbone's weights can train, or are others than when a prompt was first tied to them.
+
+        Prompts and other models share this object, and a prompt's file names its fingerprint.
+
+        Raises:
+          BackboneError: with the first weight that can train, or both fingerprints.
+        """
+        thawed = [variable.path for variable in self.backbone.weights if variable.trainable]
+        if thawed:
+            raise BackboneError(
+                f"The weights of {self.name} must stay frozen. Received: {len(thawed)} trainable ones, such as {thawed[0]}. Set "
+                "the layers back by `t5.freeze()`; to train the T5 itself, see softprompt_tf.baselines."
+            )
+        now = weights_fingerprint(self.backbone)
+        self._seen_weights = self._seen_weights or now
+        if now != self._seen_weights:
+            raise BackboneError(
+                f"The weights of {self.name} must stay as they were. Received: weights with the fingerprint {now}, before "
+                f"{self._seen_weights}. Load a T5 with the new weights by load_t5((backbone, tokenizer)), and train its prompts."
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.backbone, self.tokenizer.proto, self.name, self.fingerprint)
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
         """What tells this vocabulary from any other."""
         return tokenizer_fingerprint(self.tokenizer)
+
+
+def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, name: str, fingerprint: str) -> FrozenT5:
+    """Return the T5 that was pickled."""
+    return FrozenT5(backbone, keras_hub.models.T5Tokenizer(proto=tokenizer_proto), name=name, fingerprint=fingerprint)
 
 
 def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:

@@ -65,6 +65,11 @@ class Adafactor(keras.optimizers.Optimizer):
             raise ConfigError(f"`weight_decay_rate` must lie in [0, 1). Received: {weight_decay_rate}.")
         if initial_step < 0:
             raise ConfigError(f"`initial_step` must not be negative. Received: initial_step={initial_step}.")
+        if kwargs.get("weight_decay") is not None:
+            raise ConfigError(
+                "Adafactor decays weights by `weight_decay_rate`, which the learning rate does not multiply. Received: "
+                f"weight_decay={kwargs['weight_decay']}. Pass weight_decay_rate=... instead."
+            )
         super().__init__(learning_rate=_as_float(learning_rate), name=name, **kwargs)
         self.decay_rate = decay_rate
         self.weight_decay_rate = weight_decay_rate

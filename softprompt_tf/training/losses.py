@@ -12,6 +12,8 @@ import keras
 from keras import ops
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.replicas import sum_over_replicas
+from softprompt_tf.token_metrics import per_position
 
 Tensor = Any
 
@@ -64,15 +66,22 @@ class TargetCrossEntropy(keras.losses.Loss):
             targets = ops.cast(y_true, "int32")
             weights = self._token_weights(targets, sample_weight)
             losses = token_losses(
-                targets, ops.cast(y_pred, "float32"), z_loss=self.z_loss, label_smoothing=self.label_smoothing
+                self._known(targets),
+                ops.cast(y_pred, "float32"),
+                z_loss=self.z_loss,
+                label_smoothing=self.label_smoothing,
             )
-            return ops.divide_no_nan(ops.sum(losses * weights), _sum_over_replicas(ops.sum(weights)))
+            return ops.divide_no_nan(ops.sum(losses * weights), sum_over_replicas(ops.sum(weights)))
+
+    def weight_of(self, y_true: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Return what the mean of a global batch is divided by: the sum of the weights of its target tokens."""
+        return sum_over_replicas(ops.sum(self._token_weights(ops.cast(y_true, "int32"), sample_weight)))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of each token [B, U], 0 on padding, before any mean."""
         targets = ops.cast(y_true, "int32")
         losses = token_losses(
-            targets, ops.cast(y_pred, "float32"), z_loss=self.z_loss, label_smoothing=self.label_smoothing
+            self._known(targets), ops.cast(y_pred, "float32"), z_loss=self.z_loss, label_smoothing=self.label_smoothing
         )
         return losses * self._token_weights(targets, None)
 
@@ -84,14 +93,15 @@ class TargetCrossEntropy(keras.losses.Loss):
             "name": self.name,
         }
 
+    def _known(self, targets: Tensor) -> Tensor:
+        """Put id 0 in the place of padding, whose id need not be one of the vocabulary's."""
+        return targets if self.pad_id == 0 else ops.where(ops.equal(targets, self.pad_id), 0, targets)
+
     def _token_weights(self, targets: Tensor, sample_weight: Tensor | None) -> Tensor:
         is_token = ops.cast(ops.not_equal(targets, self.pad_id), "float32")  # [B, U]
         if sample_weight is None:
             return is_token
-        sample_weight = ops.cast(sample_weight, "float32")
-        if len(sample_weight.shape) == 1:
-            sample_weight = ops.expand_dims(sample_weight, -1)  # [B, 1]
-        return is_token * sample_weight
+        return is_token * per_position(ops.cast(sample_weight, "float32"))
 
 
 def token_losses(targets: Tensor, logits: Tensor, *, z_loss: float, label_smoothing: float) -> Tensor:
@@ -122,15 +132,3 @@ def _smoothed(losses: Tensor, logits: Tensor, log_z: Tensor, label_smoothing: fl
     target_logits = log_z - losses
     expected_logits = (confidence - low_confidence) * target_logits + low_confidence * ops.sum(logits, axis=-1)
     return log_z - expected_logits - entropy
-
-
-def _sum_over_replicas(value: Tensor) -> Tensor:
-    if keras.backend.backend() != "tensorflow":
-        return value
-    import tensorflow as tf
-
-    # Keras builds its symbols outside of any replica: there is nothing to sum there.
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
-        return value
-    return replica.all_reduce(tf.distribute.ReduceOp.SUM, value)

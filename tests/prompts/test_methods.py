@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -27,8 +28,18 @@ def test_a_method_names_its_row(name):
 def test_the_defaults_of_prompt_tuning():
     method = prompt_tuning()
 
-    assert (method.length, method.task_ids, method.seed, method.num_tasks) == (20, None, 0, None)
+    assert (method.length, method.task_ids, method.num_tasks) == (20, None, None)
     assert method.init == init.sampled_vocabulary(5000)
+
+
+def test_the_first_values_follow_the_seed_of_keras_unless_there_is_one(vocabulary):
+    def value(keras_seed, **settings):
+        keras.utils.set_random_seed(keras_seed)
+        return prompt_tuning(6, **settings).initial_value(vocabulary)
+
+    np.testing.assert_array_equal(value(1), value(1))
+    assert not np.array_equal(value(1), value(2))
+    np.testing.assert_array_equal(value(1, seed=5), value(2, seed=5))
 
 
 def test_a_method_is_frozen_and_compares_by_value():
@@ -54,8 +65,8 @@ def test_tasks_start_apart_and_the_first_as_a_single_prompt(vocabulary):
 
 
 def test_a_further_task_leaves_the_others_as_they_are(vocabulary):
-    two = prompt_tuning(6, task_ids=["a", "b"]).initial_value(vocabulary)
-    three = prompt_tuning(6, task_ids=["a", "b", "c"]).initial_value(vocabulary)
+    two = prompt_tuning(6, task_ids=["a", "b"], seed=3).initial_value(vocabulary)
+    three = prompt_tuning(6, task_ids=["a", "b", "c"], seed=3).initial_value(vocabulary)
 
     np.testing.assert_array_equal(three[:2], two)
 

@@ -1,0 +1,57 @@
+"""Prints, as JSON, what `fit` and `evaluate` report on one device and on two, for row counts that two devices share unevenly.
+
+A script of its own, as logical devices must be set before TensorFlow starts.
+"""
+
+import contextlib
+import json
+
+import keras
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+from keras_user import INPUTS, TARGETS, make_model
+from tiny_t5 import make_tiny_t5
+
+import softprompt_tf as sp
+
+WEIGHTS = [1.0, 0.5, 2.0, 0.0, 3.0]
+METRICS = ["accuracy", "exact_match", "label_accuracy"]
+
+
+def report(scope):
+    with scope:
+        model = make_model(make_tiny_t5(num_layers=1))
+        model.compile(
+            optimizer=keras.optimizers.SGD(0.1),
+            loss=sp.TargetCrossEntropy(),
+            metrics=METRICS,
+            weighted_metrics=[sp.TokenAccuracy()],
+        )
+    # 3 rows first: what one device has 2 of, and the other 1, Keras cannot split by itself.
+    first = model.fit(INPUTS[:3], TARGETS[:3], batch_size=3, shuffle=False, verbose=0).history
+    training = model.fit(
+        INPUTS,
+        TARGETS,
+        batch_size=4,
+        sample_weight=WEIGHTS,
+        shuffle=False,
+        validation_data=(INPUTS, TARGETS),
+        epochs=2,
+        verbose=0,
+    ).history
+    return {
+        "first": first,
+        "training": training,
+        "evaluate": [model.evaluate(INPUTS, TARGETS, batch_size=size, verbose=0) for size in (1, 2, 3, 4, 5)],
+        "one batch": model.test_on_batch(INPUTS, TARGETS),
+        "prompt": model.prompt_value().tolist(),
+    }
+
+
+if __name__ == "__main__":
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    print(json.dumps([report(contextlib.nullcontext()), report(mirrored.scope())]))
