@@ -48,6 +48,7 @@ class PromptEnsemble:
             members[0].length,
             {name: init.from_array(member.prompt) for name, member in zip(names, members, strict=True)},
             task_ids=names,
+            seed=0,
         )
         first = members[0]
         self._model = PromptedT5(

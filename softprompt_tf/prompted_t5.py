@@ -330,7 +330,7 @@ class PromptedT5(TextModel):
         tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
         t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
         # The real values follow with the weights.
-        method = prompt_tuning(config["prompt_length"], init.random_uniform(), task_ids=config["task_ids"])
+        method = prompt_tuning(config["prompt_length"], init.random_uniform(), task_ids=config["task_ids"], seed=0)
         keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
         model = cls(t5, method, **{key: config[key] for key in keys if key in config})
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
@@ -383,7 +383,7 @@ def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[
     """Return the method, and what a loaded prompt knows of its task (nothing, for a fresh one)."""
     if isinstance(prompt, TaskPrompt):
         check_fits(prompt, t5)
-        return prompt_tuning(prompt.length, init.from_array(prompt.prompt)), prompt
+        return prompt_tuning(prompt.length, init.from_array(prompt.prompt), seed=0), prompt
     if prompt is not None and not isinstance(prompt, PromptMethod):
         raise PromptError(
             "`prompt` must be a method such as prompt_tuning(length=20) or a prompt from load_prompt(path). "

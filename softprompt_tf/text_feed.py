@@ -79,14 +79,16 @@ class TextFeed:
             return Feed(x, y, sample_weight, is_batched=False)
         return self._of_rows(self._rows(x, y, sample_weight, None), batch_size, steps=steps)
 
-    def validation(self, data: Any, *, batch_size: int | None = None, steps: int | None = None) -> Feed:
+    def validation(
+        self, data: Any, *, batch_size: int | None = None, else_size: int | None = None, steps: int | None = None
+    ) -> Feed:
         """Return the feed of `validation_data`: an `(x, y)` or `(x, y, weights)` pair or list, or inputs and targets in one.
 
-        A data set with batches of its own keeps them.
+        `else_size` is the batch size of training, which counts for data in memory where there is no `batch_size`.
         """
         x, y, weight = unpacked(data)
         own = isinstance(x, tf.data.Dataset) or is_stream(x)
-        return self.evaluation(x, y, weight, batch_size=None if own else batch_size, steps=steps)
+        return self.evaluation(x, y, weight, batch_size=batch_size or (None if own else else_size), steps=steps)
 
     def one_batch(self, x: Any, y: Any = None, sample_weight: Any = None, *, class_weight: Any = None) -> Feed:
         """Return the feed of `train_on_batch` and `test_on_batch`: tokens, targets and weights."""
@@ -234,14 +236,13 @@ def without_texts(x: Any, name: str) -> Any:
     Raises:
       DataError: naming the method that was called and those that answer texts.
     """
-    is_text = False
     if isinstance(x, tf.data.Dataset):
         is_text = has_texts(x)
     elif is_stream(x):
         stream = Stream(x, shuffle=False)
         is_text, x = is_text_batch(stream.first), stream.as_it_came()
-    elif holds_texts(x):
-        is_text = True
+    else:
+        is_text = holds_texts(x)
     if is_text:
         raise DataError(
             f"`{name}` returns logits of token dictionaries. Received: texts. Use generate, classify or score for texts."

@@ -184,9 +184,11 @@ class TextModel(keras.Model):
             validation_batch_size=validation_batch_size,
             validation_steps=validation_steps,
         )
-        size = validation_batch_size or batch_size
         if validation_data is not None:
-            held_out = self._feed.validation(validation_data, batch_size=size, steps=validation_steps)
+            held_out = self._feed.validation(
+                validation_data, batch_size=validation_batch_size, else_size=batch_size, steps=validation_steps
+            )
+        size = validation_batch_size or batch_size
         with self._feed.plainly(feed, held_out):
             return super().fit(
                 feed.x,

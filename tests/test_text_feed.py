@@ -77,7 +77,7 @@ def data_sets():
 def test_batches_of_texts_are_tokenized(tiny_t5, feed, make):
     check_both(tiny_t5, train(feed, make()))
     check_both(tiny_t5, feed.evaluation(make()))
-    check_both(tiny_t5, feed.validation(make(), batch_size=7))
+    check_both(tiny_t5, feed.validation(make(), else_size=7))
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,10 @@ REFUSED = {
         lambda f: train(f, TextDataset(), batch_size=2),
         "Received: batch_size beside a Text",
     ),
+    "a validation batch size beside a dataset": (
+        lambda f: f.validation(as_data(COLUMNS), batch_size=2),
+        "Received: batch_size beside a BatchDataset",
+    ),
     "split of a generator": (
         lambda f: train(f, generator(), validation_split=0.5),
         "Received: validation_split beside",
