@@ -13,13 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
-    ("version", "errors", "names", "setting_changes", "typing", "answers"),
+    ("version", "errors"),
+    ("names", "setting_changes", "typing", "answers"),
+    ("shipped_configs",),
     ("atomic_file", "directory_lock"),
     ("yaml_tree",),
     ("config_files",),
     ("config",),
     ("t5", "prompts", "tasks"),
-    ("decoding", "text_batches", "convert", "task_match"),
+    ("decoding", "text_batches", "convert", "task_match", "backbone_option"),
     ("answering",),
     ("prompted_t5",),
     ("ensemble",),
@@ -33,6 +35,7 @@ LAYERS = [
     ("export",),
     ("demo",),
     ("cli",),
+    ("command",),
 ]
 FORBIDDEN = {"t5": {"prompts", "tasks"}, "prompts": {"t5", "tasks"}, "tasks": {"t5", "prompts"}}
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
