@@ -1,14 +1,12 @@
 """`softprompt export`: its arguments in; a new export, or a version of one with tasks added or removed, or a list of tasks out."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from softprompt_tf.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError
-
-if TYPE_CHECKING:
-    from softprompt_tf.export.served_prompts import ServedPrompt
+from softprompt_tf.names import check_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="print the tasks of an export's newest version")
     parser.add_argument(
-        "--backbone", default="mini", help="of --prompt: a bundled name, a KerasHub preset or a directory"
+        "--backbone", help=f"of --prompt: {BACKBONE_HELP}. Default: the one that the first prompt names"
     )
     parser.add_argument(
         "--table-dtype",
@@ -62,11 +60,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write(directory: str, arguments: argparse.Namespace) -> None:
+    prompts = _pairs(arguments.prompt, "--prompt")
+    files = _check_prompts(prompts)
     from softprompt_tf.export.saved_model import write_saved_model
+    from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
 
-    prompts = _pairs(arguments.prompt, "--prompt")
-    t5 = load_t5(arguments.backbone)
+    t5 = load_t5(arguments.backbone or backbone_of(load_prompt(files[0])))
     version = write_saved_model(
         directory, t5, prompts, verify=not arguments.no_verify, table_dtype=arguments.table_dtype
     )
@@ -75,9 +75,10 @@ def _write(directory: str, arguments: argparse.Namespace) -> None:
 
 
 def _add(directory: str, arguments: argparse.Namespace) -> None:
+    prompts = _pairs(arguments.add, "--add")
+    _check_prompts(prompts)
     from softprompt_tf.export.task_changes import add_tasks
 
-    prompts = _pairs(arguments.add, "--add")
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
     print(f"{version}: {len(prompts)} task(s) added, {_checked(arguments)}")
 
@@ -107,9 +108,9 @@ def _directory(arguments: argparse.Namespace) -> str:
     return given[0]
 
 
-def _pairs(values: Sequence[str], option: str) -> dict[str, "ServedPrompt"]:
+def _pairs(values: Sequence[str], option: str) -> "dict[str, str | list[str]]":
     """Return task id -> file, or the files of an ensemble."""
-    pairs: dict[str, ServedPrompt] = {}
+    pairs: dict[str, str | list[str]] = {}
     for value in values:
         name, equals, path = value.partition("=")
         if not (name and equals and path):
@@ -121,6 +122,13 @@ def _pairs(values: Sequence[str], option: str) -> dict[str, "ServedPrompt"]:
             raise ConfigError(f"`{option}` must be ID=FILE or ID=FILE,FILE. Received: {value!r}.")
         pairs[name] = files if len(files) > 1 else files[0]
     return pairs
+
+
+def _check_prompts(prompts: Mapping[str, str | list[str]]) -> list[str]:
+    """Return all files, once they are known to be there."""
+    files = [file for each in prompts.values() for file in ([each] if isinstance(each, str) else each)]
+    check_files(files)
+    return files
 
 
 def _files(names: str) -> list[str]:

@@ -90,6 +90,7 @@ def read_model_config(config: model_server_config_pb2.ModelServerConfig) -> list
         if "://" not in model.base_path and not Path(model.base_path).is_absolute():
             message = f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
             raise _refusal(message)
+        _check_is_local(model)
         _check_platform(model)
         policy = _read_policy(model.model_version_policy)
         settings.append(ModelSettings(model.name, Path(model.base_path), policy, dict(model.version_labels)))
@@ -137,6 +138,14 @@ def describe_unavailable(failures: Mapping[str, Mapping[int, str]]) -> str:
     ]
     missing = [f"{{{{name: {name}}} due to error: no version found}}" for name in failures if not failures[name]]
     return f"{len(failures)} model(s) did not become available: {{{', '.join([*items, *missing])}}}"
+
+
+def _check_is_local(model: model_server_config_pb2.ModelConfig) -> None:
+    if "://" in model.base_path:
+        raise _refusal(
+            f"The base path of model {model.name} must be a local directory for this server. Received: {model.base_path}. "
+            "Copy the model here, or mount it; TF Serving itself reads remote paths where its build can"
+        )
 
 
 def _check_platform(model: model_server_config_pb2.ModelConfig) -> None:

@@ -1,7 +1,10 @@
 """`softprompt serve`: its arguments in, a running model server out."""
 
 import argparse
+import socket
 from pathlib import Path
+
+from softprompt_tf.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the base directory, whose sub-directories are the versions; or --model-config-file",
     )
     parser.add_argument("--model-name", help="default: the directory's name")
-    parser.add_argument("--grpc-port", type=int, default=8500)
-    parser.add_argument("--rest-port", type=int, default=8501)
+    parser.add_argument("--grpc-port", type=int, default=8500, help="0: any free one; default: 8500")
+    parser.add_argument("--rest-port", type=int, default=8501, help="0: any free one; default: 8501")
     parser.add_argument(
         "--model-config-file", type=Path, metavar="FILE", help="models, version policies and labels, as text protobuf"
     )
@@ -34,8 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM."""
-    from softprompt_tf.export.server import serve
+    _check(arguments)
     from softprompt_tf.export.serving_options import ServingOptions
+
+    options = ServingOptions(
+        model_config_file=arguments.model_config_file,
+        model_config_file_poll_wait_seconds=arguments.model_config_file_poll_wait_seconds,
+        enable_batching=arguments.enable_batching,
+        batching_parameters_file=arguments.batching_parameters_file,
+        allow_version_labels_for_unavailable_models=arguments.allow_version_labels_for_unavailable_models,
+    )
+    from softprompt_tf.export.server import serve
 
     serve(
         arguments.directory,
@@ -43,11 +55,47 @@ def run(arguments: argparse.Namespace) -> None:
         grpc_port=arguments.grpc_port,
         rest_port=arguments.rest_port,
         poll_interval_s=arguments.file_system_poll_wait_seconds,
-        options=ServingOptions(
-            model_config_file=arguments.model_config_file,
-            model_config_file_poll_wait_seconds=arguments.model_config_file_poll_wait_seconds,
-            enable_batching=arguments.enable_batching,
-            batching_parameters_file=arguments.batching_parameters_file,
-            allow_version_labels_for_unavailable_models=arguments.allow_version_labels_for_unavailable_models,
-        ),
+        options=options,
     )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what is wrong in the arguments and their files before TensorFlow is loaded, which takes seconds.
+
+    Raises:
+      ConfigError: for a port, or a remote directory.
+      ServingError: for a file, as the server would.
+    """
+    from softprompt_tf.export.batching_parameters import read_batching_parameters
+    from softprompt_tf.export.model_config import read_model_config_file
+
+    ports = {"--grpc-port": arguments.grpc_port, "--rest-port": arguments.rest_port}
+    for name, port in ports.items():
+        if not 0 <= port < 65_536:
+            raise ConfigError(f"`{name}` must be a port from 0 to 65535. Received: {port}.")
+        if port and not _is_free(port):
+            raise ConfigError(
+                f"`{name}` must be a free port. Received: {port}, which another process uses. Name another."
+            )
+    if arguments.grpc_port == arguments.rest_port != 0:
+        raise ConfigError(f"`--grpc-port` and `--rest-port` must differ. Received: {arguments.grpc_port} for both.")
+    if "://" in (arguments.directory or ""):
+        raise ConfigError(
+            f"The directory to serve must be a local one. Received: {arguments.directory}. Copy it here first."
+        )
+    if arguments.batching_parameters_file is not None:
+        read_batching_parameters(arguments.batching_parameters_file)
+    if arguments.model_config_file is not None:
+        read_model_config_file(arguments.model_config_file)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            return True  # the server says so itself
+        except OSError:
+            return False
+    return True

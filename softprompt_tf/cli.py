@@ -8,17 +8,22 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf import predict_command
+from softprompt_tf.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of
+from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import SoftPromptError, VerificationError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import commands as export_commands
 from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
+from softprompt_tf.names import check_files
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
+from softprompt_tf.shipped_configs import KINDS, find_config, shipped_configs
 from softprompt_tf.version import __version__
 
 
@@ -26,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parsed = build_parser().parse_args(arguments)
+    format_of_before, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         parsed.run(parsed)
         sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
@@ -38,7 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does; nothing is to be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        warnings.formatwarning = format_of_before
     return 0
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning as this command's users read it: our own without the place in our code."""
+    if issubclass(category, UserWarning) and Path(filename).is_relative_to(Path(__file__).parent):
+        return f"softprompt: warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,30 +67,36 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     train = commands.add_parser("train", help="train the prompt (or prompts) of a config; goes on where it was stopped")
-    train.add_argument("config", help="a run's YAML file, such as configs/runs/sst2.yaml")
-    train.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.steps=50")
+    train.add_argument(
+        "config", help="a run's YAML file, or the name of a shipped one, such as sst2; see `softprompt configs`"
+    )
+    train.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as training.steps=50")
     train.set_defaults(run=_train)
+
+    configs = commands.add_parser("configs", help="list the configs that ship with the library, with their files")
+    configs.add_argument("kind", nargs="?", choices=KINDS, help="only these; default: all")
+    configs.set_defaults(run=_configs)
 
     evaluate = commands.add_parser("evaluate", help="score a prompt, or several that vote, on a split of a task")
     evaluate.add_argument("prompt", nargs="+", help="a prompt file; of several each is scored, and their majority vote")
-    evaluate.add_argument("--task", required=True, help="a task's YAML file")
+    evaluate.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
     evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
     evaluate.add_argument("--limit", type=int, help="only the first so many rows")
     evaluate.add_argument("--predictions", help="write one JSON line per row to this file")
-    _add_backbone(evaluate)
+    add_backbone_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     predict = commands.add_parser(
         "predict", help="answer texts with a prompt, or several that vote, one JSON line each"
     )
     predict_command.add_arguments(predict)
-    _add_backbone(predict)
+    add_backbone_option(predict)
     predict.set_defaults(run=predict_command.run)
 
     neighbors = commands.add_parser("neighbors", help="the vocabulary's nearest pieces to each row of a prompt")
     neighbors.add_argument("prompt", help="a prompt file")
     neighbors.add_argument("--count", type=int, default=5, help="pieces per row")
-    _add_backbone(neighbors)
+    add_backbone_option(neighbors)
     neighbors.set_defaults(run=_neighbors)
 
     export = commands.add_parser(
@@ -107,39 +130,43 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")
     demo.add_argument("--output", default="demo_run", help="where it works; started again, it goes on")
-    demo.add_argument("--backbone", default="mini", help="a bundled name, a preset or a directory")
+    demo.add_argument("--backbone", default="mini", help=f"{BACKBONE_HELP}. Default: mini")
     demo.set_defaults(run=_demo)
     return parser
 
 
-def _add_backbone(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backbone", default="mini", help="a bundled name, a KerasHub preset or a directory")
-
-
 def _train(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.config import dump_config, load_config
+    config = load_config(find_config(arguments.config, "runs"), arguments.overrides)
     from softprompt_tf.run import train_run
 
-    config = load_config(arguments.config, arguments.overrides)
-    print(dump_config(config))
-    result = train_run(config)
+    result = train_run(config, on_start=lambda: print(dump_config(config), flush=True))
     when = "" if result.training.steps_taken else "; finished before, nothing was trained"
     for name, path in result.prompts.items():
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in result.scores[name].metrics.items())
         print(f"{name}: {metrics} on the dev split (step {result.training.best_step}{when}); prompt in {path}")
 
 
+def _configs(arguments: argparse.Namespace) -> None:
+    for kind in KINDS if arguments.kind is None else (arguments.kind,):
+        for name, path in shipped_configs(kind).items():
+            print(f"{kind}/{name}  {path}")
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.tasks import load_task
+
+    check_files(arguments.prompt)
+    task = load_task(find_config(arguments.task, "tasks"))
+    examples = task.examples(arguments.split, limit=arguments.limit)
+
     from softprompt_tf.evaluation import evaluate_examples, write_predictions
     from softprompt_tf.prompted_t5 import PromptedT5, check_fits
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
     from softprompt_tf.task_match import warn_of_another_task
-    from softprompt_tf.tasks import load_task
 
-    prompts, task = [load_prompt(path) for path in arguments.prompt], load_task(arguments.task)
-    examples = task.examples(arguments.split, limit=arguments.limit)
-    t5 = load_t5(arguments.backbone)
+    prompts = [load_prompt(path) for path in arguments.prompt]
+    t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
     for path, prompt in zip(arguments.prompt, prompts, strict=True):
         check_fits(prompt, t5)
         warn_of_another_task(prompt, task, name=path)
@@ -171,11 +198,13 @@ def _tell_cut_rows(prompt: Any, examples: Any, t5: Any, *, name: str) -> None:
 
 
 def _neighbors(arguments: argparse.Namespace) -> None:
+    check_files([arguments.prompt])
     from softprompt_tf.prompted_t5 import check_fits
     from softprompt_tf.prompts import load_prompt, nearest_neighbours
     from softprompt_tf.t5 import load_t5
 
-    prompt, t5 = load_prompt(arguments.prompt), load_t5(arguments.backbone)
+    prompt = load_prompt(arguments.prompt)
+    t5 = load_t5(arguments.backbone or backbone_of(prompt))
     check_fits(prompt, t5)
     pieces = t5.tokenizer.get_vocabulary()
     ids, cosines = nearest_neighbours(prompt.prompt, t5.embedding_table[: len(pieces)], count=arguments.count)

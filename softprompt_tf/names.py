@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from softprompt_tf.errors import DataError
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean `x`?" for the known name that is closest to a wrong one, else the known names."""
@@ -15,7 +17,30 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_file(path: Path) -> str:
-    """Return what to say after the name of a file that is not there."""
+    """Return what to say after the name of a file that is not there: the closest one, or those of its kind."""
     if not path.parent.is_dir():
         return " Its directory does not exist either."
-    return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+    names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
+    stems = {Path(name).stem: name for name in names}  # the ending says little: many names share it
+    close = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean `{stems[close[0]]}`?"
+    alike = [name for name in names if _kind(name) == _kind(path.name)]
+    return f" Known: {', '.join(alike[:30])}." if alike else ""
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuse files or folders that are not there, before anything slow is loaded.
+
+    Raises:
+      DataError: for the first one.
+    """
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(f"No such file: {path}.{nearest_file(path)}")
+
+
+def _kind(name: str) -> str:
+    """Return a name's ending, without that of a packed file."""
+    path = Path(name)
+    return path.with_suffix("").suffix if path.suffix in (".gz", ".xz") else path.suffix

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from softprompt_tf.backbone_option import backbone_of
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.names import check_files
+from softprompt_tf.shipped_configs import find_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="+", help="a prompt file; the majority of several decides")
     texts = parser.add_mutually_exclusive_group(required=True)
     texts.add_argument("--text", action="append", help="a text; may be given several times")
-    texts.add_argument("--input", help="rows with the template's fields: .jsonl, .json, .csv or .tsv")
+    texts.add_argument(
+        "--input", help="rows with the template's fields: .jsonl, .json, .csv, .tsv, .parquet; or a text a line: .txt"
+    )
     parser.add_argument(
         "--task",
-        help="a task's YAML file: rows go through its preprocessing and template, answers through its postprocessing",
+        help="a task's YAML file or a shipped one's name: rows go through its preprocessing and template, answers through its "
+        "postprocessing",
     )
 
 
@@ -27,21 +33,23 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
       SoftPromptError: for a mistake in a file, a text, or what fits together.
     """
+    if arguments.task and arguments.text:
+        raise ConfigError(
+            "`--task` is for rows, which its preprocessing reads. Received: `--text` too. Write `--input FILE`."
+        )
+    check_files(arguments.prompt)
+    task, rows = _rows(arguments)
+
     from softprompt_tf.ensemble import PromptEnsemble
     from softprompt_tf.prompted_t5 import PromptedT5
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
     from softprompt_tf.task_match import warn_of_another_task
 
-    if arguments.task and arguments.text:
-        raise ConfigError(
-            "`--task` is for rows, which its preprocessing reads. Received: `--text` too. Write `--input FILE`."
-        )
     prompts = [load_prompt(path) for path in arguments.prompt]
-    task, rows = _rows(arguments)
     texts = _texts(arguments, prompts[0].template, task, rows)
     _check_unicode(texts)
-    t5 = load_t5(arguments.backbone)
+    t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
     model = PromptedT5(t5, prompts[0]) if len(prompts) == 1 else PromptEnsemble(t5, prompts)
     if task is not None:
         for path, prompt in zip(arguments.prompt, prompts, strict=True):
@@ -58,7 +66,7 @@ def _rows(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:
     """Return the task, if one is named, and the rows, preprocessed as it says; no rows where texts are given."""
     from softprompt_tf.tasks import load_task, preprocessed, read_rows
 
-    task = load_task(arguments.task) if arguments.task else None
+    task = load_task(find_config(arguments.task, "tasks")) if arguments.task else None
     if not arguments.input:
         return task, []
     rows = read_rows(arguments.input, columns=task.columns if task else None)

@@ -11,7 +11,7 @@ OUTPUT/checkpoints/          what a run that was cut short goes on from
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,12 @@ class TaskData:
     validation: list[Example]
 
 
-def train_run(config: RunConfig) -> RunResult:
+def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) -> RunResult:
     """Train, or go on training, what a config asks for, and write the run directory.
+
+    Args:
+      config: of the run.
+      on_start: is called when all is read and checked, before the first step.
 
     Raises:
       ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
@@ -80,10 +84,10 @@ def train_run(config: RunConfig) -> RunResult:
     """
     data = [_read(load_task(task)) for task in config.tasks]
     with locked(config.output_dir, error_type=TrainingError):
-        return _train_run(config, data)
+        return _train_run(config, data, on_start)
 
 
-def _train_run(config: RunConfig, data: Sequence["TaskData"]) -> RunResult:
+def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> RunResult:
     output_dir = Path(config.output_dir)
     record = RunRecord(output_dir, has_begun=check_settings(output_dir, config))
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
@@ -96,6 +100,8 @@ def _train_run(config: RunConfig, data: Sequence["TaskData"]) -> RunResult:
         record.check_backbone(config.backbone, t5.fingerprint)
         model = build_model(t5, config, [each.task for each in data])
     write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
+    if on_start is not None:
+        on_start()
     _tell_cut_rows(model, data)
     training = train_prompt(
         model,

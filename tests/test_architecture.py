@@ -13,13 +13,25 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
-    ("version", "errors", "names", "setting_changes", "typing", "answers", "target_format", "portable_names"),
+    ("version", "errors"),
+    ("names", "setting_changes", "typing", "answers", "target_format", "portable_names"),
+    ("shipped_configs",),
     ("atomic_file", "directory_lock", "keras_backend", "large_file_pointer"),
     ("yaml_tree",),
     ("config_files",),
     ("config",),
     ("t5", "prompts", "tasks"),
-    ("decoding", "text_rows", "text_arguments", "text_batches", "replicas", "convert", "task_match", "feed"),
+    (
+        "decoding",
+        "text_rows",
+        "text_arguments",
+        "text_batches",
+        "replicas",
+        "convert",
+        "task_match",
+        "backbone_option",
+        "feed",
+    ),
     ("text_streams", "text_datasets", "token_metrics", "token_feed"),
     ("answering", "text_feed", "compiled_parts"),
     ("text_model",),
@@ -36,6 +48,7 @@ LAYERS = [
     ("export",),
     ("demo",),
     ("cli",),
+    ("command",),
 ]
 FORBIDDEN = {"t5": {"prompts", "tasks"}, "prompts": {"t5", "tasks"}, "tasks": {"t5", "prompts"}}
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

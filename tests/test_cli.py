@@ -456,7 +456,7 @@ def test_the_version_is_told(capsys):
 def test_an_interrupt_ends_with_130(run, inputs, monkeypatch):
     from softprompt_tf import run as run_module
 
-    def interrupt(config):
+    def interrupt(config, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_module, "train_run", interrupt)

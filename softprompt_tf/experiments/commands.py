@@ -5,7 +5,10 @@ import importlib.resources
 from pathlib import Path
 from typing import Any
 
+from softprompt_tf.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.shipped_configs import find_config
+from softprompt_tf.yaml_tree import read_yaml
 
 
 def add_commands(commands: Any) -> None:
@@ -13,7 +16,7 @@ def add_commands(commands: Any) -> None:
     sweep = commands.add_parser(
         "sweep", help="run the experiments of a YAML file and report; goes on where it was stopped"
     )
-    sweep.add_argument("config", type=Path, help="such as configs/experiments/prompt_length.yaml")
+    sweep.add_argument("config", type=Path, help="a YAML file, or the name of a shipped one, such as prompt_length")
     _add_shared(sweep)
     sweep.set_defaults(run=_sweep)
 
@@ -29,9 +32,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="results, prompts, report.html and report.md go here"
     )
-    parser.add_argument(
-        "--backbone", help="in the place of the file's: a bundled name, a KerasHub preset or a directory"
-    )
+    parser.add_argument("--backbone", help=f"instead of the file's: {BACKBONE_HELP}")
     parser.add_argument("--data", type=Path, help="what ${SOFTPROMPT_DATA} of the task files stands for")
     parser.add_argument("--minutes", type=float, help="begin no run after so many; 0 makes only the report")
     parser.add_argument("--plan", action="store_true", help="print the runs and what is finished, and do nothing")
@@ -51,10 +52,12 @@ def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> Non
         raise ConfigError(f"`--minutes` must be a number from 0 up. Received: {arguments.minutes}.")
     if arguments.data is not None and not arguments.data.is_dir():
         raise ConfigError(f"`--data` must be a directory. Received: {arguments.data}.")
+    path = find_config(config, "experiments")
+    read_yaml(path)  # a mistake in it is told before TensorFlow is loaded
     from softprompt_tf.experiments.reproduce import run_experiments
 
     run_experiments(
-        config,
+        path,
         arguments.output,
         backbone=arguments.backbone,
         data=arguments.data,

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softprompt_tf.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.names import check_files
 
 if TYPE_CHECKING:
     from softprompt_tf.interpretability.inspection import Inspection
@@ -21,7 +23,7 @@ def add_commands(commands: Any) -> None:
     inspect.add_argument("prompt", nargs="+", help="a prompt file; of several the distances are told too")
     inspect.add_argument(
         "--backbone",
-        help="a bundled name, a KerasHub preset or a directory; without it only what needs no vocabulary is told",
+        help=f"{BACKBONE_HELP}; without it only what needs no vocabulary is told",
     )
     inspect.add_argument(
         "--initial",
@@ -37,6 +39,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
+    check_files([*arguments.prompt, *(arguments.initial or ())])
     from softprompt_tf import t5 as t5_package
     from softprompt_tf.interpretability.inspection import inspect_prompts
     from softprompt_tf.interpretability.tables import lines_of

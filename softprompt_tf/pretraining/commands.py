@@ -4,15 +4,29 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from softprompt_tf.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.names import check_files
 from softprompt_tf.pretraining.batches import Mixture
 
 _OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
 
 
+class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Ends each help text with the default, where there is one and the text does not say it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_it = "default" in (action.help or "").lower()
+        return action.help if says_it or action.default in (None, []) else super()._get_help_string(action)
+
+
 def add_commands(commands: Any) -> None:
     """Add both commands to the sub-parsers of `softprompt`."""
-    pretrain = commands.add_parser("pretrain", help="train a small T5 from nothing on text files; resumable")
+    pretrain = commands.add_parser(
+        "pretrain",
+        help="train a small T5 from nothing on text files; resumable",
+        formatter_class=_WithDefaults,
+    )
     _add_shared(pretrain, objective="span_corruption", steps=6000, cooldown_steps=1000, learning_rate=2e-2)
     pretrain.add_argument("--vocabulary", help="a SentencePiece model; default: one is trained on the texts")
     pretrain.add_argument("--layers", type=int, default=4, help="of encoder and decoder each")
@@ -22,8 +36,12 @@ def add_commands(commands: Any) -> None:
     pretrain.add_argument("--rows", type=int, default=8192, help="of the embedding table; 100 of them are sentinels")
     pretrain.set_defaults(run=_pretrain)
 
-    adapt = commands.add_parser("adapt", help="continue training a T5 with the LM objective; resumable")
-    adapt.add_argument("backbone", help="a bundled name, a KerasHub preset or a directory")
+    adapt = commands.add_parser(
+        "adapt",
+        help="continue training a T5 with the LM objective; resumable",
+        formatter_class=_WithDefaults,
+    )
+    adapt.add_argument("backbone", help=BACKBONE_HELP)
     # 1e-3 relative to each parameter is where T5's own schedule, 1 / sqrt(step), ended after 1 M steps.
     _add_shared(adapt, objective="prefix_lm", steps=1000, cooldown_steps=100, learning_rate=1e-3)
     adapt.set_defaults(run=_adapt)
@@ -40,7 +58,12 @@ def _add_shared(
         help="a file of one document a line (plain, .gz, .xz) or TFDS_NAME@SPLIT[#FIELD]; may be repeated. "
         'KIND, such as book or article, is "text" where it is left out',
     )
-    parser.add_argument("--output", required=True, type=Path, help="run directory; OUTPUT/preset is the result")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        help="run directory; OUTPUT/preset is the result",
+    )
     parser.add_argument(
         "--objective",
         action="append",
@@ -57,9 +80,9 @@ def _add_shared(
         metavar="TASK=WEIGHT",
         help="how often an instruction task is drawn, in place of its own weight; 0 leaves it out; may be repeated",
     )
-    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--steps", type=int, default=steps, help="batches in all")
     parser.add_argument("--cooldown-steps", type=int, default=cooldown_steps, help="linear decay to zero at the end")
-    parser.add_argument("--warmup-steps", type=int, default=100)
+    parser.add_argument("--warmup-steps", type=int, default=100, help="linear rise from zero at the start")
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help="relative to each parameter's RMS")
     parser.add_argument("--batch-size", type=int, default=64, help="rows; twice as many of instruction tasks")
     parser.add_argument("--window", type=int, default=128, help="tokens of a stretch of text")
@@ -82,11 +105,12 @@ def _add_shared(
         help="of activations and matrix products; on a CPU without AMX float32 may well be the faster one",
     )
     parser.add_argument("--strategy", default="default", help="default, mirrored or tpu")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the first weights and the batches")
     parser.set_defaults(default_objective=objective)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
+    shared = _shared(arguments)
     from softprompt_tf.pretraining.backbone import BackboneShape
     from softprompt_tf.pretraining.training_directory import pretrain
 
@@ -97,16 +121,21 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         num_layers=arguments.layers,
         num_heads=arguments.heads,
     )
-    pretrain(**_shared(arguments), shape=shape, vocabulary=arguments.vocabulary)
+    pretrain(**shared, shape=shape, vocabulary=arguments.vocabulary)
 
 
 def _adapt(arguments: argparse.Namespace) -> None:
+    shared = _shared(arguments)
     from softprompt_tf.pretraining.training_directory import adapt
 
-    adapt(arguments.backbone, **_shared(arguments))
+    adapt(arguments.backbone, **shared)
 
 
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
+    mixture, texts = _mixture(arguments), [_text(text) for text in arguments.text]
+    kind_weights = dict(_weight(pair, "--weight") for pair in arguments.weight)
+    check_files(source for _, source in texts if "@" not in source)  # TFDS names have one
+
     from softprompt_tf.pretraining.pretrainer import PretrainingRun
     from softprompt_tf.training.distribution import make_strategy
 
@@ -122,11 +151,11 @@ def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
         precision=arguments.precision,
     )
     return {
-        "texts": [_text(text) for text in arguments.text],
+        "texts": texts,
         "output": arguments.output,
         "run": run,
-        "mixture": _mixture(arguments),
-        "kind_weights": dict(_weight(pair, "--weight") for pair in arguments.weight),
+        "mixture": mixture,
+        "kind_weights": kind_weights,
         "max_documents": arguments.max_documents,
         "measure_text": arguments.measure_text,
         "measure_documents": arguments.measure_documents,

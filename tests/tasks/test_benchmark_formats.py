@@ -53,6 +53,21 @@ ROWS = {
     ),
     "glue_sst2": ({"sentence": "so good ", "label": "1"}, "sst2 sentence: so good ", "positive"),
     "glue_cola": ({"sentence": "Me go.", "label": "0"}, "cola sentence: Me go.", "unacceptable"),
+    "glue_qnli": (
+        {"question": "Who?", "sentence": "Ann did.", "label": "not_entailment", "idx": 0},
+        "qnli question: Who? sentence: Ann did.",
+        "not_entailment",
+    ),
+    "glue_wnli": (
+        {"sentence1": "Ann saw it.", "sentence2": "Ann saw Bob.", "label": "1"},
+        "wnli sentence1: Ann saw it. sentence2: Ann saw Bob.",
+        "entailment",
+    ),
+    "glue_stsb": (
+        {"sentence1": "A man sings.", "sentence2": "A man sang.", "label": 3.25, "idx": 0},
+        "stsb sentence1: A man sings. sentence2: A man sang.",
+        "3.2",
+    ),
     "glue_rte": (
         {"sentence1": "It rains.", "sentence2": "It is wet.", "label": "not_entailment"},
         "rte sentence1: It rains. sentence2: It is wet.",

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from softprompt_tf.errors import ConfigError, DataError
@@ -113,7 +114,7 @@ def test_token_f1_of_an_empty_prediction_is_zero():
     assert only("token_f1", ["cat"], [""]) == 0.0
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - {"pearson_correlation", "spearman_correlation"}))
 def test_perfect_predictions_score_one(name):
     # Two texts as long as a pair of words, for ROUGE-2; the groups do not part equal rows.
     targets = ["oh yes", "oh yes", "oh yes", "oh no", "oh no", "oh no"]
@@ -151,3 +152,34 @@ def test_metrics_need_a_right_answer_and_a_group_per_row(targets, groups, messag
 def test_metrics_need_rows_and_as_many_predictions(targets, predictions):
     with pytest.raises(DataError, match=f"Received: {len(predictions)} predictions, {len(targets)} targets"):
         compute_metrics(["accuracy"], targets, predictions)
+
+
+# === Numbers ===
+
+
+def correlations(targets, predictions):
+    names = ("pearson_correlation", "spearman_correlation")
+    return tuple(compute_metrics(names, targets, predictions).values())
+
+
+def test_correlations_of_written_numbers_by_hand():
+    # Deviations -1, 0, 0, 1 and -1.5, -0.5, 0.5, 1.5: products 3, squares 2 and 5. The ranks have a tie at 2.5.
+    targets, predictions = ["1", "2", "2", "3"], ["1.0", "2.0", "3.0", "4.0"]
+
+    pearson, spearman = correlations(targets, predictions)
+
+    assert pearson == pytest.approx(3 / np.sqrt(2 * 5))
+    assert spearman == pytest.approx(np.corrcoef([1, 2.5, 2.5, 4], [1, 2, 3, 4])[0, 1])
+
+
+def test_a_text_that_is_no_number_counts_as_minus_one():
+    assert correlations(["0", "1", "4"], ["0", "one", "inf"]) == correlations(["0", "1", "4"], ["0", "-1", "-1"])
+
+
+def test_equal_numbers_have_no_correlation():
+    assert correlations(["1", "2"], ["3", "3"]) == correlations(["1"], ["1"]) == (0.0, 0.0)
+
+
+def test_a_right_answer_that_is_no_number_is_refused():
+    with pytest.raises(DataError, match="right answers that are numbers. Received: 'good'"):
+        compute_metrics(["pearson_correlation"], ["good"], ["1"])

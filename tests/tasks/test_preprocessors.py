@@ -306,3 +306,37 @@ def test_pad_punctuation_parts_all_but_ascii_letters_digits_and_underscores():
 def test_rows_of_another_form_are_refused_by_place_and_field(name, values, message):
     with pytest.raises(DataError, match=message):
         run(name, values)
+
+
+# === STS-B ===
+
+
+@pytest.mark.parametrize(
+    ("score", "label"),
+    [
+        (0.0, "0.0"),
+        (5, "5.0"),
+        (3.25, "3.2"),
+        (2.5, "2.4"),
+        (2.7, "2.8"),
+        ("1.39", "1.4"),
+        ("4.6", "4.6"),
+        (3.9, "4.0"),
+    ],
+)
+def test_stsb_rounds_to_the_nearest_fifth_and_keeps_the_score(score, label):
+    (row,) = preprocessed([Row({"sentence1": "a", "label": score}, "row 1")], ["stsb"])
+
+    assert row.values == {"sentence1": "a", "label": label, "score": str(score)}
+
+
+def test_stsb_takes_the_archives_field():
+    (row,) = preprocessed([Row({"score": "4.75"}, "row 1")], ["stsb"])
+
+    assert row.values == {"label": "4.8", "score": "4.75"}
+
+
+@pytest.mark.parametrize("score", ["high", "5.1", -1.0, "nan"])
+def test_stsb_wants_a_score(score):
+    with pytest.raises(DataError, match="row 1: field `label` .*Received: "):
+        list(preprocessed([Row({"label": score}, "row 1")], ["stsb"]))

@@ -46,7 +46,7 @@ def macro_f1(rows: AnsweredRows) -> float:
 
 
 def matthews_correlation(rows: AnsweredRows) -> float:
-    """Return Matthews' correlation, for two labels or more; the one metric here that goes down to -1."""
+    """Return Matthews' correlation, for two labels or more, from -1 to 1."""
     return float(sklearn_metrics.matthews_corrcoef(rows.targets, list(rows.predictions)))
 
 

@@ -7,6 +7,7 @@ from softprompt_tf.names import nearest
 from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
 from softprompt_tf.tasks.metrics.classification import accuracy, f1, group_accuracy, macro_f1, matthews_correlation
 from softprompt_tf.tasks.metrics.question_answering import exact_match, token_f1
+from softprompt_tf.tasks.metrics.regression import pearson_correlation, spearman_correlation
 from softprompt_tf.tasks.metrics.rouge import check_rouge_is_installed, rouge1, rouge2, rouge_lsum
 
 Metric = Callable[[AnsweredRows], float]
@@ -19,6 +20,8 @@ METRICS: Mapping[str, Metric] = {
         f1,
         macro_f1,
         matthews_correlation,
+        pearson_correlation,
+        spearman_correlation,
         group_accuracy,
         exact_match,
         token_f1,

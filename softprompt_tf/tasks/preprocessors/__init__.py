@@ -12,6 +12,7 @@ from softprompt_tf.tasks.preprocessors.multirc import multirc
 from softprompt_tf.tasks.preprocessors.punctuation import pad_punctuation
 from softprompt_tf.tasks.preprocessors.record import record
 from softprompt_tf.tasks.preprocessors.squad import squad
+from softprompt_tf.tasks.preprocessors.stsb import stsb
 from softprompt_tf.tasks.preprocessors.wsc import wsc
 from softprompt_tf.tasks.rows import Row
 
@@ -20,7 +21,7 @@ Preprocessor = Callable[[Row], Iterable[Row]]
 
 PREPROCESSORS: Mapping[str, Preprocessor] = {
     function.__name__: function
-    for function in (multirc, record, wsc, squad, pad_punctuation, one_row_per_answer, true_rows)
+    for function in (multirc, record, wsc, squad, stsb, pad_punctuation, one_row_per_answer, true_rows)
 }
 
 __all__ = ["PREPROCESSORS", "Preprocessor", "check_preprocessors", "preprocessed"]

@@ -1,0 +1,223 @@
+"""What the command line says before anything slow is loaded: wrong files and ports, shipped configs, help texts, Ctrl-C."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tiny_run import run_values, write_preset, write_tasks, write_yaml
+
+from softprompt_tf.backbone_option import backbone_of
+from softprompt_tf.cli import build_parser, main
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.shipped_configs import find_config, shipped_configs
+
+# Runs each line of stdin as a command; prints what it said and what it loaded.
+RUN_LINES = """
+import contextlib, io, json, sys
+from softprompt_tf.cli import main
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        status = main(line.split())
+    print(json.dumps([status, said.getvalue(), [name for name in ("tensorflow", "keras") if name in sys.modules]]))
+"""
+MISTAKES = {
+    "train rum.yaml": "No such config file: rum.yaml. Did you mean `run.yaml`?",
+    "train run.yaml training.step=3": "Unknown key `training.step`",
+    "train sst": "the name of one that ships with the library. Received: 'sst'. Did you mean `sst2`?",
+    "evaluate a.npy --task mod.yaml": "No such config file: mod.yaml",
+    "evaluate b.npy --task mood.yaml": "No such file: b.npy. Did you mean `a.npy`?",
+    "evaluate a.npy --task mood.yaml --split test": "has no source for this split",
+    "predict b.npy --text x": "No such file: b.npy",
+    "neighbors b.npy": "No such file: b.npy",
+    "inspect b.npy": "No such file: b.npy",
+    "export --prompt a=b.npy --output e": "No such file: b.npy",
+    "serve e --grpc-port 99999": "`--grpc-port` must be a port from 0 to 65535. Received: 99999.",
+    "serve e --grpc-port 0 --rest-port -1": "`--rest-port` must be a port from 0 to 65535. Received: -1.",
+    "serve s3://bucket/model": "must be a local one. Received: s3://bucket/model",
+    "serve --model-config-file broken.config": "broken.config",
+    "serve --model-config-file models.config": "model a must be a local directory for this server. Received: s3://bucket/a",
+    "sweep lengths --output o": "the name of one that ships with the library. Received: 'lengths'",
+    "pretrain --text no.txt --output o": "No such file: no.txt",
+    "adapt mini --text no.txt --output o": "No such file: no.txt",
+    "pretrain --text run.yaml --output o --objective spans=1": "`--objective` must be one of",
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inputs")
+    tasks = write_tasks(root)
+    write_yaml(root / "run.yaml", run_values(root / "tiny", [tasks["mood"]], root / "out"))
+    np.save(root / "a.npy", np.ones((2, 4), np.float32))
+    (root / "models.config").write_text(
+        "model_config_list { config { name: 'a' base_path: 's3://bucket/a' model_platform: 'tensorflow' } }"
+    )
+    (root / "broken.config").write_text("model_config_list {")
+    return root
+
+
+@pytest.fixture(scope="module")
+def answers(inputs):
+    """What each command of `MISTAKES` says, all of them run in one process without TensorFlow."""
+    options = {"cwd": inputs, "capture_output": True, "text": True, "check": True}
+    done = subprocess.run([sys.executable, "-c", RUN_LINES], input="\n".join(MISTAKES), **options)
+    return dict(zip(MISTAKES, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items())
+def test_a_mistake_is_told_before_tensorflow_is_loaded(answers, arguments, message):
+    status, said, loaded = answers[arguments]
+
+    assert message in said
+    assert (status, loaded) == (2, [])
+
+
+def test_a_port_in_use_is_told(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert main(["serve", "e", "--grpc-port", str(port)]) == 2
+
+    assert f"must be a free port. Received: {port}, which another process uses" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_not_called_known(tmp_path, capsys):
+    for name in ("README.md", ".hidden.yaml", "notes.txt"):
+        (tmp_path / name).touch()
+
+    assert main(["train", str(tmp_path / "run.yaml")]) == 2
+    assert capsys.readouterr().err == f"softprompt: No such config file: {tmp_path / 'run.yaml'}.\n"
+    (tmp_path / "other.yaml").touch()
+    main(["train", str(tmp_path / "run.yaml")])
+    assert capsys.readouterr().err.endswith("run.yaml. Known: other.yaml.\n")
+
+
+# === Shipped configs ===
+
+
+@pytest.mark.parametrize("name", ["sst2", "runs/sst2", "configs/runs/sst2.yaml", "runs/sst2.yaml", "sst2.yaml"])
+def test_a_shipped_config_is_found_by_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert find_config(name, "runs") == shipped_configs("runs")["sst2"]
+
+
+def test_a_file_that_is_there_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sst2.yaml").touch()
+
+    assert find_config("sst2.yaml", "runs").resolve() == tmp_path / "sst2.yaml"
+
+
+def test_configs_are_listed(capsys):
+    assert main(["configs", "tasks"]) == 0
+
+    lines = dict(line.split("  ") for line in capsys.readouterr().out.splitlines())
+    assert lines["tasks/superglue_boolq"].endswith("superglue_boolq.yaml")
+    assert {name.partition("/")[0] for name in lines} == {"tasks"}
+    main(["configs"])
+    assert "\nexperiments/reproduce  " in capsys.readouterr().out
+
+
+# === The prompt's backbone ===
+
+
+def prompt_of(name, **config):
+    return TaskPrompt(prompt=np.ones((1, 4), np.float32), backbone=name, training_config=config)
+
+
+def test_the_backbone_is_the_prompts(tmp_path):
+    (tmp_path / "tiny").mkdir()
+
+    assert backbone_of(prompt_of("mini")) == "mini"
+    assert backbone_of(prompt_of("tiny", backbone=str(tmp_path / "tiny"))) == str(tmp_path / "tiny")
+    assert backbone_of(prompt_of("t5_base_multi", backbone="gone/t5_base_multi")) == "t5_base_multi"
+    assert backbone_of(prompt_of("")) == "mini"
+
+
+def test_a_backbone_that_is_not_here_is_told():
+    with pytest.raises(
+        ConfigError, match="a prompt for 'gone/tiny' or 'tiny'. Pass its directory: --backbone DIRECTORY"
+    ):
+        backbone_of(prompt_of("tiny", backbone="gone/tiny"))
+
+
+def test_predict_takes_the_backbone_of_the_prompt_file(tmp_path, capsys):
+    from softprompt_tf import PromptedT5, load_t5
+
+    preset = write_preset(tmp_path / "tiny")
+    file = tmp_path / "a.safetensors"
+    PromptedT5(load_t5(preset)).save_prompt(file, task_id="a", training_config={"backbone": str(preset)})
+
+    assert main(["predict", str(file), "--text", "a film"]) == 0
+    assert '"inputs": "a film"' in capsys.readouterr().out
+
+
+# === Usage, help and Ctrl-C ===
+
+
+def test_train_asks_for_a_config_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(["train"])
+
+    assert "the following arguments are required: config\n" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_start_does_not_print_its_config(inputs, capsys):
+    assert main(["train", str(inputs / "run.yaml"), "task.train=gone.tsv"]) == 2
+
+    assert capsys.readouterr().out == ""
+
+
+def help_of(command, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([command, "--help"])
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("command", "steps"), [("pretrain", 6000), ("adapt", 1000)])
+def test_help_says_the_defaults(command, steps, capsys):
+    text = help_of(command, capsys)
+
+    assert f"batches in all (default: {steps})" in text
+    assert "(default: 128)" in text
+    assert "default: None" not in text
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "neighbors", "export", "demo", "sweep", "adapt", "inspect"])
+def test_help_says_which_backbones_there_are(command, capsys):
+    assert "KerasHub, Hugging Face, T5X or Mesh TensorFlow" in help_of(command, capsys)
+
+
+def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import sys, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'softprompt_tf.cli':\n"
+        "            print('importing', flush=True)\n"
+        "            try: time.sleep(60)\n"
+        "            except KeyboardInterrupt: raise ImportError('as compiled modules do')\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from softprompt_tf.command import main\n"
+        "sys.exit(main())\n"
+    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, str(tmp_path / "slow.py"), "configs"], **streams)
+    assert process.stdout.readline() == "importing\n"
+    time.sleep(0.2)
+
+    os.kill(process.pid, signal.SIGINT)
+
+    assert process.communicate(timeout=30)[1] == "softprompt: interrupted\n"
+    assert process.returncode == 130
