@@ -114,6 +114,13 @@ def _fill_up(tensor: tf.Tensor, dims: Sequence[int]) -> tf.Tensor:
 
 
 def _concat(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    for tensor in tensors:
+        if tensor.dtype != tensors[0].dtype:
+            raise _refusal(
+                "INTERNAL",
+                "Tensor concat operation failed: INVALID_ARGUMENT: Cannot concatenate tensors that have different data"
+                f" types. Got {tensors[0].dtype.name} and {tensor.dtype.name}.",
+            )
     try:
         return tf.concat(tensors, axis=0)
     except (tf.errors.OpError, TypeError, ValueError) as error:

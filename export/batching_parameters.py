@@ -3,8 +3,9 @@
 The file is a `BatchingParameters` message in protobuf's text format. tensorflow-serving-api does not carry its class,
 so the message is described here, by its names alone: a text file holds no field numbers.
 
-Source: tensorflow/serving servables/tensorflow/session_bundle_config.proto (fields), bundle_factory_util.h and
-batching/batching_session.cc (rules); tensorflow/tensorflow core/kernels/batching_util/shared_batch_scheduler.h (defaults).
+Source: tensorflow/serving servables/tensorflow/session_bundle_config.proto (fields), bundle_factory_util.{h,cc} and
+batching/batching_session.cc (rules: the last allowed size is `max_batch_size`, also where requests are split);
+tensorflow/tensorflow core/kernels/batching_util/shared_batch_scheduler.h (defaults).
 """
 
 import os
@@ -77,12 +78,10 @@ class BatchingParameters:
             list(sizes) == sorted(set(sizes)) and min(sizes, default=1) > 0,
             "allowed_batch_sizes entries must be monotonically increasing",
         )
-        limit = "max_execution_batch_size" if self.enable_large_batch_splitting else "max_batch_size"
-        relation = "be equal to" if self.enable_large_batch_splitting else "match"
         _require(
-            not sizes or sizes[-1] == self.rows_of_a_run,
-            f"Last entry in allowed_batch_sizes must {relation} {limit}; last entry was {sizes[-1:] and sizes[-1]};"
-            f" expected {self.rows_of_a_run}",
+            not sizes or sizes[-1] == self.max_batch_size,
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {sizes[-1:] and sizes[-1]};"
+            f" expected {self.max_batch_size}",
         )
 
     @property

@@ -116,6 +116,6 @@ def checked_status(c: Any, rule: str) -> Iterator[int]:
         if code:
             message = c.TF_Message(status).decode(errors="replace")
             name = _STATUS_NAMES.get(code, f"code {code}")
-            raise VerificationError(f"{rule}. Received: {name}: {message}")
+            raise VerificationError(f"{rule}. Received: {name}: {message}", status=name, reason=message)
     finally:
         c.TF_DeleteStatus(status)

@@ -5,16 +5,19 @@ Source: tensorflow/serving model_servers/prediction_service_impl.cc, model_servi
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from softprompt_tf.errors import ServingError
@@ -34,7 +37,7 @@ def add_services(server: grpc.Server, models: ServedModels) -> None:
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; the other calls stay UNIMPLEMENTED, as the base class has them."""
+    """Predict and GetModelMetadata; Classify, Regress and MultiInference are refused, as a T5's signatures need."""
 
     def __init__(self, models: ServedModels):
         self._models = models
@@ -44,6 +47,20 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> predict_pb2.PredictResponse:
         timeout_s = context.time_remaining()
         return _respond(lambda: self._models.predict(request, timeout_s=timeout_s), context)
+
+    def Classify(self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext) -> Any:
+        return _respond(lambda: self._refuse(request, "classify"), context)
+
+    def Regress(self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext) -> Any:
+        return _respond(lambda: self._refuse(request, "regress"), context)
+
+    def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext) -> Any:
+        return _respond(lambda: self._refuse(request.tasks[0] if request.tasks else request, "inference"), context)
+
+    def _refuse(self, request: Any, method: str) -> NoReturn:
+        if "model_spec" not in request.DESCRIPTOR.fields_by_name or not request.HasField("model_spec"):
+            raise ServingError("Missing ModelSpec", status="INVALID_ARGUMENT")
+        raise self._models.refuse_examples(request.model_spec, method)
 
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -65,11 +82,15 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        return _respond(lambda: self._reload(request), context)
+        return _respond(lambda: self._reload(request, is_over=lambda: not context.is_active()), context)
 
-    def _reload(self, request: model_management_pb2.ReloadConfigRequest) -> model_management_pb2.ReloadConfigResponse:
-        self._models.configure(read_model_config(request.config))
-        return model_management_pb2.ReloadConfigResponse()
+    def _reload(
+        self, request: model_management_pb2.ReloadConfigRequest, *, is_over: Callable[[], bool]
+    ) -> model_management_pb2.ReloadConfigResponse:
+        self._models.configure(read_model_config(request.config), is_over=is_over)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
 
 
 def _respond(answer: Callable[[], Any], context: grpc.ServicerContext) -> Any:

@@ -1,16 +1,21 @@
 """One version of a model: its directory enters, functions that answer requests leave, warmed up."""
 
+import functools
 import logging
+import weakref
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from softprompt_tf.errors import ExportError, ServingError
+from softprompt_tf.errors import ExportError, ServingError, VerificationError
 from softprompt_tf.export.batching import BatchScheduler, VersionBatcher
 from softprompt_tf.export.predict_contract import STATUS_CODES, LoadedModel, run_predict
+from softprompt_tf.export.session_loader import SavedModelSession
+from softprompt_tf.export.version_directory import parse_version
 
 MAX_WARMUP_REQUESTS = 1000  # the limit of TF Serving, which refuses to load a version with more
 
@@ -18,18 +23,20 @@ logger = logging.getLogger(__name__)
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:
-    """Return the version directories of a model by their number; none where `base_path` is missing."""
-    if not base_path.is_dir():
-        return {}
-    entries = [entry for entry in base_path.iterdir() if entry.name.isascii() and entry.name.isdigit()]
-    return {int(entry.name): entry for entry in entries if entry.is_dir()}
+    """Return what a server takes for versions of a model by their number; none where `base_path` is missing.
+
+    A file whose name is a number is among them, as in TF Serving; it does not load.
+    """
+    entries = sorted(base_path.iterdir()) if base_path.is_dir() else []
+    numbers = [(parse_version(entry.name), entry) for entry in entries]
+    return {number: entry for number, entry in numbers if number is not None}
 
 
 def check_directory(directory: str | Path | None) -> Path:
-    """Return the whole path of a directory that holds version directories.
+    """Return the whole path of a model's base directory; it may still be empty.
 
     Raises:
-      ServingError: if it is none.
+      ServingError: if it does not exist, or is a version itself.
     """
     if directory is None:
         raise ServingError(
@@ -38,11 +45,10 @@ def check_directory(directory: str | Path | None) -> Path:
     base_path = Path(directory).resolve()
     if not base_path.is_dir():
         raise ServingError(f"The directory to serve must exist. Received: {base_path}.", status="NOT_FOUND")
-    if not find_versions(base_path):
-        is_version = (base_path / "saved_model.pb").is_file()
-        hint = f" Hint: this is one version; serve {base_path.parent}." if is_version else ""
+    if (base_path / "saved_model.pb").is_file():
         raise ServingError(
-            f"The directory to serve must hold version directories such as 1/. Received: {base_path}.{hint}",
+            f"The directory to serve must hold version directories such as 1/. Received: {base_path}."
+            f" Hint: this is one version; serve {base_path.parent}.",
             status="NOT_FOUND",
         )
     return base_path
@@ -59,24 +65,34 @@ def load_version(
       version: its number.
       scheduler: merges its requests; None runs each on its own.
 
-    Raises:
-      ExportError: if the directory holds no SavedModel for serving.
-    """
-    import tensorflow_text  # noqa: F401  # registers the operations of its tokenizers
+    The work is done by the C++ loader and session of TensorFlow that TF Serving uses too, so that errors are the same.
 
+    Raises:
+      VerificationError: if the directory holds no SavedModel for serving; with TensorFlow's status and reason.
+    """
+    session = SavedModelSession(directory)
     path = directory / "saved_model.pb"
-    if not path.is_file():
-        raise ExportError(f"A version directory must hold saved_model.pb. Received: {directory}.")
     meta_graphs = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
-    signatures = [graph.signature_def for graph in meta_graphs if "serve" in graph.meta_info_def.tags]
-    if not signatures:
-        raise ExportError(f'A SavedModel must have the tag "serve". Received: {path}.')
-    stored = {
-        name: type(signature).FromString(signature.SerializeToString()) for name, signature in signatures[0].items()
-    }
-    loaded = tf.saved_model.load(str(directory), tags=["serve"])
+    stored = next(graph.signature_def for graph in meta_graphs if "serve" in graph.meta_info_def.tags)
+    signatures = {name: type(item).FromString(item.SerializeToString()) for name, item in stored.items()}
+    functions = {name: functools.partial(_run_signature, session, name) for name in session.signatures}
     batcher = None if scheduler is None else VersionBatcher(scheduler)
-    return LoadedModel(model_name, version, stored, dict(loaded.signatures), batcher=batcher, root=loaded)
+    model = LoadedModel(model_name, version, signatures, functions, batcher=batcher)
+    # The memory goes when the last request lets go of the model. At exit nobody needs it.
+    weakref.finalize(model, session.close).atexit = False
+    return model
+
+
+def _run_signature(session: SavedModelSession, signature_name: str, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    arrays = {name: (_as_array(tensor), tensor.dtype.as_datatype_enum) for name, tensor in inputs.items()}
+    return {name: tf.constant(array) for name, array in session.run_unchecked(signature_name, arrays).items()}
+
+
+def _as_array(tensor: tf.Tensor) -> np.ndarray:
+    if tensor.dtype == tf.string:
+        return np.array(tensor.numpy(), dtype=object)
+    array = np.asarray(tensor)
+    return np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar one-dimensional
 
 
 def run_warmup(model: LoadedModel, directory: Path) -> int:
@@ -104,6 +120,8 @@ def run_warmup(model: LoadedModel, directory: Path) -> int:
 
 def error_code(error: Exception) -> int:
     """Return the status code under which TF Serving reports that a version does not load."""
+    if isinstance(error, VerificationError) and error.status:
+        return STATUS_CODES[error.status]
     if isinstance(error, ServingError):
         return STATUS_CODES[error.status]
     if isinstance(error, tf.errors.OpError):

@@ -134,11 +134,12 @@ class ModelVersions:
             model = load_version(directory, model_name=self.model_name, version=version, scheduler=self._scheduler)
             run_warmup(model, directory)
         except Exception as error:  # whatever a broken export raises, the version that is served must stay
-            failure.message = " ".join(str(error).split())[:1024]
+            failure.message = (getattr(error, "reason", "") or str(error))[:1024]
             failure.tries += 1
             failure.next_try_s = time.monotonic() + self._retries.interval_s
             self._failures[version] = failure
-            logger.warning("Version %d of model %s does not load: %s", version, self.model_name, failure.message)
+            reason = " ".join(failure.message.split())
+            logger.warning("Version %d of model %s does not load: %s", version, self.model_name, reason)
             if failure.tries > self._retries.count:
                 self._set_state(version, VersionState("END", error_code(error), failure.message))
             return

@@ -8,7 +8,8 @@ Source: tensorflow/serving model_servers/server_core.cc (ReloadConfig, WaitUntil
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
@@ -24,7 +25,9 @@ from softprompt_tf.export.model_config import (
 )
 from softprompt_tf.export.model_reports import check_metadata_request, describe_model, report_states
 from softprompt_tf.export.model_versions import DEFAULT_RETRIES, LoadRetries, ModelVersions
-from softprompt_tf.export.predict_contract import LoadedModel, find_model, run_predict
+from softprompt_tf.export.predict_contract import LoadedModel, find_model, refuse_examples, run_predict
+
+_LOOK_S = 0.2  # between two looks for the first version of a model
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +56,12 @@ class ServedModels:
         self._removed: dict[str, ModelVersions] = {}  # their states can still be asked for
         self._lock = threading.Lock()  # held by whoever loads
 
-    def configure(self, settings: Sequence[ModelSettings]) -> None:
+    def configure(self, settings: Sequence[ModelSettings], *, is_over: Callable[[], bool] = lambda: True) -> None:
         """Serve these models and no others; return once each new one has a loaded version.
+
+        Args:
+          settings: of all models.
+          is_over: whether to wait no longer for the first version of a new model; by default nothing is waited for.
 
         Raises:
           ServingError: with status FAILED_PRECONDITION, if a label may not point where it does (nothing is changed
@@ -78,9 +85,22 @@ class ServedModels:
             for name in new:
                 self._removed.pop(name, None)
                 models[name].poll()
-            failures = {name: models[name].failures() for name in new if not models[name].available}
+        self._await_versions([models[name] for name in new], is_over)
+        failures = {name: models[name].failures() for name in new if not models[name].available}
         if failures:
             raise ServingError(describe_unavailable(failures), status="UNKNOWN")
+
+    def _await_versions(self, models: list[ModelVersions], is_over: Callable[[], bool]) -> None:
+        """Look again for models without a version, until each has one that loads or that does not, as TF Serving does."""
+        while not is_over():
+            known = self._models.values()
+            models = [model for model in models if model in known and not model.available and not model.failures()]
+            if not models:
+                return
+            time.sleep(_LOOK_S)
+            with self._lock:
+                for model in models:
+                    model.poll()
 
     def failures(self, model_name: str) -> dict[int, str]:
         """Return why versions of a model that are wanted do not load."""
@@ -106,7 +126,13 @@ class ServedModels:
     def predict(
         self, request: predict_pb2.PredictRequest, *, timeout_s: float | None = None
     ) -> predict_pb2.PredictResponse:
+        if not request.HasField("model_spec"):
+            raise ServingError("Missing ModelSpec", status="INVALID_ARGUMENT")
         return run_predict(self.find(request.model_spec), request, timeout_s=timeout_s)
+
+    def refuse_examples(self, spec: model_pb2.ModelSpec, method: str) -> ServingError:
+        """Return why a model cannot be asked with tf.Examples; a model that is not served is raised as ever."""
+        return refuse_examples(self.find(spec), signature_name=spec.signature_name, method=method)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -148,13 +174,13 @@ class ConfigFile:
         self._followed = b""
         self._complaint = ""
 
-    def load(self) -> None:
-        """Read the file and follow it.
+    def load(self, *, is_over: Callable[[], bool] = lambda: True) -> None:
+        """Read the file and follow it; of models without a version, wait for the first until `is_over`.
 
         Raises:
           ServingError: if the file is wrong, or a model does not load.
         """
-        self._models.configure(read_model_config_file(self._path))
+        self._models.configure(read_model_config_file(self._path), is_over=is_over)
         self._followed = self._path.read_bytes()
 
     def poll(self) -> None:

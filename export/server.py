@@ -13,7 +13,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -22,15 +21,15 @@ import grpc
 from softprompt_tf.errors import ServingError
 from softprompt_tf.export.batching import BatchScheduler
 from softprompt_tf.export.grpc_services import add_services
+from softprompt_tf.export.http_server import RestServer
 from softprompt_tf.export.loaded_version import check_directory
 from softprompt_tf.export.model_config import ModelSettings
-from softprompt_tf.export.rest import start_rest_server
+from softprompt_tf.export.rest import answer
 from softprompt_tf.export.served_models import ConfigFile, ServedModels
 from softprompt_tf.export.serving_options import DEFAULT_OPTIONS, ServingOptions
 
 TF_SERVING_BINARY = "tensorflow_model_server"
 _WORKERS, _WORKERS_WITH_BATCHING = 4, 64
-_REST_POLL_S = 0.05  # how long `stop` may wait for the thread that accepts connections
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,8 @@ class ModelServer:
       host: address to listen on. Default 127.0.0.1: this machine only.
       poll_interval_s: seconds between two looks at the directory. Default 1.
       max_workers: gRPC requests under way at the same time. Default 4, or 64 with batching, where most of them wait.
-      max_message_bytes: a larger request is refused with RESOURCE_EXHAUSTED. Default 2 GiB, as TF Serving.
+      max_message_bytes: a larger request is refused, with RESOURCE_EXHAUSTED over gRPC and 413 over REST. Default 2 GiB, as
+        TF Serving over gRPC.
       options: the model config file, batching, labels and retries.
 
     Attributes:
@@ -85,14 +85,15 @@ class ModelServer:
         )
         self._stopping, self._stopped = threading.Event(), threading.Event()
         self._grpc_server: grpc.Server | None = None
-        self._rest_server: ThreadingHTTPServer | None = None
+        self._rest_server: RestServer | None = None
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Load what is to be served, then listen.
+        """Load what is to be served, then listen; wait for models that have no version yet, as TF Serving does.
 
         Raises:
-          ServingError: if a model has no version, none loads, the config is wrong, or a port is taken.
+          ServingError: if no version of a model loads, the config is wrong, a port is taken, or the server is stopped
+            while it waits.
         """
         try:
             self._load()
@@ -109,6 +110,9 @@ class ModelServer:
                 " Hint: choose other ports, or 0 for any free one.",
                 status="UNAVAILABLE",
             ) from error
+        except BaseException:  # such as Ctrl-C while it waits
+            self.stop()
+            raise
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Refuse new requests, let those under way finish for up to `grace_s` seconds, and free the ports."""
@@ -116,8 +120,7 @@ class ModelServer:
         if self._grpc_server is not None:
             self._grpc_server.stop(grace_s).wait()
         if self._rest_server is not None:
-            self._rest_server.shutdown()
-            self._rest_server.server_close()
+            self._rest_server.close(grace_s)
         for thread in self._threads:
             thread.join()
         self._models.close()
@@ -139,7 +142,7 @@ class ModelServer:
     def _load(self) -> None:
         if self._options.model_config_file is not None:
             config = ConfigFile(self._options.model_config_file, self._models)
-            config.load()
+            config.load(is_over=self._stopping.is_set)
             if self._options.model_config_file_poll_wait_seconds:
                 self._start_polling("config", config.poll, self._options.model_config_file_poll_wait_seconds)
         else:
@@ -148,10 +151,10 @@ class ModelServer:
 
     def _load_directory(self, base_path: Path) -> None:
         try:
-            self._models.configure([ModelSettings(self.model_name, base_path)])
+            self._models.configure([ModelSettings(self.model_name, base_path)], is_over=self._stopping.is_set)
         except ServingError as error:
             failures = self._models.failures(self.model_name).items()
-            reasons = "; ".join(f"version {version}: {reason}" for version, reason in failures)
+            reasons = "; ".join(f"version {version}: {reason}" for version, reason in failures) or "no version"
             raise ServingError(f"The newest version must load. Received: {base_path}: {reasons}") from error
 
     def _start_grpc(self) -> None:
@@ -168,9 +171,11 @@ class ModelServer:
         self._grpc_server = server
 
     def _start_rest(self, port: int) -> None:
-        self._rest_server = start_rest_server(self._models, host=self.host, port=port)
-        self.rest_port = self._rest_server.server_address[1]
-        self._start_thread("rest", functools.partial(self._rest_server.serve_forever, poll_interval=_REST_POLL_S))
+        self._rest_server = RestServer(
+            functools.partial(answer, self._models), host=self.host, port=port, max_body_bytes=self._max_message_bytes
+        )
+        self.rest_port = self._rest_server.port
+        self._rest_server.start()
 
     def _start_polling(self, name: str, poll: Callable[[], None], interval_s: float) -> None:
         def poll_until_stopped() -> None:

@@ -73,11 +73,30 @@ class SavedModelSession:
         Raises:
           VerificationError: if the signature or an input does not fit, or the run fails.
         """
+        arrays = _check_inputs(signature_name, self._signature(signature_name), inputs)
+        return self.run_unchecked(
+            signature_name, {name: (array, _dtype_number(array)) for name, array in arrays.items()}
+        )
+
+    def run_unchecked(
+        self, signature_name: str, inputs: Mapping[str, tuple[NDArray[Any], int]]
+    ) -> dict[str, NDArray[Any]]:
+        """Run one signature on tensors that nobody has looked at, so that the graph itself refuses what is wrong.
+
+        Args:
+          signature_name: a key of `signatures`.
+          inputs: for every input of the signature an array and the number of its dtype; strings are an object array.
+
+        Returns:
+          The array of every output; strings as an object array of bytes.
+
+        Raises:
+          VerificationError: with TensorFlow's status and reason, if the run fails.
+        """
         signature = self._signature(signature_name)
-        arrays = _check_inputs(signature_name, signature, inputs)
         with ExitStack() as stack:
             # Inputs are freed after the outputs are read: an output that passes an input through shares its strings.
-            tensors = [stack.enter_context(_new_tensor(self._c, arrays[name])) for name in signature.inputs]
+            tensors = [stack.enter_context(_new_tensor(self._c, *inputs[name])) for name in signature.inputs]
             results = self._run_graph(signature, tensors)
             for tensor in results:
                 stack.callback(self._c.TF_DeleteTensor, tensor)
@@ -172,18 +191,21 @@ def _as_array(name: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar one-dimensional
 
 
+def _dtype_number(array: NDArray[Any]) -> int:
+    return _STRING if array.dtype == object else DTYPE_NUMBERS[array.dtype.name]
+
+
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."
 
 
 @contextmanager
-def _new_tensor(c: Any, array: NDArray[Any]) -> Iterator[int]:
+def _new_tensor(c: Any, array: NDArray[Any], dtype: int) -> Iterator[int]:
     """Copy `array` into a new TF_Tensor; free it, and the strings that it owns, at the end."""
     is_string = array.dtype == object
     dims = (ctypes.c_int64 * array.ndim)(*array.shape)
     num_bytes = array.size * _TSTRING_BYTES if is_string else array.nbytes
-    dtype = _STRING if is_string else DTYPE_NUMBERS[array.dtype.name]
     tensor = c.TF_AllocateTensor(dtype, dims, array.ndim, num_bytes)
     data = c.TF_TensorData(tensor)
     slots = range(data, data + num_bytes, _TSTRING_BYTES) if is_string and num_bytes else range(0)

@@ -7,7 +7,21 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 # Numbers of the DataType enum, tensorflow/core/framework/types.proto.
-DTYPE_NAMES = {1: "float32", 3: "int32", 7: "string", 9: "int64", 10: "bool"}
+DTYPE_NAMES = {
+    1: "float32",
+    2: "float64",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    7: "string",
+    9: "int64",
+    10: "bool",
+    17: "uint16",
+    19: "float16",
+    22: "uint32",
+    23: "uint64",
+}
 DTYPE_NUMBERS = {name: number for number, name in DTYPE_NAMES.items()}
 
 # The few fields of tensorflow/core/protobuf/meta_graph.proto and framework/tensor_shape.proto that matter here, as

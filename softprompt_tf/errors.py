@@ -64,7 +64,17 @@ class ExportError(SoftPromptError, RuntimeError):
 
 
 class VerificationError(ExportError):
-    """A written SavedModel does not load, or does not answer as the Keras model does."""
+    """A written SavedModel does not load, or does not answer as the Keras model does.
+
+    Attributes:
+      status: the name of TensorFlow's status, such as "DATA_LOSS"; empty where TensorFlow did not refuse.
+      reason: TensorFlow's own message.
+    """
+
+    def __init__(self, message: str, *, status: str = "", reason: str = ""):
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
 
 
 class ServingError(SoftPromptError, RuntimeError):

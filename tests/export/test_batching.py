@@ -89,10 +89,10 @@ BAD_FILES = {
         "max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 8",
         "allowed_batch_sizes entries must be monotonically increasing",
     ),
-    "last size of a run": (
+    "last size of a run, though requests are split": (
         "max_batch_size { value: 8 } enable_large_batch_splitting { value: true } max_execution_batch_size { value: 4 }"
-        " allowed_batch_sizes: 8",
-        "Last entry in allowed_batch_sizes must be equal to max_execution_batch_size; last entry was 8; expected 4",
+        " allowed_batch_sizes: 4",
+        "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
     ),
     "runs larger than requests": (
         "max_batch_size { value: 8 } enable_large_batch_splitting { value: true } max_execution_batch_size { value: 9 }",

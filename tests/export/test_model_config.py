@@ -1,6 +1,7 @@
 """The model config: its file, the rules for labels, and a server that follows it."""
 
 import shutil
+import threading
 
 import grpc
 import pytest
@@ -327,6 +328,25 @@ def test_a_reload_with_a_model_that_does_not_load_says_so_and_tries_on(following
     assert ask(channel) == 201.0
     shutil.copytree(exported / "1", tmp_path / "more" / "4")
     wait_until(lambda: ask(channel, name="more") == 101.0)
+
+
+def test_a_reload_waits_for_the_first_version_of_a_new_model(following, exported, tmp_path):
+    _, channel = following
+    answers = []
+    asking = threading.Thread(
+        target=lambda: answers.append(reload(channel, ("echo", exported, {}), ("late", tmp_path / "late", {})))
+    )
+    asking.start()
+    wait_until(lambda: ask(channel, name="late") == ("NOT_FOUND", "Servable not found for request: Latest(late)"))
+    assert ask(channel) == 201.0
+    assert answers == []
+
+    shutil.copytree(exported / "1", tmp_path / "late" / ".incoming")
+    (tmp_path / "late" / ".incoming").rename(tmp_path / "late" / "1")
+    asking.join(20)
+
+    assert answers == [0]
+    assert ask(channel, name="late") == 101.0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from echo_model import predict_request, wait_until
 from tensorflow_serving.apis import prediction_log_pb2
+from version_changes import copy_half
 
 from softprompt_tf.errors import ServingError
 from softprompt_tf.export import model_versions
@@ -178,8 +179,8 @@ def test_after_the_last_try_its_state_is_end_with_the_reason(base, caplog):
 
     assert caplog.text.count("does not load") == 3
     state = versions.states()[2]
-    assert (state.state, state.error_code) == ("END", 15)  # DATA_LOSS
-    assert "parsing" in state.error_message.lower()
+    assert (state.state, state.error_code) == ("END", 11)  # OUT_OF_RANGE, from TensorFlow's own reader
+    assert state.error_message == "Read less bytes than requested"
 
 
 def test_a_repaired_version_is_tried_again_once_its_files_keep_still(base, exported):
@@ -201,12 +202,11 @@ def test_a_repaired_version_is_tried_again_once_its_files_keep_still(base, expor
 def test_a_half_written_version_is_loaded_when_the_rest_arrives(base, exported):
     versions = follow(base, retries=NEVER_AGAIN)
     versions.poll()
-    (base / "2").mkdir()
-    shutil.copy(exported / "2" / "saved_model.pb", base / "2")
+    copy_half(exported / "2", base / "2")
     versions.poll()
     assert set(versions.available) == {1}
 
-    shutil.copytree(exported / "2" / "variables", base / "2" / "variables")
+    shutil.copytree(exported / "2", base / "2", dirs_exist_ok=True)
     versions.poll()
     versions.poll()
 
@@ -281,12 +281,34 @@ def test_an_emptied_base_path_unloads_as_tf_serving_does(base, caplog):
 # === One version ===
 
 
-def test_only_integer_named_directories_are_versions(tmp_path):
-    for name in ("1", "00012", "x", "-3", "2.tmp", "\u0663"):
+def test_entries_whose_names_are_integers_are_versions(tmp_path):
+    too_large = str(2**63)
+    for name in ("1", "00012", "+3", " 4", "-0", "x", "-3", "2.tmp", "\u0663", "1e3", "+", too_large, "9" * 20):
         (tmp_path / name).mkdir()
     (tmp_path / "7").write_text("a file")
 
-    assert find_versions(tmp_path) == {1: tmp_path / "1", 12: tmp_path / "00012"}
+    names = {0: "-0", 1: "1", 3: "+3", 4: " 4", 7: "7", 12: "00012"}
+    assert find_versions(tmp_path) == {number: tmp_path / name for number, name in names.items()}
+
+
+def test_a_file_in_the_place_of_a_version_does_not_load_and_the_old_one_stays(base):
+    versions = follow(base, retries=NEVER_AGAIN)
+    versions.poll()
+    (base / "2").write_text("a file")
+    versions.poll()
+
+    assert states(versions) == {1: "AVAILABLE", 2: "END"}
+    state = versions.states()[2]
+    assert state.error_code == 5  # NOT_FOUND
+    assert state.error_message.startswith("Could not find SavedModel .pb or .pbtxt at supplied export directory path")
+
+
+def test_a_version_whose_name_has_a_sign_is_served(base):
+    (base / "1").rename(base / "+1")
+    versions = follow(base)
+    versions.poll()
+
+    assert set(versions.available) == {1}
 
 
 def write_warmup(version_directory, requests):

@@ -372,6 +372,33 @@ RULES = [
         "batching",
     ),
     Rule(
+        "a wrong dtype fails the whole run",
+        BATCHING,
+        lambda s: s.together(({"text": [1, 2]}, {"name": "rows"}), rows("c", "d")),
+        [("INTERNAL", "Cannot concatenate tensors that have different data types.")] * 2,
+        "batching",
+    ),
+    Rule(
+        "a wrong rank fails the whole run",
+        BATCHING,
+        lambda s: s.together(({"text": [["a"], ["b"]]}, {"name": "rows"}), rows("c", "d")),
+        [
+            (
+                "FAILED_PRECONDITION",
+                "Tensors with name 'serving_default_text:0' from different tasks have different shapes",
+            )
+        ]
+        * 2,
+        "batching",
+    ),
+    Rule(
+        "a wrong dtype alone is the graph's to refuse",
+        BATCHING,
+        lambda s: s.predict({"text": [1, 2, 3, 4]}, name="rows"),
+        ("INVALID_ARGUMENT", "Expects arg[0] to be string but int32 is provided"),
+        "batching",
+    ),
+    Rule(
         "inputs of unequal rows",
         "batching/batching_util.h",
         lambda s: s.predict({"task_id": ["x", "y"], "text": ["a"]}),

@@ -65,12 +65,20 @@ def test_a_number_that_is_taken_in_the_last_moment_is_not_overwritten(tmp_path, 
 
 
 def test_versions_are_numbers(tmp_path):
-    for name in ("10", "9", "notes", ".writing-1", "-1"):
+    for name in ("10", "9", "notes", ".writing-1", "-1", "9" * 20):
         (tmp_path / name).mkdir()
 
     assert version_numbers(tmp_path) == [9, 10]
     assert next_version(tmp_path) == 11
     assert next_version(tmp_path / "nothing") == 1
+
+
+@pytest.mark.parametrize("name", ["+12", "012", "12"])
+def test_the_next_version_is_higher_than_any_that_a_server_sees(tmp_path, name):
+    (tmp_path / "3").mkdir()
+    (tmp_path / name).write_text("not even a directory")
+
+    assert next_version(tmp_path) == 13
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path):
