@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sentencepiece
 from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.errors import BackboneError, ConfigError, ExportError
 from softprompt_tf.portable_names import own_name
+from softprompt_tf.t5.text_pieces import TextPieces
+from softprompt_tf.t5.text_rules import rules_of
 from softprompt_tf.target_format import TARGET_FORMATS
 
 if TYPE_CHECKING:
@@ -128,9 +129,8 @@ class ExportRecord:
         Raises:
           ExportError: if the graph has no vocabulary, or the record lacks a field.
         """
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=_vocabulary_of(directory))
         try:
-            return ServedBackbone(**self.backbone, tokenize=lambda texts: pieces.encode(list(texts)) if texts else [])
+            return ServedBackbone(**self.backbone, tokenize=TextPieces(_vocabulary_of(directory)).encode)
         except TypeError as error:
             raise ExportError(
                 f"The record of an export must name its backbone. Received: {directory}: {error}."
@@ -147,10 +147,12 @@ def _vocabulary_of(directory: Path) -> bytes:
     """Return the SentencePiece model that the graph's tokenizer holds."""
     path = directory / "saved_model.pb"
     saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    models = []
     for meta_graph in saved_model.meta_graphs:
         graph = meta_graph.graph_def
         for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
-            for node in nodes:
-                if node.op == _TOKENIZER_OP and node.attr["model"].s:
-                    return node.attr["model"].s
+            models += [node.attr["model"].s for node in nodes if node.op == _TOKENIZER_OP and node.attr["model"].s]
+    # A map of characters is a model of its own, without rules; the vocabulary that uses it has some.
+    for model in [*(model for model in models if rules_of(model) is not None), *models]:
+        return bytes(model)
     raise ExportError(f"An export must hold its vocabulary. Received: {path}, with no tokenizer.")

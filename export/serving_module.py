@@ -184,11 +184,15 @@ class ServingModule(tf.Module):
         return self._shared.value.encode(*prompt, members.spread(ids), members.spread(mask))
 
     def _texts(self, ids: tf.Tensor) -> tf.Tensor:
-        """Turn ids [B, U] into texts [B], leaving out padding, ends of sequence, sentinels, and ids past the pieces."""
+        """Turn ids [B, U] into texts [B], leaving out padding, ends of sequence, sentinels, and ids that are no token's."""
         num_pieces = self._t5.value.tokenizer.vocabulary_size()
         sentinels = tf.constant(self._t5.value.sentinel_pieces, tf.int32)  # of T5's own vocabulary none
         is_sentinel = tf.reduce_any(ids[:, :, None] == sentinels, axis=-1)
-        pieces = tf.ragged.boolean_mask(ids, (ids > EOS_ID) & (ids < num_pieces) & ~is_sentinel)
+        is_word = (ids > EOS_ID) & (ids < num_pieces) & ~is_sentinel
+        added = self._t5.value.text_pieces.answer_tokens
+        if added:
+            is_word |= tf.reduce_any(ids[:, :, None] == tf.constant(added, tf.int32), axis=-1)
+        pieces = tf.ragged.boolean_mask(ids, is_word)
         return self.tokenizer.detokenize(pieces)
 
 

@@ -86,7 +86,9 @@ class TextBatches:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             padded = tf.keras.utils.pad_sequences([ids[k] for k in rows], dtype="int32", padding="post")
-            batch = {"encoder_token_ids": tf.constant(padded), "encoder_padding_mask": tf.cast(padded != 0, tf.int32)}
+            # By length: a text may hold the padding token itself.
+            mask = tf.sequence_mask([len(ids[k]) for k in rows], dtype=tf.int32)
+            batch = {"encoder_token_ids": tf.constant(padded), "encoder_padding_mask": mask}
             if tasks is not None:
                 batch["task_id"] = tf.constant(tasks[rows])
             yield rows, batch

@@ -33,7 +33,7 @@ def test_a_preset_has_the_checkpoints_weights_and_fingerprint(checkpoint, tmp_pa
     for one, other in zip(weights(theirs), weights(ours), strict=True):
         np.testing.assert_array_equal(one, other)
     assert ours.fingerprint == theirs.fingerprint
-    assert ours.tokenizer.proto == tiny_vocabulary()
+    assert ours.tokenizer.proto.startswith(tiny_vocabulary())  # behind it the added tokens of the checkpoint
     assert f"fingerprint {ours.fingerprint}" in line
 
 

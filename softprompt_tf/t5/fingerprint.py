@@ -10,6 +10,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from softprompt_tf.t5.text_rules import rules_of
 from softprompt_tf.typing import Tensor
 
 WeightSample = tuple[tuple[int, ...], np.ndarray]
@@ -51,8 +52,11 @@ def samples_fingerprint(samples: Iterable[WeightSample]) -> str:
 
 
 def tokenizer_fingerprint(tokenizer: keras_hub.models.T5Tokenizer) -> str:
-    """Hash every piece of the vocabulary in its order; return "spm:" and 16 hexadecimal digits."""
+    """Hash every piece of the vocabulary in its order, and rules that T5's own has not; return "spm:" and 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for piece in tokenizer.get_vocabulary():
         digest.update(piece.encode("utf-8") + b"\n")
+    rules = rules_of(tokenizer.proto)
+    if rules is not None:
+        digest.update(rules.beyond_t5().encode("utf-8"))
     return f"spm:{digest.hexdigest()[:16]}"

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import keras_hub
 import numpy as np
-import sentencepiece
 from keras import ops
 
 from softprompt_tf.errors import BackboneError
@@ -21,6 +20,7 @@ from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.t5.frozen_forward import FrozenForward
 from softprompt_tf.t5.spared_garbage import spared_garbage
+from softprompt_tf.t5.text_pieces import TextPieces
 from softprompt_tf.typing import Tensor
 
 # Padding masks are passed by hand. Keras's implicit ones are not used, and it would say so at every model that is built.
@@ -89,12 +89,11 @@ class FrozenT5:
         if fingerprint is not None:
             self.fingerprint = fingerprint  # in the place of the cached property
             self._seen_weights = weights_fingerprint(backbone)
+        self.text_pieces = TextPieces(tokenizer.proto, num_rows=int(backbone.vocabulary_size))
         if is_tensorflow():
-            from softprompt_tf.t5.graph_tokenizer import make_graph_tokenizer
-
             # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
             # would belong to that graph.
-            self.graph_tokenizer = make_graph_tokenizer(tokenizer.proto)
+            self.graph_tokenizer = self.text_pieces.graph
 
     # === Sizes ===
 
@@ -207,18 +206,13 @@ class FrozenT5:
 
     # === Text ===
 
-    @cached_property
-    def _pieces(self) -> sentencepiece.SentencePieceProcessor:
-        return sentencepiece.SentencePieceProcessor(model_proto=self.tokenizer.proto)
-
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts into lists of ids, without an end-of-sequence id."""
-        return self._pieces.encode(list(texts)) if texts else []
+        """Turn texts into lists of ids, without an end-of-sequence id; added tokens and sentinels in a text are one id each."""
+        return self.text_pieces.encode(texts)
 
     def detokenize(self, token_ids: Sequence[Sequence[int]]) -> list[str]:
-        """Turn lists of ids into texts; padding, end of sequence, sentinels and ids past the pieces are left out."""
-        kept = [[int(i) for i in ids if self._is_word(int(i))] for ids in token_ids]
-        return [self._pieces.decode(ids) for ids in kept]
+        """Turn lists of ids into texts; padding, end of sequence, sentinels and ids that are no token's are left out."""
+        return [self.text_pieces.decode([int(i) for i in ids if self._is_word(int(i))]) for ids in token_ids]
 
     def sentinel_id(self, k: int) -> int:
         """Return the id of sentinel `<extra_id_k>`: its piece's, else T5's, which counts down from 99 past the pieces.
@@ -240,8 +234,11 @@ class FrozenT5:
         if piece is not None:
             return piece
         num_pieces = self.tokenizer.vocabulary_size()
-        if self._pieces.is_byte(num_pieces - 1):
+        if self.text_pieces.pieces.is_byte(num_pieces - 1):
             return num_pieces - 1 - k
+        added = self.text_pieces.id_of(f"<extra_id_{k}>")
+        if added is not None:
+            return added
         past_pieces = num_pieces + NUM_SENTINELS - 1 - k
         if past_pieces >= self.vocabulary_size:
             raise BackboneError(
@@ -258,7 +255,9 @@ class FrozenT5:
         return tuple(piece for piece in ids if piece is not None)
 
     def _is_word(self, token_id: int) -> bool:
-        return EOS_ID < token_id < self.tokenizer.vocabulary_size() and token_id not in self.sentinel_pieces
+        if token_id >= self.tokenizer.vocabulary_size():
+            return token_id in self.text_pieces.answer_tokens
+        return token_id > EOS_ID and token_id not in self.sentinel_pieces
 
     def _sentinel_piece(self, k: int) -> int | None:
         plain = self._piece_id(f"<extra_id_{k}>")
@@ -266,8 +265,10 @@ class FrozenT5:
 
     def _piece_id(self, piece: str) -> int | None:
         """Return the id of a piece, None where the vocabulary has no such piece (SentencePiece answers "unknown")."""
-        found = int(self._pieces.piece_to_id(piece))
-        return found if self._pieces.id_to_piece(found) == piece else None
+        pieces = self.text_pieces.pieces
+        found = int(pieces.piece_to_id(piece))
+        is_own = found < self.tokenizer.vocabulary_size() and pieces.id_to_piece(found) == piece
+        return found if is_own else None
 
     # === Identity ===
 

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sentinel_t5 import SENTINEL_0, make_sentinel_t5, vocabulary_with_sentinels
-from tiny_t5 import SENTENCES
+from tiny_t5 import SENTENCES, tiny_vocabulary
 
 from softprompt_tf import PromptedT5
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.export import write_saved_model
+from softprompt_tf.export.served_backbone import ExportRecord
 from softprompt_tf.export.served_tasks import build_served_tasks
 from softprompt_tf.export.serving_module import ServingModule
 from softprompt_tf.export.session_process import run_in_process
 from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.t5.text_rules import AddedToken, TextRules, with_rules
 
 FORMATS = {"opened": "sentinel", "plain": "text", "story": "sentinel"}
 TEXTS = list(SENTENCES[:6])
@@ -117,3 +119,25 @@ def test_a_task_that_needs_a_sentinel_is_refused_by_a_t5_without(tiny_t5):
 
     with pytest.raises(BackboneError, match="must have a row for sentinel <extra_id_0>"):
         build_served_tasks(tiny_t5, {"opened": prompt})
+
+
+def test_an_answer_shows_added_tokens_and_no_sentinels(prompts):
+    model = with_rules(tiny_vocabulary(), TextRules((AddedToken("<ORG>", 221), AddedToken("<extra_id_0>", SENTINEL_0))))
+    t5 = make_sentinel_t5(model)
+    module = ServingModule(t5, build_served_tasks(t5, {"plain": TaskPrompt(prompts["plain"].prompt)}))
+    (the,) = t5.tokenize(["the"])
+
+    texts = module._texts(tf.constant([[SENTINEL_0, *the, 221, *the, 222, 1, 0]]))
+
+    assert texts.numpy().tolist() == [b"the<ORG> the"]
+    assert t5.detokenize([[SENTINEL_0, *the, 221, *the, 222, 1, 0]]) == ["the<ORG> the"]
+
+
+def test_an_export_gives_back_the_tokenizer_with_its_sentinels(t5, prompts, tmp_path):
+    version = write_saved_model(tmp_path, t5, {"plain": prompts["plain"]}, verify=False)
+
+    backbone = ExportRecord.read(version).served_backbone(version)
+
+    texts = ["<extra_id_0> the river", "plain"]
+    assert backbone.tokenize(texts) == t5.tokenize(texts)
+    assert backbone.tokenize(texts)[0][0] == SENTINEL_0

@@ -1,8 +1,6 @@
 """Hugging Face's `tokenizer.json` in, the SentencePiece model that it was made from out; transformers 5 writes no other file."""
 
 import base64
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +8,11 @@ from sentencepiece import sentencepiece_model_pb2
 
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.t5.checkpoints.hugging_face import read_json
+from softprompt_tf.t5.checkpoints.tokenizer_rules import Pipeline, pipeline_of
+from softprompt_tf.t5.text_rules import SENTINEL, TextRules, with_rules
 
 proto: Any = sentencepiece_model_pb2  # its classes are made at import, where no type checker sees them
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-_SENTINEL = re.compile(r"<extra_id_\d+>$")
 
 
 def unigram_vocabulary(path: Path) -> bytes:
@@ -33,11 +32,11 @@ def unigram_vocabulary(path: Path) -> bytes:
     try:
         pieces = [(str(piece), float(score)) for piece, score in tokenizer["vocab"]]
         unknown_id = int(tokenizer.get("unk_id", 2))
-        charsmap = b"".join(base64.b64decode(text) for text in _charsmaps(content.get("normalizer")))
     except (TypeError, ValueError) as error:
         raise BackboneError(f"{path} must hold pieces with their scores. Received: {error}.") from error
-    while pieces and _SENTINEL.match(pieces[-1][0]):
+    while pieces and SENTINEL.match(pieces[-1][0]):
         pieces.pop()
+    pipeline = pipeline_of(content, path)
     model = proto.ModelProto()
     kinds = proto.ModelProto.SentencePiece
     special = {"<pad>": kinds.CONTROL, "</s>": kinds.CONTROL}
@@ -52,16 +51,15 @@ def unigram_vocabulary(path: Path) -> bytes:
     trainer.model_type = proto.TrainerSpec.UNIGRAM
     trainer.vocab_size = len(pieces)
     trainer.pad_id, trainer.eos_id, trainer.unk_id, trainer.bos_id = 0, 1, unknown_id, -1
-    model.normalizer_spec.name = "nmt_nfkc" if charsmap else "identity"
-    model.normalizer_spec.precompiled_charsmap = charsmap
-    return model.SerializeToString()
+    _set_normalizer(model.normalizer_spec, pipeline)
+    rules = TextRules(steps=pipeline.steps, splits=pipeline.splits, begins_again=pipeline.begins_again)
+    return with_rules(model.SerializeToString(), rules)
 
 
-def _charsmaps(normalizer: Any) -> Iterator[str]:
-    """Yield the compiled character maps, in base64, of a normalizer or of a sequence of them."""
-    if not isinstance(normalizer, Mapping):
-        return
-    if normalizer.get("type") == "Precompiled":
-        yield str(normalizer.get("precompiled_charsmap") or "")
-    for part in normalizer.get("normalizers", ()):
-        yield from _charsmaps(part)
+def _set_normalizer(spec: Any, pipeline: Pipeline) -> None:
+    charsmap = base64.b64decode(pipeline.charsmap)
+    spec.name = "nmt_nfkc" if charsmap else "identity"
+    spec.precompiled_charsmap = charsmap
+    if pipeline.splits:  # words come as they are
+        spec.add_dummy_prefix = False
+        spec.remove_extra_whitespaces = False

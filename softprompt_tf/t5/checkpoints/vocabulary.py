@@ -1,15 +1,19 @@
 """A checkpoint's directory in, its vocabulary as a serialized SentencePiece model out, which tensorflow_text can run in a graph."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import sentencepiece
 
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.large_file_pointer import refuse_pointer
-from softprompt_tf.t5.checkpoints.byte_vocabulary import byte_vocabulary
-from softprompt_tf.t5.checkpoints.hugging_face import read_json
+from softprompt_tf.t5.byte_vocabulary import byte_vocabulary
+from softprompt_tf.t5.checkpoints.added_tokens import TOKENIZER, TOKENIZER_CONFIG, added_tokens
+from softprompt_tf.t5.checkpoints.hugging_face import CONFIG, read_json
 from softprompt_tf.t5.checkpoints.t5x_index import INDEX, is_t5x_index
+from softprompt_tf.t5.checkpoints.tokenizer_rules import pipeline_of
 from softprompt_tf.t5.checkpoints.unigram_vocabulary import unigram_vocabulary
+from softprompt_tf.t5.text_rules import TextRules, rules_of, with_rules
 
 _NAMES = ("spiece.model", "sentencepiece.model", "tokenizer.model", "vocabulary.spm", "cc_all.32000.100extra.model")
 _SPECIAL = ("<pad>", "</s>", "<unk>")
@@ -32,11 +36,13 @@ def find_vocabulary(path: Path, given: str | Path | None = None) -> bytes:
     for place in (directory, directory.parent) if is_t5x_index(directory / INDEX) else (directory,):
         for name in _NAMES:
             if (place / name).is_file():
-                return _checked(place / name, _read(place / name))
+                model = _checked(place / name, _read(place / name))
+                return _with_added_tokens(directory, model) if (directory / CONFIG).is_file() else model
     if _is_byte_level(directory):
-        return byte_vocabulary()
-    if (directory / "tokenizer.json").is_file():
-        return _checked(directory / "tokenizer.json", unigram_vocabulary(directory / "tokenizer.json"))
+        return _with_added_tokens(directory, byte_vocabulary())
+    if (directory / TOKENIZER).is_file():
+        model = _checked(directory / TOKENIZER, unigram_vocabulary(directory / TOKENIZER))
+        return _with_added_tokens(directory, model)
     raise BackboneError(
         f"A checkpoint needs a vocabulary: {_NAMES[0]} or tokenizer.json beside it, or the path of a SentencePiece model "
         f"(`vocabulary=` in Python, `softprompt convert --vocabulary` on the command line). Received: none in {directory}. "
@@ -68,5 +74,26 @@ def _checked(path: Path, proto: bytes) -> bytes:
 
 
 def _is_byte_level(directory: Path) -> bool:
-    config = directory / "tokenizer_config.json"
+    config = directory / TOKENIZER_CONFIG
     return config.is_file() and str(read_json(config).get("tokenizer_class", "")).startswith("ByT5")
+
+
+def _with_added_tokens(directory: Path, model: bytes) -> bytes:
+    """Return the model of a Hugging Face directory with the rules that its other files hold."""
+    if (directory / TOKENIZER).is_file() and rules_of(model) is None:
+        model = _as_the_json_says(directory / TOKENIZER, model)
+    rules = rules_of(model) or TextRules()
+    added = added_tokens(directory, model, normalizes=bool(rules.steps or rules.splits))
+    return with_rules(model, replace(rules, added=added))
+
+
+def _as_the_json_says(path: Path, model: bytes) -> bytes:
+    """Return the model of `tokenizer.json` where it has other steps than the SentencePiece file beside it, else that file's."""
+    content = read_json(path)
+    pieces = content.get("model")
+    if not isinstance(pieces, dict) or pieces.get("type", "Unigram") != "Unigram":
+        return model
+    pipeline = pipeline_of(content, path)
+    if pipeline.steps or pipeline.splits:
+        return _checked(path, unigram_vocabulary(path))
+    return with_rules(model, TextRules(begins_again=pipeline.begins_again))
