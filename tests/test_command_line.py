@@ -33,7 +33,7 @@ MISTAKES = {
     "train run.yaml training.step=3": "Unknown key `training.step`",
     "train sst": "the name of one that ships with the library. Received: 'sst'. Did you mean `sst2`?",
     "evaluate a.npy --task mod.yaml": "No such config file: mod.yaml",
-    "evaluate b.npy --task mood.yaml": "No such file: b.npy. Did you mean `a.npy`?",
+    "evaluate b.npy --task mood.yaml": "No such file: b.npy. Known: a.npy.",
     "evaluate a.npy --task mood.yaml --split test": "has no source for this split",
     "predict b.npy --text x": "No such file: b.npy",
     "neighbors b.npy": "No such file: b.npy",
