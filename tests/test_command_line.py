@@ -42,6 +42,7 @@ MISTAKES = {
     "serve e --grpc-port 99999": "`--grpc-port` must be a port from 0 to 65535. Received: 99999.",
     "serve e --grpc-port 0 --rest-port -1": "`--rest-port` must be a port from 0 to 65535. Received: -1.",
     "serve s3://bucket/model": "must be a local one. Received: s3://bucket/model",
+    "serve gone": "The directory to serve must exist. Received: gone.",
     "serve --model-config-file broken.config": "broken.config",
     "serve --model-config-file models.config": "model a must be a local directory for this server. Received: s3://bucket/a",
     "sweep lengths --output o": "the name of one that ships with the library. Received: 'lengths'",
@@ -80,13 +81,14 @@ def test_a_mistake_is_told_before_tensorflow_is_loaded(answers, arguments, messa
     assert (status, loaded) == (2, [])
 
 
-def test_a_port_in_use_is_told(capsys):
+def test_a_port_in_use_is_told(tmp_path, capsys):
+    (tmp_path / "1").mkdir()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        assert main(["serve", "e", "--grpc-port", str(port)]) == 2
+        assert main(["serve", str(tmp_path), "--grpc-port", str(port)]) == 2
 
     assert f"must be a free port. Received: {port}, which another process uses" in capsys.readouterr().err
 
