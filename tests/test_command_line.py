@@ -46,8 +46,7 @@ MISTAKES = {
     "serve --model-config-file broken.config": "broken.config",
     "serve --model-config-file models.config": "model a must be a local directory for this server. Received: s3://bucket/a",
     "sweep lengths --output o": "the name of one that ships with the library. Received: 'lengths'",
-    "pretrain --text no.txt --output o": "No such file: no.txt",
-    "adapt mini --text no.txt --output o": "No such file: no.txt",
+    "adapt mini --text run.yaml --output o --weight book=x": "`--weight` must be NAME=WEIGHT",
     "pretrain --text run.yaml --output o --objective spans=1": "`--objective` must be one of",
 }
 
