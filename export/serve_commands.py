@@ -73,20 +73,30 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, port in ports.items():
         if not 0 <= port < 65_536:
             raise ConfigError(f"`{name}` must be a port from 0 to 65535. Received: {port}.")
-        if port and not _is_free(port):
-            raise ConfigError(
-                f"`{name}` must be a free port. Received: {port}, which another process uses. Name another."
-            )
     if arguments.grpc_port == arguments.rest_port != 0:
         raise ConfigError(f"`--grpc-port` and `--rest-port` must differ. Received: {arguments.grpc_port} for both.")
     if "://" in (arguments.directory or ""):
         raise ConfigError(
             f"The directory to serve must be a local one. Received: {arguments.directory}. Copy it here first."
         )
+    if arguments.directory is not None and not Path(arguments.directory).is_dir():
+        raise ConfigError(f"The directory to serve must exist. Received: {arguments.directory}.")
     if arguments.batching_parameters_file is not None:
         read_batching_parameters(arguments.batching_parameters_file)
     if arguments.model_config_file is not None:
         read_model_config_file(arguments.model_config_file)
+    for name, port in ports.items():
+        if port and _has_versions(arguments) and not _is_free(port):
+            raise ConfigError(
+                f"`{name}` must be a free port. Received: {port}, which another process uses. Name another."
+            )
+
+
+def _has_versions(arguments: argparse.Namespace) -> bool:
+    """Say whether there may be something to serve; where there is not, the server's own message is the one that helps."""
+    directory = Path(arguments.directory or ".")
+    is_there = directory.is_dir() and any(child.name.isdecimal() for child in directory.iterdir())
+    return is_there or arguments.model_config_file is not None
 
 
 def _is_free(port: int) -> bool:

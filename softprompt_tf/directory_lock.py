@@ -21,12 +21,15 @@ LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
-def locked(directory: str | os.PathLike[str], *, error_type: type[SoftPromptError]) -> Iterator[None]:
+def locked(
+    directory: str | os.PathLike[str], *, error_type: type[SoftPromptError], name: str = LOCK_FILE
+) -> Iterator[None]:
     """Hold a directory's lock for a `with` block; the directory is made where it is missing.
 
     Args:
       directory: of the run.
       error_type: what is raised.
+      name: of the lock's file. A process that is killed leaves it behind, unlocked.
 
     Raises:
       error_type: if another process, or another run of this one, holds the lock, or the directory cannot be written.
@@ -34,7 +37,7 @@ def locked(directory: str | os.PathLike[str], *, error_type: type[SoftPromptErro
     Warns:
       UserWarning: where the file system has no locks; the block then runs without one.
     """
-    path = Path(directory) / LOCK_FILE
+    path = Path(directory) / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(path)

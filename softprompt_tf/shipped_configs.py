@@ -26,13 +26,13 @@ def find_config(name: str | Path, kind: str) -> Path:
       ConfigError: if a name without an ending is neither. A file that is not there is left to who reads it.
     """
     path = Path(name)
-    if path.exists():
+    if path.is_file():
         return path
     known = shipped_configs(kind)
     above = path.parent.parts
     if above in ((), (kind,), ("configs", kind)) and path.suffix in ("", ".yaml") and path.stem in known:
         return known[path.stem]
-    if path.suffix or len(above) > 0:
+    if path.suffix or above or path.exists():
         return path
     raise ConfigError(
         f"A config must be a file, or the name of one that ships with the library. Received: {str(name)!r}."

@@ -33,7 +33,7 @@ MISTAKES = {
     "train run.yaml training.step=3": "Unknown key `training.step`",
     "train sst": "the name of one that ships with the library. Received: 'sst'. Did you mean `sst2`?",
     "evaluate a.npy --task mod.yaml": "No such config file: mod.yaml",
-    "evaluate b.npy --task mood.yaml": "No such file: b.npy. Did you mean `a.npy`?",
+    "evaluate b.npy --task mood.yaml": "No such file: b.npy. Known: a.npy.",
     "evaluate a.npy --task mood.yaml --split test": "has no source for this split",
     "predict b.npy --text x": "No such file: b.npy",
     "neighbors b.npy": "No such file: b.npy",
@@ -42,11 +42,11 @@ MISTAKES = {
     "serve e --grpc-port 99999": "`--grpc-port` must be a port from 0 to 65535. Received: 99999.",
     "serve e --grpc-port 0 --rest-port -1": "`--rest-port` must be a port from 0 to 65535. Received: -1.",
     "serve s3://bucket/model": "must be a local one. Received: s3://bucket/model",
+    "serve gone": "The directory to serve must exist. Received: gone.",
     "serve --model-config-file broken.config": "broken.config",
     "serve --model-config-file models.config": "model a must be a local directory for this server. Received: s3://bucket/a",
     "sweep lengths --output o": "the name of one that ships with the library. Received: 'lengths'",
-    "pretrain --text no.txt --output o": "No such file: no.txt",
-    "adapt mini --text no.txt --output o": "No such file: no.txt",
+    "adapt mini --text run.yaml --output o --weight book=x": "`--weight` must be NAME=WEIGHT",
     "pretrain --text run.yaml --output o --objective spans=1": "`--objective` must be one of",
 }
 
@@ -80,13 +80,14 @@ def test_a_mistake_is_told_before_tensorflow_is_loaded(answers, arguments, messa
     assert (status, loaded) == (2, [])
 
 
-def test_a_port_in_use_is_told(capsys):
+def test_a_port_in_use_is_told(tmp_path, capsys):
+    (tmp_path / "1").mkdir()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        assert main(["serve", "e", "--grpc-port", str(port)]) == 2
+        assert main(["serve", str(tmp_path), "--grpc-port", str(port)]) == 2
 
     assert f"must be a free port. Received: {port}, which another process uses" in capsys.readouterr().err
 

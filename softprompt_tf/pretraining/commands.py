@@ -6,7 +6,6 @@ from typing import Any
 
 from softprompt_tf.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import check_files
 from softprompt_tf.pretraining.batches import Mixture
 
 _OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
@@ -134,7 +133,6 @@ def _adapt(arguments: argparse.Namespace) -> None:
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
     mixture, texts = _mixture(arguments), [_text(text) for text in arguments.text]
     kind_weights = dict(_weight(pair, "--weight") for pair in arguments.weight)
-    check_files(source for _, source in texts if "@" not in source)  # TFDS names have one
 
     from softprompt_tf.pretraining.pretrainer import PretrainingRun
     from softprompt_tf.training.distribution import make_strategy

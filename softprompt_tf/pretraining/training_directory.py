@@ -72,8 +72,8 @@ def pretrain(
     """
     output, shape = Path(output), shape or BackboneShape()
     measured = _measured_documents(measure_text, measure_documents)
+    train, held_out = load_corpora(texts, max_documents=max_documents)
     with locked(output, error_type=TrainingError):
-        train, held_out = load_corpora(texts, max_documents=max_documents)
         proto = _vocabulary(output / "vocabulary.spm", train, shape, run.seed, given=vocabulary)
         settings = {
             "from": "nothing",
@@ -120,10 +120,10 @@ def adapt(
     output = Path(output)
     measured = _measured_documents(measure_text, measure_documents)
     strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
+    corpora = load_corpora(texts, max_documents=max_documents)
     with locked(output, error_type=TrainingError):
-        with strategy.scope():
-            t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
-        corpora = load_corpora(texts, max_documents=max_documents)
         settings = {"from": t5.fingerprint, **_settings(texts, corpora, run, mixture, kind_weights)}
         _check_settings(output / "settings.json", settings)
         trainer = Pretrainer(t5.backbone, run, output, strategy=strategy)

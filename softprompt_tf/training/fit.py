@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import keras
@@ -101,8 +102,7 @@ def train_prompt(
     """
     if steps < 1:
         raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")
-    lock = contextlib.nullcontext() if checkpoint_dir is None else locked(checkpoint_dir, error_type=TrainingError)
-    with lock:
+    with contextlib.nullcontext() if checkpoint_dir is None else _locked(Path(checkpoint_dir)):
         _prepare(model)
         keep_best = _make_keep_best(model, evaluate, evaluate_every or steps, on_best, patience, steps)
         checkpoint = _make_checkpoint(model, checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
@@ -127,6 +127,11 @@ def train_prompt(
         return dataclasses.replace(
             _result(model, steps, keep_best, batch_logs), steps_taken=steps_done(model) - first_step
         )
+
+
+def _locked(checkpoint_dir: Path) -> contextlib.AbstractContextManager[None]:
+    """Lock a folder of checkpoints by a file beside it: in it are checkpoints alone."""
+    return locked(checkpoint_dir.parent, error_type=TrainingError, name=f".{checkpoint_dir.name}.lock")
 
 
 def _prepare(model: keras.Model) -> None:
