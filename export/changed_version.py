@@ -17,7 +17,9 @@ from softprompt_tf.export.version_directory import check_version, publish, stage
 
 _MAX_ATTEMPTS = 20
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-_OLDER_WARMUP_REQUESTS = 8  # of earlier versions of this library; half of them have 16 rows, more than some servers take
+_OLDER_WARMUP_REQUESTS = (
+    8  # of earlier versions of this library; half of them have 16 rows, more than some servers take
+)
 
 
 @dataclass(frozen=True)
