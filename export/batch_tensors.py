@@ -50,6 +50,8 @@ def merge_rows(requests: Sequence[Tensors], *, padding_rows: int, pad_shapes: bo
     merged = {}
     for name in requests[0]:
         tensors = [request[name] for request in requests]
+        if pad_shapes and len({tensor.shape.rank for tensor in tensors}) > 1:
+            raise _refusal("INTERNAL", f"Tensors with name '{name}' from different tasks have different ranks.")
         if pad_shapes:
             dims = [max(sizes) for sizes in zip(*(tensor.shape.as_list() for tensor in tensors), strict=False)]
             tensors = [_fill_up(tensor, dims) for tensor in tensors]

@@ -2,12 +2,9 @@
 
 Strings come as text or as {"b64": ...}; refusals are worded as TF Serving words them.
 
-Source: tensorflow/serving util/json_tensor.cc (forms, order of checks, texts); absl/strings/escaping.cc
-(`Base64Unescape`).
+Source: tensorflow/serving util/json_tensor.cc (forms, order of checks, texts).
 """
 
-import base64
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,14 +13,12 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from softprompt_tf.errors import ServingError
+from softprompt_tf.export.json_base64 import decode_base64_object, is_base64_object
 from softprompt_tf.export.json_reader import Json, Object, parse_json
 from softprompt_tf.export.json_writer import quote, to_text
 from softprompt_tf.export.wire_tensors import VALUE_FIELDS
 
 TensorInfos = Mapping[str, meta_graph_pb2.TensorInfo]
-
-_SPACE = re.compile(rb"[ \t\n\v\f\r]+")
-_BASE64 = re.compile(rb"([A-Za-z0-9+/]*)[=.]*")
 
 # Field of integers -> the lowest and the highest that it takes from JSON.
 _INTEGERS = {
@@ -86,7 +81,7 @@ def check_examples(document: Object) -> None:
 
 
 def _read_columns(value: Json, infos: TensorInfos, tensors: Any) -> None:
-    if not isinstance(value, Object) or _is_base64(value):
+    if not isinstance(value, Object) or is_base64_object(value):
         if len(infos) > 1:
             raise _refusal(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per"
@@ -194,7 +189,7 @@ def _leaf(value: Json, dtype: int) -> Any:
     if dtype == types_pb2.DT_STRING and isinstance(value, bytes):
         return value
     if dtype == types_pb2.DT_STRING and isinstance(value, Object):
-        return _decode_base64(value)
+        return decode_base64_object(value)
     if dtype in _FLOATS and is_number:
         return _lossless(value, dtype)
     if dtype == types_pb2.DT_BOOL and isinstance(value, bool):
@@ -214,26 +209,8 @@ def _lossless(value: float, dtype: int) -> float:
     return value
 
 
-def _decode_base64(value: Object) -> bytes:
-    """Decode as TF Serving does: blanks are passed over, and padding may be missing."""
-    if not _is_base64(value):
-        raise _refusal(f"JSON Value: {quote(value)} not formatted correctly for base64 data")
-    match = _BASE64.fullmatch(_SPACE.sub(b"", value.members[0][1]))
-    padding = b"" if match is None else match[0][len(match[1]) :]
-    if match is None or len(match[1]) % 4 == 1 or (padding and len(match[0]) % 4) or len(padding) > 2:
-        raise _refusal("Unable to base64 decode")
-    return base64.b64decode(match[1] + b"=" * (-len(match[1]) % 4))
-
-
 def _is_named(row: Json) -> bool:
-    return isinstance(row, Object) and not _is_base64(row)
-
-
-def _is_base64(value: Json) -> bool:
-    if not isinstance(value, Object) or len(value.members) != 1:
-        return False
-    name, content = value.members[0]
-    return name == b"b64" and isinstance(content, bytes)
+    return isinstance(row, Object) and not is_base64_object(row)
 
 
 def _set_shape(tensor: tensor_pb2.TensorProto, shape: list[int]) -> None:

@@ -45,8 +45,7 @@ class ModelServer:
       host: address to listen on. Default 127.0.0.1: this machine only.
       poll_interval_s: seconds between two looks at the directory. Default 1.
       max_workers: gRPC requests under way at the same time. Default 4, or 64 with batching, where most of them wait.
-      max_message_bytes: a larger request is refused, with RESOURCE_EXHAUSTED over gRPC and 413 over REST. Default 2 GiB, as
-        TF Serving over gRPC.
+      max_message_bytes: a larger request is refused: RESOURCE_EXHAUSTED, over REST 413. Default 2 GiB, as TF Serving's gRPC.
       options: the model config file, batching, labels and retries.
 
     Attributes:
@@ -100,19 +99,15 @@ class ModelServer:
             self._start_grpc()
             if self.rest_port is not None:
                 self._start_rest(self.rest_port)
-        except ServingError:
+        except BaseException as error:  # Ctrl-C too, while it waits
             self.stop()
-            raise
-        except (RuntimeError, OSError) as error:
-            self.stop()
+            if isinstance(error, ServingError) or not isinstance(error, RuntimeError | OSError):
+                raise
             raise ServingError(
                 f"Ports {self.grpc_port} and {self.rest_port} on {self.host} must be free. Received: {error}."
                 " Hint: choose other ports, or 0 for any free one.",
                 status="UNAVAILABLE",
             ) from error
-        except BaseException:  # such as Ctrl-C while it waits
-            self.stop()
-            raise
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Refuse new requests, let those under way finish for up to `grace_s` seconds, and free the ports."""

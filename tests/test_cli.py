@@ -421,7 +421,9 @@ def test_a_server_that_is_not_there_is_told(fails):
     assert "UNAVAILABLE" in line or "DEADLINE_EXCEEDED" in line
 
 
-def test_a_directory_without_versions_is_told(fails, tmp_path):
+def test_a_version_in_the_place_of_the_base_directory_is_told(fails, tmp_path):
+    (tmp_path / "saved_model.pb").touch()
+
     assert "must hold version directories" in fails("serve", tmp_path, "--grpc-port", "0")
 
 

@@ -33,7 +33,7 @@ num_batch_threads { value: 2 }
 thread_pool_name { value: "pool" }
 allowed_batch_sizes: 1
 allowed_batch_sizes: 8
-allowed_batch_sizes: 32
+allowed_batch_sizes: 64
 pad_variable_length_inputs: true
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 32 }
@@ -52,7 +52,7 @@ def test_a_parameters_file_of_tf_serving_is_read(tmp_path):
         max_enqueued_batches=3,
         num_batch_threads=2,
         thread_pool_name="pool",
-        allowed_batch_sizes=(1, 8, 32),
+        allowed_batch_sizes=(1, 8, 64),
         pad_variable_length_inputs=True,
         enable_large_batch_splitting=True,
         max_execution_batch_size=32,

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softprompt_tf.errors import ServingError
@@ -95,6 +95,7 @@ def as_read(value):
 
 
 @given(value=PLAIN, is_ascii=st.booleans(), indent=st.none() | st.just(1))
+@settings(deadline=None, derandomize=True)
 def test_what_python_writes_is_read_as_python_wrote_it(value, is_ascii, indent):
     text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
 
@@ -102,6 +103,7 @@ def test_what_python_writes_is_read_as_python_wrote_it(value, is_ascii, indent):
 
 
 @given(text=st.binary(max_size=30) | st.text(alphabet='[]{}:,"\\u0d8-+.eENIantrufls ', max_size=30).map(str.encode))
+@settings(deadline=None, derandomize=True)
 def test_any_bytes_are_read_or_refused(text):
     try:
         parse_json(text)

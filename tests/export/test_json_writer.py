@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softprompt_tf.export.json_reader import parse_json
@@ -55,11 +55,13 @@ def test_a_decimal_has_six_digits_or_as_many_as_it_needs(value, text):
 
 
 @given(value=st.floats(width=32, allow_nan=False, allow_infinity=False))
+@settings(deadline=None, derandomize=True)
 def test_a_decimal_reads_back_as_the_same_float32(value):
     assert np.float32(decimal(np.float32(value))) == np.float32(value)
 
 
 @given(value=st.lists(st.floats(allow_nan=False), max_size=3))
+@settings(deadline=None, derandomize=True)
 def test_a_quoted_number_reads_back(value):
     assert json.loads(quote(value)) == value
 

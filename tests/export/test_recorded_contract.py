@@ -34,6 +34,12 @@ def cases(records):
 
 
 @pytest.fixture(scope="module")
+def grpc_cases(cases):
+    """The requests by name, made once: a second call would draw other prompts."""
+    return {case[0]: case for case in cases.grpc_cases()}
+
+
+@pytest.fixture(scope="module")
 def export(records, tmp_path_factory):
     """The recorded prompts on the bundled T5, as when the answers were recorded."""
     base = tmp_path_factory.mktemp("recorded") / "demo"
@@ -73,27 +79,26 @@ def ensemble(records, request, tmp_path_factory):
         yield server
 
 
-def grpc_differences(server, cases, answers, **how):
+def grpc_differences(server, asked, answers, **how):
     caller = GrpcCaller(server.grpc_port)
-    asked = {case[0]: case for case in cases.grpc_cases()}
     differences = {
         name: grpc_difference(name, caller.ask(asked[name]), recorded, **how) for name, recorded in answers.items()
     }
     return {name: difference for name, difference in differences.items() if difference}
 
 
-def test_grpc_answers_are_the_recorded_ones(plain, cases, records):
-    assert grpc_differences(plain, cases, read_answers(records / "grpc_plain.jsonl")) == {}
+def test_grpc_answers_are_the_recorded_ones(plain, grpc_cases, records):
+    assert grpc_differences(plain, grpc_cases, read_answers(records / "grpc_plain.jsonl")) == {}
 
 
-def test_grpc_answers_with_batching_are_the_recorded_ones(batching, cases, records):
-    assert grpc_differences(batching, cases, read_answers(records / "grpc_batching.jsonl")) == {}
+def test_grpc_answers_with_batching_are_the_recorded_ones(batching, grpc_cases, records):
+    assert grpc_differences(batching, grpc_cases, read_answers(records / "grpc_batching.jsonl")) == {}
 
 
-def test_grpc_answers_of_an_ensemble_have_the_recorded_codes_and_shapes(ensemble, cases, records):
+def test_grpc_answers_of_an_ensemble_have_the_recorded_codes_and_shapes(ensemble, grpc_cases, records):
     answers = read_answers(records / "grpc_ensemble_bf16.jsonl")
 
-    assert grpc_differences(ensemble, cases, answers, values=False) == {}
+    assert grpc_differences(ensemble, grpc_cases, answers, values=False) == {}
 
 
 def test_rest_answers_are_the_recorded_ones(plain, cases, records):
@@ -106,6 +111,33 @@ def test_rest_answers_are_the_recorded_ones(plain, cases, records):
     }
 
     assert {name: difference for name, difference in differences.items() if difference} == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("sport", "sports"), ("-0.0103187561", "-0.0103"), ("        {", "    {"), ("score", "scores")]
+)
+def test_a_body_that_differs_is_noticed(records, old, new):
+    recorded = read_answers(records / "rest_plain.jsonl")["rows"]
+    status, reason, headers, body = recorded
+
+    assert rest_difference("rows", recorded, recorded) is None
+    assert rest_difference("rows", [status, reason, headers, body.replace(old, new, 1)], recorded)
+
+
+def test_a_prediction_that_differs_is_noticed(records):
+    recorded = read_answers(records / "grpc_plain.jsonl")["ok_one_row"]
+    content = {
+        "spec": ["demo", 1, "serving_default", ""],
+        "out": {"output": [b"sport"], "score": [-0.0016803741455078125], "status": [b""]},
+        "fields": {"output": [7, [1], False], "score": [1, [1], False], "status": [7, [1], False]},
+    }
+
+    assert grpc_difference("ok_one_row", ["OK", "", content], recorded) is None
+    for part, value in (
+        ("spec", ["demo", 2, "serving_default", ""]),
+        ("fields", {**content["fields"], "score": [1, [1], True]}),
+    ):
+        assert grpc_difference("ok_one_row", ["OK", "", {**content, part: value}], recorded)
 
 
 def test_every_exception_is_of_a_row_that_was_recorded(records):
