@@ -51,7 +51,7 @@ def check_batch(t5, batch, inputs, targets, weights=None):
     shifted = np.concatenate([np.zeros((len(targets), 1), int), expected_targets[:, :-1]], axis=1)
     np.testing.assert_array_equal(tokens["decoder_token_ids"], shifted)
     np.testing.assert_array_equal(tokens["decoder_padding_mask"], expected_targets != 0)
-    assert {part.dtype.name for part in [*tokens.values(), target_ids]} == {"int32"}
+    assert {tf.as_dtype(part.dtype) for part in [*tokens.values(), target_ids]} == {tf.int32}
     np.testing.assert_array_equal(weight, [] if weights is None else [weights])
 
 
