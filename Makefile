@@ -12,7 +12,7 @@ PARITY_RUN := runs/parity
 # Two files of tests at a time: most of a test's time is one thread that traces graphs.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint types bench bench-quick parity older-tensorflow clean
+.PHONY: demo test test-thorough test-all lint types bench bench-quick parity older-tensorflow clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version)'
@@ -25,7 +25,10 @@ demo: $(INSTALLED)
 	$(BIN)/softprompt demo --output demo_run
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(TWO_AT_ONCE)
+	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m "not thorough and not slow"
+
+test-thorough: $(INSTALLED)
+	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m "thorough and not slow"
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m ""

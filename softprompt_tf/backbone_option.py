@@ -31,7 +31,8 @@ def add_backbone_option(parser: argparse.ArgumentParser) -> None:
 def backbone_of(prompt: NamesBackbone) -> str:
     """Return what `load_t5` takes for the backbone that a prompt was trained on.
 
-    It is where the training run found it, or a bundled or KerasHub name. A prompt that names none is for `mini`.
+    It is a bundled or KerasHub name, or a directory of that name in the working directory: prompt files travel, so they keep a
+    directory's own name only. A prompt that names none is for `mini`.
 
     Raises:
       ConfigError: if that backbone is not on this machine.

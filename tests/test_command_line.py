@@ -153,12 +153,13 @@ def test_a_backbone_that_is_not_here_is_told():
         backbone_of(prompt_of("tiny", backbone="gone/tiny"))
 
 
-def test_predict_takes_the_backbone_of_the_prompt_file(tmp_path, capsys):
+def test_predict_takes_the_backbone_of_the_prompt_file(tmp_path, capsys, monkeypatch):
     from softprompt_tf import PromptedT5, load_t5
 
     preset = write_preset(tmp_path / "tiny")
     file = tmp_path / "a.safetensors"
     PromptedT5(load_t5(preset)).save_prompt(file, task_id="a", training_config={"backbone": str(preset)})
+    monkeypatch.chdir(tmp_path)  # the file names the preset by its own name, as it may travel
 
     assert main(["predict", str(file), "--text", "a film"]) == 0
     assert '"inputs": "a film"' in capsys.readouterr().out

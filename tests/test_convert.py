@@ -13,6 +13,8 @@ from softprompt_tf.errors import BackboneError, ConfigError
 from softprompt_tf.prompts import TaskPrompt, load_prompt, write_prompt
 from softprompt_tf.t5 import load_t5
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def checkpoint(tmp_path):

@@ -12,6 +12,8 @@ from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import TaskPrompt
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = ["a charming film", "the plot is thin", "rain fell on the roof all night long", ""]
 LABELS = ("yes", "no", "nobody could say")
 

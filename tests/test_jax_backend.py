@@ -10,6 +10,8 @@ import pytest
 from backend_answers import answers
 from tiny_t5 import make_tiny_t5
 
+pytestmark = pytest.mark.thorough
+
 TESTS = Path(__file__).parent
 
 

@@ -17,6 +17,8 @@ from softprompt_tf.portable_names import own_name, portable
 from softprompt_tf.prompts import write_peft_adapter
 from softprompt_tf.run import train_run
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize(
     ("text", "name"),

@@ -24,6 +24,8 @@ from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.run import train_run
 from softprompt_tf.run_identity import FREE_SETTINGS, config_digest
 
+pytestmark = pytest.mark.thorough
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:

@@ -18,6 +18,8 @@ from softprompt_tf.tasks import Task, tokenize_examples
 from softprompt_tf.text_batches import TextBatches, put_in_front
 from softprompt_tf.training import TargetCrossEntropy
 
+pytestmark = pytest.mark.thorough
+
 LABELS = ("good", "a bad one", "no")
 TEXTS = ["a charming film", "", "the plot is thin and the jokes are tired", "the river"]
 TARGETS = ["good", "no", "a bad one", "good"]

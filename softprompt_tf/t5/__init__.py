@@ -1,8 +1,36 @@
-"""The frozen T5: loading, embed / encode / decode / logits, its cached decoder and its fingerprint. Knows nothing of prompts."""
+"""The frozen T5: loading, embed / encode / decode / logits, its cached decoder and its fingerprint. Knows nothing of prompts.
 
-from softprompt_tf.t5.bundled import bundled_backbones
-from softprompt_tf.t5.frozen_t5 import EOS_ID, PAD_ID, START_ID, UNK_ID, FrozenT5
-from softprompt_tf.t5.load import load_t5
-from softprompt_tf.t5.preset import write_preset
+Names are loaded at first use: an export's vocabulary is read without Keras, which takes seconds to load.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softprompt_tf.t5.bundled import bundled_backbones as bundled_backbones
+    from softprompt_tf.t5.frozen_t5 import EOS_ID as EOS_ID
+    from softprompt_tf.t5.frozen_t5 import PAD_ID as PAD_ID
+    from softprompt_tf.t5.frozen_t5 import START_ID as START_ID
+    from softprompt_tf.t5.frozen_t5 import UNK_ID as UNK_ID
+    from softprompt_tf.t5.frozen_t5 import FrozenT5 as FrozenT5
+    from softprompt_tf.t5.load import load_t5 as load_t5
+    from softprompt_tf.t5.preset import write_preset as write_preset
 
 __all__ = ["EOS_ID", "PAD_ID", "START_ID", "UNK_ID", "FrozenT5", "bundled_backbones", "load_t5", "write_preset"]
+
+_HOME = {
+    "EOS_ID": "frozen_t5",
+    "FrozenT5": "frozen_t5",
+    "PAD_ID": "frozen_t5",
+    "START_ID": "frozen_t5",
+    "UNK_ID": "frozen_t5",
+    "bundled_backbones": "bundled",
+    "load_t5": "load",
+    "write_preset": "preset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

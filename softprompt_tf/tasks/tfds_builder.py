@@ -57,7 +57,7 @@ def fetch(builder: Any, name: str) -> None:
 
 def _missing_host(builder: Any) -> str | None:
     """Return a host of the data set's files, if this machine finds none of the first few; None also behind a proxy."""
-    hosts = dict.fromkeys(urlparse(str(url)).hostname for url in getattr(builder, "url_infos", {}))
+    hosts = dict.fromkeys(urlparse(str(url)).hostname for url in getattr(builder, "url_infos", None) or ())
     first = list(islice(filter(None, hosts), _HOSTS_TO_TRY))
     if not first or any(map(os.environ.get, _PROXIES)) or any(map(_is_known, first)):
         return None

@@ -10,6 +10,8 @@ from softprompt_tf.baselines import ModelTuner, TuningSettings, model_tuning
 from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
 from softprompt_tf.evaluation import evaluate_examples
 
+pytestmark = pytest.mark.thorough
+
 SHORT = TuningSettings(steps=7, batch_size=4, learning_rate=1e-2, warmup_steps=5, evaluate_every=3)
 
 

@@ -14,6 +14,8 @@ from softprompt_tf.experiments.sweep import result_store
 
 pytest.importorskip("matplotlib")
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def tell():

@@ -22,6 +22,8 @@ from softprompt_tf.run import train_run
 from softprompt_tf.t5 import load_t5
 from softprompt_tf.tasks import load_task
 
+pytestmark = pytest.mark.thorough
+
 
 def plan_of(place, experiments, **shared):
     return make_plan(read_sweep(place.sweep(experiments, **shared)))

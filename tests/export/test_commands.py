@@ -10,6 +10,8 @@ from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.export import commands, list_tasks
 from softprompt_tf.prompts import write_prompt
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def base(base_directory, tmp_path):

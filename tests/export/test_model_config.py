@@ -42,7 +42,7 @@ model_config_list {
   }
   config {
     name: "every"
-    base_path: "gs://bucket/every"
+    base_path: "/models/every"
     model_type: TENSORFLOW
     model_version_policy { all {} }
   }
@@ -424,6 +424,9 @@ def test_the_command_passes_its_arguments_on(monkeypatch, tmp_path):
     monkeypatch.setattr(server, "serve", lambda *args, **keywords: calls.append((args, keywords)))
     parser = argparse.ArgumentParser()
     serve_commands.add_arguments(parser)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exports/t5").mkdir(parents=True)
+    (tmp_path / "models").write_text(FILE)
 
     serve_commands.run(parser.parse_args(["exports/t5", "--rest-port", "9", "--enable-batching"]))
     serve_commands.run(

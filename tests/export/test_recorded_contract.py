@@ -18,7 +18,7 @@ import softprompt_tf as sp
 from softprompt_tf.export import ModelServer, write_saved_model
 from softprompt_tf.export.serving_options import ServingOptions
 
-pytestmark = pytest.mark.shared_data
+pytestmark = [pytest.mark.shared_data, pytest.mark.thorough]
 TASKS = ("topic", "question_type", "sentiment")
 DEPLOYED_BATCHING = "export/deploy/config/batching.config"
 

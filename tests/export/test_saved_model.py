@@ -112,7 +112,7 @@ def test_an_existing_version_is_never_overwritten(light, tiny_t5, task_prompts, 
 
 
 def test_a_negative_version_is_refused(light, tiny_t5, task_prompts, tmp_path):
-    with pytest.raises(ExportError, match="`version` must be 0 or more. Received: version=-1."):
+    with pytest.raises(ExportError, match="`version` must be from 0 to 9223372036854775807. Received: version=-1."):
         write_saved_model(tmp_path / "base", tiny_t5, task_prompts, version=-1)
 
     assert not (tmp_path / "base").exists()

@@ -32,7 +32,7 @@ def make_prompts(t5):
             prompt=values[name],
             backbone=t5.name,
             backbone_fingerprint=t5.fingerprint,
-            labels=() if name == "story" else ("yes", "no", "nobody could say"),
+            labels=() if name == "story" else ("yes", "no", "could nobody say"),
             max_target_tokens=9 if name == "story" else 2,  # fewer than the last label needs
             target_format=target_format,
         )
@@ -71,7 +71,7 @@ def rows_of(task):
 def test_the_tables_open_what_their_tasks_format_opens(t5, prompts):
     tables = build_served_tasks(t5, prompts)
 
-    yes, no, could = (ids[0] for ids in t5.tokenize(["yes", "no", "nobody could say"]))
+    yes, no, could = (ids[0] for ids in t5.tokenize(["yes", "no", "could nobody say"]))
     assert tables.opening_ids.tolist() == [SENTINEL_0, 0, SENTINEL_0]
     assert tables.max_target_tokens.tolist() == [3, 2, 10]
     assert tables.max_target_tokens.dtype == np.int32

@@ -16,6 +16,8 @@ from softprompt_tf.export.task_changes import ListedTask
 from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, TaskTables, as_stored
 from softprompt_tf.prompts import TaskPrompt, write_prompt
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = (
     "a charming film",
     "",

@@ -11,6 +11,8 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.served_prompts import load_served_prompts
 from softprompt_tf.export.task_shards import StoredTasks
 
+pytestmark = pytest.mark.thorough
+
 LABELS = ["good", "bad"]
 TEXTS = ["a charming film", "a dull film"]
 

@@ -21,6 +21,8 @@ from softprompt_tf.export.client import Generation, PredictionClient
 from softprompt_tf.export.server import ModelServer
 from softprompt_tf.export.serving_options import ServingOptions
 
+pytestmark = pytest.mark.thorough
+
 GOOD = {"task_id": ["x"], "text": ["a"]}
 MEBIBYTE = 2**20
 

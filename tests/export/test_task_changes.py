@@ -16,6 +16,8 @@ from softprompt_tf.export.session_process import run_in_process
 from softprompt_tf.export.task_changes import ListedTask
 from softprompt_tf.prompts import write_prompt
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = ["a charming film", "", "seven boats left the harbour and six came back"]
 OLD = ("mood", "story", "reply")
 BACKBONE_FILE = "variables/variables.data-00000-of-{:05d}"
@@ -459,7 +461,7 @@ def test_a_directory_without_versions_is_refused(base, tiny_t5, tmp_path):
 def test_a_version_that_exists_or_cannot_be_is_refused(base, tiny_t5):
     with pytest.raises(ExportError, match="never overwritten. Received: .*/1."):
         add_tasks(base, {"review": new_prompt(tiny_t5)}, version=1)
-    with pytest.raises(ExportError, match="`version` must be 0 or more. Received: version=-1."):
+    with pytest.raises(ExportError, match="`version` must be from 0 to 9223372036854775807. Received: version=-1."):
         remove_tasks(base, ["mood"], version=-1)
 
     assert add_tasks(base, {"review": new_prompt(tiny_t5)}, version=7, verify=False) == base / "7"

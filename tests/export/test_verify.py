@@ -13,6 +13,8 @@ from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.verify import check_ops, verify_saved_model
 from softprompt_tf.prompts import TaskPrompt
 
+pytestmark = pytest.mark.thorough
+
 OPS_WITHOUT_PLACE = ("Xla", "PyFunc", "EagerPyFunc", "NumpyFunction")
 
 

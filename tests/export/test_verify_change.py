@@ -12,6 +12,8 @@ from softprompt_tf.export import verify_change as verify_change_module
 from softprompt_tf.export.task_shards import StoredTasks
 from softprompt_tf.export.verify_change import verify_change
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def changed(version_directory, task_prompts, tmp_path_factory):

@@ -12,6 +12,8 @@ from softprompt_tf.export import ModelServer, PredictionClient
 from softprompt_tf.export.serving_options import ServingOptions
 from softprompt_tf.export.warmup import write_warmup_requests
 
+pytestmark = pytest.mark.thorough
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 SIGNATURES = ["serving_default", "classify", "score", "generate_with_prompt"]
 

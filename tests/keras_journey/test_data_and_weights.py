@@ -8,6 +8,8 @@ from keras_user import INPUTS, TARGETS
 
 from softprompt_tf.errors import DataError
 
+pytestmark = pytest.mark.thorough
+
 WEIGHTS = [1.0, 0.5, 2.0, 0.0, 3.0]
 
 

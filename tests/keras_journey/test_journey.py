@@ -16,6 +16,8 @@ from keras_user import INPUTS, TARGETS, make_model
 import softprompt_tf as sp
 from softprompt_tf.errors import BackboneError, ConfigError, DataError, PromptError
 
+pytestmark = pytest.mark.thorough
+
 HERE = Path(__file__).parent
 
 

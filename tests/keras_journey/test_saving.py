@@ -14,6 +14,8 @@ from keras_user import INPUTS, LABELS, TARGETS, make_model
 import softprompt_tf as sp
 from softprompt_tf.errors import PromptError
 
+pytestmark = pytest.mark.thorough
+
 IN_A_NEW_PROCESS = """
 import json, sys
 {imports}

@@ -13,6 +13,8 @@ from jax_steps import SIZES, trained
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import pad_batch
 
+pytestmark = pytest.mark.thorough
+
 SCRIPT = Path(__file__).with_name("jax_steps.py")
 
 

@@ -17,6 +17,8 @@ from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
 from softprompt_tf.t5 import load_t5, write_preset
 from softprompt_tf.t5.fingerprint import weights_fingerprint
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = BackboneShape(
     vocabulary_size=100, hidden_dim=16, intermediate_dim=24, num_layers=1, num_heads=2, key_value_dim=8
 )

@@ -19,6 +19,8 @@ from softprompt_tf.pretraining.pretrainer import PretrainingRun
 from softprompt_tf.pretraining.training_directory import adapt, pretrain
 from softprompt_tf.t5 import load_t5
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = BackboneShape(
     vocabulary_size=180, hidden_dim=8, intermediate_dim=12, num_layers=1, num_heads=2, key_value_dim=4
 )

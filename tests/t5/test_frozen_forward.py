@@ -16,6 +16,8 @@ from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.frozen_forward import FrozenForward
 
+pytestmark = pytest.mark.thorough
+
 V, B, S, H, N, D = 128, 3, 40, 16, 2, 6
 TANH_GELU = keras.saving.get_registered_object("keras_hub>gelu_approximate")
 FORMS = {

@@ -9,6 +9,8 @@ import tensorflow as tf
 from softprompt_tf.t5 import fused_forward
 from softprompt_tf.t5.fused_forward import FusedForward
 
+pytestmark = pytest.mark.thorough
+
 TANH_GELU = keras.saving.get_registered_object("keras_hub>gelu_approximate")
 V, B, T, U = 50, 3, 9, 6
 FORMS = {

@@ -14,6 +14,8 @@ from keras_hub.src.models.t5.t5_transformer_layer import T5TransformerLayer
 from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.t5.variant_backbone import T5VariantBackbone
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = {
     "vocabulary_size": 40,
     "num_layers": 2,

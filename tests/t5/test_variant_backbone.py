@@ -14,6 +14,8 @@ from softprompt_tf.t5 import FrozenT5, load_t5, write_preset
 from softprompt_tf.t5.fingerprint import weights_fingerprint
 from softprompt_tf.t5.variant_backbone import T5VariantBackbone
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = {
     "vocabulary_size": 128,
     "num_layers": 2,

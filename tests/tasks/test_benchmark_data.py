@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from softprompt_tf.tasks import SUPERGLUE_TASKS, load_task
 
+pytestmark = pytest.mark.thorough
+
 TFDS_NAMES = {name: name.replace("superglue_", "super_glue/").replace("wsc", "wsc.fixed") for name in SUPERGLUE_TASKS}
 
 # (task, split) -> (rows, label word -> share of them in thousandths); BoolQ's train split and ReCoRD are parts.

@@ -71,6 +71,6 @@ def test_fit_on_texts_says_what_is_cut(tiny_t5, capsys):
     long = "the old miller walks to the river"
 
     with pytest.warns(UserWarning, match=r"Texts: Many inputs are cut: 1 of 2 \(50.0 %\)"):
-        model.text_batches.convert([long, "a"], ["no", "no"], batch_size=2, shuffle=False)
+        model._feed.evaluation([long, "a"], ["no", "no"])
 
     assert "Texts: 2 rows; cut: 1 of 2 (50.0 %) inputs (at 4 tokens), 0 of 2" in capsys.readouterr().err

@@ -13,6 +13,8 @@ import tensorflow as tf
 from softprompt_tf.errors import ConfigError, NonFiniteLossError, TrainingError
 from softprompt_tf.training import KeepBestPrompt, train_prompt
 
+pytestmark = pytest.mark.thorough
+
 HERE = pathlib.Path(__file__).parent
 
 
