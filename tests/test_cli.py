@@ -19,6 +19,8 @@ from softprompt_tf.errors import VerificationError
 from softprompt_tf.export import ModelServer, saved_model
 from softprompt_tf.prompts import write_prompt
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):

@@ -12,6 +12,8 @@ from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import TaskPrompt, load_prompt, write_prompt
 from softprompt_tf.t5 import load_t5
 
+pytestmark = pytest.mark.thorough
+
 MULTIRC_ROW = {
     "idx": 7,
     "passage": {

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 
 from softprompt_tf.config import load_config
+
+pytestmark = pytest.mark.thorough
 
 
 def test_the_best_weights_answer_the_test_rows_and_the_metrics_are_kept(tuning_script, tmp_path):

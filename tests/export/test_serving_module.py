@@ -11,6 +11,8 @@ from softprompt_tf.export.served_tasks import build_served_tasks
 from softprompt_tf.export.serving_module import ServingModule
 from softprompt_tf.export.session_process import run_in_process
 
+pytestmark = pytest.mark.thorough
+
 TASKS = ("mood", "story", "reply")
 SIZES = (0, 1, 7, 64)
 WORDS = (

@@ -14,6 +14,8 @@ import safetensors.numpy
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.t5 import write_preset
 
+pytestmark = pytest.mark.thorough
+
 STEPS = 40
 SHAPE = BackboneShape(
     vocabulary_size=180, hidden_dim=16, intermediate_dim=24, num_layers=1, num_heads=2, key_value_dim=8

@@ -14,6 +14,8 @@ from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import pad_batch
 from softprompt_tf.pretraining.train_step import TrainStep
 
+pytestmark = pytest.mark.thorough
+
 SHAPE = BackboneShape(vocabulary_size=40, hidden_dim=8, intermediate_dim=12, num_layers=1, num_heads=2, key_value_dim=4)
 
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.training import make_strategy
 
+pytestmark = pytest.mark.thorough
+
 
 def test_default_and_mirrored_strategies():
     assert make_strategy("default").num_replicas_in_sync == 1

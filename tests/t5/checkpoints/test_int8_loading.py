@@ -12,6 +12,8 @@ from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.t5 import load_t5
 
+pytestmark = pytest.mark.thorough
+
 CASE = "t5_1_1"
 VARIANT = "byt5"
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
