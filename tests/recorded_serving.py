@@ -191,7 +191,7 @@ def rest_difference(name, answer, recorded):
     if name in EXCEPTIONS:
         return None
     length, own, text = int(answer[2]["Content-Length"]), answer[3], body
-    if length > len(body):  # the record is cut
+    if int(headers["Content-Length"]) > len(body.encode()):  # the record is cut
         own = own[: len(body)]
     if "-Infinity" not in body and _NUMBER.search(body) is None and length != int(headers["Content-Length"]):
         return f"{length} bytes for {headers['Content-Length']}"
