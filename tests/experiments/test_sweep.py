@@ -22,7 +22,7 @@ from softprompt_tf.run import train_run
 from softprompt_tf.t5 import load_t5
 from softprompt_tf.tasks import load_task
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow  # the file takes minutes
 
 
 def plan_of(place, experiments, **shared):

@@ -16,7 +16,7 @@ from softprompt_tf.export.task_changes import ListedTask
 from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, TaskTables, as_stored
 from softprompt_tf.prompts import TaskPrompt, write_prompt
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow  # the file takes minutes
 
 TEXTS = (
     "a charming film",
