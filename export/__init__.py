@@ -3,8 +3,9 @@
 Names are loaded at first use: `PredictionClient` needs grpcio, protobuf and NumPy, and neither TensorFlow nor Keras.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.export.async_client import AsyncPredictionClient as AsyncPredictionClient
@@ -34,10 +35,7 @@ _MODULE_OF = {
 __all__ = sorted(_MODULE_OF)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+__getattr__ = lazy_names(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

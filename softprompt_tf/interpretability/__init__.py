@@ -3,8 +3,9 @@
 Names are loaded at first use, so that the command line starts without TensorFlow.
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.interpretability.class_labels import LabelShare, label_share
@@ -45,8 +46,4 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Load a name's module at its first use."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"softprompt_tf.interpretability.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)

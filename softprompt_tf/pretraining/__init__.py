@@ -5,9 +5,9 @@ train a model on a mixture of span corruption, prefix LM and instruction tasks m
 that a program of one's own needs; those of the training loop load TensorFlow when they are first used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
+from softprompt_tf.lazy_names import lazy_names
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches
 from softprompt_tf.pretraining.corpus import Corpus, load_corpora
 from softprompt_tf.pretraining.instruction_tasks import INSTRUCTION_TASKS
@@ -48,8 +48,4 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Load the training loop, and TensorFlow with it, at the first use of one of its names."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"softprompt_tf.pretraining.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)

@@ -3,8 +3,9 @@
 Names are loaded at first use: an export's vocabulary is read without Keras, which takes seconds to load.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.t5.bundled import bundled_backbones as bundled_backbones
@@ -30,7 +31,4 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)

@@ -3,9 +3,9 @@
 The names that need TensorFlow load it at their first use, so that loss and optimizer work under Keras's JAX backend.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
+from softprompt_tf.lazy_names import lazy_names
 from softprompt_tf.training.adafactor import Adafactor
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPrompt
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss
@@ -44,8 +44,4 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Load the loop, the strategies or TensorBoard's files, and TensorFlow with them, at the first use of one of their names."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)
