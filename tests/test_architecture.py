@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
     ("version", "errors", "lazy_names"),
-    ("names", "setting_changes", "typing", "answers", "target_format", "portable_names"),
+    ("names", "setting_changes", "typing", "answers", "target_format", "portable_names", "backbone_sizes"),
+    ("injection",),
     ("shipped_configs",),
     ("atomic_file", "directory_lock", "keras_backend", "large_file_pointer"),
     ("yaml_tree",),

@@ -15,6 +15,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
@@ -116,6 +117,12 @@ class FrozenT5:
     def head_dim(self) -> int:
         """D, the width of a key or a value; not always H / N."""
         return int(self.backbone.key_value_dim or self.backbone.hidden_dim // self.backbone.num_heads)
+
+    @property
+    def sizes(self) -> BackboneSizes:
+        """What decides how large a task's tensors are."""
+        layers = self.backbone.encoder_transformer_layers, self.backbone.decoder_transformer_layers
+        return BackboneSizes(self.hidden_dim, *map(len, layers), self.num_heads, self.head_dim)
 
     @property
     def compute_dtype(self) -> str:

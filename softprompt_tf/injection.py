@@ -1,0 +1,52 @@
+"""What a task adds to a frozen encoder-decoder: the one form that every method gives and every pass takes.
+
+A part that is None is absent. Rows of a batch may belong to different tasks and methods: a row whose task does not have a part
+that others have is masked there, and answers as it would alone.
+"""
+
+from typing import NamedTuple
+
+from softprompt_tf.typing import Tensor
+
+
+class Front(NamedTuple):
+    """Rows in front of the input's embeddings.
+
+    Args:
+      rows: [B, P, H].
+      mask: [B, P], 1 = a row that counts. None: all do.
+    """
+
+    rows: Tensor
+    mask: Tensor | None = None
+
+
+class KeyValues(NamedTuple):
+    """Keys and values in front of those that an attention makes itself, in every layer. They have no position.
+
+    Args:
+      rows: [B, P, L, 2, N, D]; keys are at index 0 of axis 3, values at index 1.
+      mask: [B, P], 1 = a row that counts. None: all do.
+    """
+
+    rows: Tensor
+    mask: Tensor | None = None
+
+
+class Injection(NamedTuple):
+    """What the tasks of a batch's rows add.
+
+    Args:
+      front: rows in front of the encoder's input.
+      encoder: keys and values of the encoder's self-attention.
+      decoder: keys and values of the decoder's self-attention.
+      cross: keys and values of the decoder's attention to the encoder output.
+    """
+
+    front: Front | None = None
+    encoder: KeyValues | None = None
+    decoder: KeyValues | None = None
+    cross: KeyValues | None = None
+
+
+NO_INJECTION = Injection()

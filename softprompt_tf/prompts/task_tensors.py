@@ -1,0 +1,27 @@
+"""The tensors that a task can bring to a frozen encoder-decoder, by name: the one place where they are declared.
+
+Each has rows along its first axis, and tasks may differ in their number of rows. What one row holds depends on the backbone's
+sizes. Task files, the tables that train and the tables that serve use these names and shapes.
+"""
+
+from collections.abc import Callable, Mapping
+
+from softprompt_tf.backbone_sizes import BackboneSizes
+
+PROMPT = "prompt"
+ENCODER_KEY_VALUES = "encoder_key_values"
+DECODER_KEY_VALUES = "decoder_key_values"
+CROSS_KEY_VALUES = "cross_key_values"
+
+# Name -> the shape of one row. Of key/values, axis 1 tells keys (0) from values (1).
+TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
+    PROMPT: lambda sizes: (sizes.hidden_dim,),
+    ENCODER_KEY_VALUES: lambda sizes: (sizes.encoder_layers, 2, sizes.num_heads, sizes.head_dim),
+    DECODER_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
+    CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
+}
+
+
+def row_shape(name: str, sizes: BackboneSizes) -> tuple[int, ...]:
+    """Return the shape of one row of the tensor `name` on a backbone of these sizes."""
+    return TENSORS[name](sizes)
