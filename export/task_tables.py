@@ -200,8 +200,9 @@ def restored_prompts(stored: np.ndarray) -> np.ndarray:
 
 
 def as_stored(prompt: TaskPrompt, table_dtype: str) -> TaskPrompt:
-    """Return a prompt with the values that a table of this dtype holds."""
-    return dataclasses.replace(prompt, prompt=restored_prompts(stored_prompts(prompt.prompt, table_dtype).numpy()))
+    """Return a task with the values that tables of this dtype hold."""
+    stored = {name: stored_prompts(value, table_dtype).numpy() for name, value in prompt.tensors.items()}
+    return dataclasses.replace(prompt, tensors={name: restored_prompts(value) for name, value in stored.items()})
 
 
 def hash_names(names: tf.Tensor) -> tf.Tensor:

@@ -204,10 +204,11 @@ def _neighbors(arguments: argparse.Namespace) -> None:
     from softprompt_tf.t5 import load_t5
 
     prompt = load_prompt(arguments.prompt)
+    rows = prompt.prompt
     t5 = load_t5(arguments.backbone or backbone_of(prompt))
     check_fits(prompt, t5)
     pieces = t5.tokenizer.get_vocabulary()
-    ids, cosines = nearest_neighbours(prompt.prompt, t5.embedding_table[: len(pieces)], count=arguments.count)
+    ids, cosines = nearest_neighbours(rows, t5.embedding_table[: len(pieces)], count=arguments.count)
     for row, (row_ids, row_cosines) in enumerate(zip(ids, cosines, strict=True)):
         near = "  ".join(f"{pieces[i]} {cosine:.2f}" for i, cosine in zip(row_ids, row_cosines, strict=True))
         print(f"{row:4d}  {near}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.prompts import load_prompt, write_npy, write_peft_adapter, write_prompt
 from softprompt_tf.prompts.foreign_formats import PEFT_CONFIG
+from softprompt_tf.prompts.task_tensors import PROMPT
 from softprompt_tf.t5 import load_t5, write_preset
 
 _PROMPT_FILES = (".safetensors", ".npy")
@@ -46,7 +47,9 @@ def _convert_prompt(source: Path, target: Path) -> str:
     if not target.suffix and _holds_others(target):
         raise ConfigError(f"A PEFT adapter's folder must be new, empty or an adapter already. Received: {target}.")
     write(target, prompt)
-    return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
+    if PROMPT in prompt.tensors:
+        return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
+    return f"{target}: {prompt.method} of {prompt.length} rows, {', '.join(prompt.tensors)}"
 
 
 def _convert_backbone(source: str | Path, target: Path, *, dtype: str, vocabulary: str | Path | None) -> str:

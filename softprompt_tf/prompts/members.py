@@ -16,9 +16,13 @@ def check_members(members: Sequence[TaskPrompt]) -> None:
     """
     if len(members) < 2:
         raise PromptError(f"An ensemble needs two prompts or more. Received: {len(members)}.")
-    lengths = [member.length for member in members]
-    if len(set(lengths)) > 1:
-        raise PromptError(f"The prompts of an ensemble must have one length. Received: lengths {lengths}.")
+    names = [", ".join(member.tensors) for member in members]
+    if len(set(names)) > 1:
+        raise PromptError(f"The prompts of an ensemble must have the same tensors. Received: {' and '.join(names)}.")
+    for name in members[0].tensors:
+        lengths = [len(member.tensors[name]) for member in members]
+        if len(set(lengths)) > 1:
+            raise PromptError(f"The prompts of an ensemble must have one length. Received: lengths {lengths}.")
     for field in _SHARED:
         values = [getattr(member, field) for member in members]
         if any(value != values[0] for value in values):

@@ -1,8 +1,8 @@
 """The prompt file: a `TaskPrompt` enters, one .safetensors file leaves, and back again.
 
-The file holds the tensor `prompt` [P, H], float32, and string metadata: `format`, then the text fields of a
-`TaskPrompt` as they are and its other fields as JSON. It is written to a temporary name, synced and renamed, so that
-nobody ever reads half of it, and nothing in it is ever executed.
+The file holds the task's tensors under their names, float32, such as `prompt` [P, H], and string metadata: `format`, then
+the text fields of a `TaskPrompt` as they are and its other fields as JSON. It is written to a temporary name, synced and
+renamed, so that nobody ever reads half of it, and nothing in it is ever executed.
 """
 
 import json
@@ -22,20 +22,16 @@ from softprompt_tf.prompts.foreign_formats import (
     write_npy,
     write_peft_adapter,
 )
-from softprompt_tf.prompts.task_prompt import STRING_FIELDS, TaskPrompt, check_backbone
-from softprompt_tf.prompts.tensor_file import read_metadata, read_tensor
+from softprompt_tf.prompts.task_prompt import STRING_FIELDS, TaskPrompt, check_backbone, json_fields
+from softprompt_tf.prompts.task_tensors import PROMPT
+from softprompt_tf.prompts.tensor_file import read_metadata, read_tensor, read_tensors
 from softprompt_tf.version import __version__
 
 __all__ = ["TaskPrompt", "check_backbone", "load_prompt", "write_npy", "write_peft_adapter", "write_prompt"]
 
-FORMAT = "softprompt-tf/1"
-JSON_FIELDS: dict[str, tuple[type, ...]] = {  # field -> the JSON types that it may have in a file
-    "labels": (list,),
-    "max_input_tokens": (int, type(None)),
-    "max_target_tokens": (int, type(None)),
-    "metrics": (dict,),
-    "training_config": (dict,),
-}
+FORMAT = "softprompt-tf/2"
+_OLDER_FORMAT = "softprompt-tf/1"  # of the tensor `prompt` alone
+JSON_FIELDS = json_fields()  # field -> the JSON types that it may have in a file
 
 
 def write_prompt(path: str | Path, task_prompt: TaskPrompt) -> Path:
@@ -54,7 +50,7 @@ def write_prompt(path: str | Path, task_prompt: TaskPrompt) -> Path:
     """
     if Path(path).suffix != ".safetensors":
         raise PromptFileError(f"`path` must end in .safetensors. Received: {path}.")
-    tensors = {"prompt": np.ascontiguousarray(task_prompt.prompt)}
+    tensors = {name: np.ascontiguousarray(value) for name, value in task_prompt.tensors.items()}
     content = safetensors.numpy.save(tensors, metadata=_to_metadata(task_prompt))
     return write_atomically(path, content, error_type=PromptFileError)
 
@@ -69,7 +65,7 @@ def load_prompt(path: str | Path) -> TaskPrompt:
       The prompt; fields that a format does not have are empty.
 
     Raises:
-      PromptFileError: if it is missing, damaged or of another format.
+      PromptFileError: if it is missing, damaged or of another format, or lacks a tensor of its method or has another one.
     """
     path = Path(path)
     if path.is_dir():
@@ -78,12 +74,15 @@ def load_prompt(path: str | Path) -> TaskPrompt:
         return read_npy(path)
     metadata = read_metadata(path)
     _check_format(path, metadata.get("format"))
-    prompt = read_tensor(path, "prompt", dtypes=("F32",))
-    return task_prompt_of(path, prompt=prompt, **_from_metadata(path, metadata))
+    if metadata["format"] == _OLDER_FORMAT:
+        tensors = {PROMPT: read_tensor(path, PROMPT, dtypes=("F32",))}
+    else:
+        tensors = read_tensors(path, dtypes=("F32",))
+    return task_prompt_of(path, tensors=tensors, **_from_metadata(path, metadata))
 
 
 def _check_format(path: Path, tag: str | None) -> None:
-    if tag == FORMAT:
+    if tag in (FORMAT, _OLDER_FORMAT):
         return
     hint = "It is not a prompt file of this library."
     if tag and tag.startswith(FORMAT.partition("/")[0] + "/"):

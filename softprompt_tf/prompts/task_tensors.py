@@ -5,6 +5,7 @@ sizes. Task files, the tables that train and the tables that serve use these nam
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 
@@ -20,8 +21,27 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     DECODER_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
 }
+KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, CROSS_KEY_VALUES)
+
+
+class MethodTensors(NamedTuple):
+    """Names of the tensors that a method must have, and of those that it may have; at least one in all."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+# A method that has no row here may have any of `TENSORS`.
+METHOD_TENSORS: Mapping[str, MethodTensors] = {
+    "prompt_tuning": MethodTensors(required=(PROMPT,)),
+}
 
 
 def row_shape(name: str, sizes: BackboneSizes) -> tuple[int, ...]:
     """Return the shape of one row of the tensor `name` on a backbone of these sizes."""
     return TENSORS[name](sizes)
+
+
+def num_axes(name: str) -> int:
+    """Return how many axes the tensor `name` has, that of its rows included."""
+    return 1 + len(row_shape(name, BackboneSizes(1, 1, 1, 1, 1)))

@@ -1,7 +1,8 @@
-"""Reading one tensor of a safetensors file: a path and a name enter, a NumPy array and the file's metadata leave."""
+"""Reading a safetensors file: a path and names enter, NumPy arrays and the file's metadata leave."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -49,15 +50,32 @@ def read_tensor(path: Path, name: str, *, dtypes: Sequence[str]) -> np.ndarray:
                     f"Prompt file {path} must hold the tensor `{name}` and no other. Received: also {', '.join(others[:6])}. "
                     "They would have no effect. Train the prompt without them, or put them into the backbone's checkpoint."
                 )
-            dtype = file.get_slice(name).get_dtype()
-            if dtype not in dtypes:
-                raise PromptFileError(
-                    f"Tensor `{name}` of prompt file {path} must have the dtype {' or '.join(dtypes)}. "
-                    f"Received: dtype {dtype}."
-                )
-            return np.asarray(file.get_tensor(name))
+            return _tensor(file, path, name, dtypes)
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def read_tensors(path: Path, *, dtypes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return all tensors of a safetensors file by name.
+
+    Raises:
+      PromptFileError: if the file is missing or damaged, or a tensor has another dtype.
+    """
+    read_metadata(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: _tensor(file, path, name, dtypes) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _tensor(file: Any, path: Path, name: str, dtypes: Sequence[str]) -> np.ndarray:
+    dtype = file.get_slice(name).get_dtype()
+    if dtype not in dtypes:
+        raise PromptFileError(
+            f"Tensor `{name}` of prompt file {path} must have the dtype {' or '.join(dtypes)}. Received: dtype {dtype}."
+        )
+    return np.asarray(file.get_tensor(name))
 
 
 def _unreadable(path: Path, error: Exception) -> PromptFileError:

@@ -1,13 +1,17 @@
 """The prompt file: round trips, and every way in which a file can be wrong."""
 
+import dataclasses
 import json
 import os
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError, PromptFileError
 from softprompt_tf.prompts import TaskPrompt, check_backbone, load_prompt, write_prompt
 from softprompt_tf.version import __version__
@@ -27,7 +31,14 @@ FULL = TaskPrompt(
     metrics={"accuracy": 0.1 + 0.2, "loss": float("nan")},
     training_config={"training": {"steps": 1500, "learning_rate": 0.3}, "seed": None},
 )
-FIELDS = [name for name in TaskPrompt.__dataclass_fields__ if name not in ("prompt", "metrics", "library_version")]
+KEY_VALUES = np.random.default_rng(1).normal(size=(5, 3, 2, 2, 4)).astype(np.float32)
+PREFIX = TaskPrompt(
+    tensors={"cross_key_values": KEY_VALUES[:, :1], "encoder_key_values": KEY_VALUES},
+    task_id="rte",
+    method="prefix_tuning",
+    backbone="mini",
+)
+FIELDS = [name for name in TaskPrompt.__dataclass_fields__ if name not in ("tensors", "metrics", "library_version")]
 
 
 def write_raw(path, tensors, **metadata):
@@ -58,7 +69,7 @@ def test_the_file_is_plain_safetensors_with_string_metadata(tmp_path):
         metadata, tensors = file.metadata(), list(file.keys())
 
     assert tensors == ["prompt"]
-    assert metadata["format"] == "softprompt-tf/1"
+    assert metadata["format"] == "softprompt-tf/2"
     assert metadata["template"] == FULL.template
     assert json.loads(metadata["labels"]) == ["négatif", "positif"]
     assert json.loads(metadata["max_input_tokens"]) == 128
@@ -100,6 +111,112 @@ def test_a_transposed_view_is_written_in_its_own_order(tmp_path):
     write_prompt(tmp_path / "sst2.safetensors", TaskPrompt(PROMPT.T))
 
     np.testing.assert_array_equal(load_prompt(tmp_path / "sst2.safetensors").prompt, PROMPT.T)
+
+
+# === Other tensors than a prompt ===
+
+
+def test_named_tensors_come_back_as_they_were(tmp_path):
+    path = write_prompt(tmp_path / "p.safetensors", PREFIX)
+
+    again = load_prompt(path)
+
+    assert again.method == "prefix_tuning"
+    assert list(again.tensors) == ["encoder_key_values", "cross_key_values"]
+    for name, value in PREFIX.tensors.items():
+        np.testing.assert_array_equal(again.tensors[name], value)
+
+
+def test_the_file_holds_each_tensor_under_its_name(tmp_path):
+    write_prompt(tmp_path / "p.safetensors", PREFIX)
+
+    with safe_open(tmp_path / "p.safetensors", framework="np") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+
+    assert shapes == {"encoder_key_values": [5, 3, 2, 2, 4], "cross_key_values": [5, 1, 2, 2, 4]}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "method", "message"),
+    [
+        (
+            {"prompt": PROMPT, "decoder_keys_values": KEY_VALUES},
+            "prefix_tuning",
+            r"known names\. Received: `decoder_keys_values`\. Did you mean `decoder_key_values`\?",
+        ),
+        (
+            {"encoder_key_values": KEY_VALUES},
+            "prompt_tuning",
+            r"method prompt_tuning has the tensors: prompt\. Received: encoder_key_values\.",
+        ),
+        (
+            {"prompt": PROMPT, "cross_key_values": KEY_VALUES},
+            "prompt_tuning",
+            r"method prompt_tuning has the tensors: prompt\. Received: prompt, cross_key_values\.",
+        ),
+        ({}, "prefix_tuning", r"method prefix_tuning has the tensors: any of prompt, .*\. Received: none\."),
+        (
+            {"encoder_key_values": KEY_VALUES, "cross_key_values": KEY_VALUES[:3]},
+            "prefix_tuning",
+            r"equally many rows\. Received: encoder_key_values 5, cross_key_values 3\.",
+        ),
+        (
+            {"encoder_key_values": KEY_VALUES[:, :, :1]},
+            "prefix_tuning",
+            r"`encoder_key_values` must have the shape \[P, L, 2, N, D\].*Received: shape \[5, 3, 1, 2, 4\]",
+        ),
+        (
+            {"encoder_key_values": KEY_VALUES[:, 0]},
+            "prefix_tuning",
+            r"the shape \[P, L, 2, N, D\].*Received: shape \[5, 2, 2, 4\]",
+        ),
+        (
+            {"cross_key_values": np.where(np.arange(5)[:, None, None, None, None] == 3, np.inf, KEY_VALUES)},
+            "prefix_tuning",
+            r"`cross_key_values` must be finite\. Received: .* in 1 of 5 rows, the first in row 3\.",
+        ),
+    ],
+    ids=["unknown", "missing", "too many", "none", "rows", "no pair", "rank", "infinite"],
+)
+def test_a_file_of_wrong_tensors_is_refused_with_their_names(tensors, method, message, tmp_path):
+    values = {name: value.astype(np.float32) for name, value in tensors.items()}
+    path = write_raw(tmp_path / "p.safetensors", values, format="softprompt-tf/2", method=method)
+
+    with pytest.raises(PromptFileError, match=rf"{message}.* File: .*p\.safetensors"):
+        load_prompt(path)
+
+
+def test_a_named_tensor_of_another_dtype_is_an_error(tmp_path):
+    values = {"encoder_key_values": KEY_VALUES.astype(np.float16)}
+    path = write_raw(tmp_path / "p.safetensors", values, format="softprompt-tf/2", method="prefix_tuning")
+
+    with pytest.raises(PromptFileError, match=r"`encoder_key_values` of .* must have the dtype F32.*: dtype F16"):
+        load_prompt(path)
+
+
+# === A file of the format before ===
+
+
+def test_a_file_of_format_1_is_read_as_it_was_written():
+    again = load_prompt(Path(__file__).parent / "older" / "of_format_1.safetensors")
+
+    assert again.prompt.tolist() == [[0.5, -1.25, 2.0], [3.0, 0.0, -0.0625]]
+    assert list(again.tensors) == ["prompt"]
+    assert {name: getattr(again, name) for name in (*FIELDS, "metrics", "library_version")} == {
+        "task_id": "sst2",
+        "method": "prompt_tuning",
+        "backbone": "mini",
+        "backbone_fingerprint": "b1",
+        "tokenizer_fingerprint": "t1",
+        "template": "sst2 sentence: {sentence}",
+        "labels": ("négatif", "positif"),
+        "max_input_tokens": 128,
+        "max_target_tokens": 4,
+        "target_format": "sentinel",
+        "metrics": {"accuracy": 0.75},
+        "training_config": {"seed": 3},
+        "library_version": "0.1.0",
+    }
 
 
 # === Never half a file ===
@@ -200,12 +317,12 @@ def test_a_file_of_another_kind_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     ("tag", "hint"),
-    [("softprompt-tf/2", "another version"), ("pt", "not a prompt file of this library"), ("", "not a prompt file")],
+    [("softprompt-tf/3", "another version"), ("pt", "not a prompt file of this library"), ("", "not a prompt file")],
 )
 def test_another_format_tag_is_an_error(tag, hint, tmp_path):
     path = write_raw(tmp_path / "p.safetensors", {"prompt": PROMPT}, format=tag)
 
-    with pytest.raises(PromptFileError, match=rf"the format 'softprompt-tf/1'\. Received: format='{tag}'\..*{hint}"):
+    with pytest.raises(PromptFileError, match=rf"the format 'softprompt-tf/2'\. Received: format='{tag}'\..*{hint}"):
         load_prompt(path)
 
 
@@ -311,6 +428,60 @@ def test_a_task_prompt_refuses_what_no_file_could_hold(fields, message):
         TaskPrompt(**fields)
 
 
+def test_a_task_without_a_prompt_names_its_method_and_its_tensors():
+    message = (
+        r"This needs a prompt's rows \[P, H\]\. Received: Prompt 'rte' of the method prefix_tuning, with the tensors "
+        r"encoder_key_values, cross_key_values\. Use a prompt of prompt_tuning\."
+    )
+    for name in ("prompt", "hidden_dim"):
+        with pytest.raises(PromptError, match=message):
+            getattr(PREFIX, name)
+
+
+def test_the_length_of_a_task_is_the_rows_of_its_tensors():
+    assert PREFIX.length == 5
+    assert TaskPrompt(PROMPT[:2], tensors=PREFIX.tensors, method="both").length == 2
+
+
+def test_replacing_the_prompt_replaces_the_tensor():
+    other = dataclasses.replace(FULL, prompt=PROMPT + 1)
+
+    np.testing.assert_array_equal(other.tensors["prompt"], PROMPT + 1)
+    assert other.labels == FULL.labels
+
+
+def test_replacing_the_tensors_replaces_all_of_them():
+    tensors = {"decoder_key_values": KEY_VALUES}
+    other = dataclasses.replace(FULL, tensors=tensors, method="prefix_tuning")
+
+    assert list(other.tensors) == ["decoder_key_values"]
+    assert other.template == FULL.template
+
+
+def test_replacing_a_field_leaves_the_tensors():
+    other = dataclasses.replace(PREFIX, labels=("yes", "no"))
+
+    assert list(other.tensors) == ["encoder_key_values", "cross_key_values"]
+    np.testing.assert_array_equal(other.tensors["encoder_key_values"], KEY_VALUES)
+
+
+def test_named_tensors_are_read_only_copies():
+    values = {"encoder_key_values": KEY_VALUES.copy()}
+    task_prompt = TaskPrompt(tensors=values, method="prefix_tuning")
+
+    values["encoder_key_values"][:] = 5
+
+    np.testing.assert_array_equal(task_prompt.tensors["encoder_key_values"], KEY_VALUES)
+    with pytest.raises(ValueError, match="read-only"):
+        task_prompt.tensors["encoder_key_values"][0] = 2
+
+
+def test_a_task_prompt_can_be_pickled():
+    again = pickle.loads(pickle.dumps(PREFIX))
+
+    np.testing.assert_array_equal(again.tensors["cross_key_values"], KEY_VALUES[:, :1])
+
+
 # === The backbone ===
 
 FITTING = {"backbone": "mini", "fingerprint": "b1", "hidden_dim": 8, "tokenizer_fingerprint": "t1"}
@@ -351,3 +522,39 @@ def test_a_prompt_without_fingerprints_is_checked_by_its_width():
         BackboneMismatchError, match=r"The prompt was made for an unnamed backbone \(H=8\)\. Received: mod"
     ):
         check_backbone(bare, **FITTING | {"hidden_dim": 16})
+
+
+SIZES = BackboneSizes(hidden_dim=8, encoder_layers=3, decoder_layers=1, num_heads=2, head_dim=4)
+
+
+def test_keys_and_values_of_the_backbones_sizes_are_accepted():
+    check_backbone(PREFIX, **FITTING, sizes=SIZES)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (
+            {"encoder_layers": 4},
+            r"mini \(encoder_key_values \[P, 3, 2, 2, 4\]\)\. Received: model other \(.*\[P, 4, 2, 2, 4\]",
+        ),
+        (
+            {"decoder_layers": 2},
+            r"mini \(cross_key_values \[P, 1, 2, 2, 4\]\)\. Received: model other \(.*\[P, 2, 2, 2, 4\]",
+        ),
+        (
+            {"head_dim": 6},
+            r"mini \(encoder_key_values \[P, 3, 2, 2, 4\]\)\. Received: model other \(.*\[P, 3, 2, 2, 6\]",
+        ),
+    ],
+    ids=["encoder", "decoder", "head"],
+)
+def test_keys_and_values_of_other_sizes_are_refused_with_both(sizes, message):
+    with pytest.raises(BackboneMismatchError, match=rf"^Prompt 'rte' was made for {message}\)\. Train a new"):
+        check_backbone(PREFIX, **FITTING | {"backbone": "other"}, sizes=dataclasses.replace(SIZES, **sizes))
+
+
+def test_without_sizes_keys_and_values_are_checked_by_the_fingerprint():
+    check_backbone(PREFIX, **FITTING)
+    with pytest.raises(BackboneMismatchError, match=r"fingerprint b1\).*fingerprint b2"):
+        check_backbone(dataclasses.replace(PREFIX, backbone_fingerprint="b1"), **FITTING | {"fingerprint": "b2"})
