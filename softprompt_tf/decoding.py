@@ -15,7 +15,7 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
 from softprompt_tf.t5 import EOS_ID, PAD_ID, START_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import decode_step, empty_cache, position_biases
-from softprompt_tf.t5.cheaper_passes import by_cost
+from softprompt_tf.t5.cheaper_passes import Encoded, by_cost, has_key_values
 from softprompt_tf.t5.encoder_views import EncoderView, absorb_encoder_output, project_encoder_output
 from softprompt_tf.typing import Tensor
 
@@ -245,6 +245,19 @@ class Beam:
 
     def _penalty(self, lengths: Tensor) -> Tensor:
         return ((5.0 + lengths) / 6.0) ** self.length_penalty
+
+
+def decode(
+    sampler: Sampler,
+    t5: FrozenT5,
+    encoded: Encoded,
+    max_tokens: int | Tensor,
+    *,
+    row_limits: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Decode what was encoded; see `Sampler`."""
+    injected = {"injection": encoded.injection} if has_key_values(encoded.injection) else {}
+    return sampler(t5, encoded.output, encoded.padding_mask, max_tokens, row_limits=row_limits, **injected)
 
 
 def _by_cheaper_view(

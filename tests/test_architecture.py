@@ -18,10 +18,10 @@ LAYERS = [
     ("injection",),
     ("shipped_configs",),
     ("atomic_file", "directory_lock", "keras_backend", "large_file_pointer"),
-    ("yaml_tree",),
-    ("config_files",),
+    ("yaml_tree", "config_section"),
+    ("config_files", "prompts"),
     ("config",),
-    ("t5", "prompts", "tasks"),
+    ("t5", "tasks"),
     (
         "decoding",
         "text_rows",
@@ -143,6 +143,8 @@ def test_the_public_names_are_these():
         "load_model",
         "load_prompt",
         "load_t5",
+        "p_tuning_v2",
+        "prefix_tuning",
         "prompt_tuning",
         "train_prompt",
     ]

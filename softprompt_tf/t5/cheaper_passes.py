@@ -4,7 +4,7 @@ Rows in front are in the embeddings already when they come here; see `softprompt
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -12,6 +12,20 @@ from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.t5.attention import causal_bias
 from softprompt_tf.t5.frozen_t5 import FrozenT5
 from softprompt_tf.typing import Tensor
+
+
+class Encoded(NamedTuple):
+    """What the decoder needs of a batch's inputs.
+
+    Args:
+      output: the encoder output [B, S, H].
+      padding_mask: [B, S], 1 = a position to attend to.
+      injection: what the rows' tasks inject.
+    """
+
+    output: Tensor
+    padding_mask: Tensor
+    injection: Injection = NO_INJECTION
 
 
 def tune(
