@@ -177,3 +177,13 @@ def test_the_client_starts_without_tensorflow_and_keras():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+def test_there_is_one_softmax_over_attention_scores():
+    calls = [
+        f"{path.name}:{node.lineno}"
+        for path in source_files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "softmax"
+    ]
+    assert len(calls) == 1 and calls[0].startswith("attention.py"), calls
