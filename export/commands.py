@@ -96,7 +96,8 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
     for task in list_tasks(directory):
         labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""
         times = f"{task.num_members} x " if task.num_members > 1 else ""
-        print(f"{task.task_id}  {times}{task.prompt_length} rows, {task.num_bytes:,} bytes{labels}")
+        method = "" if task.method == "prompt_tuning" else f"{task.method}, "
+        print(f"{task.task_id}  {method}{times}{task.prompt_length} rows, {task.num_bytes:,} bytes{labels}")
 
 
 def _directory(arguments: argparse.Namespace) -> str:

@@ -21,6 +21,7 @@ from softprompt_tf.export.task_tables import as_stored
 from softprompt_tf.export.verify import verify_saved_model
 from softprompt_tf.export.version_directory import check_version, next_version, publish, staged_version
 from softprompt_tf.export.warmup import write_warmup_requests
+from softprompt_tf.prompts.task_tensors import row_shape
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.version import __version__
 
@@ -74,7 +75,7 @@ def write_saved_model(
     backbone = ServedBackbone.of(t5)
     tasks = serve_tasks(backbone, loaded)
     record = ExportRecord(
-        backbone=record_of(backbone),
+        backbone=record_of(backbone, with_sizes=len(tasks.tensors) > 1),
         max_answer_tokens=None,
         table_dtype=table_dtype,
         sampler=None,
@@ -97,13 +98,15 @@ def write_version_files(
 ) -> None:
     """Write graph, weights, tasks, warm-up requests and record into an empty directory.
 
-    The graph is traced and saved with no tasks in it, so that it is the same for all; the tasks are put beside it.
+    The graph is traced and saved with no tasks in it, so that it is the same for all; the tasks are put beside it. It has
+    tables of the tensors that these tasks have, so that prompts alone cost nothing more.
     """
     module = ServingModule(
         t5,
         without_tasks(t5.hidden_dim),
         sampler=sampler,
         table_dtype=record.table_dtype,
+        row_shapes={name: row_shape(name, t5.sizes) for name in tasks.tensors},
     )
     tf.saved_model.save(module, str(staging), signatures=module.signatures())
     write_tasks(staging, staging, tasks, table_dtype=record.table_dtype)

@@ -4,6 +4,7 @@ The record is a small JSON file in the export's `assets.extra/`, which model ser
 of the graph, where it is anyway.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneError, ConfigError, ExportError
 from softprompt_tf.portable_names import own_name
 from softprompt_tf.t5.text_pieces import TextPieces
@@ -37,6 +39,7 @@ class ServedBackbone:
       hidden_dim: H.
       first_sentinel: the id of `<extra_id_0>`; None where the T5 has no row for it.
       tokenize: texts -> ids, without an end of sequence.
+      sizes: its sizes. None where an export does not record them, as one of prompts alone needs none but H.
     """
 
     name: str
@@ -45,6 +48,7 @@ class ServedBackbone:
     hidden_dim: int
     first_sentinel: int | None
     tokenize: Callable[[Sequence[str]], list[list[int]]]
+    sizes: BackboneSizes | None = None
 
     @classmethod
     def of(cls, t5: "FrozenT5") -> "ServedBackbone":
@@ -53,7 +57,9 @@ class ServedBackbone:
             first_sentinel = t5.sentinel_id(0)
         except BackboneError:
             first_sentinel = None
-        return cls(t5.name, t5.fingerprint, t5.tokenizer_fingerprint, t5.hidden_dim, first_sentinel, t5.tokenize)
+        return cls(
+            t5.name, t5.fingerprint, t5.tokenizer_fingerprint, t5.hidden_dim, first_sentinel, t5.tokenize, t5.sizes
+        )
 
     def opening_id(self, target_format: str) -> int:
         """Return the id that the decoder writes before a target: sentinel 0 in the format "sentinel", 0 (nothing) in "text".
@@ -81,7 +87,8 @@ class ExportRecord:
     """What an export says of itself, for tasks that are added later.
 
     Args:
-      backbone: name, fingerprint, tokenizer_fingerprint, hidden_dim and first_sentinel of a `ServedBackbone`.
+      backbone: name, fingerprint, tokenizer_fingerprint, hidden_dim and first_sentinel of a `ServedBackbone`; and its sizes
+        where the graph has tables of other tensors than prompts.
       max_answer_tokens: the longest answer that its graph decodes; None where the tasks alone set limits. Graphs of earlier
         versions of this library have a number.
       table_dtype: how its prompts are stored.
@@ -130,17 +137,24 @@ class ExportRecord:
           ExportError: if the graph has no vocabulary, or the record lacks a field.
         """
         try:
-            return ServedBackbone(**self.backbone, tokenize=TextPieces(_vocabulary_of(directory)).encode)
+            known = {**self.backbone}
+            sizes = known.pop("sizes", None)
+            return ServedBackbone(
+                **known,
+                tokenize=TextPieces(_vocabulary_of(directory)).encode,
+                sizes=None if sizes is None else BackboneSizes(**sizes),
+            )
         except TypeError as error:
             raise ExportError(
                 f"The record of an export must name its backbone. Received: {directory}: {error}."
             ) from error
 
 
-def record_of(backbone: ServedBackbone) -> dict[str, Any]:
-    """Return what a record keeps of a backbone."""
-    kept = {name: value for name, value in vars(backbone).items() if name != "tokenize"}
-    return {**kept, "name": own_name(backbone.name)}
+def record_of(backbone: ServedBackbone, *, with_sizes: bool = False) -> dict[str, Any]:
+    """Return what a record keeps of a backbone; its sizes where they are asked for, as prompts alone need none but H."""
+    kept = {name: value for name, value in vars(backbone).items() if name not in ("tokenize", "sizes")}
+    sizes = {"sizes": dataclasses.asdict(backbone.sizes)} if with_sizes and backbone.sizes else {}
+    return {**kept, "name": own_name(backbone.name), **sizes}
 
 
 def _vocabulary_of(directory: Path) -> bytes:

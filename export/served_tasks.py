@@ -1,4 +1,4 @@
-"""Task prompts and what is known of a backbone in, the tasks of a served model out: one row for each, and the prompts' rows.
+"""Task prompts and what is known of a backbone in, the tasks of a served model out: one row for each, and the tensors' rows.
 
 Nothing here needs the backbone itself, so that a task can be added to an export without loading it.
 """
@@ -13,6 +13,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_backbone import ServedBackbone
 from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.prompts import TaskPrompt, check_backbone
+from softprompt_tf.prompts.task_tensors import PROMPT
 from softprompt_tf.tasks import Template, check_labels, ended_ids, warn_of_labels
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ MAX_SCORED_TOKENS = 256
 
 @dataclass(frozen=True)
 class ServedTask:
-    """What the served model knows of one task beside the values of its prompt.
+    """What the served model knows of one task beside the values of its tensors.
 
     Args:
       task_id: the name that a request asks for.
-      prompt_length: P.
+      lengths: name of each tensor that the task has -> P, its rows.
       num_members: N prompts that vote; 1 for a task that is no ensemble.
+      method: how it was trained; an export of prompts alone does not keep it.
       text_before, text_after: what the template puts around a request's text.
       labels: C label words; none for a task that only generates.
       label_ids: the labels' tokens, opened and ended as the decoder writes them.
@@ -40,7 +42,7 @@ class ServedTask:
     """
 
     task_id: str
-    prompt_length: int
+    lengths: Mapping[str, int]
     text_before: str
     text_after: str
     labels: tuple[str, ...]
@@ -49,24 +51,39 @@ class ServedTask:
     max_input_tokens: int
     max_target_tokens: int
     num_members: int = 1
+    method: str = "prompt_tuning"
 
     @property
-    def num_rows(self) -> int:
-        """Rows of the prompt table that are the task's: N * P, one member behind the other."""
-        return self.num_members * self.prompt_length
+    def prompt_length(self) -> int:
+        """P of the prompt, or of the first other tensor where there is no prompt."""
+        return self.lengths.get(PROMPT, next(iter(self.lengths.values())))
+
+    def num_rows(self, name: str) -> int:
+        """Return how many rows of the table of tensor `name` are the task's: N * P, one member behind the other."""
+        return self.num_members * self.lengths.get(name, 0)
 
 
 @dataclass(frozen=True)
 class ServedTasks:
-    """K tasks and their prompts.
+    """K tasks and their tensors.
 
     Args:
       rows: K tasks, in the order in which the tables hold them.
-      prompts: float32 [R, H], the rows of all prompts, one prompt behind the other; R is the sum of the tasks' rows.
+      tensors: name -> float32 [R, W], the rows of all tasks' tensors of that name, one task behind the other; R is the sum of
+        the tasks' rows, W the values of a row. "prompt" is always there.
     """
 
     rows: tuple[ServedTask, ...]
-    prompts: np.ndarray
+    tensors: Mapping[str, np.ndarray]
+
+    @property
+    def prompts(self) -> np.ndarray:
+        """float32 [R, H], the rows of all prompts."""
+        return self.tensors[PROMPT]
+
+    def of_tasks(self, name: str) -> dict[str, np.ndarray]:
+        """Return task id -> its rows float32 [N * P, W] of tensor `name`, for the tasks that have one."""
+        return rows_of_tasks(self.rows, name, self.tensors[name]) if name in self.tensors else {}
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -114,14 +131,27 @@ def serve_tasks(backbone: ServedBackbone, prompts: Mapping[str, ServedPrompt]) -
             fingerprint=backbone.fingerprint,
             hidden_dim=backbone.hidden_dim,
             tokenizer_fingerprint=backbone.tokenizer_fingerprint,
+            sizes=backbone.sizes,
         )
     rows = tuple(_row(backbone, task_id, each) for task_id, each in loaded.items())
-    return ServedTasks(rows, np.concatenate([member.prompt for member in members]))
+    tables: dict[str, list[np.ndarray]] = {PROMPT: [np.zeros((0, backbone.hidden_dim), np.float32)]}
+    for member in members:
+        for name, value in member.tensors.items():
+            tables.setdefault(name, []).append(value.reshape(len(value), -1))  # [P, W]
+    return ServedTasks(rows, {name: np.concatenate(values) for name, values in tables.items()})
 
 
 def without_tasks(hidden_dim: int) -> ServedTasks:
     """Return no tasks at all: what the graph of an export is traced with, as it does not depend on them."""
-    return ServedTasks((), np.zeros((0, hidden_dim), np.float32))
+    return ServedTasks((), {PROMPT: np.zeros((0, hidden_dim), np.float32)})
+
+
+def rows_of_tasks(rows: Sequence[ServedTask], name: str, table: np.ndarray) -> dict[str, np.ndarray]:
+    """Part a table [R, W] of tensor `name`: task id -> its rows [N * P, W], for the tasks that have one."""
+    having = [task for task in rows if task.num_rows(name)]
+    ends = np.cumsum([task.num_rows(name) for task in having], dtype=int)
+    parts = np.split(table, ends[:-1])
+    return {task.task_id: part for task, part in zip(having, parts, strict=False)}
 
 
 def affixes_of(prompt: TaskPrompt) -> tuple[str, str]:
@@ -160,7 +190,7 @@ def _row(backbone: ServedBackbone, task_id: str, members: Sequence[TaskPrompt]) 
     pieces = backbone.tokenize(list(labels))
     return ServedTask(
         task_id=task_id,
-        prompt_length=prompt.length,
+        lengths={name: len(value) for name, value in prompt.tensors.items()},
         text_before=before,
         text_after=after,
         labels=prompt.labels,
@@ -169,4 +199,5 @@ def _row(backbone: ServedBackbone, task_id: str, members: Sequence[TaskPrompt]) 
         max_input_tokens=prompt.max_input_tokens or DEFAULT_MAX_INPUT_TOKENS,
         max_target_tokens=limit + int(opening_id > 0),
         num_members=len(members),
+        method=prompt.method,
     )

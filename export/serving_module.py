@@ -5,7 +5,7 @@ and an answer that means nothing; it never fails its neighbours, as a model serv
 callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA ops, which some servers cannot compile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -54,7 +54,7 @@ class ServingModule(tf.Module):
       t5: the frozen T5; its variables are shared, not copied.
       tasks: the tasks; the graph does not depend on them.
       sampler: how answers are decoded. Default greedy.
-      table_dtype: how prompts are stored, see `TaskTables`.
+      table_dtype, row_shapes: how tensors are stored, and which, see `TaskTables`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ServingModule(tf.Module):
         *,
         sampler: Sampler | None = None,
         table_dtype: str = "float32",
+        row_shapes: Mapping[str, tuple[int, ...]] | None = None,
     ):
         super().__init__(name="softprompt_tf")
         self._t5 = _Untracked(t5)
@@ -71,7 +72,7 @@ class ServingModule(tf.Module):
         # load outside Python; so the plain TensorFlow variables are all that the module knows of the backbone.
         self.backbone_variables = _plain_variables(t5)
         self.tokenizer = t5.graph_tokenizer
-        self.tables = TaskTables(tasks, table_dtype=table_dtype)
+        self.tables = TaskTables(tasks, table_dtype=table_dtype, row_shapes=row_shapes)
         self._shared = _Untracked(_shared_functions(t5, sampler or Greedy()))
 
     # === Signatures ===
@@ -180,7 +181,7 @@ class ServingModule(tf.Module):
         """Return the encoder output [B', P + T, H] and its mask, P being the longest prompt of this batch."""
         ids, mask = text_to_ids(self._t5.value, rows.text, self.tables.of("max_input_tokens", rows.task))
         members = rows.members
-        prompt = self.tables.prompt(members.spread(rows.task), members.member)
+        prompt = self.tables.rows("prompt", members.spread(rows.task), members.member)
         return self._shared.value.encode(*prompt, members.spread(ids), members.spread(mask))
 
     def _texts(self, ids: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export.changed_version import NewestVersion, TaskChange, newest_version, write_changed
 from softprompt_tf.export.served_backbone import ExportRecord
 from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
-from softprompt_tf.export.served_tasks import ServedTasks, serve_tasks
+from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, serve_tasks
 from softprompt_tf.export.task_shards import append_tasks, write_tasks
 from softprompt_tf.prompts import TaskPrompt
 
@@ -27,13 +27,14 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class ListedTask:
-    """A task of an export: its name, P, its label words, the bytes of its prompts, and how many they are."""
+    """A task of an export: its name, P, its label words, the bytes of its tensors, how many members vote, and its method."""
 
     task_id: str
     prompt_length: int
     labels: tuple[str, ...]
     num_bytes: int
     num_members: int = 1
+    method: str = "prompt_tuning"
 
 
 def add_tasks(
@@ -122,8 +123,7 @@ def remove_tasks(
             raise ExportError(
                 f"An export keeps at least one task. Received: {list(task_ids)}, all that {export.tasks.directory} holds."
             )
-        prompts = dict(zip(export.names, export.tasks.prompts(), strict=True))
-        tasks = ServedTasks(rows, np.concatenate([prompts[task.task_id] for task in rows]))
+        tasks = _with_tensors(rows, export, None)
         return TaskChange(tasks.task_ids, (), _rewrite(export, tasks))
 
     return write_changed(Path(directory), change, version=version, verify=verify)
@@ -136,9 +136,16 @@ def list_tasks(directory: str | Path) -> tuple[ListedTask, ...]:
       ExportError: if there is no export that this library can list.
     """
     export = newest_version(Path(directory))
-    width = _BYTES[export.record.table_dtype] * int(export.record.backbone["hidden_dim"])
+    each = _BYTES[export.record.table_dtype]
     return tuple(
-        ListedTask(task.task_id, task.prompt_length, task.labels, task.num_rows * width, task.num_members)
+        ListedTask(
+            task.task_id,
+            task.prompt_length,
+            task.labels,
+            sum(task.num_rows(name) * width * each for name, width in export.tasks.tables.items()),
+            task.num_members,
+            task.method,
+        )
         for task in export.tasks.rows
     )
 
@@ -146,6 +153,7 @@ def list_tasks(directory: str | Path) -> tuple[ListedTask, ...]:
 def _addition(
     export: NewestVersion, loaded: Mapping[str, tuple[TaskPrompt, ...]], sources: Mapping[str, object], *, replace: bool
 ) -> TaskChange:
+    _check_tables(export, loaded)
     new = serve_tasks(export.record.served_backbone(export.tasks.directory), loaded)
     _check_answers_fit(export, new)
     known = set(export.names)
@@ -160,10 +168,17 @@ def _addition(
     if not there and export.tasks.can_be_continued:
         return TaskChange(kept, new.rows, lambda staging: append_tasks(staging, export.tasks, new, **_dtype(export)))
     rows = {task.task_id: task for task in (*export.tasks.rows, *new.rows)}
-    prompts = dict(zip(export.names, export.tasks.prompts(), strict=True))
-    prompts |= {task: np.concatenate([member.prompt for member in members]) for task, members in loaded.items()}
-    all_tasks = ServedTasks(tuple(rows.values()), np.concatenate([prompts[task] for task in rows]))
-    return TaskChange(kept, new.rows, _rewrite(export, all_tasks))
+    return TaskChange(kept, new.rows, _rewrite(export, _with_tensors(tuple(rows.values()), export, new)))
+
+
+def _with_tensors(rows: tuple[ServedTask, ...], export: NewestVersion, new: ServedTasks | None) -> ServedTasks:
+    """Return these tasks with their tensors: those of `new`, where they are there, else those of the export."""
+    tables = {}
+    for name, width in export.tasks.tables.items():
+        known = export.tasks.of_tasks(name) | (new.of_tasks(name) if new else {})
+        own = [known[task.task_id] for task in rows if task.num_rows(name)]
+        tables[name] = np.concatenate([np.zeros((0, width), np.float32), *own])
+    return ServedTasks(rows, tables)
 
 
 def _rewrite(export: NewestVersion, tasks: ServedTasks) -> Callable[[Path], None]:
@@ -172,6 +187,17 @@ def _rewrite(export: NewestVersion, tasks: ServedTasks) -> Callable[[Path], None
 
 def _dtype(export: NewestVersion) -> dict[str, str]:
     return {"table_dtype": export.record.table_dtype}
+
+
+def _check_tables(export: NewestVersion, loaded: Mapping[str, tuple[TaskPrompt, ...]]) -> None:
+    for task, members in loaded.items():
+        missing = [name for name in members[0].tensors if name not in export.tasks.tables]
+        if missing:
+            raise ExportError(
+                f"The graph of {export.tasks.directory} has tables of {', '.join(export.tasks.tables)} alone. "
+                f"Received: task {task!r} of the method {members[0].method}, with {', '.join(missing)}. "
+                "Write the export again with `write_saved_model`, this task among its tasks."
+            )
 
 
 def _check_answers_fit(export: NewestVersion, new: ServedTasks) -> None:

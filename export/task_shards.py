@@ -2,7 +2,8 @@
 
     variables.data-00000  the backbone; written once, then the same file in every version
     variables.data-00001  everything that is small: names, templates, labels, limits
-    variables.data-00002  prompts, some rows of the table [1 + R, H]; each added batch of tasks writes its own file
+    variables.data-00002  prompts, some rows of the table [1 + R, H], and of the tables of other tensors where the graph has
+                          such; each added batch of tasks writes its own file
     ...
     variables.index       which tensor, or which rows of the prompts, is where
 
@@ -22,14 +23,22 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.checkpoint_index import read_index, write_index
-from softprompt_tf.export.served_tasks import ServedTask, ServedTasks
-from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, restored_prompts, stored_prompts, task_columns, tasks_of
+from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, rows_of_tasks
+from softprompt_tf.export.task_tables import (
+    MEMBERS,
+    columns_of,
+    restored_prompts,
+    stored_prompts,
+    table_name,
+    task_columns,
+    tasks_of,
+)
+from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
 
 MAX_PROMPT_FILES = 64  # then all prompts are written into one again
 _PREFIX = Path("variables") / "variables"
 _KEY = "tables/{}/.ATTRIBUTES/VARIABLE_VALUE"
-_PROMPTS = _KEY.format("prompts")
-_PROMPTS_KEY = _PROMPTS.encode()
+_TABLES = {name: _KEY.format(table_name(name)).encode() for name in TENSORS}  # tensor's name -> its table's key
 _COLUMNS_FILE = 1
 _FIRST_PROMPT_FILE = 2
 _PART_BYTES = 1 << 22  # a loader keeps the memory of the largest part, beside that of the whole table
@@ -38,17 +47,19 @@ _SLICE = b"\0"  # the keys of slices begin so, and no name does
 
 @dataclass(frozen=True)
 class StoredTasks:
-    """The tasks of a written version, their prompts left on the disk.
+    """The tasks of a written version, their tensors left on the disk.
 
     Args:
       directory: the version.
       rows: its tasks.
       has_ensembles: whether its graph lets several prompts of a task vote; graphs from before there were ensembles do not.
+      tables: name of each tensor that its graph has a table of -> W, the values of a row.
     """
 
     directory: Path
     rows: tuple[ServedTask, ...]
     has_ensembles: bool
+    tables: Mapping[str, int]
 
     @classmethod
     def read(cls, directory: Path) -> "StoredTasks":
@@ -60,11 +71,13 @@ class StoredTasks:
         try:
             reader = tf.train.load_checkpoint(str(directory / _PREFIX))
             has_ensembles = reader.has_tensor(_column_key(MEMBERS))
-            names = [name for name in COLUMNS if name != MEMBERS or has_ensembles]
+            shapes = reader.get_variable_to_shape_map()
+            tables = {name: shapes[key.decode()][1] for name, key in _TABLES.items() if key.decode() in shapes}
+            names = [name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles]
             columns = {name: reader.get_tensor(_column_key(name)) for name in names}
         except (tf.errors.OpError, ValueError) as error:
             raise ExportError(f"The tasks of an export must be readable. Received: {directory}: {error}.") from error
-        return cls(directory, tasks_of(columns), has_ensembles)
+        return cls(directory, tasks_of(columns), has_ensembles, tables)
 
     @property
     def can_be_continued(self) -> bool:
@@ -72,13 +85,16 @@ class StoredTasks:
         return len(_data_files(self.directory)) - _FIRST_PROMPT_FILE < MAX_PROMPT_FILES
 
     def prompts(self) -> list[np.ndarray]:
-        """Read the prompts of all tasks, each float32 [N * P, H], N being the task's members."""
+        """Read the prompts of the tasks that have one, each float32 [N * P, H], N being the task's members."""
+        return list(self.of_tasks(PROMPT).values())
+
+    def of_tasks(self, name: str) -> dict[str, np.ndarray]:
+        """Read task id -> its rows float32 [N * P, W] of tensor `name`, for the tasks that have one."""
         try:
-            table = tf.train.load_checkpoint(str(self.directory / _PREFIX)).get_tensor(_PROMPTS)
+            table = tf.train.load_checkpoint(str(self.directory / _PREFIX)).get_tensor(_TABLES[name].decode())
         except tf.errors.OpError as error:
             raise ExportError(f"The prompts of {self.directory} must be readable. Received: {error}.") from error
-        ends = np.cumsum([task.num_rows for task in self.rows])
-        return np.split(restored_prompts(table[1:]), ends[:-1])
+        return rows_of_tasks(self.rows, name, restored_prompts(table[1:]))
 
 
 def write_tasks(directory: Path, source: Path, tasks: ServedTasks, *, table_dtype: str) -> None:
@@ -91,17 +107,17 @@ def write_tasks(directory: Path, source: Path, tasks: ServedTasks, *, table_dtyp
       table_dtype: how prompts are stored.
     """
     entries = _entries(source)
-    kept = {key: value for key, value in entries.items() if not _is_column(key) and not _is_of_prompts(key)}
-    prompts = stored_prompts(tasks.prompts, table_dtype)
-    _write(directory, kept, _data_files(source)[:1], tasks.rows, prompts, columns=_column_names(entries))
+    kept = {key: value for key, value in entries.items() if not _is_column(key) and not _is_of_table(key)}
+    files = _data_files(source)[:1]
+    _write(directory, kept, files, tasks.rows, tasks.tensors, graph=_Graph.of(entries, table_dtype))
 
 
 def append_tasks(directory: Path, source: StoredTasks, tasks: ServedTasks, *, table_dtype: str) -> None:
     """Write variables for the tasks of `source` and, behind them, these; backbone and prompts there are taken over."""
     entries = _entries(source.directory)
-    kept = {key: value for key, value in entries.items() if not _is_column(key)}
-    rows, prompts = (*source.rows, *tasks.rows), stored_prompts(tasks.prompts, table_dtype)
-    _write(directory, kept, _data_files(source.directory), rows, prompts, columns=_column_names(entries))
+    kept = {key: value for key, value in entries.items() if not _is_column(key) and not _is_empty_table(key, value)}
+    files = _data_files(source.directory)
+    _write(directory, kept, files, (*source.rows, *tasks.rows), tasks.tensors, graph=_Graph.of(entries, table_dtype))
 
 
 def index_file(directory: Path) -> Path:
@@ -122,34 +138,39 @@ def _write(
     kept: dict[bytes, bytes],
     files: list[Path],
     rows: Sequence[ServedTask],
-    prompts: tf.Tensor,
+    tensors: Mapping[str, np.ndarray],
     *,
-    columns: Sequence[str],
+    graph: "_Graph",
 ) -> None:
-    """Write the small tables and the last rows of the prompts, and an index of these and of what is kept.
+    """Write the small tables and the last rows of the large ones, and an index of these and of what is kept.
 
     Args:
       directory: the version.
       kept: entries of the tensors in `files`.
       files: the backbone's, and either no others or the tables' and the prompts' of another version.
       rows: all tasks.
-      prompts: [r, H], the prompts of the last tasks, those that are in no file yet.
-      columns: names of those that the graph has.
+      tensors: name -> [r, W], the rows of the last tasks, those that are in no file yet.
+      graph: what the version's graph reads.
     """
     count = max(_FIRST_PROMPT_FILE, len(files)) + 1
     (directory / _PREFIX).parent.mkdir(exist_ok=True)
     for number, file in enumerate(files):
         if number != _COLUMNS_FILE:
             _take_over(file, _data_file(directory, number, count))
-    values = task_columns(rows)
-    small = [_Part(_column_key(name), tf.constant(values[name], COLUMNS[name][0])) for name in columns]
-    num_rows = 1 + sum(task.num_rows for task in rows)
-    parts = _parts(prompts, first=num_rows - len(prompts), num_rows=num_rows)
-    if _PROMPTS_KEY not in kept:  # row 0, which belongs to no task; with it no part is ever the whole table
-        parts += _parts(tf.zeros_like(prompts[:1]), first=0, num_rows=num_rows)
+    values = task_columns(rows, tables=list(graph.tables))
+    dtypes = {name: dtype for name, (dtype, _) in columns_of(list(graph.tables)).items()}
+    small = [_Part(_column_key(name), tf.constant(values[name], dtypes[name])) for name in graph.columns]
+    parts = []
+    for name, width in graph.tables.items():
+        last = stored_prompts(tensors.get(name, np.zeros((0, width), np.float32)), graph.table_dtype)
+        num_rows = 1 + sum(task.num_rows(name) for task in rows)
+        parts += _parts(name, last, first=num_rows - len(last), num_rows=num_rows)
+        if _TABLES[name] not in kept:  # row 0, which belongs to no task; with it no part of tasks is the whole table
+            parts += _parts(name, tf.zeros([1, width], last.dtype), first=0, num_rows=num_rows)
     entries = kept | _save(directory, small, number=_COLUMNS_FILE, count=count)
     saved = _save(directory, parts, number=count - 1, count=count)
-    saved[_PROMPTS_KEY] = _joined(kept.get(_PROMPTS_KEY), saved[_PROMPTS_KEY])
+    for key in set(saved) & set(_TABLES.values()):
+        saved[key] = _joined(kept.get(key), saved[key])
     header = tensor_bundle_pb2.BundleHeaderProto(num_shards=count, version={"producer": 1})
     write_index(index_file(directory), {b"": header.SerializeToString(), **entries, **saved})
 
@@ -162,15 +183,30 @@ class _Part(NamedTuple):
     rows: str = ""
 
 
-def _parts(prompts: tf.Tensor, *, first: int, num_rows: int) -> list[_Part]:
+class _Graph(NamedTuple):
+    """What a version's graph reads: columns by name, tables with W, the values of a row, and how these are stored."""
+
+    columns: Sequence[str]
+    tables: Mapping[str, int]
+    table_dtype: str
+
+    @classmethod
+    def of(cls, entries: Mapping[bytes, bytes], table_dtype: str) -> "_Graph":
+        """Read it from a version's index."""
+        tables = {name: _width(entries[key]) for name, key in _TABLES.items() if key in entries}
+        has_ensembles = _column_key(MEMBERS).encode() in entries
+        return cls([name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles], tables, table_dtype)
+
+
+def _parts(name: str, values: tf.Tensor, *, first: int, num_rows: int) -> list[_Part]:
     """Cut the rows from `first` on of a table of `num_rows` into parts that are restored one by one."""
-    count, hidden_dim = prompts.shape
-    step = max(1, _PART_BYTES // (hidden_dim * prompts.dtype.size))
+    count, width = values.shape
+    step = max(1, _PART_BYTES // (width * values.dtype.size))
     return [
         _Part(
-            _PROMPTS,
-            prompts[start : start + step],
-            f"{num_rows} {hidden_dim} {first + start},{min(step, count - start)}:-",
+            _TABLES[name].decode(),
+            values[start : start + step],
+            f"{num_rows} {width} {first + start},{min(step, count - start)}:-",
         )
         for start in range(0, count, step)
     ]
@@ -220,17 +256,21 @@ def _column_key(name: str) -> str:
     return _KEY.format(f"columns/{name}")
 
 
-def _column_names(entries: Mapping[bytes, bytes]) -> list[str]:
-    """Return the columns that a version's graph reads."""
-    return [name for name in COLUMNS if name != MEMBERS or _column_key(name).encode() in entries]
-
-
 def _is_column(key: bytes) -> bool:
-    return key.startswith(_KEY.partition("{")[0].encode()) and key != _PROMPTS_KEY
+    return key.startswith(_KEY.partition("{")[0].encode()) and key not in _TABLES.values()
 
 
-def _is_of_prompts(key: bytes) -> bool:
-    return key == _PROMPTS_KEY or key.startswith(_SLICE)
+def _is_of_table(key: bytes) -> bool:
+    return key in _TABLES.values() or key.startswith(_SLICE)
+
+
+def _is_empty_table(key: bytes, entry: bytes) -> bool:
+    """Say whether this is a table of row 0 alone, which is no part but the whole: it is written again with the next rows."""
+    return key in _TABLES.values() and not tensor_bundle_pb2.BundleEntryProto.FromString(entry).slices
+
+
+def _width(entry: bytes) -> int:
+    return int(tensor_bundle_pb2.BundleEntryProto.FromString(entry).shape.dim[1].size)
 
 
 def _data_file(directory: Path, number: int, count: int) -> Path:

@@ -1,11 +1,13 @@
 """Tasks in, the variables that a served model looks them up in out; and in its graph, task ids [B] in, rows and prompts out.
 
 All that depends on the tasks lives in variables whose sizes the graph does not know (K tasks, R rows of prompts, L labels of at
-most U tokens), so that one graph serves any tasks. A name is found by its 64-bit hash among the sorted hashes of all names.
+most U tokens), so that one graph serves any tasks. There is a table of rows for each tensor name that the graph reads: prompts in
+every graph, others where its first tasks had them. A name is found by its 64-bit hash among the sorted hashes of all names.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -14,6 +16,7 @@ import tensorflow as tf
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, padded_label_ids
 from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
 
 MAX_STATUS_CHARACTERS = 1000
 TABLE_DTYPES = ("float32", "bfloat16", "float16")
@@ -38,6 +41,16 @@ COLUMNS: dict[str, tuple[tf.DType, list[int | None]]] = {
     "max_target_tokens": (tf.int32, [None]),
     MEMBERS: (tf.int32, [None]),
 }
+# In the same way, the columns of a graph that has tables of other tensors; its graph does not read the methods.
+METHODS = "methods"
+# Column -> the field of a `ServedTask` that it holds, one value for each task.
+_FIELD_OF_TEXTS = {"task_ids": "task_id", "text_before": "text_before", "text_after": "text_after"}
+_FIELD_OF_NUMBERS = {
+    "opening_ids": "opening_id",
+    "max_input_tokens": "max_input_tokens",
+    "max_target_tokens": "max_target_tokens",
+    MEMBERS: "num_members",
+}
 EOS_ID = 1  # T5's; importing it from `t5` would load KerasHub, which adding a task can do without
 
 
@@ -46,19 +59,37 @@ class TaskTables(tf.Module):
 
     Args:
       tasks: the tasks; none, for a graph whose tables are filled when it is loaded.
-      table_dtype: how prompts are stored, one of `TABLE_DTYPES`; they are served as float32. Default "float32".
+      table_dtype: how tensors are stored, one of `TABLE_DTYPES`; they are served as float32. Default "float32".
+      row_shapes: name of each tensor that there is a table of -> the shape of one row. Default: prompts alone, which there
+        always are.
+
+    Raises:
+      ExportError: if a task has a tensor without a table.
     """
 
-    def __init__(self, tasks: ServedTasks, *, table_dtype: str = "float32"):
+    def __init__(
+        self,
+        tasks: ServedTasks,
+        *,
+        table_dtype: str = "float32",
+        row_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ):
         super().__init__(name="tables")
-        prompts = tf.pad(stored_prompts(tasks.prompts, table_dtype), [[1, 0], [0, 0]])
-        self.prompts = tf.Variable(
-            prompts, trainable=False, shape=[None, prompts.shape[1]], dtype=prompts.dtype, name="prompts"
-        )
-        values = task_columns(tasks.rows)
+        shapes = {**(row_shapes or {}), PROMPT: tasks.prompts.shape[1:]}
+        _check_tables(tasks.rows, shapes)
+        self._row_shape = shapes.__getitem__  # a function, as TensorFlow would track, and save, a dictionary
+        for name, shape in shapes.items():
+            width = math.prod(shape)
+            rows = stored_prompts(tasks.tensors.get(name, np.zeros((0, width), np.float32)), table_dtype)
+            padded = tf.pad(rows, [[1, 0], [0, 0]])
+            variable = tf.Variable(
+                padded, trainable=False, shape=[None, width], dtype=padded.dtype, name=table_name(name)
+            )
+            setattr(self, table_name(name), variable)
+        values = task_columns(tasks.rows, tables=list(shapes))
         self.columns = {
             name: tf.Variable(tf.constant(values[name], dtype), trainable=False, shape=shape, dtype=dtype, name=name)
-            for name, (dtype, shape) in COLUMNS.items()
+            for name, (dtype, shape) in columns_of(list(shapes)).items()
         }
 
     def find(self, task_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -77,23 +108,32 @@ class TaskTables(tf.Module):
         return tf.gather(self.columns[name], row)
 
     def prompt(self, row: tf.Tensor, member: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return prompts float32 [B, P, H], right-aligned, and their mask int32 [B, P]; P is the batch's longest.
+        """Return prompts float32 [B, P, H] and their mask int32 [B, P]; see `rows`."""
+        return self.rows(PROMPT, row, member)
 
-        A short prompt touches the text as it would alone, and answers so, as T5's positions are relative.
+    def rows(self, name: str, row: tf.Tensor, member: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return a tensor's rows float32 [B, P, *row shape], right-aligned, and their mask int32 [B, P].
+
+        P is the batch's longest, at least 1; a task without the tensor is masked as a whole. A short prompt touches the text as
+        it would alone, and answers so, as T5's positions are relative.
 
         Args:
+          name: of the tensor; the graph must have its table.
           row: int32 [B], the tasks.
           member: int32 [B], which of a task's prompts; 0 for a task that is no ensemble.
         """
-        lengths = self.of("prompt_lengths", row)  # [B]
-        starts = self.of("prompt_starts", row) + member * lengths
+        lengths = self.of(f"{name}_lengths", row)  # [B]
+        starts = self.of(f"{name}_starts", row) + member * lengths
         longest = tf.maximum(tf.reduce_max(lengths), 1)
         place = tf.range(longest)[None, :] - (longest - lengths)[:, None]  # [B, P], negative in front of a prompt
         mask = place >= 0
-        prompt = tf.gather(self.prompts, tf.where(mask, starts[:, None] + place, 0))
-        if prompt.dtype == _FLOAT16_BITS:
-            prompt = tf.bitcast(prompt, tf.float16)
-        return tf.cast(prompt, tf.float32), tf.cast(mask, tf.int32)
+        rows = tf.gather(getattr(self, table_name(name)), tf.where(mask, starts[:, None] + place, 0))
+        if rows.dtype == _FLOAT16_BITS:
+            rows = tf.bitcast(rows, tf.float16)
+        shape = self._row_shape(name)
+        if len(shape) > 1:
+            rows = tf.reshape(rows, [*tf.unstack(tf.shape(mask)), *shape])
+        return tf.cast(rows, tf.float32), tf.cast(mask, tf.int32)
 
     def labels(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the label words [B, C], their ids [B, C, U], and which of them are labels, bool [B, C].
@@ -113,8 +153,24 @@ class TaskTables(tf.Module):
         return tf.maximum(tf.reduce_max(self.columns["num_labels"]), 1)
 
 
-def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
-    """Return the values of `COLUMNS`.
+def table_name(name: str) -> str:
+    """Return the variable's name of the table of tensor `name`."""
+    return "prompts" if name == PROMPT else name
+
+
+def columns_of(tables: Sequence[str]) -> dict[str, tuple[tf.DType, list[int | None]]]:
+    """Return dtype and shape of the columns of a graph that has tables of these tensors."""
+    others = [name for name in tables if name != PROMPT]
+    columns = dict(COLUMNS)
+    for name in others:
+        columns |= {f"{name}_starts": (tf.int32, [None]), f"{name}_lengths": (tf.int32, [None])}
+    if others:
+        columns[METHODS] = (tf.string, [None])
+    return columns
+
+
+def task_columns(rows: Sequence[ServedTask], *, tables: Sequence[str] = (PROMPT,)) -> dict[str, np.ndarray]:
+    """Return the values of `columns_of` these tables.
 
     Raises:
       ExportError: if two names have the same hash.
@@ -133,22 +189,18 @@ def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
     no_label[0, 0] = EOS_ID  # masked wherever it stands for a label
     numbers = {
         "row_of_hash": order,
-        "prompt_starts": _starts([task.num_rows for task in rows]),
-        "prompt_lengths": [task.prompt_length for task in rows],
+        **{f"{table}_starts": _starts([task.num_rows(table) for task in rows]) for table in tables},
+        **{f"{table}_lengths": [task.lengths.get(table, 0) for task in rows] for table in tables},
         "label_starts": _starts([len(task.labels) for task in rows]),
         "num_labels": [len(task.labels) for task in rows],
         "label_ids": np.concatenate([no_label, *label_ids]),
-        "opening_ids": [task.opening_id for task in rows],
-        "max_input_tokens": [task.max_input_tokens for task in rows],
-        "max_target_tokens": [task.max_target_tokens for task in rows],
-        MEMBERS: [task.num_members for task in rows],
+        **{column: [getattr(task, field) for task in rows] for column, field in _FIELD_OF_NUMBERS.items()},
     }
     return {
-        "task_ids": _strings(names),
         "sorted_hashes": hashes[order],
         "unknown_status": np.array(_unknown_status(names).encode(), object),
-        "text_before": _strings([task.text_before for task in rows]),
-        "text_after": _strings([task.text_after for task in rows]),
+        **{column: _strings([getattr(task, field) for task in rows]) for column, field in _FIELD_OF_TEXTS.items()},
+        METHODS: _strings([task.method for task in rows]),
         "label_words": _strings(["", *(label for task in rows for label in task.labels)]),
         **{name: np.asarray(value, np.int32) for name, value in numbers.items()},
     }
@@ -156,30 +208,30 @@ def task_columns(rows: Sequence[ServedTask]) -> dict[str, np.ndarray]:
 
 def tasks_of(columns: Mapping[str, np.ndarray]) -> tuple[ServedTask, ...]:
     """Return the tasks that `task_columns` made these columns of; without `MEMBERS`, each has one prompt."""
+    columns = {MEMBERS: np.ones(len(columns["task_ids"]), np.int32), **columns}
+    texts = {field: columns[column] for column, field in _FIELD_OF_TEXTS.items()}
+    if METHODS in columns:
+        texts["method"] = columns[METHODS]
+    numbers = {field: columns[column] for column, field in _FIELD_OF_NUMBERS.items()}
+    lengths = {name: columns[f"{name}_lengths"] for name in TENSORS if f"{name}_lengths" in columns}
     words = [word.decode() for word in columns["label_words"].tolist()]
     ids = [tuple(token for token in row if token) for row in columns["label_ids"].tolist()]
     places = zip(columns["label_starts"].tolist(), columns["num_labels"].tolist(), strict=True)
     labels = [slice(start, start + count) for start, count in places]
-    members = columns.get(MEMBERS, np.ones(len(columns["task_ids"]), np.int32))
     return tuple(
         ServedTask(
-            task_id=columns["task_ids"][k].decode(),
-            prompt_length=int(columns["prompt_lengths"][k]),
-            text_before=columns["text_before"][k].decode(),
-            text_after=columns["text_after"][k].decode(),
+            lengths={name: int(column[k]) for name, column in lengths.items() if column[k]},
             labels=tuple(words[labels[k]]),
             label_ids=tuple(ids[labels[k]]),
-            opening_id=int(columns["opening_ids"][k]),
-            max_input_tokens=int(columns["max_input_tokens"][k]),
-            max_target_tokens=int(columns["max_target_tokens"][k]),
-            num_members=int(members[k]),
+            **{field: column[k].decode() for field, column in texts.items()},
+            **{field: int(column[k]) for field, column in numbers.items()},
         )
         for k in range(len(columns["task_ids"]))
     )
 
 
 def stored_prompts(prompts: np.ndarray, table_dtype: str) -> tf.Tensor:
-    """Return prompts float32 [R, H] as they are stored: in the table's dtype, float16 as the int16 of the same bits.
+    """Return rows float32 [R, ...] as they are stored: in the table's dtype, float16 as the int16 of the same bits.
 
     Raises:
       ExportError: if the dtype is none of `TABLE_DTYPES`, or a value does not fit into it.
@@ -194,7 +246,7 @@ def stored_prompts(prompts: np.ndarray, table_dtype: str) -> tf.Tensor:
 
 
 def restored_prompts(stored: np.ndarray) -> np.ndarray:
-    """Return float32 prompts of what `stored_prompts` returned."""
+    """Return float32 rows of what `stored_prompts` returned."""
     is_float16 = stored.dtype == _FLOAT16_BITS.as_numpy_dtype
     return (stored.view(np.float16) if is_float16 else stored).astype(np.float32)
 
@@ -203,6 +255,16 @@ def as_stored(prompt: TaskPrompt, table_dtype: str) -> TaskPrompt:
     """Return a task with the values that tables of this dtype hold."""
     stored = {name: stored_prompts(value, table_dtype).numpy() for name, value in prompt.tensors.items()}
     return dataclasses.replace(prompt, tensors={name: restored_prompts(value) for name, value in stored.items()})
+
+
+def _check_tables(rows: Sequence[ServedTask], tables: Collection[str]) -> None:
+    for task in rows:
+        missing = [name for name in task.lengths if name not in tables]
+        if missing:
+            raise ExportError(
+                f"A served task's tensors need a table each. Received: task {task.task_id!r} with {', '.join(missing)}, tables "
+                f"of {', '.join(tables)}."
+            )
 
 
 def hash_names(names: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """Prompts of other tools: a .npy file [P, H] or a PEFT adapter folder enters or leaves, as a `TaskPrompt`.
 
 `.npy` is what google-research/prompt-tuning publishes; a PEFT adapter folder (huggingface/peft) holds
-`adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`. Neither has a fingerprint,
-so only the width of such a prompt can be checked against a backbone.
+`adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`: a prompt's rows, or a prefix (see
+`peft_prefix.py`). Neither has a fingerprint, so only sizes can be checked against a backbone.
 """
 
 import io
@@ -19,13 +19,16 @@ from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.portable_names import own_name
+from softprompt_tf.prompts import peft_prefix
 from softprompt_tf.prompts.task_prompt import TaskPrompt
+from softprompt_tf.prompts.task_tensors import DECODER_KEY_VALUES, PROMPT
 from softprompt_tf.prompts.tensor_file import read_tensor
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_TENSOR = "prompt_embeddings"
 PEFT_TASK = "SEQ_2_SEQ_LM"
+_PEFT_TYPES = ("PROMPT_TUNING", peft_prefix.PREFIX_TYPE)
 NPY_MAGIC = b"\x93NUMPY"
 # NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
 NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
@@ -59,20 +62,22 @@ def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
     """Write the bare prompt [P, H], float32, as a .npy file; all else that is known of it is lost.
 
     Raises:
-      PromptFileError: if the name does not end in .npy or the file cannot be written.
+      PromptFileError: if the name does not end in .npy, the task has other tensors too, or the file cannot be written.
+      PromptError: if the task has no prompt.
     """
     if Path(path).suffix != ".npy":
         raise PromptFileError(f"`path` must end in .npy. Received: {path}.")
     content = io.BytesIO()
-    np.save(content, task_prompt.prompt, allow_pickle=False)
+    np.save(content, _prompt_alone(task_prompt), allow_pickle=False)
     return write_atomically(path, content.getvalue(), error_type=PromptFileError)
 
 
 def read_peft_adapter(path: str | Path) -> TaskPrompt:
-    """Read a prompt-tuning adapter of PEFT; the task id is the folder's name.
+    """Read a prompt-tuning or prefix-tuning adapter of PEFT; the task id is the folder's name.
 
     For a sequence-to-sequence model PEFT keeps `num_transformer_submodules` times `num_virtual_tokens` rows, two times
-    by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read.
+    by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read. A prefix becomes
+    keys and values of the decoder's self-attention.
 
     Raises:
       PromptFileError: if the folder lacks a file, is an adapter of another kind or for another kind of model, or holds more
@@ -87,15 +92,20 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
             "Pickle files (.bin) are never read: save the adapter with safe_serialization=True."
         )
     rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
+    known = {"task_id": path.resolve().name, "backbone": str(config.get("base_model_name_or_path") or "")}
+    if config["peft_type"] == peft_prefix.PREFIX_TYPE:
+        tensors = {DECODER_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}
+        return task_prompt_of(path, tensors=tensors, method=peft_prefix.METHOD, **known)
     length = _checked_length(path, config, rows)
-    backbone = str(config.get("base_model_name_or_path") or "")
-    return task_prompt_of(path, prompt=rows[:length], task_id=path.resolve().name, backbone=backbone)
+    return task_prompt_of(path, prompt=rows[:length], **known)
 
 
 def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
     peft_type, task_type, modules = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
-    if peft_type != "PROMPT_TUNING":
-        raise PromptFileError(f"PEFT adapter {path} must be of type PROMPT_TUNING. Received: peft_type={peft_type!r}.")
+    if peft_type not in _PEFT_TYPES:
+        raise PromptFileError(
+            f"PEFT adapter {path} must be of type {' or '.join(_PEFT_TYPES)}. Received: peft_type={peft_type!r}."
+        )
     if task_type not in (PEFT_TASK, None):
         raise PromptFileError(
             f"PEFT adapter {path} must be for an encoder-decoder (task_type {PEFT_TASK}). Received: task_type={task_type!r}, "
@@ -135,7 +145,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
 def write_peft_adapter(
     path: str | Path, task_prompt: TaskPrompt, *, num_attention_heads: int | None = None, num_layers: int | None = None
 ) -> Path:
-    """Write the prompt as a PEFT prompt-tuning adapter folder for a sequence-to-sequence model.
+    """Write a task as a PEFT adapter folder for a sequence-to-sequence model: prompt tuning, or prefix tuning of the decoder.
 
     Args:
       path: the folder; made where it is missing.
@@ -144,12 +154,41 @@ def write_peft_adapter(
       num_layers: L of the backbone; the same holds.
 
     Raises:
-      PromptFileError: if a file cannot be written.
+      PromptFileError: if a file cannot be written, or PEFT cannot hold the task's keys and values.
     """
     path = Path(path)
-    config = {
+    config: dict[str, Any] = {
         "base_model_name_or_path": own_name(task_prompt.backbone) or None,
         "inference_mode": True,
+        "revision": None,
+        "task_type": PEFT_TASK,
+    }
+    if PROMPT in task_prompt.tensors:
+        rows = _prompt_alone(task_prompt)
+        config |= _prompt_config(task_prompt, num_attention_heads, num_layers)
+    else:
+        rows = peft_prefix.rows_of(task_prompt)
+        config |= peft_prefix.config_of(task_prompt)
+    weights = safetensors.numpy.save({PEFT_TENSOR: np.ascontiguousarray(rows)}, metadata={"format": "pt"})
+    write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
+    config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    write_atomically(path / PEFT_CONFIG, config_text.encode(), error_type=PromptFileError)
+    return path
+
+
+def _prompt_alone(task_prompt: TaskPrompt) -> np.ndarray:
+    """Return a task's prompt; without its other tensors it would answer otherwise, so a task that has such is refused."""
+    others = [name for name in task_prompt.tensors if name != PROMPT]
+    prompt = task_prompt.prompt
+    if others:
+        raise PromptFileError(
+            f"This format holds a prompt alone. Received: a task with {', '.join(others)} too. Write a .safetensors file."
+        )
+    return prompt
+
+
+def _prompt_config(task_prompt: TaskPrompt, num_attention_heads: int | None, num_layers: int | None) -> dict[str, Any]:
+    return {
         "num_attention_heads": num_attention_heads,
         "num_layers": num_layers,
         "num_transformer_submodules": 1,  # the encoder alone; PEFT would otherwise expect as many unused rows again
@@ -157,16 +196,9 @@ def write_peft_adapter(
         "peft_type": "PROMPT_TUNING",
         "prompt_tuning_init": "RANDOM",
         "prompt_tuning_init_text": None,
-        "revision": None,
-        "task_type": PEFT_TASK,
         "token_dim": task_prompt.hidden_dim,
         "tokenizer_name_or_path": None,
     }
-    weights = safetensors.numpy.save({PEFT_TENSOR: np.ascontiguousarray(task_prompt.prompt)}, metadata={"format": "pt"})
-    write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
-    config_text = json.dumps(config, indent=2) + "\n"
-    write_atomically(path / PEFT_CONFIG, config_text.encode(), error_type=PromptFileError)
-    return path
 
 
 def task_prompt_of(path: Path, **fields: Any) -> TaskPrompt:

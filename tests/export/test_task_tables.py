@@ -54,7 +54,7 @@ def test_every_name_is_found(tables):
 def test_each_of_10000_names_is_found_and_no_other(tasks):
     names = [f"task {k}" for k in range(10_000)]
     rows = tuple(dataclasses.replace(tasks.rows[1], task_id=name) for name in names)
-    tables = TaskTables(ServedTasks(rows, np.zeros((70_000, 1), np.float32)))
+    tables = TaskTables(ServedTasks(rows, {"prompt": np.zeros((70_000, 1), np.float32)}))
 
     row, status = tables.find(tf.constant(names))
     other, other_status = tables.find(tf.constant(["task 10000", "", "task"]))
@@ -73,7 +73,7 @@ def test_two_names_of_one_hash_are_refused(tasks, monkeypatch):
 
 
 def test_a_name_with_the_hash_of_another_is_unknown(tasks, monkeypatch):
-    tables = TaskTables(ServedTasks(tasks.rows[:1], tasks.prompts[:3]))
+    tables = TaskTables(ServedTasks(tasks.rows[:1], {"prompt": tasks.prompts[:3]}))
     (known,) = tables.columns["sorted_hashes"].numpy()
     monkeypatch.setattr(task_tables, "hash_names", lambda names: tf.fill(tf.shape(names), known))
 
@@ -104,7 +104,7 @@ def test_a_batchs_labels_are_no_more_and_no_longer_than_its_tasks_have(tables, t
 
 
 def test_the_most_labels_are_those_of_any_task(tables, tasks):
-    alone = TaskTables(ServedTasks(tasks.rows[1:2], tasks.prompts[3:10]))
+    alone = TaskTables(ServedTasks(tasks.rows[1:2], {"prompt": tasks.prompts[3:10]}))
 
     assert (int(tables.most_labels()), int(alone.most_labels())) == (3, 1)
 

@@ -55,6 +55,8 @@ def main(output):
         )
         is_good &= max(apart.values()) <= LIMIT and same == same_prompted == rows
         write_peft_adapter(output / f"{case}_ours", adapter)
+        if case in t5_models.PREFIX_CASES:
+            write_peft_adapter(output / f"{case}_prefix_ours", load_prompt(output / f"{case}_prefix_adapter"))
     return 0 if is_good else 1
 
 

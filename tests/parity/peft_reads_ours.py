@@ -23,17 +23,20 @@ def main(output):
     is_good = True
     print("| case | logits apart | tokens |")
     print("|---|---|---|")
-    for case in t5_models.CASES:
-        recorded = np.load(output / f"{case}.npz")
+    prefixed = [f"{case}_prefix" for case in t5_models.PREFIX_CASES]
+    for name in [*t5_models.CASES, *prefixed]:
+        case = name.removesuffix("_prefix")
+        recorded = np.load(output / f"{name}.npz")
+        kept = "" if name in prefixed else "prompted_"
         with tempfile.TemporaryDirectory() as place:
             model = transformers.AutoModelForSeq2SeqLM.from_pretrained(
                 t5_models.write_model(place, case), dtype=torch.float32
             )
-            prompted = peft.PeftModel.from_pretrained(model, output / f"{case}_ours").eval()
+            prompted = peft.PeftModel.from_pretrained(model, output / f"{name}_ours").eval()
             _, logits, tokens = answers(prompted, case)
-        apart = np.abs(logits - recorded["prompted_logits"]).max()
-        same = int((tokens == recorded["prompted_tokens"]).all(axis=1).sum())
-        print(f"| {case} | {apart:.1e} | {same} of {len(tokens)} |")
+        apart = np.abs(logits - recorded[f"{kept}logits"]).max()
+        same = int((tokens == recorded[f"{kept}tokens"]).all(axis=1).sum())
+        print(f"| {name} | {apart:.1e} | {same} of {len(tokens)} |")
         is_good &= bool(apart <= LIMIT) and same == len(tokens)
     return 0 if is_good else 1
 

@@ -3,9 +3,11 @@
     python tests/parity/record.py OUTPUT_DIRECTORY
 
 writes CASE.npz with the encoder output at some positions, the logits, 16 greedily decoded tokens, and the same with a PEFT
-prompt in front; and the PEFT adapters as folders CASE_adapter.
+prompt in front; and the PEFT adapters as folders CASE_adapter. For some cases also CASE_prefix.npz with logits and tokens under
+a PEFT prefix, and the same where the prefix has no positions, and CASE_prefix_adapter.
 """
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -16,6 +18,7 @@ import peft
 import t5_models
 import torch
 import transformers
+from transformers.models.t5.modeling_t5 import T5Attention
 
 
 def answers(model, case):
@@ -41,12 +44,67 @@ def with_adapter(model, case, directory):
     table = prompted.prompt_encoder["default"].embedding.weight
     with torch.no_grad():
         table[: t5_models.PROMPT_LENGTH] = torch.from_numpy(t5_models.prompt(case))
+    return saved(prompted, directory)
+
+
+def with_prefix(model, case, directory):
+    """Give the decoder a prefix with PEFT, keep it as an adapter, and return the PEFT model."""
+    sizes = t5_models.CASES[case]
+    config = peft.PrefixTuningConfig(
+        task_type="SEQ_2_SEQ_LM",
+        num_virtual_tokens=t5_models.PROMPT_LENGTH,
+        token_dim=sizes["num_heads"] * sizes["d_kv"],  # PEFT would take H, which is not N * D in every T5
+    )
+    prefixed = peft.get_peft_model(model, config).eval()
+    with torch.no_grad():
+        prefixed.prompt_encoder["default"].embedding.weight[:] = torch.from_numpy(t5_models.prefix_rows(case))
+    return saved(prefixed, directory)
+
+
+@contextlib.contextmanager
+def without_positions():
+    """Let a prefix of the decoder have no positions: transformers gives it those in front of the target."""
+    compute_bias = T5Attention.compute_bias
+
+    def bias(self, query_length, key_length, device=None, past_seen_tokens=0):
+        values = compute_bias(self, query_length, key_length, device=device, past_seen_tokens=past_seen_tokens)
+        if self.is_decoder and key_length > query_length:
+            values[..., : t5_models.PROMPT_LENGTH] = 0
+        return values
+
+    T5Attention.compute_bias = bias
+    try:
+        yield
+    finally:
+        T5Attention.compute_bias = compute_bias
+
+
+def saved(prompted, directory):
+    """Write a PEFT model's adapter without what is of this machine; return the model."""
     prompted.save_pretrained(directory)
     settings = json.loads((directory / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = directory.name.removesuffix("_adapter")  # and not a place that is gone
+    settings["base_model_name_or_path"] = directory.name.removesuffix("_adapter").removesuffix(
+        "_prefix"
+    )  # and not a place that is gone
     (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (directory / "README.md").unlink()  # PEFT's empty form of a model card
     return prompted
+
+
+def record_prefix(output, case, directory, versions):
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float32).eval()
+    prefixed = with_prefix(model, case, output / f"{case}_prefix_adapter")
+    _, logits, tokens = answers(prefixed, case)
+    with without_positions():
+        _, logits_without, tokens_without = answers(prefixed, case)
+    np.savez_compressed(
+        output / f"{case}_prefix.npz",
+        logits=logits,
+        tokens=tokens,
+        logits_without_positions=logits_without,
+        tokens_without_positions=tokens_without,
+        versions=np.array(versions),
+    )
 
 
 def main(output):
@@ -59,6 +117,8 @@ def main(output):
             model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float32).eval()
             encoder_output, logits, tokens = answers(model, case)
             _, prompted_logits, prompted_tokens = answers(with_adapter(model, case, output / f"{case}_adapter"), case)
+            if case in t5_models.PREFIX_CASES:
+                record_prefix(output, case, directory, versions)
         np.savez_compressed(
             output / f"{case}.npz",
             encoder_output=encoder_output[:, t5_models.watched_positions()],

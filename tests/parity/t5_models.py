@@ -47,6 +47,7 @@ CASES = {
         "layer_norm_epsilon": 1e-4,
     },
 }
+PREFIX_CASES = ("t5_1_0", "flan_t5")  # with two and four layers, of which PEFT ties the first half to the second
 LENGTHS = (512, 17, 1)
 NUM_TARGETS = 9
 NUM_GENERATED = 16
@@ -117,6 +118,13 @@ def prompt(case):
     """Return a prompt [P, H] for the parity with PEFT."""
     generator = np.random.default_rng(7)
     return generator.normal(size=(PROMPT_LENGTH, CASES[case]["d_model"])).astype(np.float32)
+
+
+def prefix_rows(case):
+    """Return what PEFT keeps of a prefix, [P, L * 2 * N * D], for the parity with PEFT."""
+    config = CASES[case]
+    width = config["num_layers"] * 2 * config["num_heads"] * config["d_kv"]
+    return np.random.default_rng(8).normal(size=(PROMPT_LENGTH, width)).astype(np.float32)
 
 
 def watched_positions():

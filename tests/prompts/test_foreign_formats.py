@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from softprompt_tf.errors import PromptFileError
+from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.prompts import TaskPrompt, load_prompt, write_npy, write_peft_adapter
 
 PROMPT = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
@@ -171,7 +171,11 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "changes", "message"),
     [
-        (PROMPT, {"peft_type": "LORA"}, r"sst2 must be of type PROMPT_TUNING\. Received: peft_type='LORA'"),
+        (
+            PROMPT,
+            {"peft_type": "LORA"},
+            r"sst2 must be of type PROMPT_TUNING or PREFIX_TUNING\. Received: peft_type='LORA'",
+        ),
         (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, .*tensor \[5, 8\]"),
         (PROMPT, {"num_virtual_tokens": None}, r"Received: num_virtual_tokens=None, .*tensor \[5, 8\]"),
         (PROMPT[0], {}, r"rows \[P, H\]\. Received: num_virtual_tokens=5, .*tensor \[8\]"),
@@ -266,3 +270,25 @@ def test_an_adapter_without_the_tensor_is_an_error(tmp_path):
         PromptFileError, match=r"must hold the tensor `prompt_embeddings`\. Received: tensors \['lora_A'"
     ):
         load_prompt(folder)
+
+
+# === Tasks that are no prompt alone ===
+
+KEY_VALUES = np.zeros((5, 2, 2, 3, 4), np.float32)
+
+
+def test_a_task_without_a_prompt_is_no_npy_file(tmp_path):
+    task_prompt = TaskPrompt(tensors={"cross_key_values": KEY_VALUES}, method="prefix_tuning")
+
+    with pytest.raises(PromptError, match=r"the method prefix_tuning, with the tensors cross_key_values\."):
+        write_npy(tmp_path / "p.npy", task_prompt)
+
+
+@pytest.mark.parametrize(("write", "name"), [(write_npy, "p.npy"), (write_peft_adapter, "p")], ids=["npy", "peft"])
+def test_a_prompt_is_not_written_without_the_tasks_other_tensors(write, name, tmp_path):
+    task_prompt = TaskPrompt(PROMPT, tensors={"cross_key_values": KEY_VALUES}, method="both")
+
+    message = r"holds a prompt alone\. Received: a task with cross_key_values too\. Write a \.safetensors file\."
+    with pytest.raises(PromptFileError, match=message):
+        write(tmp_path / name, task_prompt)
+    assert list(tmp_path.iterdir()) == []

@@ -89,3 +89,17 @@ def test_an_adapter_of_peft_gives_the_answers_that_it_gives_there(given, case):
 @CASES
 def test_the_recorded_prompt_changes_answers(case):
     assert not np.array_equal(recorded(case)["tokens"], recorded(case)["prompted_tokens"])
+
+
+# === A prefix ===
+
+
+@pytest.mark.parametrize(("case", "pairs"), [("t5_1_0", [0, 0]), ("flan_t5", [0, 2, 0, 2])])
+def test_a_prefix_adapter_of_peft_holds_what_was_given_to_peft(case, pairs):
+    sizes = t5_models.CASES[case]
+    shape = (t5_models.PROMPT_LENGTH, sizes["num_layers"], 2, sizes["num_heads"], sizes["d_kv"])
+
+    task_prompt = load_prompt(RECORDED / f"{case}_prefix_adapter")
+
+    given = t5_models.prefix_rows(case).reshape(shape)
+    np.testing.assert_array_equal(task_prompt.tensors["decoder_key_values"], given[:, pairs])

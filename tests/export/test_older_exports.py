@@ -1,0 +1,88 @@
+"""An export that was written before tasks had named tensors: two_tasks.tar.xz, and what it answered then, two_tasks.json.
+
+It holds the tiny T5 and two tasks, one of them an ensemble of two prompts. A plain export of today has the same files.
+"""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from softprompt_tf.errors import ExportError
+from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
+from softprompt_tf.export.checkpoint_index import read_index
+from softprompt_tf.export.served_backbone import RECORD_FILE
+from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.prompts import TaskPrompt
+
+OLDER = Path(__file__).parent / "older"
+RECORDED = json.loads((OLDER / "two_tasks.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory):
+    place = tmp_path_factory.mktemp("older")
+    with tarfile.open(OLDER / "two_tasks.tar.xz") as archive:
+        archive.extractall(place, filter="data")
+    return place / "export"
+
+
+def prompts():
+    """The tasks of the export, drawn as they were then."""
+    generator = np.random.default_rng(8)
+
+    def rows(length):
+        return generator.normal(size=(length, 16)).astype(np.float32)
+
+    labels = {"template": "film: {text}", "labels": ("good", "bad"), "max_target_tokens": 4}
+    mood = TaskPrompt(rows(2), task_id="mood", **labels)
+    return {"mood": mood, "story": [TaskPrompt(rows(3), max_target_tokens=6) for _ in range(2)]}
+
+
+def assert_answers(version):
+    requests = RECORDED["requests"]
+    answers = run_in_process(version, list(requests.values()))
+    for (signature, wanted), found in zip(RECORDED["answers"].items(), answers, strict=True):
+        for name, values in wanted.items():
+            got = found[name]
+            if got.dtype == object:
+                assert np.vectorize(bytes.decode)(got).tolist() == values, (signature, name)
+            else:
+                np.testing.assert_allclose(got, values, atol=1e-4, err_msg=f"{signature}, {name}")
+
+
+def test_an_older_export_answers_as_it_did_and_takes_a_task(older):
+    assert [(task.task_id, task.prompt_length, task.num_bytes) for task in list_tasks(older)] == [
+        ("mood", 2, 128),
+        ("story", 3, 384),
+    ]
+
+    version = add_tasks(older, {"more": TaskPrompt(np.ones((1, 16), np.float32))})  # checks the answers of those before
+
+    assert [task.task_id for task in list_tasks(older)] == ["mood", "story", "more"]
+    assert_answers(version)
+
+
+def test_an_older_export_takes_no_task_of_other_tensors(older):
+    task = TaskPrompt(tensors={"decoder_key_values": np.zeros((2, 2, 2, 2, 6), np.float32)}, method="prefix_tuning")
+
+    with pytest.raises(ExportError, match=r"tables of prompt alone\. Received: task 'deep' .*Write the export again"):
+        add_tasks(older, {"deep": task})
+
+
+def test_prompts_alone_are_written_as_they_were(older, tiny_t5, tmp_path):
+    version = write_saved_model(tmp_path / "export", tiny_t5, prompts(), verify=False)
+    before = older / "1"
+
+    files = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
+    assert sorted(path.relative_to(version) for path in version.rglob("*") if path.is_file()) == files
+    for path in files:
+        if path.name.startswith("variables.data") or path == RECORD_FILE:
+            assert (version / path).read_bytes() == (before / path).read_bytes(), path
+    index = Path("variables") / "variables.index"
+    assert list(read_index(version / index)) == list(read_index(before / index))
+    assert (version / "saved_model.pb").stat().st_size <= 1.01 * (before / "saved_model.pb").stat().st_size
+    shutil.rmtree(version)
