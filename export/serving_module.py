@@ -5,13 +5,13 @@ and an answer that means nothing; it never fails its neighbours, as a model serv
 callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA ops, which some servers cannot compile.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from softprompt_tf.answers import NO_SCORE
-from softprompt_tf.decoding import Greedy, Sampler
+from softprompt_tf.decoding import Greedy, Sampler, decode
 from softprompt_tf.export.length_groups import encode_by_length
 from softprompt_tf.export.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.served_rows import finite_status, first_of, valid_text, with_a_row
@@ -22,20 +22,33 @@ from softprompt_tf.export.served_tasks import (
     ServedTasks,
 )
 from softprompt_tf.export.task_tables import MEMBERS, TaskTables
-from softprompt_tf.prompts import prepend
+from softprompt_tf.injection import Injection
+from softprompt_tf.prompts import injection_of, put_in_front
+from softprompt_tf.prompts.task_tensors import (
+    CROSS_KEY_VALUES,
+    DECODER_KEY_VALUES,
+    DECODER_PAST_KEY_VALUES,
+    ENCODER_KEY_VALUES,
+    PROMPT,
+)
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import score_targets
-from softprompt_tf.t5.cheaper_passes import encode_embeddings
+from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings
 from softprompt_tf.t5.text_to_ids import text_to_ids
-from softprompt_tf.text_batches import put_in_front
+from softprompt_tf.text_batches import put_in_front as put_ids_in_front
+
+ENCODER_TENSORS = (ENCODER_KEY_VALUES,)  # beside prompts, of which every graph has a table
+DECODER_TENSORS = (DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
 
 
 class _SharedFunctions(NamedTuple):
     """The parts that several signatures call: each is traced, and stored, once."""
 
-    encode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # prompt [B, P, H], its mask, ids [B, T], their mask
-    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # encoder output [B, S, H], its mask, limits [B]
-    score: Callable[..., tf.Tensor]  # encoder output, its mask, target ids [B, C, U]
+    encode: Callable[
+        ..., tuple[tf.Tensor, tf.Tensor]
+    ]  # prompt [B, P, H], its mask, ids [B, T], their mask, other tables
+    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # encoder output [B, S, H], its mask, other tables, limits [B]
+    score: Callable[..., tf.Tensor]  # encoder output, its mask, other tables, target ids [B, C, U]
 
 
 class _Rows(NamedTuple):
@@ -73,7 +86,7 @@ class ServingModule(tf.Module):
         self.backbone_variables = _plain_variables(t5)
         self.tokenizer = t5.graph_tokenizer
         self.tables = TaskTables(tasks, table_dtype=table_dtype, row_shapes=row_shapes)
-        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy()))
+        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), self.tables.row_shapes))
 
     # === Signatures ===
 
@@ -129,7 +142,7 @@ class ServingModule(tf.Module):
         too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
         status = first_of(rows.status, first_of(target_status, length_status))
-        ids = put_in_front(ids, self.tables.of("opening_ids", rows.task))
+        ids = put_ids_in_front(ids, self.tables.of("opening_ids", rows.task))
         members = rows.members
         scores = self._shared.value.score(*self._encode(rows), members.spread(ids)[:, None, :])[:, 0]
         scores = mean_likelihood(members, scores)
@@ -143,9 +156,11 @@ class ServingModule(tf.Module):
         status = first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
         prompt = tf.where(is_finite[:, None, None], prompt, 0.0)
         ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
-        encoded = self._shared.value.encode(prompt, tf.ones(tf.shape(prompt)[:2], tf.int32), ids, mask)
+        num_rows = tf.shape(text)[0]
+        prompt_mask = tf.ones(tf.shape(prompt)[:2], tf.int32)
+        encoded = self._shared.value.encode(prompt, prompt_mask, ids, mask, *self._nothing(ENCODER_TENSORS, num_rows))
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
-        ids, scores = self._shared.value.decode(*encoded, limits)
+        ids, scores = self._shared.value.decode(*encoded, *self._nothing(DECODER_TENSORS, num_rows), limits)
         return _answers(self._texts(ids), scores, status)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
@@ -177,12 +192,30 @@ class ServingModule(tf.Module):
         counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
         return _Rows(task, text, status, MemberRows.of(counts))
 
-    def _encode(self, rows: _Rows) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the encoder output [B', P + T, H] and its mask, P being the longest prompt of this batch."""
+    def _encode(self, rows: _Rows) -> tuple[tf.Tensor, ...]:
+        """Return the encoder output [B', P + T, H], its mask, P being the longest prompt of this batch, and the decoder's parts."""
         ids, mask = text_to_ids(self._t5.value, rows.text, self.tables.of("max_input_tokens", rows.task))
         members = rows.members
-        prompt = self.tables.rows("prompt", members.spread(rows.task), members.member)
-        return self._shared.value.encode(*prompt, members.spread(ids), members.spread(mask))
+        task = members.spread(rows.task)
+
+        def parts(names: Collection[str]) -> list[tf.Tensor]:
+            return [part for name in self._having(names) for part in self.tables.rows(name, task, members.member)]
+
+        prompt = self.tables.rows(PROMPT, task, members.member)
+        encode = self._shared.value.encode
+        encoded = encode(*prompt, members.spread(ids), members.spread(mask), *parts(ENCODER_TENSORS))
+        return *encoded, *parts(DECODER_TENSORS)
+
+    def _nothing(self, names: Collection[str], num_rows: tf.Tensor) -> list[tf.Tensor]:
+        """Return rows of tables of which none counts."""
+        parts: list[tf.Tensor] = []
+        for name in self._having(names):
+            shape = self.tables.row_shapes[name]
+            parts += [tf.zeros([num_rows, 1, *shape]), tf.zeros([num_rows, 1], tf.int32)]
+        return parts
+
+    def _having(self, names: Collection[str]) -> list[str]:
+        return [name for name in names if name in self.tables.row_shapes]
 
     def _texts(self, ids: tf.Tensor) -> tf.Tensor:
         """Turn ids [B, U] into texts [B], leaving out padding, ends of sequence, sentinels, and ids that are no token's."""
@@ -197,32 +230,51 @@ class ServingModule(tf.Module):
         return self.tokenizer.detokenize(pieces)
 
 
-def _shared_functions(t5: FrozenT5, sampler: Sampler) -> _SharedFunctions:
+def _shared_functions(t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> _SharedFunctions:
     wide = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
     states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
     flat = tf.TensorSpec([None, None], tf.int32)
+    into_encoder, into_decoder = (
+        [name for name in names if name in row_shapes] for names in (ENCODER_TENSORS, DECODER_TENSORS)
+    )
 
-    def encode_rows(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
-        embeddings, mask = prepend(prompt, t5.embed(token_ids), mask, prompt_mask=prompt_mask)
-        return encode_embeddings(t5, embeddings, mask), mask
+    def specs(names: Collection[str]) -> list[tf.TensorSpec]:
+        return [spec for name in names for spec in (tf.TensorSpec([None, None, *row_shapes[name]], tf.float32), flat)]
 
-    @tf.function(input_signature=[wide, flat, flat, flat], autograph=False)
-    def encode(prompt, prompt_mask, token_ids, mask):  # type: ignore[no-untyped-def]
-        return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, dtype=t5.compute_dtype)
+    def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
+        injection = _injection((PROMPT, *into_encoder), (prompt, prompt_mask, *parts))
+        embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), mask)
+        return encode_embeddings(t5, embeddings, mask, injection), mask
 
-    @tf.function(input_signature=[states, flat, tf.TensorSpec([None], tf.int32)], autograph=False)
-    def decode(encoder_output, mask, limits):  # type: ignore[no-untyped-def]
+    @tf.function(input_signature=[wide, flat, flat, flat, *specs(into_encoder)], autograph=False)
+    def encode(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
+        return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, *parts, dtype=t5.compute_dtype)
+
+    limits_spec = tf.TensorSpec([None], tf.int32)
+
+    @tf.function(input_signature=[states, flat, *specs(into_decoder), limits_spec], autograph=False)
+    def decode_rows(encoder_output, mask, *parts):  # type: ignore[no-untyped-def]
+        *parts, limits = parts
+        encoded = Encoded(encoder_output, mask, _injection(into_decoder, parts))
         # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
-        ids, scores = sampler(t5, encoder_output, mask, tf.reduce_max(limits), row_limits=limits)
+        ids, scores = decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
         # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
         is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
         return ids, tf.where(is_finite, scores, float("nan"))
 
-    @tf.function(input_signature=[states, flat, tf.TensorSpec([None, None, None], tf.int32)], autograph=False)
-    def score(encoder_output, mask, target_ids):  # type: ignore[no-untyped-def]
-        return score_targets(t5, target_ids, encoder_output, mask)
+    targets_spec = tf.TensorSpec([None, None, None], tf.int32)
 
-    return _SharedFunctions(encode, decode, score)
+    @tf.function(input_signature=[states, flat, *specs(into_decoder), targets_spec], autograph=False)
+    def score(encoder_output, mask, *parts):  # type: ignore[no-untyped-def]
+        *parts, target_ids = parts
+        return score_targets(t5, target_ids, encoder_output, mask, _injection(into_decoder, parts))
+
+    return _SharedFunctions(encode, decode_rows, score)
+
+
+def _injection(names: Collection[str], parts: Sequence[tf.Tensor]) -> Injection:
+    """Return what rows of tables inject; `parts` are the values and the mask of each name, one behind the other."""
+    return injection_of(dict(zip(names, parts[::2], strict=True)), dict(zip(names, parts[1::2], strict=True)))
 
 
 class _Untracked:

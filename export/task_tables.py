@@ -77,7 +77,7 @@ class TaskTables(tf.Module):
         super().__init__(name="tables")
         shapes = {**(row_shapes or {}), PROMPT: tasks.prompts.shape[1:]}
         _check_tables(tasks.rows, shapes)
-        self._row_shape = shapes.__getitem__  # a function, as TensorFlow would track, and save, a dictionary
+        self._shapes = lambda: shapes  # a function, as TensorFlow would track, and save, a dictionary
         for name, shape in shapes.items():
             width = math.prod(shape)
             rows = stored_prompts(tasks.tensors.get(name, np.zeros((0, width), np.float32)), table_dtype)
@@ -91,6 +91,11 @@ class TaskTables(tf.Module):
             name: tf.Variable(tf.constant(values[name], dtype), trainable=False, shape=shape, dtype=dtype, name=name)
             for name, (dtype, shape) in columns_of(list(shapes)).items()
         }
+
+    @property
+    def row_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The name of each tensor that there is a table of -> the shape of one row."""
+        return self._shapes()
 
     def find(self, task_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return each name's row int32 [B], 0 where there is no such task, and a status string [B] that says so."""
@@ -130,7 +135,7 @@ class TaskTables(tf.Module):
         rows = tf.gather(getattr(self, table_name(name)), tf.where(mask, starts[:, None] + place, 0))
         if rows.dtype == _FLOAT16_BITS:
             rows = tf.bitcast(rows, tf.float16)
-        shape = self._row_shape(name)
+        shape = self.row_shapes[name]
         if len(shape) > 1:
             rows = tf.reshape(rows, [*tf.unstack(tf.shape(mask)), *shape])
         return tf.cast(rows, tf.float32), tf.cast(mask, tf.int32)

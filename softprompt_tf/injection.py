@@ -22,15 +22,19 @@ class Front(NamedTuple):
 
 
 class KeyValues(NamedTuple):
-    """Keys and values in front of those that an attention makes itself, in every layer. They have no position.
+    """Keys and values in front of those that an attention makes itself, in every layer.
 
     Args:
       rows: [B, P, L, 2, N, D]; keys are at index 0 of axis 3, values at index 1.
       mask: [B, P], 1 = a row that counts. None: all do.
+      positions: [B, P], 1 = a row that has its position in front of the tokens, as what a decoder has read before; 0 = a row
+        without a position, on which no bias of positions lies. None: all are without. Only the decoder's self-attention
+        has such rows.
     """
 
     rows: Tensor
     mask: Tensor | None = None
+    positions: Tensor | None = None
 
 
 class Injection(NamedTuple):

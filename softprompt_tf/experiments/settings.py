@@ -16,6 +16,7 @@ from softprompt_tf.config import AnyMethodConfig, PromptConfig, TrainingConfig
 from softprompt_tf.config_files import read_tree
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
+from softprompt_tf.prompts.methods import METHODS
 from softprompt_tf.target_format import TargetFormat
 from softprompt_tf.yaml_tree import Tree
 
@@ -150,7 +151,7 @@ def _experiment(path: Path, name: str, values: Mapping[str, Any]) -> Experiment:
         experiment.settings()  # whose mistakes are better told now than after the first runs
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key = ".".join(str(part) for part in first["loc"] if part not in METHODS)
         raise ConfigError(
             f"`{key}` of experiment `{name}` in {path}: {first['msg']}. Received: {first['input']!r:.200}."
         ) from None

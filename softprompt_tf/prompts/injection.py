@@ -7,7 +7,13 @@ from keras import ops
 
 from softprompt_tf.errors import PromptError
 from softprompt_tf.injection import Front, Injection, KeyValues
-from softprompt_tf.prompts.task_tensors import CROSS_KEY_VALUES, DECODER_KEY_VALUES, ENCODER_KEY_VALUES, PROMPT
+from softprompt_tf.prompts.task_tensors import (
+    CROSS_KEY_VALUES,
+    DECODER_KEY_VALUES,
+    DECODER_PAST_KEY_VALUES,
+    ENCODER_KEY_VALUES,
+    PROMPT,
+)
 
 
 def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = None) -> Injection:
@@ -24,9 +30,20 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
     return Injection(
         front=part(Front, PROMPT),
         encoder=part(KeyValues, ENCODER_KEY_VALUES),
-        decoder=part(KeyValues, DECODER_KEY_VALUES),
+        decoder=_with_past(part(KeyValues, DECODER_KEY_VALUES), part(KeyValues, DECODER_PAST_KEY_VALUES)),
         cross=part(KeyValues, CROSS_KEY_VALUES),
     )
+
+
+def _with_past(plain: KeyValues | None, past: KeyValues | None) -> KeyValues | None:
+    """Put keys and values without positions in front of those that have one."""
+    if past is None:
+        return plain
+    parts = [part for part in (plain, past) if part is not None]
+    masks = [ops.ones_like(part.rows[..., 0, 0, 0, 0]) if part.mask is None else part.mask for part in parts]
+    has_position = [ops.full_like(mask, part is past) for part, mask in zip(parts, masks, strict=True)]
+    rows = [part.rows for part in parts]
+    return KeyValues(*(ops.concatenate(pieces, axis=1) for pieces in (rows, masks, has_position)))
 
 
 def put_in_front(front: Front | None, embeddings: Any, padding_mask: Any) -> tuple[Any, Any]:

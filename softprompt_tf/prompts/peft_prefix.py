@@ -2,7 +2,8 @@
 
 PEFT keeps P rows, each L pairs of keys and values [N, D]. For an encoder-decoder it lays the pairs behind themselves, gives two of
 them in turn to each layer of the decoder, and throws the second away: so layer i has pair 2i mod L. With an even L, layers
-i and i + L / 2 share a pair, and every second pair has no effect. Nothing reaches the encoder or the cross-attention.
+i and i + L / 2 share a pair, and every second pair has no effect. Nothing reaches the encoder or the cross-attention. The keys
+stand in front of the target's, and T5's bias of positions lies on them.
 
 Source: huggingface/peft:src/peft/peft_model.py (`get_prompt`), 0.21.2.
 """
@@ -15,7 +16,7 @@ import numpy as np
 
 from softprompt_tf.errors import PromptFileError
 from softprompt_tf.prompts.task_prompt import TaskPrompt
-from softprompt_tf.prompts.task_tensors import DECODER_KEY_VALUES
+from softprompt_tf.prompts.task_tensors import DECODER_PAST_KEY_VALUES
 
 PREFIX_TYPE = "PREFIX_TUNING"
 METHOD = "prefix_tuning"
@@ -64,13 +65,13 @@ def rows_of(task_prompt: TaskPrompt) -> np.ndarray:
       PromptFileError: if the task has other tensors than keys and values of the decoder's self-attention, or two layers differ
         that share a pair in PEFT.
     """
-    others = [name for name in task_prompt.tensors if name != DECODER_KEY_VALUES]
+    others = [name for name in task_prompt.tensors if name != DECODER_PAST_KEY_VALUES]
     if others:
         raise PromptFileError(
             f"A prefix reaches only the decoder's self-attention in PEFT. Received: a task with {', '.join(others)}. "
-            "Write a .safetensors file, or train decoder keys and values alone."
+            "Write a .safetensors file, or train prefix_tuning(encoder=False, cross=False, positions=True)."
         )
-    key_values = task_prompt.tensors[DECODER_KEY_VALUES]
+    key_values = task_prompt.tensors[DECODER_PAST_KEY_VALUES]
     pairs = np.zeros_like(key_values)
     order = _pair_of_layer(key_values.shape[1])
     pairs[:, order] = key_values
@@ -86,7 +87,7 @@ def rows_of(task_prompt: TaskPrompt) -> np.ndarray:
 
 def config_of(task_prompt: TaskPrompt) -> dict[str, Any]:
     """Return the fields of PEFT's config that are a prefix's own."""
-    length, layers, _, heads, head_dim = task_prompt.tensors[DECODER_KEY_VALUES].shape
+    length, layers, _, heads, head_dim = task_prompt.tensors[DECODER_PAST_KEY_VALUES].shape
     return {
         "encoder_hidden_size": heads * head_dim,
         "num_attention_heads": heads,

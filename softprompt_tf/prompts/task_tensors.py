@@ -12,6 +12,7 @@ from softprompt_tf.backbone_sizes import BackboneSizes
 PROMPT = "prompt"
 ENCODER_KEY_VALUES = "encoder_key_values"
 DECODER_KEY_VALUES = "decoder_key_values"
+DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
 CROSS_KEY_VALUES = "cross_key_values"
 
 # Name -> the shape of one row. Of key/values, axis 1 tells keys (0) from values (1).
@@ -19,9 +20,10 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     PROMPT: lambda sizes: (sizes.hidden_dim,),
     ENCODER_KEY_VALUES: lambda sizes: (sizes.encoder_layers, 2, sizes.num_heads, sizes.head_dim),
     DECODER_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
+    DECODER_PAST_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
 }
-KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, CROSS_KEY_VALUES)
+KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
 
 
 class MethodTensors(NamedTuple):

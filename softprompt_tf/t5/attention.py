@@ -54,6 +54,16 @@ def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
     return bias + mask_bias(positions[None, :] <= positions[:, None])
 
 
+def injected_bias(backbone: keras_hub.models.T5Backbone, key_values: KeyValues, length: Any) -> Tensor:
+    """Return the bias of keys in front of the decoder's U tokens: float32 [B, 1, 1, P], or [B, N, U, P] with positions."""
+    masked = key_mask_bias(key_values)
+    if key_values.positions is None:
+        return masked
+    first, count = backbone.decoder_transformer_layers[0].self_attention, ops.shape(key_values.rows)[1]
+    positions = ops.cast(first.compute_bias(length, count, query_start_index=count), "float32")  # [1, N, U, P]
+    return masked + positions * ops.cast(key_values.positions, "float32")[:, None, None, :]
+
+
 # === Keys and values in front ===
 
 
@@ -65,21 +75,31 @@ def by_layer(key_values: KeyValues | None, dtype: str) -> list[Tensor] | None:
     return [rows[layer] for layer in range(rows.shape[0])]
 
 
-def bias_in_front(bias: Tensor, key_values: KeyValues | None) -> Tensor:
-    """Put columns for injected keys in front of a bias [1 or B, 1 or N, 1 or Q, S]: 0 where they count, as they have no position.
-
-    Returns:
-      [B, N, Q, P + S]; the bias itself where nothing is injected.
-    """
-    if key_values is None:
-        return bias
+def key_mask_bias(key_values: KeyValues) -> Tensor:
+    """Return float32 [B, 1, 1, P]: 0 for injected keys that count, -1e9 for others."""
     batch, length = ops.shape(key_values.rows)[:2]
     mask = ops.ones((batch, length)) if key_values.mask is None else key_values.mask
-    in_front = ops.cast(mask_bias(mask)[:, None, None, :], bias.dtype)  # [B, 1, 1, P]
-    _, heads, queries, _ = ops.shape(bias)
-    in_front = ops.broadcast_to(in_front, (batch, heads, queries, length))
-    bias = ops.broadcast_to(bias, (batch, heads, queries, ops.shape(bias)[3]))
-    return ops.concatenate([in_front, bias], axis=3)
+    return mask_bias(mask)[:, None, None, :]
+
+
+def bias_in_front(bias: Tensor, injected: Tensor | None) -> Tensor:
+    """Put the bias of injected keys [B, 1 or N, 1 or Q, P] in front of that of the others [1 or B, 1 or N, 1 or Q, S].
+
+    Returns:
+      [B, 1 or N, 1 or Q, P + S]; the bias itself where nothing is injected.
+    """
+    if injected is None:
+        return bias
+    injected = ops.cast(injected, bias.dtype)
+    # Sums of zeros, as TensorFlow's concatenation broadcasts nothing.
+    parts = (injected + 0.0 * bias[..., :1], bias + 0.0 * injected[..., :1])
+    return ops.concatenate(parts, axis=3)
+
+
+def source_mask_bias(padding_mask: Tensor, cross: KeyValues | None, dtype: str) -> Tensor:
+    """Return the bias of cross-attention [B, 1, 1, P + S] from the mask [B, S] of the encoder output, and what is injected."""
+    bias = mask_bias(padding_mask)[:, None, None, :]
+    return ops.cast(bias_in_front(bias, cross and key_mask_bias(cross)), dtype)
 
 
 def in_front(prefix: Tensor | None, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
-from softprompt_tf.t5.attention import attend, by_layer, causal_bias, mask_bias
+from softprompt_tf.t5.attention import attend, bias_in_front, by_layer, causal_bias, injected_bias, mask_bias
 from softprompt_tf.t5.cheaper_passes import by_cost
 from softprompt_tf.t5.encoder_views import EncoderView
 from softprompt_tf.t5.frozen_blocks import Shape, join_heads
@@ -24,7 +24,7 @@ class PositionBiases(NamedTuple):
 
     Args:
       positions: [N, U, U], the causal mask in it: row u is for the query at u.
-      injected: [B, 1, 1, P] for keys in front of the cache, -1e9 where one does not count; None where there are none.
+      injected: of keys in front of the cache, as `injected_bias` gives it; None where there are none.
     """
 
     positions: Tensor
@@ -35,10 +35,9 @@ class PositionBiases(NamedTuple):
         own = ops.take(self.positions, index, axis=1)[None, :, None, :]
         if self.injected is None:
             return own
-        injected = ops.repeat(self.injected, beams, axis=0)
-        rows, count, heads, length = ops.shape(injected)[0], ops.shape(injected)[3], *ops.shape(own)[1::2]
-        both = ops.broadcast_to(injected, (rows, heads, 1, count)), ops.broadcast_to(own, (rows, heads, 1, length))
-        return ops.concatenate(both, axis=3)
+        has_queries = self.injected.shape[1] != 1  # [B, N, U, P]
+        injected = ops.take(self.injected, [index], axis=2) if has_queries else self.injected
+        return bias_in_front(own, ops.repeat(injected, beams, axis=0))
 
 
 def empty_cache(
@@ -67,12 +66,8 @@ def empty_cache(
 
 def position_biases(t5: FrozenT5, max_tokens: int | Tensor, key_values: KeyValues | None = None) -> PositionBiases:
     """Return the decoder's self-attention biases for answers of U tokens, behind what is injected."""
-    positions = causal_bias(t5.backbone, max_tokens)
-    if key_values is None:
-        return PositionBiases(positions)
-    batch, length = ops.shape(key_values.rows)[:2]
-    mask = ops.ones((batch, length)) if key_values.mask is None else key_values.mask
-    return PositionBiases(positions, mask_bias(mask)[:, None, None, :])
+    injected = None if key_values is None else injected_bias(t5.backbone, key_values, max_tokens)
+    return PositionBiases(causal_bias(t5.backbone, max_tokens), injected)
 
 
 def decode_step(
@@ -137,7 +132,7 @@ def score_targets(
       float32 [B, C]: the sum of log-probabilities of each target's tokens, in nats.
     """
     batch, num_targets, length = ops.shape(target_ids)
-    bias = _block_bias(t5, num_targets, length)
+    bias = _block_bias(t5, num_targets, length, injection.decoder)
     flat_ids = ops.reshape(target_ids, (batch, num_targets * length))
     starts = ops.full_like(target_ids[:, :, :1], START_ID)
     inputs = ops.reshape(ops.concatenate([starts, target_ids[:, :, :-1]], axis=2), (batch, num_targets * length))
@@ -161,12 +156,16 @@ def score_targets(
     return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
 
 
-def _block_bias(t5: FrozenT5, num_targets: int, length: int) -> Tensor:
-    """Return [1, N, C * U, C * U]: the causal bias [N, U, U] within each target, -1e9 between targets."""
+def _block_bias(t5: FrozenT5, num_targets: int, length: int, key_values: KeyValues | None) -> Tensor:
+    """Return [1, N, C * U, C * U]: the causal bias [N, U, U] within each target, -1e9 between targets; injected keys in front."""
     within = causal_bias(t5.backbone, length)
     block = ops.repeat(ops.arange(num_targets), length)
     same = mask_bias(block[None, :] == block[:, None])
-    return (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
+    bias = (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
+    if key_values is None:
+        return bias
+    injected = injected_bias(t5.backbone, key_values, length)
+    return bias_in_front(bias, injected if key_values.positions is None else ops.tile(injected, (1, 1, num_targets, 1)))
 
 
 def _width(injected: Tensor | None) -> Any:

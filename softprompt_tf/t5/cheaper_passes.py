@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from softprompt_tf.injection import NO_INJECTION, Injection
-from softprompt_tf.t5.attention import causal_bias
+from softprompt_tf.t5.attention import bias_in_front, causal_bias, injected_bias
 from softprompt_tf.t5.frozen_t5 import FrozenT5
 from softprompt_tf.typing import Tensor
 
@@ -63,6 +63,8 @@ def tune(
     )
     num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
     embedded, bias = t5.embed(decoder_token_ids), causal_bias(t5.backbone, num_tokens)[None]  # [1, N, U, U]
+    if injection.decoder is not None:
+        bias = bias_in_front(bias, injected_bias(t5.backbone, injection.decoder, num_tokens))
 
     def decode(is_short: bool) -> Tensor:
         return t5.forward.decode(

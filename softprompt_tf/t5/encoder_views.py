@@ -11,7 +11,7 @@ from keras import ops
 
 from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention
-from softprompt_tf.t5.attention import bias_in_front, by_layer, mask_bias
+from softprompt_tf.t5.attention import by_layer, source_mask_bias
 from softprompt_tf.t5.frozen_blocks import Shape
 from softprompt_tf.t5.frozen_forward import CrossAttention
 from softprompt_tf.t5.frozen_stacks import FrozenStack
@@ -61,11 +61,10 @@ def _view(
     batch, length = ops.shape(encoder_output)[:2]
     shape = Shape(batch, length, t5.num_heads, t5.head_dim)
     prefixes = by_layer(injection.cross, t5.compute_dtype) or [None] * len(stack.layers)
-    bias = bias_in_front(mask_bias(padding_mask)[:, None, None, :], injection.cross)
     return EncoderView(
         stack=stack,
         seen=tuple(
             layer.cross.see(encoder_output, prefix, shape) for layer, prefix in zip(stack.layers, prefixes, strict=True)
         ),
-        bias=ops.cast(bias, t5.compute_dtype),
+        bias=source_mask_bias(padding_mask, injection.cross, t5.compute_dtype),
     )

@@ -13,7 +13,7 @@ from keras import ops
 
 from softprompt_tf.injection import KeyValues
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention, is_cheaper
-from softprompt_tf.t5.attention import bias_in_front, by_layer, encoder_bias, mask_bias
+from softprompt_tf.t5.attention import bias_in_front, by_layer, encoder_bias, key_mask_bias, source_mask_bias
 from softprompt_tf.t5.frozen_blocks import LastNorm, Shape, frozen
 from softprompt_tf.t5.frozen_feed_forward import has_known_form
 from softprompt_tf.t5.frozen_stacks import (
@@ -85,7 +85,7 @@ class FrozenForward:
         output = run_encoder(
             self.stack(),
             _flat(embeddings),
-            bias=ops.cast(bias_in_front(bias, key_values), self._dtype),
+            bias=ops.cast(bias_in_front(bias, key_values and key_mask_bias(key_values)), self._dtype),
             shape=self._shape(embeddings),
             prefixes=by_layer(key_values, self._dtype),
             tuning=tuning,
@@ -111,7 +111,7 @@ class FrozenForward:
 
         Args:
           embeddings: [B, U, H] of the decoder's tokens, in the compute dtype. They have no gradient.
-          bias: [1, N, U, U], of positions and of which token may see which.
+          bias: [1 or B, N, U, P + U], of positions and of which token may see which, and of the injected keys.
           encoder_output: [B, S, H].
           padding_mask: [B, S], 1 = a position to attend to.
           key_values: what is injected into its self-attention.
@@ -125,8 +125,8 @@ class FrozenForward:
         """
         stack = self.stack(AbsorbedAttention if is_short else ProjectedAttention)
         shape = self._shape(embeddings)
-        own_bias = ops.cast(bias_in_front(ops.stop_gradient(bias), key_values), self._dtype)
-        source_bias = ops.cast(bias_in_front(mask_bias(padding_mask)[:, None, None, :], cross), self._dtype)
+        own_bias = ops.cast(ops.stop_gradient(bias), self._dtype)
+        source_bias = source_mask_bias(padding_mask, cross, self._dtype)
         own, others = by_layer(key_values, self._dtype), by_layer(cross, self._dtype)
 
         def to_self(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:

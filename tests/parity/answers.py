@@ -4,8 +4,9 @@ import numpy as np
 import t5_models
 from keras import ops
 
-from softprompt_tf.decoding import Greedy
-from softprompt_tf.prompts import prepend
+from softprompt_tf.decoding import Greedy, decode
+from softprompt_tf.prompts import injection_of, prepend
+from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings, tune
 
 
 def answers(t5, case, prompt=None):
@@ -25,6 +26,18 @@ def answers(t5, case, prompt=None):
         ops.convert_to_numpy(logits),
         ops.convert_to_numpy(tokens),
     )
+
+
+def answers_under_key_values(t5, case, tensors):
+    """Return logits [3, 9, V] and 16 greedy tokens [3, 16] with one task's keys and values [P, L, 2, N, D] in every row."""
+    ids, mask, targets = t5_models.inputs(case)
+    mask = mask.astype("int32")
+    injection = injection_of({name: np.repeat(value[None], len(ids), axis=0) for name, value in tensors.items()})
+    embeddings = t5.embed(ids.astype("int32"))
+    logits = t5.logits(tune(t5, embeddings, mask, targets.astype("int32"), injection))
+    encoded = Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
+    tokens, _ = decode(Greedy(), t5, encoded, t5_models.NUM_GENERATED)
+    return ops.convert_to_numpy(logits), ops.convert_to_numpy(tokens)
 
 
 def until_end(tokens):

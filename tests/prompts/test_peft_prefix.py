@@ -37,7 +37,7 @@ def numbered(num_layers):
 
 def told(task_prompt):
     """Return the keys and the values of each layer in row 0, which are one number each."""
-    row = task_prompt.tensors["decoder_key_values"][0]
+    row = task_prompt.tensors["decoder_past_key_values"][0]
     return [[float(part.min()), float(part.max())] for layer in row for part in layer]
 
 
@@ -50,10 +50,10 @@ def test_layer_i_has_pair_2i_modulo_the_layers(num_layers, pairs, tmp_path):
 
     task_prompt = load_prompt(folder)
 
-    assert task_prompt.tensors["decoder_key_values"].shape == (2, num_layers, 2, 3, 2)
+    assert task_prompt.tensors["decoder_past_key_values"].shape == (2, num_layers, 2, 3, 2)
     assert told(task_prompt) == [[10 * pair + c] * 2 for pair in pairs for c in (0, 1)]
     np.testing.assert_array_equal(
-        task_prompt.tensors["decoder_key_values"][1], task_prompt.tensors["decoder_key_values"][0] + 1000
+        task_prompt.tensors["decoder_past_key_values"][1], task_prompt.tensors["decoder_past_key_values"][0] + 1000
     )
 
 
@@ -62,8 +62,8 @@ def test_heads_stand_behind_each_other_within_keys(tmp_path):
 
     task_prompt = load_prompt(write_adapter(tmp_path / "rte", rows))
 
-    assert task_prompt.tensors["decoder_key_values"][0, 0, 0].tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert task_prompt.tensors["decoder_key_values"][0, 1, 1].tolist() == [[30, 31], [32, 33], [34, 35]]
+    assert task_prompt.tensors["decoder_past_key_values"][0, 0, 0].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert task_prompt.tensors["decoder_past_key_values"][0, 1, 1].tolist() == [[30, 31], [32, 33], [34, 35]]
 
 
 @pytest.mark.parametrize("submodules", [None, 2])
@@ -75,7 +75,7 @@ def test_what_is_known_of_a_prefix_is_read(submodules, projection, tmp_path):
     task_prompt = load_prompt(folder)
 
     assert (task_prompt.task_id, task_prompt.method, task_prompt.backbone) == ("rte", "prefix_tuning", "t5-tiny")
-    assert (list(task_prompt.tensors), task_prompt.length) == (["decoder_key_values"], 2)
+    assert (list(task_prompt.tensors), task_prompt.length) == (["decoder_past_key_values"], 2)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,9 @@ def prefix(num_layers, **tensors):
     values = np.random.default_rng(0).normal(size=(2, num_layers, 2, 3, 2)).astype(np.float32)
     if num_layers % 2 == 0:
         values[:, num_layers // 2 :] = values[:, : num_layers // 2]
-    return TaskPrompt(tensors={"decoder_key_values": values, **tensors}, method="prefix_tuning", backbone="t5-tiny")
+    return TaskPrompt(
+        tensors={"decoder_past_key_values": values, **tensors}, method="prefix_tuning", backbone="t5-tiny"
+    )
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3, 4, 5, 6])
@@ -118,7 +120,9 @@ def test_a_written_prefix_comes_back(num_layers, tmp_path):
 
     again = load_prompt(write_peft_adapter(tmp_path / "rte", task_prompt))
 
-    np.testing.assert_array_equal(again.tensors["decoder_key_values"], task_prompt.tensors["decoder_key_values"])
+    np.testing.assert_array_equal(
+        again.tensors["decoder_past_key_values"], task_prompt.tensors["decoder_past_key_values"]
+    )
     assert (again.method, again.backbone) == ("prefix_tuning", "t5-tiny")
 
 
@@ -140,9 +144,9 @@ def test_keys_of_the_encoder_cannot_be_written(tmp_path):
 
 
 def test_layers_that_peft_ties_and_that_differ_cannot_be_written(tmp_path):
-    values = prefix(4).tensors["decoder_key_values"].copy()
+    values = prefix(4).tensors["decoder_past_key_values"].copy()
     values[1, 3, 0, 2, 1] += 1
-    task_prompt = TaskPrompt(tensors={"decoder_key_values": values}, method="prefix_tuning")
+    task_prompt = TaskPrompt(tensors={"decoder_past_key_values": values}, method="prefix_tuning")
 
     with pytest.raises(PromptFileError, match=r"layers i and i \+ 2 .*Received: a task whose layers 1 and 3 differ"):
         write_peft_adapter(tmp_path / "rte", task_prompt)

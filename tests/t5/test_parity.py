@@ -102,4 +102,21 @@ def test_a_prefix_adapter_of_peft_holds_what_was_given_to_peft(case, pairs):
     task_prompt = load_prompt(RECORDED / f"{case}_prefix_adapter")
 
     given = t5_models.prefix_rows(case).reshape(shape)
-    np.testing.assert_array_equal(task_prompt.tensors["decoder_key_values"], given[:, pairs])
+    np.testing.assert_array_equal(task_prompt.tensors["decoder_past_key_values"], given[:, pairs])
+
+
+@pytest.mark.parametrize("has_positions", [True, False])
+@pytest.mark.parametrize("case", t5_models.PREFIX_CASES)
+def test_a_prefix_adapter_of_peft_gives_the_answers_that_it_gives_there(loaded, case, has_positions):
+    task, expected = load_prompt(RECORDED / f"{case}_prefix_adapter"), recorded(f"{case}_prefix")
+    name, suffix = ("decoder_past_key_values", "") if has_positions else ("decoder_key_values", "_without_positions")
+    tensors = {name: task.tensors["decoder_past_key_values"]}
+
+    logits, tokens = answers.answers_under_key_values(loaded(case), case, tensors)
+
+    np.testing.assert_allclose(logits, expected[f"logits{suffix}"], atol=LIMIT, rtol=0)
+    assert greedy_answers(tokens) == greedy_answers(expected[f"tokens{suffix}"])
+    assert (
+        np.abs(expected["logits"] - expected["logits_without_positions"]).max() > 0.1
+    )  # else the two would say the same
+    assert np.abs(expected["logits"] - recorded(case)["logits"]).max() > 0.1

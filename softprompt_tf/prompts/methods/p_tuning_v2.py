@@ -20,6 +20,7 @@ def p_tuning_v2(
     decoder: bool = True,
     cross: bool = True,
     scale: float = 1.0,
+    positions: bool = False,
     task_ids: Sequence[str] | None = None,
     seed: int | None = None,
 ) -> PrefixTuning:
@@ -27,7 +28,7 @@ def p_tuning_v2(
 
     Args:
       length: P, keys and values in front of each attention. The paper takes 20 or fewer for simple tasks, about 100 for hard ones.
-      encoder, decoder, cross, scale, task_ids, seed: as in `prefix_tuning`.
+      encoder, decoder, cross, scale, positions, task_ids, seed: as in `prefix_tuning`.
 
     Raises:
       PromptError: if a setting is wrong, or every part is off.
@@ -35,7 +36,15 @@ def p_tuning_v2(
     Source: Liu et al. 2022, arXiv:2110.07602, sections 3.2 and 3.3.
     """
     without = prefix_tuning(
-        length, encoder=encoder, decoder=decoder, cross=cross, mlp_dim=None, scale=scale, task_ids=task_ids, seed=seed
+        length,
+        encoder=encoder,
+        decoder=decoder,
+        cross=cross,
+        mlp_dim=None,
+        scale=scale,
+        positions=positions,
+        task_ids=task_ids,
+        seed=seed,
     )
     return dataclasses.replace(without, method="p_tuning_v2")
 

@@ -17,9 +17,15 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.prompts.initializers import Vocabulary
 from softprompt_tf.prompts.methods.method import PromptMethod, Shapes, check_integer, checked_task_ids
 from softprompt_tf.prompts.methods.method_config import MethodConfig, TaskStart, task_ids_of
-from softprompt_tf.prompts.task_tensors import KEY_VALUES, row_shape
+from softprompt_tf.prompts.task_tensors import (
+    CROSS_KEY_VALUES,
+    DECODER_KEY_VALUES,
+    DECODER_PAST_KEY_VALUES,
+    ENCODER_KEY_VALUES,
+    row_shape,
+)
 
-PARTS = tuple(name.removesuffix("_key_values") for name in KEY_VALUES)  # encoder, decoder, cross
+PARTS = {"encoder": ENCODER_KEY_VALUES, "decoder": DECODER_KEY_VALUES, "cross": CROSS_KEY_VALUES}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,7 @@ class PrefixTuning(PromptMethod):
       parts: which attentions have them, of "encoder", "decoder" and "cross".
       mlp_dim: M, the width of the network's hidden layer; None for no network.
       scale: the standard deviation of the first values.
+      positions: whether the decoder's keys have the positions in front of the target.
       length, task_ids, seed: as in `PromptMethod`.
     """
 
@@ -38,6 +45,7 @@ class PrefixTuning(PromptMethod):
     parts: tuple[str, ...]
     mlp_dim: int | None
     scale: float
+    positions: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +66,8 @@ class PrefixTuning(PromptMethod):
         if self.mlp_dim is None:
             return {}
         parts = {part: part in self.parts for part in PARTS}
-        return {"length": self.length, **parts, "mlp_dim": self.mlp_dim, "scale": self.scale}
+        others = {"mlp_dim": self.mlp_dim, "scale": self.scale, "positions": self.positions}
+        return {"length": self.length, **parts, **others}
 
     def shapes(self, sizes: BackboneSizes) -> Shapes:
         if self.mlp_dim is None:
@@ -110,7 +119,8 @@ class PrefixTuning(PromptMethod):
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return tuple(name for name, part in zip(KEY_VALUES, PARTS, strict=True) if part in self.parts)
+        names = {**PARTS, "decoder": DECODER_PAST_KEY_VALUES} if self.positions else PARTS
+        return tuple(names[part] for part in self.parts)
 
 
 def prefix_tuning(
@@ -121,6 +131,7 @@ def prefix_tuning(
     cross: bool = True,
     mlp_dim: int | None = 512,
     scale: float = 1.0,
+    positions: bool = False,
     task_ids: Sequence[str] | None = None,
     seed: int | None = None,
 ) -> PrefixTuning:
@@ -135,6 +146,8 @@ def prefix_tuning(
       cross: whether the decoder's attention to the encoder output has some.
       mlp_dim: M, the width of the network's hidden layer, 512 in the paper's code; None for trained keys and values alone.
       scale: the standard deviation of the first keys and values.
+      positions: whether the decoder's keys have the positions in front of the target, as in PEFT. T5 has no positions
+        for keys that it did not read, so by default no bias of positions lies on them.
       task_ids: names of the tasks where one model trains several. Default None, one task.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
@@ -150,6 +163,7 @@ def prefix_tuning(
         parts=tuple(part for part in PARTS if chosen[part]),
         mlp_dim=mlp_dim,
         scale=scale,
+        positions=positions,
         task_ids=checked_task_ids(task_ids),
         seed=random.randrange(2**31) if seed is None else seed,  # Keras seeds this generator, and draws from it too
     )
@@ -162,6 +176,9 @@ class KeyValuesConfig(MethodConfig):
     decoder: bool = Field(default=True, description="true or false (whether the decoder's self-attention has some)")
     cross: bool = Field(default=True, description="true or false (whether attention to the encoder output has some)")
     scale: float = Field(default=1.0, gt=0, description="a number above 0 (standard deviation of the first values)")
+    positions: bool = Field(
+        default=False, description="true or false (whether the decoder's keys have positions, as in PEFT)"
+    )
 
 
 class PrefixTuningConfig(KeyValuesConfig):
