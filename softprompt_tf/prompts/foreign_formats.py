@@ -21,7 +21,7 @@ from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.portable_names import own_name
 from softprompt_tf.prompts import peft_prefix
 from softprompt_tf.prompts.task_prompt import TaskPrompt
-from softprompt_tf.prompts.task_tensors import DECODER_KEY_VALUES, PROMPT
+from softprompt_tf.prompts.task_tensors import DECODER_PAST_KEY_VALUES, PROMPT
 from softprompt_tf.prompts.tensor_file import read_tensor
 
 PEFT_CONFIG = "adapter_config.json"
@@ -94,7 +94,7 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
     rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
     known = {"task_id": path.resolve().name, "backbone": str(config.get("base_model_name_or_path") or "")}
     if config["peft_type"] == peft_prefix.PREFIX_TYPE:
-        tensors = {DECODER_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}
+        tensors = {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}
         return task_prompt_of(path, tensors=tensors, method=peft_prefix.METHOD, **known)
     length = _checked_length(path, config, rows)
     return task_prompt_of(path, prompt=rows[:length], **known)
