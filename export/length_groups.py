@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-Encode = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-"""Prompt [B, P, H], its mask [B, P], token ids [B, T], their mask [B, T] -> encoder output [B, P + T, H], its mask."""
+Encode = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+"""Prompt [B, P, H], its mask [B, P], token ids [B, T], their mask [B, T], others [B, ...] -> encoder output [B, P + T, H], mask."""
 
 # What one more group costs, in tokens: the weights are read once more. An estimate: see `benchmarks/length_groups.py`.
 GROUP_TOKENS = 64
@@ -22,7 +22,7 @@ def encode_by_length(
     prompt_mask: tf.Tensor,
     token_ids: tf.Tensor,
     mask: tf.Tensor,
-    *,
+    *others: tf.Tensor,
     dtype: str,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Encode rows in groups of alike length.
@@ -31,6 +31,7 @@ def encode_by_length(
       encode: runs the encoder on some of the rows.
       prompt: [B, P, H], with prompt_mask int32 [B, P].
       token_ids: int32 [B, T], with mask int32 [B, T]; padding stands behind the text.
+      *others: [B, ...], what else `encode` takes of each row.
       dtype: of the encoder output.
 
     Returns:
@@ -40,15 +41,15 @@ def encode_by_length(
     lengths = tf.reduce_sum(mask, axis=1)
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
     lengths = tf.gather(lengths, order)
-    from_the_longest = [tf.gather(part, order) for part in (prompt, prompt_mask, token_ids, mask)]
+    from_the_longest = [tf.gather(part, order) for part in (prompt, prompt_mask, token_ids, mask, *others)]
     (num_rows, width), num_vectors = tf.unstack(tf.shape(token_ids)), tf.shape(prompt)[1]
 
     def encode_group(first: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Encode the group that starts at row `first`, and put it behind the groups before it."""
         last = first + rows_of_group(num_vectors + lengths[first:])
-        prompts, prompt_masks, ids, masks = (part[first:last] for part in from_the_longest)
+        prompts, prompt_masks, ids, masks, *parts = (part[first:last] for part in from_the_longest)
         longest = lengths[first]
-        output, _ = encode(prompts, prompt_masks, ids[:, :longest], masks[:, :longest])
+        output, _ = encode(prompts, prompt_masks, ids[:, :longest], masks[:, :longest], *parts)
         padded = tf.pad(output, [[0, 0], [0, width - longest], [0, 0]])
         return last, tf.concat([outputs, padded], axis=0)
 

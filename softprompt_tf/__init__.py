@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from softprompt_tf.prompted_t5 import PromptedT5 as PromptedT5
     from softprompt_tf.prompts import init as init
     from softprompt_tf.prompts import load_prompt as load_prompt
+    from softprompt_tf.prompts import p_tuning_v2 as p_tuning_v2
+    from softprompt_tf.prompts import prefix_tuning as prefix_tuning
     from softprompt_tf.prompts import prompt_tuning as prompt_tuning
     from softprompt_tf.saving import load_model as load_model
     from softprompt_tf.t5 import FrozenT5 as FrozenT5
@@ -47,6 +49,8 @@ _MODULE_OF = {
     "load_model": "saving",
     "load_prompt": "prompts",
     "load_t5": "t5",
+    "p_tuning_v2": "prompts",
+    "prefix_tuning": "prompts",
     "prompt_tuning": "prompts",
     "train_prompt": "training",
 }

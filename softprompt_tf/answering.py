@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.answers import Classification, Generation
-from softprompt_tf.decoding import Greedy, Sampler
+from softprompt_tf.decoding import Greedy, Sampler, decode
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cached_decoder import score_targets
-from softprompt_tf.t5.cheaper_passes import encode_embeddings
+from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_batches import TextBatches, opening_id_of
 from softprompt_tf.text_rows import listed
@@ -19,8 +19,8 @@ from softprompt_tf.typing import Tensor
 
 BATCH_SIZE = 32
 
-# A token dictionary to the encoder output [B, S, H] and its mask [B, S].
-Encode = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
+Encode = Callable[[dict[str, Tensor]], Encoded]
+"""A token dictionary to what the decoder needs of it."""
 
 
 class Answerer:
@@ -59,7 +59,7 @@ class Answerer:
         texts = _rows_of(texts)
 
         def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            return sampler(self._t5, *self._encode(batch), length)
+            return decode(sampler, self._t5, self._encode(batch), length)
 
         traced = self._traced(("generate", sampler, length), run, self._batch_spec())
         answers: list[Any] = [None] * len(texts)
@@ -142,9 +142,9 @@ def answerer_without_prompt(
 ) -> Answerer:
     """Return what the frozen model answers by itself: the baseline that a prompt has to beat."""
 
-    def encode(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def encode(batch: dict[str, Tensor]) -> Encoded:
         mask = batch["encoder_padding_mask"]
-        return encode_embeddings(t5, t5.embed(batch["encoder_token_ids"]), mask), mask
+        return Encoded(encode_embeddings(t5, t5.embed(batch["encoder_token_ids"]), mask), mask)
 
     opening_id = opening_id_of(t5, target_format)
     return Answerer(t5, encode, TextBatches(t5, max_input_tokens, max_target_tokens, opening_id=opening_id))

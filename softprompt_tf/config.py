@@ -3,20 +3,23 @@ from a config to YAML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from softprompt_tf.config_files import apply_override, read_tree, resolve_source
+from softprompt_tf.config_section import WHOLE_NUMBER as _WHOLE_NUMBER
+from softprompt_tf.config_section import Section as _Section
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
+from softprompt_tf.prompts.methods import METHODS
+from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig as PromptConfig
 from softprompt_tf.target_format import TargetFormat
 from softprompt_tf.yaml_tree import KeyPath, Tree, dump_yaml
 
 SPLITS = ("train", "validation", "test")
 
 _UNION_TAGS = ("one task", "several tasks")
-_WHOLE_NUMBER = "a whole number above 0"
 
 
 def _as_tuple(value: Any) -> Any:
@@ -34,12 +37,6 @@ def _as_names(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 NameOrNames = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 Labels = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
-
-
-class _Section(BaseModel):
-    """Frozen; an unknown key is an error; no value is turned into another type, except whole numbers into floats."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TaskConfig(_Section):
@@ -71,17 +68,16 @@ class TaskConfig(_Section):
     target_format: TargetFormat = Field(default="text", description="text or sentinel")
 
 
-class PromptConfig(_Section):
-    """The prompt: its method, its length P and where its first values come from."""
+def _method_tag(value: Any) -> str:
+    """Return the name of the method that a section is of; prompt tuning's where it says none."""
+    method = value.get("method", "prompt_tuning") if isinstance(value, Mapping) else getattr(value, "method", "")
+    return method if method in METHODS else _UNKNOWN_METHOD
 
-    method: str = Field(default="prompt_tuning", min_length=1, description="the name of a prompt method")
-    length: int = Field(default=20, gt=0, description=f"{_WHOLE_NUMBER} (positions)")
-    init: str = Field(
-        default="class_labels",
-        pattern=r"^(class_labels|sampled_vocabulary|random_uniform|text:[\s\S]+|file:[\s\S]+)$",
-        description="class_labels, sampled_vocabulary, random_uniform, text:WORDS or file:PATH",
-    )
-    population_size: int = Field(default=5_000, gt=0, description=f"{_WHOLE_NUMBER} (the most frequent pieces)")
+
+_UNKNOWN_METHOD = "unknown method"
+# The section `prompt` of a config, of whichever method it names.
+_Methods = Union[tuple(Annotated[row.config, Tag(name)] for name, row in METHODS.items())]  # type: ignore[valid-type]  # noqa: UP007
+AnyMethodConfig = Annotated[_Methods, Discriminator(_method_tag)]
 
 
 class TrainingConfig(_Section):
@@ -141,7 +137,7 @@ class RunConfig(_Section):
     task: Annotated[
         Annotated[TaskConfig, Tag(_UNION_TAGS[0])] | Annotated[_Tasks, Tag(_UNION_TAGS[1])], Discriminator(_task_tag)
     ] = Field(description="a mapping, the path of a task file, or a list of these")
-    prompt: PromptConfig = Field(default=PromptConfig(), description="a mapping")
+    prompt: AnyMethodConfig = Field(default=PromptConfig(), description="a mapping")
     training: TrainingConfig = Field(default=TrainingConfig(), description="a mapping")
     output_dir: str = Field(min_length=1, description="a directory")
     seed: int = Field(default=1, ge=0, lt=2**63, description="a whole number from 0 up")
@@ -242,7 +238,7 @@ def _resolve_sources(tree: Tree, task: dict[str, Any], directory: Path, path: Ke
 
 # === From pydantic's errors to ours ===
 
-_SUBSECTIONS: Mapping[str, type[_Section]] = {"task": TaskConfig, "prompt": PromptConfig, "training": TrainingConfig}
+_SUBSECTIONS: Mapping[str, type[_Section]] = {"task": TaskConfig, "training": TrainingConfig}
 _AnySection = TypeVar("_AnySection", bound=_Section)
 
 
@@ -254,9 +250,12 @@ def _validated(section: type[_AnySection], tree: Tree) -> _AnySection:
 
 
 def _message(section: type[_Section], tree: Tree, detail: dict[str, Any]) -> str:
-    path = tuple(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+    if detail["type"] == "union_tag_invalid" and isinstance(detail["input"], Mapping):
+        return _unknown_method(tree, detail["input"]["method"])
+    path = tuple(str(part) for part in detail["loc"] if part not in (*_UNION_TAGS, *METHODS))
     key, place = ".".join(path), tree.place(path)
-    fields, description = _schema(section, path)
+    method = next((part for part in detail["loc"] if part in METHODS), "prompt_tuning")
+    fields, description = _schema(section, path, {**_SUBSECTIONS, "prompt": METHODS[method].config})
     if detail["type"] == "extra_forbidden":
         return f"Unknown key `{key}` in {place}.{nearest(path[-1], fields)}"
     if detail["type"] == "missing":
@@ -264,14 +263,22 @@ def _message(section: type[_Section], tree: Tree, detail: dict[str, Any]) -> str
     return f"`{key}` must be {description}. Received: {_received(detail['input'])} ({place})."
 
 
-def _schema(section: type[_Section], path: KeyPath) -> tuple[list[str], str]:
+def _unknown_method(tree: Tree, method: Any) -> str:
+    place = tree.place(("prompt", "method"))
+    return (
+        f"`prompt.method` must be one of {', '.join(METHODS)}. Received: {method} ({place})."
+        f"{nearest(str(method), METHODS)}"
+    )
+
+
+def _schema(section: type[_Section], path: KeyPath, subsections: Mapping[str, type[_Section]]) -> tuple[list[str], str]:
     """Return the keys that may stand where a path ends, and what the last known key on the path must be."""
     description = ""
     known: Mapping[str, Any] = {}
     for key in path:
         known = section.model_fields
         description = (known[key].description or "") if key in known else description
-        section = _SUBSECTIONS.get(key, section)
+        section = subsections.get(key, section)
     return list(known), description
 
 

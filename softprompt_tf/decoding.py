@@ -12,9 +12,10 @@ import keras
 from keras import ops
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
 from softprompt_tf.t5 import EOS_ID, PAD_ID, START_ID, FrozenT5
 from softprompt_tf.t5.cached_decoder import decode_step, empty_cache, position_biases
-from softprompt_tf.t5.cheaper_passes import by_cost
+from softprompt_tf.t5.cheaper_passes import Encoded, by_cost, has_key_values
 from softprompt_tf.t5.encoder_views import EncoderView, absorb_encoder_output, project_encoder_output
 from softprompt_tf.typing import Tensor
 
@@ -29,6 +30,7 @@ class Sampler(Protocol):
       encoder_output: [B, S, H], with its padding_mask [B, S].
       max_tokens: U, where every answer is cut; a number, or in a graph a scalar int32 tensor.
       row_limits: int [B], where each row's answer is cut, at most U. Default None, all at U.
+      injection: key/values that the rows' tasks add to the decoder. It is handed over only where there are any.
 
     Returns:
       ids int32 [B, U], 0 behind the end of sequence, and scores float32 [B].
@@ -42,6 +44,7 @@ class Sampler(Protocol):
         max_tokens: int | Tensor,
         *,
         row_limits: Tensor | None = None,
+        injection: Injection = NO_INJECTION,
     ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -58,20 +61,27 @@ class Greedy:
         max_tokens: int | Tensor,
         *,
         row_limits: Tensor | None = None,
+        injection: Injection = NO_INJECTION,
     ) -> tuple[Tensor, Tensor]:
         batch = ops.shape(encoder_output)[0]
         last = (max_tokens if row_limits is None else row_limits) - 1
 
         def search(encoder: EncoderView) -> tuple[Tensor, Tensor]:
-            return self._search(t5, encoder, batch, max_tokens, last)
+            return self._search(t5, encoder, injection.decoder, batch, max_tokens, last)
 
-        return _by_cheaper_view(t5, max_tokens, encoder_output, padding_mask, search)
+        return _by_cheaper_view(t5, max_tokens, encoder_output, padding_mask, injection, search)
 
     def _search(
-        self, t5: FrozenT5, encoder: EncoderView, batch: Any, max_tokens: int | Tensor, last: int | Tensor
+        self,
+        t5: FrozenT5,
+        encoder: EncoderView,
+        key_values: KeyValues | None,
+        batch: Any,
+        max_tokens: int | Tensor,
+        last: int | Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Decode; `last` is where a row's answer is cut, for each row or for all."""
-        biases = position_biases(t5, max_tokens)
+        biases = position_biases(t5, max_tokens, key_values)
 
         def step(
             index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *cache: Tensor
@@ -96,7 +106,7 @@ class Greedy:
             zeros + START_ID,
             ops.zeros((batch,), dtype="float32"),
             ops.zeros((batch,), dtype="bool"),
-            *empty_cache(t5, batch, max_tokens),
+            *empty_cache(t5, batch, max_tokens, key_values=key_values),
         )
         _, ids, _, scores, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)
         return ids, scores
@@ -137,20 +147,27 @@ class Beam:
         max_tokens: int | Tensor,
         *,
         row_limits: Tensor | None = None,
+        injection: Injection = NO_INJECTION,
     ) -> tuple[Tensor, Tensor]:
         batch = ops.shape(encoder_output)[0]
         last = (max_tokens if row_limits is None else row_limits[:, None]) - 1
 
         def search(encoder: EncoderView) -> tuple[Tensor, Tensor]:
-            return self._search(t5, encoder, batch, max_tokens, last)
+            return self._search(t5, encoder, injection.decoder, batch, max_tokens, last)
 
-        return _by_cheaper_view(t5, max_tokens * self.num_beams, encoder_output, padding_mask, search)
+        return _by_cheaper_view(t5, max_tokens * self.num_beams, encoder_output, padding_mask, injection, search)
 
     def _search(
-        self, t5: FrozenT5, encoder: EncoderView, batch: Any, max_tokens: int | Tensor, last: int | Tensor
+        self,
+        t5: FrozenT5,
+        encoder: EncoderView,
+        key_values: KeyValues | None,
+        batch: Any,
+        max_tokens: int | Tensor,
+        last: int | Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Decode; `last` is where a row's answer is cut, [B, 1] or one number for all."""
-        biases, beams = position_biases(t5, max_tokens), self.num_beams
+        biases, beams = position_biases(t5, max_tokens, key_values), self.num_beams
         # Only beam 0 is alive at first: all beams start from the same token.
         first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
         state = (
@@ -160,7 +177,7 @@ class Beam:
             ops.zeros((batch, 1), dtype="float32") + first,
             ops.zeros((batch, beams), dtype="bool"),
             ops.zeros((batch, beams), dtype="float32"),
-            *empty_cache(t5, batch * beams, max_tokens),
+            *empty_cache(t5, batch * beams, max_tokens, beams=beams, key_values=key_values),
         )
 
         def step(
@@ -230,11 +247,25 @@ class Beam:
         return ((5.0 + lengths) / 6.0) ** self.length_penalty
 
 
+def decode(
+    sampler: Sampler,
+    t5: FrozenT5,
+    encoded: Encoded,
+    max_tokens: int | Tensor,
+    *,
+    row_limits: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Decode what was encoded; see `Sampler`."""
+    injected = {"injection": encoded.injection} if has_key_values(encoded.injection) else {}
+    return sampler(t5, encoded.output, encoded.padding_mask, max_tokens, row_limits=row_limits, **injected)
+
+
 def _by_cheaper_view(
     t5: FrozenT5,
     num_tokens: int | Tensor,
     encoder_output: Tensor,
     padding_mask: Tensor,
+    injection: Injection,
     search: Callable[[EncoderView], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
     """Search with the view of the encoder output that is cheaper for so many tokens a row."""
@@ -246,7 +277,8 @@ def _by_cheaper_view(
         num_tokens,
         source_length,
         few=lambda: search(absorb_encoder_output(t5, encoder_output, padding_mask)),
-        many=lambda: search(project_encoder_output(t5, encoder_output, padding_mask)),
+        many=lambda: search(project_encoder_output(t5, encoder_output, padding_mask, injection)),
+        can_absorb=injection.cross is None,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.prompted_t5 import PromptedT5, check_fits
-from softprompt_tf.prompts import TaskPrompt, check_members, init, load_prompt, prompt_tuning
+from softprompt_tf.prompts import TaskPrompt, check_members, kept_tensors, load_prompt
 from softprompt_tf.t5 import FrozenT5
 
 Answer = TypeVar("Answer", Classification, Generation, float)
@@ -44,12 +44,7 @@ class PromptEnsemble:
             check_fits(member, t5)
         self.num_members = len(members)
         names = [f"member_{k}" for k in range(self.num_members)]
-        method = prompt_tuning(
-            members[0].length,
-            {name: init.from_array(member.prompt) for name, member in zip(names, members, strict=True)},
-            task_ids=names,
-            seed=0,
-        )
+        method = kept_tensors(dict(zip(names, members, strict=True)))
         first = members[0]
         self._model = PromptedT5(
             t5,

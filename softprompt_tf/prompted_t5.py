@@ -17,20 +17,25 @@ import numpy as np
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.errors import BackboneError, PromptError, TrainingError
+from softprompt_tf.injection import Injection
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.prompts import (
+    METHODS,
     PromptMethod,
-    PromptTable,
     TaskPrompt,
+    TaskTable,
     Vocabulary,
     check_backbone,
-    init,
-    prepend,
+    injection_of,
+    kept_tensors,
     prompt_tuning,
+    put_in_front,
     write_prompt,
 )
+from softprompt_tf.prompts.methods.kept_tensors import unknown_tensors
+from softprompt_tf.prompts.task_tensors import PROMPT
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
+from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings, has_key_values, tune
 from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_arguments import checked_limit
@@ -45,12 +50,12 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable("softprompt_tf")
 class PromptedT5(TextModel):
-    """A frozen T5 with a trainable prompt in front of its input.
+    """A frozen T5 with what a method trains for a task, such as a prompt in front of its input.
 
     Args:
       t5: the frozen T5, as `load_t5` gives it.
-      prompt: how the prompt starts (`prompt_tuning(...)`, of one task or of several), or a trained prompt
-        (`load_prompt(...)`). Default: `prompt_tuning()`.
+      prompt: the method and how it starts (`prompt_tuning(...)`, `prefix_tuning(...)`, of one task or of several), or a trained
+        task (`load_prompt(...)`). Default: `prompt_tuning()`.
       labels: the label words of the task, for `classify`. Default: those of a loaded prompt.
       max_input_tokens: where inputs are cut, the end of sequence included. Default 512, or a loaded prompt's.
       max_target_tokens: where targets are cut and generation stops. Default 32, or a loaded prompt's.
@@ -75,7 +80,7 @@ class PromptedT5(TextModel):
       >>> model.fit({"encoder_text": ["a charming film"], "decoder_text": ["positive"]}, epochs=5)
       >>> model.generate(["a charming film"])
 
-    Source: Lester et al. 2021, arXiv:2104.08691.
+    Source: Lester et al. 2021, arXiv:2104.08691; Li & Liang 2021, arXiv:2101.00190 (keys and values).
     """
 
     def __init__(
@@ -91,16 +96,7 @@ class PromptedT5(TextModel):
     ):
         _check_parts(t5, labels)
         method, loaded = _method_of(prompt, t5)
-        table = PromptTable(
-            method.length,
-            t5.hidden_dim,
-            num_tasks=method.num_tasks,
-            initial_value=method.initial_value(
-                Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size())
-            ),
-            dtype=t5.backbone.dtype_policy,
-            name="prompt",
-        )
+        table = _table_of(method, t5)
 
         # === Functional Model ===
         inputs = {
@@ -110,15 +106,16 @@ class PromptedT5(TextModel):
         if method.task_ids is not None:
             inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
         with untraced_layers():
-            embeddings, mask = _embed(t5, table, inputs)
-            states = t5.decode(inputs["decoder_token_ids"], t5.encode(embeddings, mask), mask)
+            embeddings, mask, injection = _embed(t5, table, inputs)
+            states = t5.encode(_tied(embeddings, injection), mask)
+            states = t5.decode(inputs["decoder_token_ids"], states, mask)
         super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
 
         # === Config ===
         self.t5 = t5
         self.tokenizer = t5.tokenizer
         self.prompt_table = table
-        self.method_name = method.name
+        self.method = method
         self.task_ids = method.task_ids
         self.max_input_tokens = _limit("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
         self.max_target_tokens = _limit("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
@@ -132,8 +129,18 @@ class PromptedT5(TextModel):
 
     @property
     def prompt_variable(self) -> keras.Variable:
-        """The one trainable variable: float32 [P, H], or [K, P, H] with several tasks."""
-        return self.prompt_table.prompt
+        """The rows in front of the input as they are trained: float32 [P, H], or [K, P, H] with several tasks.
+
+        Raises:
+          PromptError: if the method trains something else.
+        """
+        variables = self.prompt_table.variables_by_name
+        if PROMPT not in variables:
+            raise PromptError(
+                f"This needs the trained rows of a prompt. Received: the method {self.method.name}, which trains "
+                f"{', '.join(variables)}. See `model.prompt_table.variables_by_name`."
+            )
+        return variables[PROMPT]
 
     @property
     def text_batches(self) -> "TextBatches":
@@ -158,14 +165,15 @@ class PromptedT5(TextModel):
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.backbone.dropout):
             return super().call(inputs, training=training, mask=mask)
-        embeddings, padding_mask = _embed(self.t5, self.prompt_table, inputs)
+        embeddings, padding_mask, injection = _embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
         states = tune(
             self.t5,
             embeddings,
             padding_mask,
             ids,
-            num_moving=self.prompt_table.length,
+            injection,
+            num_moving=None if injection.front is None else injection.front.rows.shape[1],
             recompute=bool(training) and self.gradient_checkpointing,
             can_branch=not (self.compiled and self.jit_compile),
         )
@@ -277,19 +285,28 @@ class PromptedT5(TextModel):
     # === Keeping ===
 
     def prompt_value(self, task_id: str | None = None) -> np.ndarray:
-        """Return one task's prompt, float32 [P, H]."""
-        value = np.asarray(keras.ops.convert_to_numpy(self.prompt_variable), np.float32)
+        """Return one task's rows in front of the input, float32 [P, H]."""
+        _ = self.prompt_variable  # a method without such rows is an error
+        return self.task_tensors(task_id)[PROMPT]
+
+    def task_tensors(self, task_id: str | None = None) -> dict[str, np.ndarray]:
+        """Return one task's tensors by name, float32, as a file keeps them; what a network makes of others is folded."""
+        tensors = {
+            name: np.asarray(keras.ops.convert_to_numpy(value), np.float32)
+            for name, value in self.prompt_table.tensors().items()
+        }
         if self.task_ids is None:
-            return value
+            return tensors
         if task_id not in self.task_ids:
             raise PromptError(f"`task_id` must be one of {list(self.task_ids)}. Received: task_id={task_id!r}.")
-        return value[self.task_ids.index(task_id)]
+        index = self.task_ids.index(task_id)
+        return {name: value[index] for name, value in tensors.items()}
 
     def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
-        """Return the prompt with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
+        """Return the task with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
         self.t5.check_frozen()
         known: dict[str, Any] = {
-            "method": self.method_name,
+            "method": self.method.name,
             "backbone": self.t5.name,
             "backbone_fingerprint": self.t5.fingerprint,
             "tokenizer_fingerprint": self.t5.tokenizer_fingerprint,
@@ -300,7 +317,7 @@ class PromptedT5(TextModel):
         }
         known.update(fields)
         known["labels"] = self._checked_labels(known["labels"], known["max_target_tokens"] or self.max_target_tokens)
-        return TaskPrompt(prompt=self.prompt_value(task_id), task_id=task_id, **known)
+        return TaskPrompt(tensors=self.task_tensors(task_id), task_id=task_id, **known)
 
     def save_prompt(self, path: str | Path, *, task_id: str, **fields: Any) -> None:
         """Write one task's prompt to a `.safetensors` file; `fields` as in `task_prompt`."""
@@ -314,8 +331,9 @@ class PromptedT5(TextModel):
             "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
             "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
             "t5_name": self.t5.name,
-            "method": self.method_name,
-            "prompt_length": self.prompt_table.length,
+            "method": self.method.name,
+            "method_settings": self.method.settings(),
+            "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
             "task_ids": self.task_ids,
             "labels": self.labels,
             "max_input_tokens": self.max_input_tokens,
@@ -329,8 +347,7 @@ class PromptedT5(TextModel):
         backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
         tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
         t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
-        # The real values follow with the weights.
-        method = prompt_tuning(config["prompt_length"], init.random_uniform(), task_ids=config["task_ids"], seed=0)
+        method = _method_of_config(config, t5)
         keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
         model = cls(t5, method, **{key: config[key] for key in keys if key in config})
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
@@ -349,6 +366,7 @@ def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
         fingerprint=t5.fingerprint,
         hidden_dim=t5.hidden_dim,
         tokenizer_fingerprint=t5.tokenizer_fingerprint,
+        sizes=t5.sizes,
     )
 
 
@@ -366,30 +384,72 @@ def _limit(name: str, value: Any, default: int) -> int:
     return default if value is None else checked_limit(name, value)
 
 
-def _encode(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Run the encoder with the prompt in front; return its output [B, P + T, H] and mask [B, P + T]."""
-    embeddings, mask = _embed(t5, table, batch)
-    return encode_embeddings(t5, embeddings, mask), mask
+def _encode(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Encoded:
+    """Run the encoder on a batch with what its tasks inject."""
+    embeddings, mask, injection = _embed(t5, table, batch)
+    return Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
 
 
-def _embed(t5: FrozenT5, table: PromptTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Put the prompt in front of the tokens' embeddings; return embeddings [B, P + T, H] and their mask [B, P + T]."""
+def _embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Injection]:
+    """Return the tokens' embeddings [B, P + T, H] with injected rows in front, their mask, and all that is injected."""
     token_ids = batch["encoder_token_ids"]
-    prompt = table(token_ids, batch.get("task_id"))  # [B, P, H]
-    return prepend(prompt, t5.embed(token_ids), batch["encoder_padding_mask"])
+    injection = injection_of(table(token_ids, batch.get("task_id")))
+    embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), batch["encoder_padding_mask"])
+    return embeddings, mask, injection
+
+
+def _tied(embeddings: Tensor, injection: Injection) -> Tensor:
+    """Return embeddings that depend on key/values: Keras's functional model has no place for them, but has to know the table."""
+    for part in (injection.encoder, injection.decoder, injection.cross):
+        if part is not None:
+            embeddings = embeddings + 0 * keras.ops.sum(part.rows, axis=(1, 2, 3, 4, 5))[:, None, None]
+    return embeddings
+
+
+def _table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
+    vocabulary = Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size())
+    table = TaskTable(
+        method.shapes(t5.sizes),
+        num_tasks=method.num_tasks,
+        initial_values=method.start(vocabulary, t5.sizes),
+        fold=partial(method.fold, sizes=t5.sizes),
+        dtype=t5.backbone.dtype_policy,
+        name="prompt",
+    )
+    if has_key_values(injection_of(table.tensors())):
+        _check_takes_key_values(method, t5)
+    return table
+
+
+def _check_takes_key_values(method: PromptMethod, t5: FrozenT5) -> None:
+    if t5.backbone.dropout:
+        raise BackboneError(
+            f"The method {method.name} needs a T5 without dropout. Received: a backbone with dropout={t5.backbone.dropout}. "
+            "Build it without, such as by `T5Backbone.from_preset(preset, dropout=0.0)`."
+        )
 
 
 def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[PromptMethod, TaskPrompt]:
-    """Return the method, and what a loaded prompt knows of its task (nothing, for a fresh one)."""
+    """Return the method, and what a loaded task knows of itself (nothing, for a fresh one)."""
     if isinstance(prompt, TaskPrompt):
         check_fits(prompt, t5)
-        return prompt_tuning(prompt.length, init.from_array(prompt.prompt), seed=0), prompt
+        return kept_tensors(prompt), prompt
     if prompt is not None and not isinstance(prompt, PromptMethod):
         raise PromptError(
             "`prompt` must be a method such as prompt_tuning(length=20) or a prompt from load_prompt(path). "
             f"Received: {type(prompt).__name__}."
         )
     return prompt or prompt_tuning(), TaskPrompt(prompt=np.zeros((1, 1), np.float32))
+
+
+def _method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
+    """Return the method of a saved model; the real values follow with its weights."""
+    task_ids = None if config["task_ids"] is None else tuple(config["task_ids"])
+    if config.get("method_settings"):
+        return METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=0)
+    # Files of earlier versions hold rows in front of the input alone, and their number.
+    shapes = config.get("shapes") or {PROMPT: (config["prompt_length"], t5.hidden_dim)}
+    return unknown_tensors(config["method"], {name: tuple(shape) for name, shape in shapes.items()}, task_ids)
 
 
 def _is_chosen(layer: keras.Layer, filters: Any) -> bool:

@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -24,9 +23,9 @@ from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
 from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation import TaskScores, evaluate_examples, write_predictions
-from softprompt_tf.names import nearest
 from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import METHODS, PromptMethod, init
+from softprompt_tf.prompts import PromptMethod
+from softprompt_tf.prompts.methods.method_config import TaskStart
 from softprompt_tf.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.t5 import EOS_ID, FrozenT5, load_t5
 from softprompt_tf.tasks import (
@@ -92,7 +91,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     record = RunRecord(output_dir, has_begun=check_settings(output_dir, config))
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
-    record.check_first_values(config.prompt.init)
+    record.check_first_values(config.prompt.first_values)
     strategy = make_strategy(config.training.strategy)
     keras.utils.set_random_seed(config.seed % 2**32)
     with strategy.scope():
@@ -194,26 +193,12 @@ def shared_target_format(tasks: Sequence[Task]) -> str:
 
 def prompt_method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
     """Return the method that a config asks for, which knows how its prompts start."""
-    settings = config.prompt
-    if settings.method not in METHODS:
-        raise ConfigError(
-            f"`prompt.method` must be one of {', '.join(METHODS)}. Received: {settings.method}."
-            f"{nearest(settings.method, METHODS)}"
-        )
     names = [task.name for task in tasks]
     if len(set(names)) != len(names):
         raise ConfigError(f"The tasks of a run must have different names. Received: {', '.join(names)}.")
-    inits = {task.name: _initializer(config, task) for task in tasks}
-    if len(tasks) == 1:
-        return METHODS[settings.method](settings.length, inits[names[0]], seed=config.seed)
-    return METHODS[settings.method](settings.length, inits, task_ids=names, seed=config.seed)
-
-
-def _initializer(config: RunConfig, task: Task) -> Any:
-    name = config.prompt.init
-    if name == "class_labels" and not task.label_words:
-        name = "sampled_vocabulary"  # a task without labels has none to start from
-    return init.from_name(name, task.label_words, population_size=config.prompt.population_size)
+    starts = [TaskStart(task.name, tuple(task.label_words)) for task in tasks]
+    method: PromptMethod = config.prompt.make(starts, seed=config.seed)
+    return method
 
 
 def _optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:

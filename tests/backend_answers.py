@@ -33,6 +33,7 @@ def answers(t5):
     import keras
 
     import softprompt_tf as sp
+    from softprompt_tf.decoding import decode
     from softprompt_tf.prompted_t5 import _encode
     from softprompt_tf.t5.cached_decoder import score_targets
 
@@ -42,13 +43,13 @@ def answers(t5):
     encoded = _encode(
         t5, model.prompt_table, {key: keras.ops.convert_to_tensor(value) for key, value in tokens.items()}
     )
-    ids, scores = model.sampler(t5, *encoded, 4)
+    ids, scores = decode(model.sampler, t5, encoded, 4)
     found = {
         "logits": model(tokens),
         "symbolic_logits": model.predict(tokens, verbose=0),
         "greedy_ids": ids,
         "greedy_scores": scores,
-        "beam_ids": sp.Beam(2)(t5, *encoded, 4)[0],
+        "beam_ids": decode(sp.Beam(2), t5, encoded, 4)[0],
         "label_scores": score_targets(t5, keras.ops.convert_to_tensor(targets.reshape(ROWS, 1, TARGETS)), *encoded),
     }
     before = [keras.ops.convert_to_numpy(weight) for weight in t5.backbone.weights]

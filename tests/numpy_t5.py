@@ -31,14 +31,20 @@ def read_weights(backbone):
     )
 
 
+def with_key_values(weights, *, encoder=None, decoder=None, cross=None):
+    """Return the same T5 with keys and values [P, L, 2, N, D] in front of those of its attentions, on which no bias lies."""
+    injected = {"encoder": encoder, "decoder": decoder, "cross": cross}
+    return SimpleNamespace(**{**vars(weights), "injected": injected})
+
+
 def encode(weights, embeddings):
     """Return the encoder output [T, H] for embeddings [T, H]."""
     length = len(embeddings)
     bias = _position_bias(weights.encoder_bias, length, bidirectional=True)
     states = np.asarray(embeddings, np.float64)
-    for layer in weights.encoder:
-        normed = _rms_norm(states, layer.self_norm, weights.epsilon)
-        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads)
+    for k, layer in enumerate(weights.encoder):
+        normed, extra = _rms_norm(states, layer.self_norm, weights.epsilon), _injected(weights, "encoder", k)
+        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
         states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
     return _rms_norm(states, weights.encoder_norm, weights.epsilon)
 
@@ -50,11 +56,11 @@ def decode(weights, token_ids, encoder_output):
     future = np.triu(np.ones((length, length)), k=1)
     bias = _position_bias(weights.decoder_bias, length, bidirectional=False) - 1e30 * future
     states = weights.table[token_ids]
-    for layer in weights.decoder:
-        normed = _rms_norm(states, layer.self_norm, weights.epsilon)
-        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads)
-        normed = _rms_norm(states, layer.cross_norm, weights.epsilon)
-        states = states + _attention(layer.cross_attention, normed, encoder_output, 0.0, weights.num_heads)
+    for k, layer in enumerate(weights.decoder):
+        normed, extra = _rms_norm(states, layer.self_norm, weights.epsilon), _injected(weights, "decoder", k)
+        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
+        normed, extra = _rms_norm(states, layer.cross_norm, weights.epsilon), _injected(weights, "cross", k)
+        states = states + _attention(layer.cross_attention, normed, encoder_output, 0.0, weights.num_heads, extra)
         states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
     return _rms_norm(states, weights.decoder_norm, weights.epsilon)
 
@@ -142,7 +148,13 @@ def _position_bias(table, length, *, bidirectional):
     return table[np.array(buckets)].transpose(2, 0, 1)
 
 
-def _attention(projections, queries, keys_from, bias, num_heads):
+def _injected(weights, part, layer):
+    """Return the keys and values [P, 2, N, D] that are put in front in one layer, or None."""
+    rows = getattr(weights, "injected", {}).get(part)
+    return None if rows is None else np.asarray(rows, np.float64)[:, layer]
+
+
+def _attention(projections, queries, keys_from, bias, num_heads, extra=None):
     """Return [..., Q, H]: attention without a division of the scores by the root of the head size."""
     query, key, value, output = projections
 
@@ -152,6 +164,10 @@ def _attention(projections, queries, keys_from, bias, num_heads):
 
     q, k, v = heads(queries @ query), heads(keys_from @ key), heads(keys_from @ value)
     scores = q @ np.swapaxes(k, -1, -2) + bias
+    if extra is not None:
+        more_keys, more_values = np.moveaxis(extra, 0, 2)  # [N, P, D] twice
+        scores = np.concatenate([q @ np.swapaxes(more_keys, -1, -2), scores], axis=-1)
+        v = np.concatenate([np.broadcast_to(more_values, (*v.shape[:-2], *more_values.shape[-2:])), v], axis=-2)
     shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares = shares / shares.sum(axis=-1, keepdims=True)
     mixed = np.moveaxis(shares @ v, -3, -2)  # [..., Q, N, D]

@@ -18,10 +18,10 @@ LAYERS = [
     ("injection",),
     ("shipped_configs",),
     ("atomic_file", "directory_lock", "keras_backend", "large_file_pointer"),
-    ("yaml_tree",),
-    ("config_files",),
+    ("yaml_tree", "config_section"),
+    ("config_files", "prompts"),
     ("config",),
-    ("t5", "prompts", "tasks"),
+    ("t5", "tasks"),
     (
         "decoding",
         "text_rows",
@@ -143,6 +143,8 @@ def test_the_public_names_are_these():
         "load_model",
         "load_prompt",
         "load_t5",
+        "p_tuning_v2",
+        "prefix_tuning",
         "prompt_tuning",
         "train_prompt",
     ]
@@ -175,3 +177,13 @@ def test_the_client_starts_without_tensorflow_and_keras():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+def test_there_is_one_softmax_over_attention_scores():
+    calls = [
+        f"{path.name}:{node.lineno}"
+        for path in source_files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "softmax"
+    ]
+    assert len(calls) == 1 and calls[0].startswith("attention.py"), calls

@@ -80,7 +80,9 @@ def tiny_vocabulary(num_pieces: int = NUM_PIECES) -> bytes:
     return model.getvalue()
 
 
-def make_tiny_t5(dtype: str = "float32", tie: bool = False, seed: int = 0, num_layers: int = 2) -> FrozenT5:
+def make_tiny_t5(
+    dtype: str = "float32", tie: bool = False, seed: int = 0, num_layers: int = 2, dropout: float = 0.0
+) -> FrozenT5:
     """Return a T5 1.1 (with `tie` a T5 whose head is the scaled embedding table); one seed, one model in every dtype."""
     backbone = keras_hub.models.T5Backbone(
         vocabulary_size=VOCABULARY_SIZE,
@@ -89,7 +91,7 @@ def make_tiny_t5(dtype: str = "float32", tie: bool = False, seed: int = 0, num_l
         hidden_dim=HIDDEN_DIM,
         intermediate_dim=INTERMEDIATE_DIM,
         key_value_dim=HEAD_DIM,
-        dropout=0.0,
+        dropout=dropout,
         activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
         use_gated_activation=True,
         tie_embedding_weights=tie,

@@ -20,7 +20,7 @@ from softprompt_tf.config import RunConfig
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.evaluation import evaluate_examples
 from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import Vocabulary, load_prompt
+from softprompt_tf.prompts import TaskPrompt, Vocabulary, load_prompt
 from softprompt_tf.run import TaskData, build_model, prompt_method, training_batches
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.training import TrainingResult, train_prompt
@@ -76,7 +76,7 @@ class PromptTuner:
         if record is None:
             record = self._train(model, config, data, run_digest)
         else:
-            model.prompt_variable.assign(load_prompt(directory / "prompt.safetensors").prompt)
+            model = self._holding(model, load_prompt(directory / "prompt.safetensors"))
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)  # a finished trial needs them no more
         return model, record
 
@@ -93,13 +93,20 @@ class PromptTuner:
         self._models.move_to_end(key)
         model, unused = self._models[key]
         vocabulary = Vocabulary(self.t5.embedding_table, self._tokenize_one, self.t5.tokenizer.vocabulary_size())
-        model.prompt_variable.assign(prompt_method(config, [data.task]).initial_value(vocabulary))
+        model.prompt_table.assign(prompt_method(config, [data.task]).start(vocabulary, self.t5.sizes))
         for variable, value in zip(model.optimizer.variables, unused, strict=True):
             variable.assign(value)
         for number, variable in enumerate(v for v in model.variables if v.name == "seed_generator_state"):
             variable.assign(
                 [config.seed % 2**32, number]
             )  # dropout, where a backbone has it, is that of the seed alone
+        return model
+
+    def _holding(self, model: PromptedT5, task: TaskPrompt) -> PromptedT5:
+        """Return a model that holds a trained task: this one, or, where its method folds what it trains, another one."""
+        if model.method.settings():
+            return PromptedT5(self.t5, task)
+        model.prompt_table.assign(task.tensors)
         return model
 
     def _tokenize_one(self, text: str) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from softprompt_tf.baselines import TuningSettings
-from softprompt_tf.config import PromptConfig, TrainingConfig
+from softprompt_tf.config import AnyMethodConfig, PromptConfig, TrainingConfig
 from softprompt_tf.config_files import read_tree
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
@@ -81,7 +81,7 @@ class RunSettings(_Section):
     target_format: TargetFormat | None = None
     max_input_tokens: int | None = Field(default=None, gt=0)
     rows: Rows = Rows()
-    prompt: PromptConfig = PromptConfig()
+    prompt: AnyMethodConfig = PromptConfig()
     training: TrainingConfig = TrainingConfig()
     model_tuning: TuningSettings = TuningSettings()
     prompt_design: PromptDesignSettings = PromptDesignSettings()

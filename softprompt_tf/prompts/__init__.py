@@ -1,36 +1,68 @@
-"""Prompts: how they start, the table that trains them, where they go, and the files that keep them."""
+"""Prompts and their relatives: the methods, the table that trains them, where they go in, and the files that keep them.
 
-from softprompt_tf.prompts import initializers as init
-from softprompt_tf.prompts.initializers import PromptInitializer, Vocabulary
-from softprompt_tf.prompts.injection import prepend
-from softprompt_tf.prompts.members import check_members
-from softprompt_tf.prompts.methods import METHODS, PromptMethod, prompt_tuning
-from softprompt_tf.prompts.neighbours import nearest_neighbours
-from softprompt_tf.prompts.prompt_file import (
-    TaskPrompt,
-    check_backbone,
-    load_prompt,
-    write_npy,
-    write_peft_adapter,
-    write_prompt,
-)
-from softprompt_tf.prompts.prompt_table import PromptTable
+Names are loaded at first use: a config is checked, and a task added to an export, without Keras.
+"""
 
-__all__ = [
-    "METHODS",
-    "PromptInitializer",
-    "PromptMethod",
-    "PromptTable",
-    "TaskPrompt",
-    "Vocabulary",
-    "check_backbone",
-    "check_members",
-    "init",
-    "load_prompt",
-    "nearest_neighbours",
-    "prepend",
-    "prompt_tuning",
-    "write_npy",
-    "write_peft_adapter",
-    "write_prompt",
-]
+from typing import TYPE_CHECKING
+
+from softprompt_tf.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from softprompt_tf.prompts import initializers as initializers
+    from softprompt_tf.prompts.initializers import PromptInitializer as PromptInitializer
+    from softprompt_tf.prompts.initializers import Vocabulary as Vocabulary
+    from softprompt_tf.prompts.injection import injection_of as injection_of
+    from softprompt_tf.prompts.injection import prepend as prepend
+    from softprompt_tf.prompts.injection import put_in_front as put_in_front
+    from softprompt_tf.prompts.members import check_members as check_members
+    from softprompt_tf.prompts.methods import METHODS as METHODS
+    from softprompt_tf.prompts.methods import p_tuning_v2 as p_tuning_v2
+    from softprompt_tf.prompts.methods import prefix_tuning as prefix_tuning
+    from softprompt_tf.prompts.methods import prompt_tuning as prompt_tuning
+    from softprompt_tf.prompts.methods.kept_tensors import kept_tensors as kept_tensors
+    from softprompt_tf.prompts.methods.method import PromptMethod as PromptMethod
+    from softprompt_tf.prompts.neighbours import nearest_neighbours as nearest_neighbours
+    from softprompt_tf.prompts.prompt_file import TaskPrompt as TaskPrompt
+    from softprompt_tf.prompts.prompt_file import check_backbone as check_backbone
+    from softprompt_tf.prompts.prompt_file import load_prompt as load_prompt
+    from softprompt_tf.prompts.prompt_file import write_npy as write_npy
+    from softprompt_tf.prompts.prompt_file import write_peft_adapter as write_peft_adapter
+    from softprompt_tf.prompts.prompt_file import write_prompt as write_prompt
+    from softprompt_tf.prompts.task_table import TaskTable as TaskTable
+
+    init = initializers
+
+_HOME = {
+    "METHODS": "methods",
+    "PromptInitializer": "initializers",
+    "PromptMethod": "methods.method",
+    "TaskPrompt": "prompt_file",
+    "TaskTable": "task_table",
+    "Vocabulary": "initializers",
+    "check_backbone": "prompt_file",
+    "check_members": "members",
+    "injection_of": "injection",
+    "kept_tensors": "methods.kept_tensors",
+    "load_prompt": "prompt_file",
+    "nearest_neighbours": "neighbours",
+    "p_tuning_v2": "methods.p_tuning_v2",
+    "prefix_tuning": "methods.prefix_tuning",
+    "prepend": "injection",
+    "prompt_tuning": "methods.prompt_tuning",
+    "put_in_front": "injection",
+    "write_npy": "prompt_file",
+    "write_peft_adapter": "prompt_file",
+    "write_prompt": "prompt_file",
+}
+
+__all__ = sorted([*_HOME, "init"])
+_named = lazy_names(__name__, _HOME)
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name; `init` is the module of initializers."""
+    if name == "init":
+        from softprompt_tf.prompts import initializers
+
+        return initializers
+    return _named(name)

@@ -1,10 +1,39 @@
-"""Where a prompt goes: prompts and embeddings enter, longer embeddings and the mask that fits them leave."""
+"""Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and its front is put before embeddings."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
 
 from softprompt_tf.errors import PromptError
+from softprompt_tf.injection import Front, Injection, KeyValues
+from softprompt_tf.prompts.task_tensors import CROSS_KEY_VALUES, DECODER_KEY_VALUES, ENCODER_KEY_VALUES, PROMPT
+
+
+def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = None) -> Injection:
+    """Return what a batch's rows inject.
+
+    Args:
+      tensors: name of `TENSORS` -> [B, P, ...].
+      masks: name -> [B, P], 1 = a row that counts. Default: all do.
+    """
+
+    def part(kind: Any, name: str) -> Any:
+        return kind(tensors[name], (masks or {}).get(name)) if name in tensors else None
+
+    return Injection(
+        front=part(Front, PROMPT),
+        encoder=part(KeyValues, ENCODER_KEY_VALUES),
+        decoder=part(KeyValues, DECODER_KEY_VALUES),
+        cross=part(KeyValues, CROSS_KEY_VALUES),
+    )
+
+
+def put_in_front(front: Front | None, embeddings: Any, padding_mask: Any) -> tuple[Any, Any]:
+    """Put injected rows in front of embeddings [B, T, H] with mask [B, T], as `prepend` does; nothing where there are none."""
+    if front is None:
+        return embeddings, padding_mask
+    return prepend(front.rows, embeddings, padding_mask, prompt_mask=front.mask)
 
 
 def prepend(prompt: Any, embeddings: Any, padding_mask: Any, *, prompt_mask: Any = None) -> tuple[Any, Any]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from softprompt_tf.t5.frozen_blocks import Shape, back, frozen, norm, norm_gradient
+from softprompt_tf.t5.attention import attend
+from softprompt_tf.t5.frozen_blocks import Kernel, Shape, frozen, norm, norm_gradient
 from softprompt_tf.typing import Tensor
 
 
@@ -23,35 +24,23 @@ class KeptCross(NamedTuple):
     weights: Tensor
 
 
-class EncoderGradient(NamedTuple):
-    """One block's part in the gradient of the encoder output, left^T right.
-
-    The parts of all blocks, one under the other, are one product, in the place of many sums of [B, S, H].
-
-    Args:
-      left: [B, 2 * N * U, S].
-      right: [B, 2 * N * U, H].
-    """
-
-    left: Tensor
-    right: Tensor
-
-
 class AbsorbedAttention(NamedTuple):
-    """A cross-attention block.
+    """A cross-attention block of kernels alone. Nothing can be injected, as it has no keys and values.
 
     Args:
       scale: [H], the norm's.
-      query: [H, N * D].
+      query: [H] to [N * D].
       key, value: [N, H, D], by head.
-      output: [N * D, H].
+      output: [N * D] to [H].
+      epsilon: the norm's.
     """
 
     scale: Tensor
-    query: Tensor
+    query: Kernel
     key: Tensor
     value: Tensor
-    output: Tensor
+    output: Kernel
+    epsilon: float
 
     @classmethod
     def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "AbsorbedAttention":
@@ -63,53 +52,61 @@ class AbsorbedAttention(NamedTuple):
 
         return cls(
             scale=frozen(norm.weight, dtype),
-            query=frozen(attention.query_projector.kernel, dtype),
+            query=Kernel(frozen(attention.query_projector.kernel, dtype)),
             key=by_head(frozen(attention.key_projector.kernel, dtype)),
             value=by_head(frozen(attention.value_projector.kernel, dtype)),
-            output=frozen(attention.output_projector.kernel, dtype),
+            output=Kernel(frozen(attention.output_projector.kernel, dtype)),
+            epsilon=float(norm.epsilon),
         )
 
+    @property
+    def has_gradient(self) -> bool:
+        """Whether `gradient` can run."""
+        return True
+
+    def see(self, encoder_output: Tensor, prefix: Tensor | None, shape: Shape) -> Tensor:
+        """Return the encoder output [B, S, H] as it is."""
+        return encoder_output
+
+    def attend(self, states: Tensor, seen: Tensor, bias: Tensor, shape: Shape) -> Tensor:
+        """Run the block; see `forward`."""
+        return self.forward(states, seen, bias=bias, shape=shape)[0]
+
     def forward(
-        self, states: Tensor, encoder_output: Tensor, bias: Tensor, shape: Shape, epsilon: float
+        self, states: Tensor, encoder_output: Tensor, *, bias: Tensor, shape: Shape
     ) -> tuple[Tensor, KeptCross]:
         """Run the block.
 
         Args:
           states: [B * U, H].
           encoder_output: [B, S, H].
-          bias: [B, 1, S], 0 where a position may be attended to and -1e9 where not.
+          bias: [B, 1, 1, S], 0 where a position may be attended to and -1e9 where not.
           shape: of the states, U positions.
 
         Returns:
           States [B * U, H], and what the gradient needs.
         """
-        normed, inverse = norm(states, self.scale, epsilon)
-        query = _by_head(ops.matmul(normed, self.query), shape)  # [N, B * U, D]
+        normed, inverse = norm(states, self.scale, self.epsilon)
+        query = _by_head(self.query(normed), shape)  # [N, B * U, D]
         absorbed = _by_row(ops.matmul(query, ops.transpose(self.key, (0, 2, 1))), shape)  # [B, N * U, H]
-        weights = ops.softmax(ops.matmul(absorbed, ops.transpose(encoder_output, (0, 2, 1))) + bias, axis=-1)
-        context = _from_row(ops.matmul(weights, encoder_output), shape)  # [N, B * U, H]
-        attended = _from_head(ops.matmul(context, self.value), shape)  # [B * U, N * D]
-        return states + ops.matmul(attended, self.output), KeptCross(states, inverse, absorbed, weights)
+        context, weights = attend(absorbed, encoder_output, encoder_output, bias[:, 0])
+        attended = _from_head(ops.matmul(_from_row(context, shape), self.value), shape)  # [B * U, N * D]
+        return states + self.output(attended), KeptCross(states, inverse, absorbed, weights)
 
     def gradient(
-        self, upstream: Tensor, kept: KeptCross, encoder_output: Tensor, shape: Shape
-    ) -> tuple[Tensor, EncoderGradient]:
-        """Return the gradient [B * U, H] of the block's input, and its part in that of the encoder output."""
-        attended = _by_head(back(upstream, self.output), shape)  # [N, B * U, D]
+        self, upstream: Tensor, kept: KeptCross, encoder_output: Tensor, *, shape: Shape
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradients of states [B * U, H] and encoder output [B, S, H]."""
+        attended = _by_head(self.output.back(upstream), shape)  # [N, B * U, D]
         context = _by_row(ops.matmul(attended, ops.transpose(self.value, (0, 2, 1))), shape)  # [B, N * U, H]
         weights = ops.matmul(context, ops.transpose(encoder_output, (0, 2, 1)))  # [B, N * U, S]
         scores = kept.weights * (weights - ops.sum(weights * kept.weights, axis=-1, keepdims=True))
         absorbed = _from_row(ops.matmul(scores, encoder_output), shape)  # [N, B * U, H]
-        query = _from_head(ops.matmul(absorbed, self.key), shape)  # [B * U, N * D]
-        gradient = upstream + norm_gradient(back(query, self.query), kept.states, self.scale, kept.inverse)
-        left = ops.concatenate([kept.weights, scores], axis=1)
-        return gradient, EncoderGradient(left, ops.concatenate([context, kept.absorbed], axis=1))
-
-    @staticmethod
-    def encoder_gradient(parts: list[EncoderGradient], encoder_output: Tensor) -> Tensor:
-        """Return the gradient [B, S, H] of the encoder output from the parts of all blocks."""
-        left, right = (ops.concatenate(tensors, axis=1) for tensors in zip(*parts, strict=True))
-        return ops.matmul(ops.transpose(left, (0, 2, 1)), right)
+        query = self.query.back(_from_head(ops.matmul(absorbed, self.key), shape))
+        states = upstream + norm_gradient(query, kept.states, self.scale, kept.inverse)
+        left = ops.concatenate([kept.weights, scores], axis=1)  # [B, 2 N * U, S]
+        right = ops.concatenate([context, kept.absorbed], axis=1)  # [B, 2 N * U, H]
+        return states, ops.matmul(ops.transpose(left, (0, 2, 1)), right)
 
 
 def is_cheaper(num_queries: Any, source_length: Any, hidden_dim: int, head_dim: int) -> Any:

@@ -1,15 +1,18 @@
 """Norm and self-attention of a T5 whose weights never train: each forward pass beside the gradient that runs back through it.
 
 A block takes and gives states [M, H], M = rows * positions, the residual branch included. Forward it returns its output and
-what its gradient needs; backward it takes that and the gradient of its output. As no weight has a gradient, little is kept
-and nothing is computed that only weights would need.
+what its gradient needs; backward it takes the gradient of its output and that. As no weight has a gradient, little is kept
+and nothing is computed that only weights would need. A block with a quantized or adapted projection has no gradient of its
+own: there automatic differentiation runs through `forward`.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
+from softprompt_tf.t5.attention import attend, in_front
 from softprompt_tf.typing import Tensor
 
 
@@ -27,20 +30,76 @@ class Shape(NamedTuple):
     width: int
 
 
-class SelfAttention(NamedTuple):
-    """Weights of a self-attention block: the norm's scale [H], query, key and value [H, N * D], and output [N * D, H]."""
+# === Projections ===
 
-    scale: Tensor
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    output: Tensor
 
-    @classmethod
-    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "SelfAttention":
-        projectors = ("query", "key", "value", "output")
-        kernels = (getattr(attention, f"{name}_projector").kernel for name in projectors)
-        return cls(*(frozen(weight, dtype) for weight in (norm.weight, *kernels)))
+class Kernel(NamedTuple):
+    """A projection by a frozen kernel [H, F] and nothing else."""
+
+    matrix: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Project [M, H] to [M, F]."""
+        return ops.matmul(rows, self.matrix)
+
+    def back(self, upstream: Tensor) -> Tensor:
+        """Return the gradient [M, H] of the input from that of the output [M, F]."""
+        return back(upstream, self.matrix)
+
+
+def back(upstream: Tensor, kernel: Tensor) -> Tensor:
+    """Multiply [M, F] by the transpose of a kernel [H, F].
+
+    A kernel with more columns than rows is transposed in memory first: oneDNN multiplies by it a third faster than it reads
+    long columns. The third axis keeps TensorFlow from putting transposition and product together again.
+    """
+    num_rows, num_columns = kernel.shape
+    if num_columns <= num_rows:
+        return ops.matmul(upstream, ops.transpose(kernel))
+    turned = ops.transpose(kernel[None], (0, 2, 1))
+    return ops.matmul(upstream, ops.reshape(turned, (num_columns, num_rows)))
+
+
+Projection = Kernel | keras.layers.Layer
+"""A kernel, or a layer that computes with more than its kernel and is called itself."""
+
+
+def projection(layer: keras.layers.Layer, dtype: str) -> Projection:
+    """Return a projection as the kernel alone where it is no more than that, else the layer."""
+    is_more = getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
+    return layer if is_more else Kernel(frozen(layer.kernel, dtype))
+
+
+def frozen(variable: keras.Variable, dtype: str) -> Tensor:
+    """Read a variable as a tensor of a dtype that no gradient reaches."""
+    return ops.cast(ops.stop_gradient(variable), dtype)
+
+
+# === Running a block ===
+
+
+def run_block(
+    forward: Callable[..., tuple[Tensor, Any]], gradient: Callable[[Tensor, Any], tuple[Tensor, ...]], *inputs: Tensor
+) -> Tensor:
+    """Run a block's forward pass with its own gradient in the place of the automatic one.
+
+    Args:
+      forward: inputs -> the output, and what the gradient needs. A tensor that it takes from elsewhere gets no gradient.
+      gradient: the output's gradient and what was kept -> a gradient for every input.
+      *inputs: tensors.
+    """
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def run(*inputs: Tensor) -> tuple[Tensor, object]:
+        output, kept = forward(*inputs)
+
+        def grad(*upstream: Tensor) -> Any:
+            gradients = gradient(upstream[0], kept)
+            return gradients if len(inputs) > 1 else gradients[0]
+
+        return output, grad
+
+    return run(*inputs)
 
 
 # === RMS norm ===
@@ -60,11 +119,32 @@ def norm_gradient(upstream: Tensor, states: Tensor, scale: Tensor, inverse: Tens
     return upstream * ops.cast(inverse, states.dtype) - states * ops.cast(slope, states.dtype)
 
 
+class LastNorm(NamedTuple):
+    """The norm behind a stack: its scale [H]."""
+
+    scale: Tensor
+    epsilon: float
+    has_gradient = True
+
+    def forward(self, states: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Norm states [M, H]."""
+        output, inverse = norm(states, self.scale, self.epsilon)
+        return output, (states, inverse)
+
+    def gradient(self, upstream: Tensor, kept: tuple[Tensor, Tensor]) -> tuple[Tensor]:
+        """Return the gradient [M, H] of the states."""
+        states, inverse = kept
+        return (norm_gradient(upstream, states, self.scale, inverse),)
+
+
 # === Self-attention ===
 
 
 class KeptAttention(NamedTuple):
-    """What the gradient of a self-attention block needs: heads are [B, N, S, D], weights [B, N, S, S]."""
+    """What the gradient of an attention block needs: heads are [B, N, S, D], weights [B, N, Q, P + S].
+
+    `injected` is P, None where nothing is injected.
+    """
 
     states: Tensor
     inverse: Tensor
@@ -73,93 +153,123 @@ class KeptAttention(NamedTuple):
     values: Tensor
     weights: Tensor
     attended: Tensor
+    injected: Any = None
 
 
-def attend(
-    states: Tensor, block: SelfAttention, bias: Tensor, shape: Shape, epsilon: float
-) -> tuple[Tensor, KeptAttention]:
-    """Run a self-attention block on states [B * S, H] with a bias that broadcasts to [B, N, S, S]."""
-    normed, inverse = norm(states, block.scale, epsilon)
-    query, keys, values = (
-        split_heads(ops.matmul(normed, kernel), shape) for kernel in (block.query, block.key, block.value)
-    )
-    weights = ops.softmax(ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))) + bias, axis=-1)
-    attended = join_heads(ops.matmul(weights, values), shape)
-    output = states + ops.matmul(attended, block.output)
-    return output, KeptAttention(states, inverse, query, keys, values, weights, attended)
+class SelfAttention(NamedTuple):
+    """A self-attention block: the norm's scale [H]; query, key and value project [H] to [N * D], and output back."""
+
+    scale: Tensor
+    query: Projection
+    key: Projection
+    value: Projection
+    output: Projection
+    epsilon: float
+
+    @classmethod
+    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "SelfAttention":
+        """Read a layer's weights."""
+        names = ("query", "key", "value", "output")
+        projections = (projection(getattr(attention, f"{name}_projector"), dtype) for name in names)
+        return cls(frozen(norm.weight, dtype), *projections, epsilon=float(norm.epsilon))
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether `gradient` can run: every projection is a kernel alone."""
+        return all(isinstance(part, Kernel) for part in (self.query, self.key, self.value, self.output))
+
+    def heads(self, states: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return queries, keys and values [B, N, S, D] of states [B * S, H], and what they were normed by."""
+        normed, inverse = norm(states, self.scale, self.epsilon)
+        query, keys, values = (split_heads(part(normed), shape) for part in (self.query, self.key, self.value))
+        return query, keys, values, inverse
+
+    def forward(
+        self, states: Tensor, prefix: Tensor | None = None, *, bias: Tensor, shape: Shape
+    ) -> tuple[Tensor, KeptAttention]:
+        """Run the block.
+
+        Args:
+          states: [B * S, H].
+          prefix: injected keys and values [2, B, N, P, D], or None.
+          bias: broadcasts to [B, N, S, P + S].
+          shape: of the states.
+
+        Returns:
+          States [B * S, H], and what the gradient needs.
+        """
+        query, keys, values, inverse = self.heads(states, shape)
+        keys, values = in_front(prefix, keys, values)
+        attended, weights = attend(query, keys, values, bias)
+        joined = join_heads(attended, shape)
+        kept = KeptAttention(states, inverse, query, keys, values, weights, joined, num_injected(prefix))
+        return states + self.output(joined), kept
+
+    def gradient(self, upstream: Tensor, kept: KeptAttention, *, shape: Shape) -> tuple[Tensor, ...]:
+        """Return the gradient [B * S, H] of the states, and [2, B, N, P, D] of what was injected, if anything was."""
+        heads, delta = attended_gradient(upstream, self.output, kept, shape)
+        weights = ops.matmul(heads, ops.transpose(kept.values, (0, 1, 3, 2)))
+        scores = kept.weights * (weights - delta)  # [B, N, S, P + S]
+        keys = ops.matmul(ops.transpose(scores, (0, 1, 3, 2)), kept.query)
+        values = ops.matmul(ops.transpose(kept.weights, (0, 1, 3, 2)), heads)
+        injected, keys, values = split_injected(kept.injected, keys, values)
+        parts = ((ops.matmul(scores, kept.keys), self.query), (keys, self.key), (values, self.value))
+        normed = sum(kernel.back(join_heads(part, shape)) for part, kernel in parts)
+        return upstream + norm_gradient(normed, kept.states, self.scale, kept.inverse), *injected
+
+    def gradient_in_front(self, upstream: Tensor, kept: KeptAttention, *, shape: Shape, count: int) -> tuple[Tensor]:
+        """Return the gradient of the states as `gradient` does, but 0 behind the first `count` positions."""
+        front = shape._replace(length=count)
+        heads, delta = attended_gradient(upstream, self.output, kept, shape)
+        values, queries = ops.transpose(kept.values, (0, 1, 3, 2)), slice(None, count)
+        rows = kept.weights[:, :, queries] * (ops.matmul(heads[:, :, queries], values) - delta[:, :, queries])
+        columns = kept.weights[..., :count] * (ops.matmul(heads, values[..., :count]) - delta)  # [B, N, S, P]
+        parts = (
+            (ops.matmul(rows, kept.keys), self.query),
+            (ops.matmul(ops.transpose(columns, (0, 1, 3, 2)), kept.query), self.key),
+            (ops.matmul(ops.transpose(kept.weights[..., :count], (0, 1, 3, 2)), heads), self.value),
+        )
+        normed = sum(kernel.back(join_heads(part, front)) for part, kernel in parts)
+
+        def in_front(rows: Tensor) -> Tensor:
+            by_position = ops.reshape(rows, (shape.batch, shape.length, rows.shape[-1]))
+            return ops.reshape(by_position[:, :count], (-1, rows.shape[-1]))
+
+        gradient = in_front(upstream) + norm_gradient(normed, in_front(kept.states), self.scale, in_front(kept.inverse))
+        gradient = ops.reshape(gradient, (shape.batch, count, upstream.shape[-1]))
+        gradient = ops.pad(gradient, ((0, 0), (0, shape.length - count), (0, 0)))
+        return (ops.reshape(gradient, (-1, upstream.shape[-1])),)
 
 
-def attend_gradient(
-    upstream: Tensor, block: SelfAttention, kept: KeptAttention, shape: Shape, count: int | None = None
-) -> Tensor:
-    """Return the gradient [B * S, H] of a self-attention block's input; with a count, 0 behind that many positions."""
-    if count is not None:
-        return _attend_gradient_in_front(upstream, block, kept, shape, count)
-    upstream_heads, delta = attended_gradient(upstream, block, kept, shape)
-    weights_gradient = ops.matmul(upstream_heads, ops.transpose(kept.values, (0, 1, 3, 2)))
-    scores = kept.weights * (weights_gradient - delta)  # [B, N, S, S]
-    parts = (
-        (ops.matmul(scores, kept.keys), block.query),
-        (ops.matmul(ops.transpose(scores, (0, 1, 3, 2)), kept.query), block.key),
-        (ops.matmul(ops.transpose(kept.weights, (0, 1, 3, 2)), upstream_heads), block.value),
-    )
-    normed = sum(back(join_heads(part, shape), kernel) for part, kernel in parts)
-    return upstream + norm_gradient(normed, kept.states, block.scale, kept.inverse)
-
-
-def _attend_gradient_in_front(
-    upstream: Tensor, block: SelfAttention, kept: KeptAttention, shape: Shape, count: int
-) -> Tensor:
-    """Return the gradient as `attend_gradient` does, but of the first `count` positions only."""
-    front = shape._replace(length=count)
-    upstream_heads, delta = attended_gradient(upstream, block, kept, shape)
-    values, queries = ops.transpose(kept.values, (0, 1, 3, 2)), slice(None, count)
-    rows = kept.weights[:, :, queries] * (ops.matmul(upstream_heads[:, :, queries], values) - delta[:, :, queries])
-    columns = kept.weights[..., :count] * (ops.matmul(upstream_heads, values[..., :count]) - delta)  # [B, N, S, P]
-    parts = (
-        (ops.matmul(rows, kept.keys), block.query),
-        (ops.matmul(ops.transpose(columns, (0, 1, 3, 2)), kept.query), block.key),
-        (ops.matmul(ops.transpose(kept.weights[..., :count], (0, 1, 3, 2)), upstream_heads), block.value),
-    )
-    normed = sum(back(join_heads(part, front), kernel) for part, kernel in parts)
-
-    def in_front(rows: Tensor) -> Tensor:
-        by_position = ops.reshape(rows, (shape.batch, shape.length, rows.shape[-1]))
-        return ops.reshape(by_position[:, :count], (-1, rows.shape[-1]))
-
-    gradient = in_front(upstream) + norm_gradient(normed, in_front(kept.states), block.scale, in_front(kept.inverse))
-    gradient = ops.reshape(gradient, (shape.batch, count, upstream.shape[-1]))
-    gradient = ops.pad(gradient, ((0, 0), (0, shape.length - count), (0, 0)))
-    return ops.reshape(gradient, (-1, upstream.shape[-1]))
-
-
-def attended_gradient(
-    upstream: Tensor, block: SelfAttention, kept: KeptAttention, shape: Shape
-) -> tuple[Tensor, Tensor]:
+def attended_gradient(upstream: Tensor, output: Projection, kept: KeptAttention, shape: Shape) -> tuple[Tensor, Tensor]:
     """Return the gradient of what was attended to [B, N, S, D], and its product with it [B, N, S, 1].
 
     That product is what the softmax's gradient subtracts; so summed it takes D numbers and not S.
     """
-    gradient = back(upstream, block.output)  # [B * S, N * D]
+    gradient = output.back(upstream)  # [B * S, N * D]
     product = ops.reshape(gradient * kept.attended, (-1, shape.length, shape.heads, shape.width))
     delta = ops.transpose(ops.sum(product, axis=-1), (0, 2, 1))[..., None]
     return split_heads(gradient, shape), delta
 
 
-# === Shapes ===
+def num_injected(prefix: Tensor | None) -> Any:
+    """Return P of injected keys and values [2, B, N, P, D], None where there are none."""
+    return None if prefix is None else ops.shape(prefix)[3]
 
 
-def back(upstream: Tensor, kernel: Tensor) -> Tensor:
-    """Multiply [M, F] by the transpose of a kernel [H, F].
+def split_injected(count: Any, keys: Tensor, values: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """Split gradients [B, N, P + S, D] of keys and values into that of P injected ones, [2, B, N, P, D], and the rest.
 
-    A kernel with more columns than rows is transposed in memory first: oneDNN multiplies by it a third faster than it reads
-    long columns. The third axis keeps TensorFlow from putting transposition and product together again.
+    Args:
+      count: P, or None where nothing is injected: then the first tuple is empty.
     """
-    num_rows, num_columns = kernel.shape
-    if num_columns <= num_rows:
-        return ops.matmul(upstream, ops.transpose(kernel))
-    turned = ops.transpose(kernel[None], (0, 2, 1))
-    return ops.matmul(upstream, ops.reshape(turned, (num_columns, num_rows)))
+    if count is None:
+        return (), keys, values
+    injected = ops.stack([keys[:, :, :count], values[:, :, :count]])
+    return (injected,), keys[:, :, count:], values[:, :, count:]
+
+
+# === Shapes ===
 
 
 def split_heads(rows: Tensor, shape: Shape) -> Tensor:
@@ -170,11 +280,3 @@ def split_heads(rows: Tensor, shape: Shape) -> Tensor:
 def join_heads(heads: Tensor, shape: Shape) -> Tensor:
     """Join heads [B, N, S, D] to [B * S, N * D]."""
     return ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), (-1, shape.heads * shape.width))
-
-
-# === Weights ===
-
-
-def frozen(variable: keras.Variable, dtype: str) -> Tensor:
-    """Read a variable as a tensor of a dtype that no gradient reaches."""
-    return ops.cast(ops.stop_gradient(variable), dtype)

@@ -1,23 +1,32 @@
-"""A frozen T5's passes as prompt tuning needs them: gradients of embeddings and encoder output, and of no weight.
+"""A frozen T5's passes as prompt tuning needs them: gradients of what a task injects and of the encoder output, and of no weight.
 
-Whole stacks run here, forward and backward, on the backbone's own variables and through none of its layers; the numbers are
-the layers' up to rounding. There is no dropout.
+Whole stacks run here on the backbone's own variables; the numbers are its layers' up to rounding. There is no dropout.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import keras_hub
 from keras import ops
 
-from softprompt_tf.t5 import frozen_blocks as blocks
+from softprompt_tf.injection import KeyValues
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention, is_cheaper
+from softprompt_tf.t5.attention import bias_in_front, by_layer, encoder_bias, mask_bias
+from softprompt_tf.t5.frozen_blocks import LastNorm, Shape, frozen
 from softprompt_tf.t5.frozen_feed_forward import has_known_form
-from softprompt_tf.t5.frozen_stacks import CrossAttention, DecoderStack, EncoderStack, FrozenLayer
+from softprompt_tf.t5.frozen_stacks import (
+    CrossAttention,
+    FrozenLayer,
+    FrozenStack,
+    attend_to_self,
+    attend_to_source,
+    run_decoder,
+    run_encoder,
+)
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
-
-_MASKED = -1e9
 
 
 class FrozenForward:
@@ -37,7 +46,6 @@ class FrozenForward:
         self._dtype = str(backbone.dtype_policy.compute_dtype)
         self._heads = int(backbone.num_heads)
         self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
-        self._epsilon = float(backbone.encoder_layer_norm.epsilon)
         self._has_known_form = has_known_form(backbone)
 
     @property
@@ -47,134 +55,113 @@ class FrozenForward:
         return self._has_known_form and all(_is_plain(part) for layer in layers for part in layer._flatten_layers())
 
     def is_short(self, num_queries: Any, source_length: Any) -> Any:
-        """Say whether U tokens on S positions are few enough for `decode`: of numbers a bool, of tensors a tensor."""
+        """Say whether U tokens on S positions are few enough to absorb cross-attention: of numbers a bool, of tensors a tensor."""
         return is_cheaper(num_queries, source_length, int(self._backbone.hidden_dim), self._width)
 
-    def encode(self, embeddings: Tensor, padding_mask: Tensor) -> Tensor:
+    def encode(
+        self,
+        embeddings: Tensor,
+        padding_mask: Tensor,
+        key_values: KeyValues | None = None,
+        *,
+        tuning: bool = False,
+        num_moving: int | None = None,
+        recompute: bool = False,
+    ) -> Tensor:
         """Run the encoder.
 
         Args:
           embeddings: [B, S, H] in the compute dtype.
           padding_mask: [B, S], 1 = a position to attend to.
+          key_values: what is injected into its self-attention.
+          tuning: whether gradients of embeddings and key/values will be asked for.
+          num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
+          recompute: keep each layer's input only and run the layer again for its gradient.
 
         Returns:
           The encoder output [B, S, H].
         """
-        output, _ = self._encoder(embeddings, padding_mask).forward(_flat(embeddings))
+        bias = ops.stop_gradient(encoder_bias(self._backbone, padding_mask))
+        output = run_encoder(
+            self.stack(),
+            _flat(embeddings),
+            bias=ops.cast(bias_in_front(bias, key_values), self._dtype),
+            shape=self._shape(embeddings),
+            prefixes=by_layer(key_values, self._dtype),
+            tuning=tuning,
+            num_moving=num_moving,
+            recompute=recompute,
+        )
         return ops.reshape(output, ops.shape(embeddings))
 
-    def encode_for_tuning(
-        self, embeddings: Tensor, padding_mask: Tensor, *, num_moving: int | None = None, recompute: bool = False
-    ) -> Tensor:
-        """Run the encoder as `encode` does, with a gradient of its own.
-
-        Args:
-          num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
-          recompute: keep each layer's input only and run the layer again for its gradient.
-        """
-        encoder = self._encoder(embeddings, padding_mask)._replace(recompute=recompute)
-
-        @ops.custom_gradient  # type: ignore[untyped-decorator]
-        def run(embeddings: Tensor) -> tuple[Tensor, object]:
-            output, kept = encoder.forward(_flat(embeddings))
-
-            def grad(*upstream: Tensor) -> Tensor:
-                return ops.reshape(encoder.gradient(_flat(upstream[0]), kept, num_moving), ops.shape(embeddings))
-
-            return ops.reshape(output, ops.shape(embeddings)), grad
-
-        return run(embeddings)
-
-    def decode(self, embeddings: Tensor, bias: Tensor, encoder_output: Tensor, padding_mask: Tensor) -> Tensor:
-        """Run the decoder with absorbed cross-attention.
-
-        Args:
-          embeddings: [B, U, H] of the decoder's tokens, in the compute dtype.
-          bias: [1, N, U, U], of positions and of which token may see which.
-          encoder_output: [B, S, H].
-          padding_mask: [B, S], 1 = a position to attend to.
-
-        Returns:
-          Decoder states [B, U, H].
-        """
-        decoder = self._decoder(embeddings, bias, padding_mask, AbsorbedAttention)
-        output, _ = decoder.forward(encoder_output)
-        return ops.reshape(output, ops.shape(embeddings))
-
-    def decode_for_tuning(
+    def decode(
         self,
         embeddings: Tensor,
         bias: Tensor,
         encoder_output: Tensor,
         padding_mask: Tensor,
         *,
+        key_values: KeyValues | None = None,
+        cross: KeyValues | None = None,
         is_short: bool = True,
+        tuning: bool = False,
         recompute: bool = False,
     ) -> Tensor:
-        """Run the decoder as `decode` does, with a gradient of its own, which reaches `encoder_output` alone.
+        """Run the decoder on whole targets.
 
         Args:
-          is_short: whether cross-attention is absorbed; else it has keys and values.
+          embeddings: [B, U, H] of the decoder's tokens, in the compute dtype. They have no gradient.
+          bias: [1, N, U, U], of positions and of which token may see which.
+          encoder_output: [B, S, H].
+          padding_mask: [B, S], 1 = a position to attend to.
+          key_values: what is injected into its self-attention.
+          cross: what is injected into its attention to the encoder output.
+          is_short: whether cross-attention is absorbed, which takes no `cross`; else it has keys and values.
+          tuning: whether gradients of the encoder output and of key/values will be asked for.
           recompute: keep each layer's input only and run the layer again for its gradient.
+
+        Returns:
+          Decoder states [B, U, H].
         """
-        kind = AbsorbedAttention if is_short else ProjectedAttention
-        decoder = self._decoder(ops.stop_gradient(embeddings), bias, padding_mask, kind)._replace(recompute=recompute)
-
-        @ops.custom_gradient  # type: ignore[untyped-decorator]
-        def run(encoder_output: Tensor) -> tuple[Tensor, object]:
-            output, kept = decoder.forward(encoder_output)
-
-            def grad(*upstream: Tensor) -> Tensor:
-                return decoder.gradient(_flat(upstream[0]), kept, encoder_output)
-
-            return ops.reshape(output, ops.shape(embeddings)), grad
-
-        return run(encoder_output)
-
-    def _encoder(self, embeddings: Tensor, padding_mask: Tensor) -> EncoderStack:
+        stack = self.stack(AbsorbedAttention if is_short else ProjectedAttention)
         shape = self._shape(embeddings)
-        return EncoderStack(
-            bias=self._encoder_bias(padding_mask, shape.length),
-            layers=[FrozenLayer.of(layer, self._dtype) for layer in self._backbone.encoder_transformer_layers],
-            scale=blocks.frozen(self._backbone.encoder_layer_norm.weight, self._dtype),
-            shape=shape,
-            epsilon=self._epsilon,
+        own_bias = ops.cast(bias_in_front(ops.stop_gradient(bias), key_values), self._dtype)
+        source_bias = ops.cast(bias_in_front(mask_bias(padding_mask)[:, None, None, :], cross), self._dtype)
+        own, others = by_layer(key_values, self._dtype), by_layer(cross, self._dtype)
+
+        def to_self(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
+            prefix = prefixes[0] if own else None
+            return attend_to_self(stack.layers[k].attention, states, prefix, bias=own_bias, shape=shape, tuning=tuning)
+
+        def to_source(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
+            run = partial(attend_to_source, bias=source_bias, shape=shape, tuning=tuning)
+            return run(stack.layers[k].cross, states, source, prefixes[-1] if others else None)
+
+        moving = [(encoder_output, *_of_layer(own, k), *_of_layer(others, k)) for k in range(len(stack.layers))]
+        states = _flat(ops.stop_gradient(embeddings))
+        output = run_decoder(stack, states, to_self, to_source, moving=moving, tuning=tuning, recompute=recompute)
+        return ops.reshape(output, ops.shape(embeddings))
+
+    def stack(self, kind: CrossAttention | None = None) -> FrozenStack:
+        """Read the weights of the decoder with cross-attention of a kind, or of the encoder where there is none."""
+        backbone, is_plain = self._backbone, self.is_able
+        layers, last = (
+            (backbone.encoder_transformer_layers, backbone.encoder_layer_norm)
+            if kind is None
+            else (backbone.decoder_transformer_layers, backbone.decoder_layer_norm)
+        )
+        return FrozenStack(
+            [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in layers],
+            LastNorm(frozen(last.weight, self._dtype), float(last.epsilon)),
         )
 
-    def _decoder(self, embeddings: Tensor, bias: Tensor, padding_mask: Tensor, kind: CrossAttention) -> DecoderStack:
-        return DecoderStack(
-            states=_flat(embeddings),
-            bias=ops.cast(ops.stop_gradient(bias), self._dtype),
-            source_bias=ops.cast(mask_bias(padding_mask)[:, None, :], self._dtype),
-            layers=[FrozenLayer.of(layer, self._dtype, kind) for layer in self._backbone.decoder_transformer_layers],
-            scale=blocks.frozen(self._backbone.decoder_layer_norm.weight, self._dtype),
-            shape=self._shape(embeddings),
-            epsilon=self._epsilon,
-        )
-
-    def _encoder_bias(self, padding_mask: Tensor, length: Any) -> Tensor:
-        """Return [B, N, S, S]: the bias of positions, and -1e9 where nothing may be attended to."""
-        first = self._backbone.encoder_transformer_layers[0].self_attention
-        positions = ops.cast(first.compute_bias(length, length), "float32")  # [1, N, S, S]
-        bias = positions + mask_bias(padding_mask)[:, None, None, :]
-        return ops.cast(ops.stop_gradient(bias), self._dtype)
-
-    def _shape(self, embeddings: Tensor) -> blocks.Shape:
+    def _shape(self, embeddings: Tensor) -> Shape:
         batch, length = ops.shape(embeddings)[:2]
-        return blocks.Shape(batch, length, self._heads, self._width)
+        return Shape(batch, length, self._heads, self._width)
 
 
-def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
-    """Return the decoder's self-attention bias float32 [N, U, U], the causal mask in it: row u is for the query at u."""
-    first = backbone.decoder_transformer_layers[0].self_attention
-    bias = ops.cast(first.compute_bias(length, length), "float32")[0]  # [N, U, U]
-    positions = ops.arange(length)
-    return bias + mask_bias(positions[None, :] <= positions[:, None])
-
-
-def mask_bias(mask: Tensor) -> Tensor:
-    """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
-    return (1.0 - ops.cast(mask, "float32")) * _MASKED
+def _of_layer(prefixes: Sequence[Tensor] | None, layer: int) -> tuple[Tensor, ...]:
+    return (prefixes[layer],) if prefixes else ()
 
 
 def _is_plain(layer: keras.layers.Layer) -> bool:

@@ -1,17 +1,18 @@
-"""The two stacks of a T5 whose weights never train: forward, and the gradient that runs back through all layers.
+"""The two stacks of a T5 whose weights never train: the one encoder loop and the one decoder loop.
 
-A stack keeps for its gradient what every block gives, or, where it recomputes, each layer's input only.
+The decoder loop serves whole targets and single steps alike: what differs is how a layer attends to itself and to the encoder
+output, which the caller brings. With `tuning`, blocks run with their own gradients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import keras
-from keras import ops
 
-from softprompt_tf.t5 import frozen_blocks as blocks
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention
+from softprompt_tf.t5.called_feed_forward import CalledFeedForward
+from softprompt_tf.t5.frozen_blocks import LastNorm, SelfAttention, Shape, run_block
 from softprompt_tf.t5.frozen_feed_forward import feed_forward_of
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
@@ -20,115 +21,164 @@ CrossAttention = type[AbsorbedAttention] | type[ProjectedAttention]
 
 
 class FrozenLayer(NamedTuple):
-    """The frozen weights of one layer; an encoder's has no cross-attention."""
+    """The frozen blocks of one layer; an encoder's has no cross-attention."""
 
-    attention: blocks.SelfAttention
+    attention: SelfAttention
     feed_forward: Any
     cross: Any = None
 
     @classmethod
-    def of(cls, layer: keras.layers.Layer, dtype: str, kind: CrossAttention | None = None) -> "FrozenLayer":
-        """Read a layer's weights; `kind` is the cross-attention of a decoder's."""
-        attention = blocks.SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype)
+    def of(
+        cls, layer: keras.layers.Layer, dtype: str, kind: CrossAttention | None = None, *, is_plain: bool = True
+    ) -> "FrozenLayer":
+        """Read a layer's weights.
+
+        Args:
+          layer: a KerasHub T5 layer.
+          dtype: what the blocks compute in.
+          kind: the cross-attention of a decoder's layer.
+          is_plain: whether the feed-forward block is of a known form and computes with kernels alone.
+        """
+        attention = SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype)
         cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
-        return cls(attention, feed_forward_of(layer, dtype), cross)
+        return cls(attention, feed_forward_of(layer, dtype) if is_plain else CalledFeedForward(layer), cross)
 
 
-class EncoderStack(NamedTuple):
-    """An encoder and where it may look; states are [B * S, H]."""
+class FrozenStack(NamedTuple):
+    """The layers of a stack and the norm behind them."""
 
-    bias: Tensor
     layers: list[FrozenLayer]
-    scale: Tensor
-    shape: blocks.Shape
-    epsilon: float
-    recompute: bool = False
-
-    def forward(self, states: Tensor) -> tuple[Tensor, list[Any]]:
-        """Return normed states [B * S, H], and what the gradient needs: one entry a layer, and one."""
-        states, kept = _through(self.layers, states, self._run, recompute=self.recompute)
-        output, inverse = blocks.norm(states, self.scale, self.epsilon)
-        return output, [*kept, (states, inverse)]
-
-    def gradient(self, upstream: Tensor, kept: list[Any], num_moving: int | None) -> Tensor:
-        """Return the gradient [B * S, H] of the embeddings from that of the output, 0 behind `num_moving` rows in front."""
-        states, inverse = kept[-1]
-        gradient = blocks.norm_gradient(upstream, states, self.scale, inverse)
-        for k in reversed(range(len(self.layers))):
-            layer, of_layer = self.layers[k], kept[k]
-            if self.recompute:
-                _, of_layer = self._run(layer, _once_there(gradient, of_layer))
-            attention, feed_forward = of_layer
-            gradient = layer.feed_forward.gradient(gradient, feed_forward)
-            count = num_moving if k == 0 else None
-            gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape, count)
-        return gradient
-
-    def _run(self, layer: FrozenLayer, states: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
-        """Run one layer; return states, and what its gradient needs."""
-        states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
-        states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
-        return states, (attention, feed_forward)
+    last_norm: LastNorm
 
 
-class DecoderStack(NamedTuple):
-    """A decoder and all that it looks at but the encoder output; states are [B * U, H]."""
+def run_encoder(
+    stack: FrozenStack,
+    states: Tensor,
+    *,
+    bias: Tensor,
+    shape: Shape,
+    prefixes: Sequence[Tensor] | None = None,
+    tuning: bool = False,
+    num_moving: int | None = None,
+    recompute: bool = False,
+) -> Tensor:
+    """Run the encoder.
 
-    states: Tensor
-    bias: Tensor
-    source_bias: Tensor
-    layers: list[FrozenLayer]
-    scale: Tensor
-    shape: blocks.Shape
-    epsilon: float
-    recompute: bool = False
+    Args:
+      stack: its layers.
+      states: embeddings [B * S, H].
+      bias: [B, N, S, P + S].
+      shape: of the states.
+      prefixes: injected keys and values [2, B, N, P, D] of each layer, or None.
+      tuning: whether blocks run with their own gradients.
+      num_moving: how many rows in front of the embeddings have a gradient; the others' is given as 0. Default: all.
+      recompute: keep each layer's input only and run the layer again for its gradient.
 
-    def forward(self, encoder_output: Tensor) -> tuple[Tensor, list[Any]]:
-        """Return the decoder's normed states [B * U, H], and what the gradient needs: one entry a layer, and one."""
-        run = partial(self._run, encoder_output=encoder_output)
-        states, kept = _through(self.layers, self.states, run, recompute=self.recompute)
-        output, inverse = blocks.norm(states, self.scale, self.epsilon)
-        return output, [*kept, (states, inverse)]
-
-    def gradient(self, upstream: Tensor, kept: list[Any], encoder_output: Tensor) -> Tensor:
-        """Return the gradient [B, S, H] of the encoder output from that of the states [B * U, H]."""
-        states, inverse = kept[-1]
-        gradient, parts = blocks.norm_gradient(upstream, states, self.scale, inverse), []
-        for layer, of_layer in zip(reversed(self.layers), kept[-2::-1], strict=True):
-            if self.recompute:
-                _, of_layer = self._run(layer, _once_there(gradient, of_layer), encoder_output)
-            attention, to_encoder, feed_forward = of_layer
-            gradient = layer.feed_forward.gradient(gradient, feed_forward)
-            gradient, part = layer.cross.gradient(gradient, to_encoder, encoder_output, self.shape)
-            parts.append(part)
-            gradient = blocks.attend_gradient(gradient, layer.attention, attention, self.shape)
-        return self.layers[0].cross.encoder_gradient(parts, encoder_output)
-
-    def _run(self, layer: FrozenLayer, states: Tensor, encoder_output: Tensor) -> tuple[Tensor, tuple[Any, Any, Any]]:
-        """Run one layer; return states, and what its gradient needs."""
-        states, attention = blocks.attend(states, layer.attention, self.bias, self.shape, self.epsilon)
-        states, to_encoder = layer.cross.forward(states, encoder_output, self.source_bias, self.shape, self.epsilon)
-        states, feed_forward = layer.feed_forward.forward(states, self.epsilon)
-        return states, (attention, to_encoder, feed_forward)
-
-
-def _through(
-    layers: list[FrozenLayer], states: Tensor, run: Callable[..., Any], *, recompute: bool
-) -> tuple[Tensor, list[Any]]:
-    """Run states through all layers; return them, and what each layer's gradient needs: its input, if it is run again."""
-    kept: list[Any] = []
-    for layer in layers:
-        before = states
-        states, of_layer = run(layer, before)
-        kept.append(before if recompute else of_layer)
-    return states, kept
-
-
-def _once_there(gradient: Tensor, states: Tensor) -> Tensor:
-    """Return states [M, H] that cannot be read before a gradient [M, H] is computed.
-
-    Without that, what is recomputed from them would be computed early, or be taken for what the first pass computed, and all of
-    it kept. Where the gradient is NaN, the states are.
+    Returns:
+      The normed output [B * S, H].
     """
-    first = gradient[:1, :1]
-    return ops.where(ops.isnan(first), first, states)
+
+    def run(layer: FrozenLayer, count: int | None, states: Tensor, *prefix: Tensor) -> Tensor:
+        states = attend_to_self(layer.attention, states, *prefix, bias=bias, shape=shape, tuning=tuning, count=count)
+        return _feed_forward(layer.feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+
+    for k, layer in enumerate(stack.layers):
+        run_layer = partial(run, layer, num_moving if k == 0 else None)
+        states = _kept_or_not(run_layer, recompute)(states, *(prefixes[k : k + 1] if prefixes else ()))
+    return _last(stack, states, tuning=tuning)
+
+
+def run_decoder(
+    stack: FrozenStack,
+    states: Tensor,
+    to_self: Callable[..., Tensor],
+    to_source: Callable[..., Tensor],
+    *,
+    moving: Sequence[Sequence[Tensor]] | None = None,
+    tuning: bool = False,
+    recompute: bool = False,
+) -> Tensor:
+    """Run the decoder, on whole targets or on one token of each row.
+
+    Args:
+      stack: its layers.
+      states: embeddings [M, H].
+      to_self: (layer number, states, *moving) -> states with the layer's attention to itself added.
+      to_source: the same with its attention to the encoder output.
+      moving: what gradients reach beside the states, for each layer.
+      tuning: whether blocks run with their own gradients.
+      recompute: keep each layer's input only and run the layer again for its gradient.
+
+    Returns:
+      The normed states [M, H].
+    """
+
+    def run(k: int, states: Tensor, *moving: Tensor) -> Tensor:
+        states = to_self(k, states, *moving)
+        states = to_source(k, states, *moving)
+        return _feed_forward(stack.layers[k].feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+
+    for k in range(len(stack.layers)):
+        states = _kept_or_not(partial(run, k), recompute)(states, *(moving[k] if moving else ()))
+    return _last(stack, states, tuning=tuning)
+
+
+def attend_to_self(
+    block: SelfAttention,
+    states: Tensor,
+    prefix: Tensor | None = None,
+    *,
+    bias: Tensor,
+    shape: Shape,
+    tuning: bool = False,
+    count: int | None = None,
+) -> Tensor:
+    """Run a self-attention block; `count` rows in front have a gradient, where that is not all."""
+    forward = partial(block.forward, bias=bias, shape=shape)
+    inputs = (states,) if prefix is None else (states, prefix)
+    if not (tuning and block.has_gradient):
+        return forward(*inputs)[0]
+    if count is not None and prefix is None:
+        return run_block(forward, partial(block.gradient_in_front, shape=shape, count=count), *inputs)
+    return run_block(forward, partial(block.gradient, shape=shape), *inputs)
+
+
+def attend_to_source(
+    block: Any,
+    states: Tensor,
+    encoder_output: Tensor,
+    prefix: Tensor | None = None,
+    *,
+    bias: Tensor,
+    shape: Shape,
+    tuning: bool = False,
+) -> Tensor:
+    """Run a cross-attention block on an encoder output [B, S, H]."""
+    inputs = (states, encoder_output) if prefix is None else (states, encoder_output, prefix)
+    if not (tuning and block.has_gradient):
+        return block.forward(*inputs, bias=bias, shape=shape)[0]
+
+    def forward(states: Tensor, encoder_output: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
+        output, kept = block.forward(states, encoder_output, *prefix, bias=bias, shape=shape)
+        return output, (kept, encoder_output)
+
+    return run_block(forward, lambda upstream, kept: block.gradient(upstream, *kept, shape=shape), *inputs)
+
+
+def _feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -> Tensor:
+    forward = partial(block.forward, epsilon=epsilon)
+    if not tuning or isinstance(block, CalledFeedForward):
+        return forward(states)[0]
+    return run_block(forward, lambda upstream, kept: (block.gradient(upstream, kept),), states)
+
+
+def _last(stack: FrozenStack, states: Tensor, *, tuning: bool) -> Tensor:
+    block = stack.last_norm
+    return run_block(block.forward, block.gradient, states) if tuning else block.forward(states)[0]
+
+
+def _kept_or_not(run: Callable[..., Tensor], recompute: bool) -> Callable[..., Tensor]:
+    """Return a function that, where it recomputes, keeps its inputs only and runs again for its gradient."""
+    if not recompute:
+        return run
+    return keras.remat(lambda *inputs: run(*inputs))  # TensorFlow wants a function with a name

@@ -12,9 +12,9 @@ import keras
 import keras_hub
 from keras import ops
 
+from softprompt_tf.t5.attention import attend, causal_bias, encoder_bias, mask_bias
 from softprompt_tf.typing import Tensor
 
-_MASKED = -1e9
 _GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
 _GELU_CUBIC = 0.044715
 
@@ -44,8 +44,7 @@ class FusedForward:
         """Run the encoder: ids int [B, T] and mask [B, T], 1 = a token, to normed states [B * T, H]."""
         length = ops.shape(token_ids)[1]
         layers = self.backbone.encoder_transformer_layers
-        positions = ops.cast(layers[0].self_attention.compute_bias(length, length), "float32")  # [1, N, T, T]
-        bias = ops.cast(positions + _mask_bias(padding_mask)[:, None, None, :], self.dtype)  # [B, N, T, T]
+        bias = ops.cast(encoder_bias(self.backbone, padding_mask), self.dtype)  # [B, N, T, T]
         states = self._embed(token_ids)
         for layer in layers:
             states = self._attend_to_self(layer, states, bias, length)
@@ -65,10 +64,8 @@ class FusedForward:
         """
         length = ops.shape(token_ids)[1]
         layers = self.backbone.decoder_transformer_layers
-        places = ops.arange(length)
-        positions = ops.cast(layers[0].self_attention.compute_bias(length, length), "float32")
-        bias = ops.cast(positions + _mask_bias(places[None, :] <= places[:, None]), self.dtype)  # [1, N, U, U]
-        source_bias = ops.cast(_mask_bias(encoder_padding_mask)[:, None, None, :], self.dtype)  # [B, 1, 1, T]
+        bias = ops.cast(causal_bias(self.backbone, length)[None], self.dtype)  # [1, N, U, U]
+        source_bias = ops.cast(mask_bias(encoder_padding_mask)[:, None, None, :], self.dtype)  # [B, 1, 1, T]
         states = self._embed(token_ids)
         for layer in layers:
             states = self._attend_to_self(layer, states, bias, length)
@@ -99,7 +96,7 @@ class FusedForward:
         projectors = (attention.query_projector, attention.key_projector, attention.value_projector)
         projected = self._project(self._normed(states), layer.self_attention_layer_norm, *projectors)
         query, keys, values = (self._heads(part, length) for part in ops.split(projected, 3, axis=-1))
-        return states + self._project(_attend(query, keys, values, bias), None, attention.output_projector)
+        return states + self._project(_attended(query, keys, values, bias), None, attention.output_projector)
 
     def _attend_to_source(
         self, layer: keras.layers.Layer, states: Tensor, length: Tensor, encoded: Tensor, source_bias: Tensor
@@ -110,7 +107,7 @@ class FusedForward:
         projectors = (attention.key_projector, attention.value_projector)
         projected = self._project(encoded, self.backbone.encoder_layer_norm, *projectors)
         keys, values = (self._heads(part, source_length) for part in ops.split(projected, 2, axis=-1))
-        attended = _attend(self._heads(query, length), keys, values, source_bias)
+        attended = _attended(self._heads(query, length), keys, values, source_bias)
         return states + self._project(attended, None, attention.output_projector)
 
     def _feed_forward(self, layer: keras.layers.Layer, states: Tensor) -> Tensor:
@@ -142,10 +139,9 @@ class FusedForward:
         return _rms_normed(states, float(self.backbone.encoder_layer_norm.epsilon))
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """Attend from [B, N, U, D] to [B, N, T, D]; return [B * U, N * D]. T5 does not divide the scores by sqrt(D)."""
-    scores = ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))) + bias
-    attended = ops.transpose(ops.matmul(ops.softmax(scores, axis=-1), values), (0, 2, 1, 3))  # [B, U, N, D]
+def _attended(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Attend from [B, N, U, D] to [B, N, T, D]; return [B * U, N * D]."""
+    attended = ops.transpose(attend(query, keys, values, bias)[0], (0, 2, 1, 3))  # [B, U, N, D]
     return ops.reshape(attended, (-1, attended.shape[2] * attended.shape[3]))
 
 
@@ -191,8 +187,3 @@ def is_tanh_gelu(activation: object) -> bool:
     """Tell whether an activation is GELU in its tanh form, by two of its values."""
     values = ops.convert_to_numpy(activation(ops.convert_to_tensor([1.0, -2.0])))  # type: ignore[operator]
     return bool(abs(values[0] - 0.8411920) < 2e-6 and abs(values[1] + 0.0454023) < 2e-6)
-
-
-def _mask_bias(mask: Tensor) -> Tensor:
-    """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
-    return (1.0 - ops.cast(mask, "float32")) * _MASKED

@@ -8,16 +8,18 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from softprompt_tf.t5.attention import attend, in_front
 from softprompt_tf.t5.frozen_blocks import (
     KeptAttention,
     SelfAttention,
     Shape,
     attended_gradient,
-    back,
     join_heads,
     norm,
     norm_gradient,
+    num_injected,
     split_heads,
+    split_injected,
 )
 from softprompt_tf.typing import Tensor
 
@@ -36,39 +38,66 @@ class ProjectedAttention(NamedTuple):
         """Read a layer's weights."""
         return cls(SelfAttention.of(norm, attention, dtype))
 
-    def forward(
-        self, states: Tensor, encoder_output: Tensor, bias: Tensor, shape: Shape, epsilon: float
-    ) -> tuple[Tensor, KeptAttention]:
-        """Run the block; see `AbsorbedAttention.forward`. Of what the gradient needs, keys and values are [B, N, S, D]."""
-        normed, inverse = norm(states, self.weights.scale, epsilon)
+    @property
+    def has_gradient(self) -> bool:
+        """Whether `gradient` can run."""
+        return self.weights.has_gradient
+
+    def see(self, encoder_output: Tensor, prefix: Tensor | None, shape: Shape) -> tuple[Tensor, Tensor]:
+        """Project an encoder output [B, S, H] to keys and values [B, N, P + S, D], those of a prefix [2, B, N, P, D] in front."""
         source, positions = _source(encoder_output, shape), _flat(encoder_output)
-        query = split_heads(ops.matmul(normed, self.weights.query), shape)
-        keys, values = (
-            split_heads(ops.matmul(positions, kernel), source) for kernel in (self.weights.key, self.weights.value)
-        )
-        weights = ops.softmax(ops.matmul(query, ops.transpose(keys, (0, 1, 3, 2))) + bias[:, None], axis=-1)
-        attended = join_heads(ops.matmul(weights, values), shape)
-        output = states + ops.matmul(attended, self.weights.output)
-        return output, KeptAttention(states, inverse, query, keys, values, weights, attended)
+        keys, values = (split_heads(part(positions), source) for part in (self.weights.key, self.weights.value))
+        return in_front(prefix, keys, values)
+
+    def attend(self, states: Tensor, seen: tuple[Tensor, Tensor], bias: Tensor, shape: Shape) -> Tensor:
+        """Run the block on what `see` gave; see `forward`."""
+        return self._attend(states, seen, bias, shape)[0]
+
+    def forward(
+        self, states: Tensor, encoder_output: Tensor, prefix: Tensor | None = None, *, bias: Tensor, shape: Shape
+    ) -> tuple[Tensor, KeptAttention]:
+        """Run the block.
+
+        Args:
+          states: [B * U, H].
+          encoder_output: [B, S, H].
+          prefix: injected keys and values [2, B, N, P, D], or None.
+          bias: [B, 1, 1 or U, P + S], 0 where a position may be attended to and -1e9 where not.
+          shape: of the states, U positions.
+
+        Returns:
+          States [B * U, H], and what the gradient needs: keys and values are [B, N, P + S, D].
+        """
+        output, kept = self._attend(states, self.see(encoder_output, prefix, shape), bias, shape)
+        return output, kept._replace(injected=num_injected(prefix))
+
+    def _attend(
+        self, states: Tensor, seen: tuple[Tensor, Tensor], bias: Tensor, shape: Shape
+    ) -> tuple[Tensor, KeptAttention]:
+        normed, inverse = norm(states, self.weights.scale, self.weights.epsilon)
+        query = split_heads(self.weights.query(normed), shape)
+        attended, weights = attend(query, *seen, bias)
+        joined = join_heads(attended, shape)
+        output = states + self.weights.output(joined)
+        return output, KeptAttention(states, inverse, query, *seen, weights, joined)
 
     def gradient(
-        self, upstream: Tensor, kept: KeptAttention, encoder_output: Tensor, shape: Shape
-    ) -> tuple[Tensor, Tensor]:
-        """Return the gradient [B * U, H] of the block's input, and its part [B * S, H] in that of the encoder output."""
+        self, upstream: Tensor, kept: KeptAttention, encoder_output: Tensor, *, shape: Shape
+    ) -> tuple[Tensor, ...]:
+        """Return the gradients of states [B * U, H], encoder output [B, S, H] and, if there is one, prefix [2, B, N, P, D]."""
         source = _source(encoder_output, shape)
-        upstream_heads, delta = attended_gradient(upstream, self.weights, kept, shape)
-        weights_gradient = ops.matmul(upstream_heads, ops.transpose(kept.values, (0, 1, 3, 2)))
-        scores = kept.weights * (weights_gradient - delta)  # [B, N, U, S]
-        query = back(join_heads(ops.matmul(scores, kept.keys), shape), self.weights.query)
-        keys = join_heads(ops.matmul(ops.transpose(scores, (0, 1, 3, 2)), kept.query), source)
-        values = join_heads(ops.matmul(ops.transpose(kept.weights, (0, 1, 3, 2)), upstream_heads), source)
-        part = back(keys, self.weights.key) + back(values, self.weights.value)
-        return upstream + norm_gradient(query, kept.states, self.weights.scale, kept.inverse), part
-
-    @staticmethod
-    def encoder_gradient(parts: list[Tensor], encoder_output: Tensor) -> Tensor:
-        """Return the gradient [B, S, H] of the encoder output from the parts of all blocks."""
-        return ops.reshape(sum(parts), ops.shape(encoder_output))
+        heads, delta = attended_gradient(upstream, self.weights.output, kept, shape)
+        weights_gradient = ops.matmul(heads, ops.transpose(kept.values, (0, 1, 3, 2)))
+        scores = kept.weights * (weights_gradient - delta)  # [B, N, U, P + S]
+        query = self.weights.query.back(join_heads(ops.matmul(scores, kept.keys), shape))
+        keys = ops.matmul(ops.transpose(scores, (0, 1, 3, 2)), kept.query)
+        values = ops.matmul(ops.transpose(kept.weights, (0, 1, 3, 2)), heads)
+        injected, keys, values = split_injected(kept.injected, keys, values)
+        positions = self.weights.key.back(join_heads(keys, source)) + self.weights.value.back(
+            join_heads(values, source)
+        )
+        states = upstream + norm_gradient(query, kept.states, self.weights.scale, kept.inverse)
+        return states, ops.reshape(positions, ops.shape(encoder_output)), *injected
 
 
 def _source(encoder_output: Tensor, shape: Shape) -> Shape:

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
 
 Evaluate = Callable[[], dict[str, float]]
-OnBest = Callable[[np.ndarray, dict[str, float]], None]
+OnBest = Callable[[Any, dict[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ class KeepBestPrompt(keras.callbacks.Callback):
     Args:
       evaluate: Callable. Scores the model as it is now: metric names to values, higher is better.
       every_steps: int. Steps between two evaluations. The last step is scored in any case.
-      on_best: Callable or None. Is handed the value of `model.prompt_variable` and the metrics at each gain.
+      on_best: Callable or None. Is handed what is trained and the metrics at each gain: the value of the one trainable
+        variable, such as a prompt, or a tuple of several.
       patience: int or None. Stop after so many evaluations in a row without gain. Default None, never.
       last_step: int or None. A step that is scored besides. Default None.
 
@@ -140,7 +142,8 @@ class KeepBestPrompt(keras.callbacks.Callback):
         evaluation = Evaluation(step=step, score=mean_score(metrics), metrics=metrics)
         self.best = self.best.after(evaluation, tuple(np.array(v.numpy()) for v in self.model.trainable_variables))
         if self._on_best is not None and self.best.step == step:
-            self._on_best(self.model.prompt_variable.numpy(), metrics)
+            weights = self.best.weights
+            self._on_best(weights[0] if len(weights) == 1 else weights, metrics)
         return evaluation
 
 

@@ -6,8 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.prompts import METHODS, PromptMethod, Vocabulary, init, prompt_tuning
+
+SIZES = BackboneSizes(hidden_dim=4, encoder_layers=3, decoder_layers=2, num_heads=2, head_dim=5)
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def vocabulary():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_names_its_row(name):
-    method = METHODS[name]()
+    method = METHODS[name].make()
 
     assert isinstance(method, PromptMethod)
     assert method.name == name
@@ -35,7 +38,7 @@ def test_the_defaults_of_prompt_tuning():
 def test_the_first_values_follow_the_seed_of_keras_unless_there_is_one(vocabulary):
     def value(keras_seed, **settings):
         keras.utils.set_random_seed(keras_seed)
-        return prompt_tuning(6, **settings).initial_value(vocabulary)
+        return prompt_tuning(6, **settings).start(vocabulary, SIZES)["prompt"]
 
     np.testing.assert_array_equal(value(1), value(1))
     assert not np.array_equal(value(1), value(2))
@@ -49,31 +52,31 @@ def test_a_method_is_frozen_and_compares_by_value():
 
 
 def test_the_initial_value_of_one_prompt_is_its_initializers(vocabulary):
-    value = prompt_tuning(6, seed=4).initial_value(vocabulary)
+    value = prompt_tuning(6, seed=4).start(vocabulary, SIZES)["prompt"]
 
     assert value.dtype == np.float32
     np.testing.assert_array_equal(value, init.sampled_vocabulary()(vocabulary)(4, (6, 4)))
 
 
 def test_tasks_start_apart_and_the_first_as_a_single_prompt(vocabulary):
-    value = prompt_tuning(6, task_ids=["a", "b", "c"], seed=4).initial_value(vocabulary)
+    value = prompt_tuning(6, task_ids=["a", "b", "c"], seed=4).start(vocabulary, SIZES)["prompt"]
 
     assert value.shape == (3, 6, 4)
-    np.testing.assert_array_equal(value[0], prompt_tuning(6, seed=4).initial_value(vocabulary))
+    np.testing.assert_array_equal(value[0], prompt_tuning(6, seed=4).start(vocabulary, SIZES)["prompt"])
     assert not np.array_equal(value[0], value[1])
     assert not np.array_equal(value[1], value[2])
 
 
 def test_a_further_task_leaves_the_others_as_they_are(vocabulary):
-    two = prompt_tuning(6, task_ids=["a", "b"], seed=3).initial_value(vocabulary)
-    three = prompt_tuning(6, task_ids=["a", "b", "c"], seed=3).initial_value(vocabulary)
+    two = prompt_tuning(6, task_ids=["a", "b"], seed=3).start(vocabulary, SIZES)["prompt"]
+    three = prompt_tuning(6, task_ids=["a", "b", "c"], seed=3).start(vocabulary, SIZES)["prompt"]
 
     np.testing.assert_array_equal(three[:2], two)
 
 
 def test_task_1_of_a_seed_is_not_task_0_of_the_next_seed(vocabulary):
-    first = prompt_tuning(6, task_ids=["a", "b"], seed=0).initial_value(vocabulary)
-    second = prompt_tuning(6, task_ids=["a", "b"], seed=1).initial_value(vocabulary)
+    first = prompt_tuning(6, task_ids=["a", "b"], seed=0).start(vocabulary, SIZES)["prompt"]
+    second = prompt_tuning(6, task_ids=["a", "b"], seed=1).start(vocabulary, SIZES)["prompt"]
 
     assert not np.array_equal(first[1], second[0])
 
@@ -81,7 +84,7 @@ def test_task_1_of_a_seed_is_not_task_0_of_the_next_seed(vocabulary):
 def test_each_task_may_have_its_own_initializer(vocabulary):
     inits = {"b": init.from_array(np.ones((3, 4))), "a": init.class_labels(["xx", "yyy"])}
 
-    value = prompt_tuning(3, inits, task_ids=["a", "b"]).initial_value(vocabulary)
+    value = prompt_tuning(3, inits, task_ids=["a", "b"]).start(vocabulary, SIZES)["prompt"]
 
     np.testing.assert_array_equal(value[0, :2], vocabulary.embeddings[[2, 3]])
     np.testing.assert_array_equal(value[1], np.ones((3, 4)))
@@ -90,14 +93,14 @@ def test_each_task_may_have_its_own_initializer(vocabulary):
 def test_any_function_of_the_form_is_an_initializer(vocabulary):
     value = prompt_tuning(3, lambda vocabulary: lambda seed, shape: np.full(shape, seed), seed=9)
 
-    np.testing.assert_array_equal(value.initial_value(vocabulary), np.full((3, 4), 9))
+    np.testing.assert_array_equal(value.start(vocabulary, SIZES)["prompt"], np.full((3, 4), 9))
 
 
 def test_an_initializer_of_the_wrong_shape_is_an_error(vocabulary):
     method = prompt_tuning(3, lambda vocabulary: lambda seed, shape: np.ones(4))
 
     with pytest.raises(PromptError, match=r"`init` must return finite rows \[3, 4\]\. Received: shape \[4\]"):
-        method.initial_value(vocabulary)
+        method.start(vocabulary, SIZES)
 
 
 @pytest.mark.parametrize(

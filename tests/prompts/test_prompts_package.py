@@ -15,15 +15,18 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_models
     shared = (
         "atomic_file",
         "backbone_sizes",
+        "config_section",
         "errors",
+        "injection",
         "large_file_pointer",
+        "lazy_names",
         "names",
         "portable_names",
         "target_format",
         "version",
     )
     allowed = tuple(f"softprompt_tf.{name}" for name in ("prompts", *shared))
-    for path in Path(prompts.__file__).parent.glob("*.py"):
+    for path in Path(prompts.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             module = getattr(node, "module", None) or ""
             assert not module.startswith("softprompt_tf") or module.startswith(allowed), f"{path.name}: {module}"

@@ -1,0 +1,89 @@
+"""The one attention of the package, and the biases that say what may be attended to."""
+
+from typing import Any
+
+import keras_hub
+from keras import ops
+
+from softprompt_tf.injection import KeyValues
+from softprompt_tf.typing import Tensor
+
+_MASKED = -1e9
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Attend from queries to keys and values.
+
+    T5 does not divide the scores by the square root of D: the initialization holds that factor.
+
+    Args:
+      query: [..., Q, D].
+      keys, values: [..., S, D].
+      bias: broadcasts to [..., Q, S]; -1e9 where nothing may be attended to.
+
+    Returns:
+      What is attended to [..., Q, D], and the weights [..., Q, S].
+    """
+    axes = (*range(len(keys.shape) - 2), len(keys.shape) - 1, len(keys.shape) - 2)
+    scores = ops.matmul(query, ops.transpose(keys, axes))
+    weights = ops.softmax(scores + ops.cast(bias, scores.dtype), axis=-1)
+    return ops.matmul(weights, values), weights
+
+
+# === Biases ===
+
+
+def mask_bias(mask: Tensor) -> Tensor:
+    """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
+    return (1.0 - ops.cast(mask, "float32")) * _MASKED
+
+
+def encoder_bias(backbone: keras_hub.models.T5Backbone, padding_mask: Tensor) -> Tensor:
+    """Return the encoder's self-attention bias float32 [B, N, S, S]: of positions, and of the mask [B, S]."""
+    length = ops.shape(padding_mask)[1]
+    first = backbone.encoder_transformer_layers[0].self_attention
+    positions = ops.cast(first.compute_bias(length, length), "float32")  # [1, N, S, S]
+    return positions + mask_bias(padding_mask)[:, None, None, :]
+
+
+def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
+    """Return the decoder's self-attention bias float32 [N, U, U], the causal mask in it: row u is for the query at u."""
+    first = backbone.decoder_transformer_layers[0].self_attention
+    bias = ops.cast(first.compute_bias(length, length), "float32")[0]  # [N, U, U]
+    positions = ops.arange(length)
+    return bias + mask_bias(positions[None, :] <= positions[:, None])
+
+
+# === Keys and values in front ===
+
+
+def by_layer(key_values: KeyValues | None, dtype: str) -> list[Tensor] | None:
+    """Return injected keys and values as [2, B, N, P, D] for each layer, keys first; None where there are none."""
+    if key_values is None:
+        return None
+    rows = ops.transpose(ops.cast(key_values.rows, dtype), (2, 3, 0, 4, 1, 5))  # [L, 2, B, N, P, D]
+    return [rows[layer] for layer in range(rows.shape[0])]
+
+
+def bias_in_front(bias: Tensor, key_values: KeyValues | None) -> Tensor:
+    """Put columns for injected keys in front of a bias [1 or B, 1 or N, 1 or Q, S]: 0 where they count, as they have no position.
+
+    Returns:
+      [B, N, Q, P + S]; the bias itself where nothing is injected.
+    """
+    if key_values is None:
+        return bias
+    batch, length = ops.shape(key_values.rows)[:2]
+    mask = ops.ones((batch, length)) if key_values.mask is None else key_values.mask
+    in_front = ops.cast(mask_bias(mask)[:, None, None, :], bias.dtype)  # [B, 1, 1, P]
+    _, heads, queries, _ = ops.shape(bias)
+    in_front = ops.broadcast_to(in_front, (batch, heads, queries, length))
+    bias = ops.broadcast_to(bias, (batch, heads, queries, ops.shape(bias)[3]))
+    return ops.concatenate([in_front, bias], axis=3)
+
+
+def in_front(prefix: Tensor | None, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Put a layer's injected keys and values [2, B, N, P, D] in front of its own [B, N, S, D]; return both [B, N, P + S, D]."""
+    if prefix is None:
+        return keys, values
+    return ops.concatenate([prefix[0], keys], axis=2), ops.concatenate([prefix[1], values], axis=2)
