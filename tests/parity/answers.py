@@ -5,7 +5,9 @@ import t5_models
 from keras import ops
 
 from softprompt_tf.decoding import Greedy
+from softprompt_tf.injection import Injection, KeyValues
 from softprompt_tf.prompts import prepend
+from softprompt_tf.t5.cheaper_passes import tune
 
 
 def answers(t5, case, prompt=None):
@@ -25,6 +27,16 @@ def answers(t5, case, prompt=None):
         ops.convert_to_numpy(logits),
         ops.convert_to_numpy(tokens),
     )
+
+
+def prefix_answers(t5, case, key_values):
+    """Return logits [3, 9, V] and 16 greedy tokens [3, 16] with keys and values [P, L, 2, N, D] in the decoder itself."""
+    ids, mask, targets = (array.astype("int32") for array in t5_models.inputs(case))
+    rows = ops.convert_to_tensor(np.repeat(key_values[None], len(ids), axis=0))
+    injection, embeddings = Injection(decoder=KeyValues(rows)), t5.embed(ids)
+    states = tune(t5, embeddings, mask, targets, injection)
+    tokens, _ = Greedy()(t5, t5.encode(embeddings, mask), mask, t5_models.NUM_GENERATED, injection=injection)
+    return ops.convert_to_numpy(t5.logits(states)), ops.convert_to_numpy(tokens)
 
 
 def until_end(tokens):

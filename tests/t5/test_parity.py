@@ -103,3 +103,14 @@ def test_a_prefix_adapter_of_peft_holds_what_was_given_to_peft(case, pairs):
 
     given = t5_models.prefix_rows(case).reshape(shape)
     np.testing.assert_array_equal(task_prompt.tensors["decoder_key_values"], given[:, pairs])
+
+
+@pytest.mark.parametrize("case", t5_models.PREFIX_CASES)
+def test_a_prefix_without_positions_answers_as_it_does_in_transformers(loaded, case):
+    task_prompt = load_prompt(RECORDED / f"{case}_prefix_adapter")
+
+    logits, tokens = answers.prefix_answers(loaded(case), case, task_prompt.tensors["decoder_key_values"])
+
+    expected = np.load(RECORDED / f"{case}_prefix.npz")
+    np.testing.assert_allclose(logits, expected["logits_without_positions"], atol=LIMIT, rtol=0)
+    assert greedy_answers(tokens) == greedy_answers(expected["tokens_without_positions"])
