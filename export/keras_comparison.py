@@ -7,7 +7,7 @@ import keras
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_backbone import ExportRecord
-from softprompt_tf.export.task_tables import as_stored
+from softprompt_tf.export.stored_rows import as_stored
 from softprompt_tf.export.verify import verify_saved_model
 from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.t5 import FrozenT5

@@ -16,8 +16,8 @@ from softprompt_tf.export.served_backbone import ExportRecord, ServedBackbone, r
 from softprompt_tf.export.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.served_tasks import ServedTasks, serve_tasks, without_tasks
 from softprompt_tf.export.serving_module import ServingModule
+from softprompt_tf.export.stored_rows import as_stored
 from softprompt_tf.export.task_shards import write_tasks
-from softprompt_tf.export.task_tables import as_stored
 from softprompt_tf.export.verify import verify_saved_model
 from softprompt_tf.export.version_directory import check_version, next_version, publish, staged_version
 from softprompt_tf.export.warmup import write_warmup_requests

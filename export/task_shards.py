@@ -24,25 +24,23 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.checkpoint_index import read_index, write_index
 from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, rows_of_tasks
-from softprompt_tf.export.task_tables import (
-    MEMBERS,
-    columns_of,
-    restored_prompts,
-    stored_prompts,
-    table_name,
-    task_columns,
-    tasks_of,
+from softprompt_tf.export.stored_rows import restored_prompts, stored_prompts
+from softprompt_tf.export.table_entries import (
+    TABLE_KEYS,
+    GraphTables,
+    column_key,
+    is_column,
+    is_empty_table,
+    is_of_table,
 )
-from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
+from softprompt_tf.export.task_tables import MEMBERS, columns_of, task_columns, tasks_of
+from softprompt_tf.prompts.task_tensors import PROMPT
 
 MAX_PROMPT_FILES = 64  # then all prompts are written into one again
 _PREFIX = Path("variables") / "variables"
-_KEY = "tables/{}/.ATTRIBUTES/VARIABLE_VALUE"
-_TABLES = {name: _KEY.format(table_name(name)).encode() for name in TENSORS}  # tensor's name -> its table's key
 _COLUMNS_FILE = 1
 _FIRST_PROMPT_FILE = 2
 _PART_BYTES = 1 << 22  # a loader keeps the memory of the largest part, beside that of the whole table
-_SLICE = b"\0"  # the keys of slices begin so, and no name does
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,11 @@ class StoredTasks:
         """
         try:
             reader = tf.train.load_checkpoint(str(directory / _PREFIX))
-            has_ensembles = reader.has_tensor(_column_key(MEMBERS))
+            has_ensembles = reader.has_tensor(column_key(MEMBERS))
             shapes = reader.get_variable_to_shape_map()
-            tables = {name: shapes[key.decode()][1] for name, key in _TABLES.items() if key.decode() in shapes}
+            tables = {name: shapes[key.decode()][1] for name, key in TABLE_KEYS.items() if key.decode() in shapes}
             names = [name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles]
-            columns = {name: reader.get_tensor(_column_key(name)) for name in names}
+            columns = {name: reader.get_tensor(column_key(name)) for name in names}
         except (tf.errors.OpError, ValueError) as error:
             raise ExportError(f"The tasks of an export must be readable. Received: {directory}: {error}.") from error
         return cls(directory, tasks_of(columns), has_ensembles, tables)
@@ -91,7 +89,7 @@ class StoredTasks:
     def of_tasks(self, name: str) -> dict[str, np.ndarray]:
         """Read task id -> its rows float32 [N * P, W] of tensor `name`, for the tasks that have one."""
         try:
-            table = tf.train.load_checkpoint(str(self.directory / _PREFIX)).get_tensor(_TABLES[name].decode())
+            table = tf.train.load_checkpoint(str(self.directory / _PREFIX)).get_tensor(TABLE_KEYS[name].decode())
         except tf.errors.OpError as error:
             raise ExportError(f"The prompts of {self.directory} must be readable. Received: {error}.") from error
         return rows_of_tasks(self.rows, name, restored_prompts(table[1:]))
@@ -107,17 +105,19 @@ def write_tasks(directory: Path, source: Path, tasks: ServedTasks, *, table_dtyp
       table_dtype: how prompts are stored.
     """
     entries = _entries(source)
-    kept = {key: value for key, value in entries.items() if not _is_column(key) and not _is_of_table(key)}
+    kept = {key: value for key, value in entries.items() if not is_column(key) and not is_of_table(key)}
     files = _data_files(source)[:1]
-    _write(directory, kept, files, tasks.rows, tasks.tensors, graph=_Graph.of(entries, table_dtype))
+    _write(directory, kept, files, tasks.rows, tasks.tensors, graph=GraphTables.of(entries, table_dtype))
 
 
 def append_tasks(directory: Path, source: StoredTasks, tasks: ServedTasks, *, table_dtype: str) -> None:
     """Write variables for the tasks of `source` and, behind them, these; backbone and prompts there are taken over."""
     entries = _entries(source.directory)
-    kept = {key: value for key, value in entries.items() if not _is_column(key) and not _is_empty_table(key, value)}
+    kept = {key: value for key, value in entries.items() if not is_column(key) and not is_empty_table(key, value)}
     files = _data_files(source.directory)
-    _write(directory, kept, files, (*source.rows, *tasks.rows), tasks.tensors, graph=_Graph.of(entries, table_dtype))
+    _write(
+        directory, kept, files, (*source.rows, *tasks.rows), tasks.tensors, graph=GraphTables.of(entries, table_dtype)
+    )
 
 
 def index_file(directory: Path) -> Path:
@@ -140,7 +140,7 @@ def _write(
     rows: Sequence[ServedTask],
     tensors: Mapping[str, np.ndarray],
     *,
-    graph: "_Graph",
+    graph: GraphTables,
 ) -> None:
     """Write the small tables and the last rows of the large ones, and an index of these and of what is kept.
 
@@ -159,17 +159,17 @@ def _write(
             _take_over(file, _data_file(directory, number, count))
     values = task_columns(rows, tables=list(graph.tables))
     dtypes = {name: dtype for name, (dtype, _) in columns_of(list(graph.tables)).items()}
-    small = [_Part(_column_key(name), tf.constant(values[name], dtypes[name])) for name in graph.columns]
+    small = [_Part(column_key(name), tf.constant(values[name], dtypes[name])) for name in graph.columns]
     parts = []
     for name, width in graph.tables.items():
         last = stored_prompts(tensors.get(name, np.zeros((0, width), np.float32)), graph.table_dtype)
         num_rows = 1 + sum(task.num_rows(name) for task in rows)
         parts += _parts(name, last, first=num_rows - len(last), num_rows=num_rows)
-        if _TABLES[name] not in kept:  # row 0, which belongs to no task; with it no part of tasks is the whole table
+        if TABLE_KEYS[name] not in kept:  # row 0, which belongs to no task; with it no part of tasks is the whole table
             parts += _parts(name, tf.zeros([1, width], last.dtype), first=0, num_rows=num_rows)
     entries = kept | _save(directory, small, number=_COLUMNS_FILE, count=count)
     saved = _save(directory, parts, number=count - 1, count=count)
-    for key in set(saved) & set(_TABLES.values()):
+    for key in set(saved) & set(TABLE_KEYS.values()):
         saved[key] = _joined(kept.get(key), saved[key])
     header = tensor_bundle_pb2.BundleHeaderProto(num_shards=count, version={"producer": 1})
     write_index(index_file(directory), {b"": header.SerializeToString(), **entries, **saved})
@@ -183,28 +183,13 @@ class _Part(NamedTuple):
     rows: str = ""
 
 
-class _Graph(NamedTuple):
-    """What a version's graph reads: columns by name, tables with W, the values of a row, and how these are stored."""
-
-    columns: Sequence[str]
-    tables: Mapping[str, int]
-    table_dtype: str
-
-    @classmethod
-    def of(cls, entries: Mapping[bytes, bytes], table_dtype: str) -> "_Graph":
-        """Read it from a version's index."""
-        tables = {name: _width(entries[key]) for name, key in _TABLES.items() if key in entries}
-        has_ensembles = _column_key(MEMBERS).encode() in entries
-        return cls([name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles], tables, table_dtype)
-
-
 def _parts(name: str, values: tf.Tensor, *, first: int, num_rows: int) -> list[_Part]:
     """Cut the rows from `first` on of a table of `num_rows` into parts that are restored one by one."""
     count, width = values.shape
     step = max(1, _PART_BYTES // (width * values.dtype.size))
     return [
         _Part(
-            _TABLES[name].decode(),
+            TABLE_KEYS[name].decode(),
             values[start : start + step],
             f"{num_rows} {width} {first + start},{min(step, count - start)}:-",
         )
@@ -250,27 +235,6 @@ def _joined(before: bytes | None, last: bytes) -> bytes:
 def _entries(directory: Path) -> dict[bytes, bytes]:
     """Return the entries of a version's tensors; the header has an empty key."""
     return {key: value for key, value in read_index(index_file(directory)).items() if key}
-
-
-def _column_key(name: str) -> str:
-    return _KEY.format(f"columns/{name}")
-
-
-def _is_column(key: bytes) -> bool:
-    return key.startswith(_KEY.partition("{")[0].encode()) and key not in _TABLES.values()
-
-
-def _is_of_table(key: bytes) -> bool:
-    return key in _TABLES.values() or key.startswith(_SLICE)
-
-
-def _is_empty_table(key: bytes, entry: bytes) -> bool:
-    """Say whether this is a table of row 0 alone, which is no part but the whole: it is written again with the next rows."""
-    return key in _TABLES.values() and not tensor_bundle_pb2.BundleEntryProto.FromString(entry).slices
-
-
-def _width(entry: bytes) -> int:
-    return int(tensor_bundle_pb2.BundleEntryProto.FromString(entry).shape.dim[1].size)
 
 
 def _data_file(directory: Path, number: int, count: int) -> Path:

@@ -5,7 +5,6 @@ most U tokens), so that one graph serves any tasks. There is a table of rows for
 every graph, others where its first tasks had them. A name is found by its 64-bit hash among the sorted hashes of all names.
 """
 
-import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -15,12 +14,10 @@ import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.served_tasks import ServedTask, ServedTasks, padded_label_ids
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.export.stored_rows import FLOAT16_BITS, stored_prompts
 from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
 
 MAX_STATUS_CHARACTERS = 1000
-TABLE_DTYPES = ("float32", "bfloat16", "float16")
-_FLOAT16_BITS = tf.int16  # TensorFlow 2.21 restores no float16 tensor that was written in parts (tensor_bundle.cc)
 MEMBERS = "num_members"  # a column that exports from before there were ensembles do not have
 # Name -> dtype and shape of the tables of K tasks and 1 + L labels. Row 0 of labels and of prompts belongs to no task.
 COLUMNS: dict[str, tuple[tf.DType, list[int | None]]] = {
@@ -133,7 +130,7 @@ class TaskTables(tf.Module):
         place = tf.range(longest)[None, :] - (longest - lengths)[:, None]  # [B, P], negative in front of a prompt
         mask = place >= 0
         rows = tf.gather(getattr(self, table_name(name)), tf.where(mask, starts[:, None] + place, 0))
-        if rows.dtype == _FLOAT16_BITS:
+        if rows.dtype == FLOAT16_BITS:
             rows = tf.bitcast(rows, tf.float16)
         shape = self.row_shapes[name]
         if len(shape) > 1:
@@ -233,33 +230,6 @@ def tasks_of(columns: Mapping[str, np.ndarray]) -> tuple[ServedTask, ...]:
         )
         for k in range(len(columns["task_ids"]))
     )
-
-
-def stored_prompts(prompts: np.ndarray, table_dtype: str) -> tf.Tensor:
-    """Return rows float32 [R, ...] as they are stored: in the table's dtype, float16 as the int16 of the same bits.
-
-    Raises:
-      ExportError: if the dtype is none of `TABLE_DTYPES`, or a value does not fit into it.
-    """
-    if table_dtype not in TABLE_DTYPES:
-        raise ExportError(f"`table_dtype` must be one of {', '.join(TABLE_DTYPES)}. Received: {table_dtype!r}.")
-    stored = tf.cast(prompts, table_dtype)
-    if not bool(tf.reduce_all(tf.math.is_finite(stored))):
-        largest = float(np.abs(prompts).max())
-        raise ExportError(f"Prompts must fit into {table_dtype}. Received: a value of {largest:g}. Use float32.")
-    return tf.bitcast(stored, _FLOAT16_BITS) if table_dtype == "float16" else stored
-
-
-def restored_prompts(stored: np.ndarray) -> np.ndarray:
-    """Return float32 rows of what `stored_prompts` returned."""
-    is_float16 = stored.dtype == _FLOAT16_BITS.as_numpy_dtype
-    return (stored.view(np.float16) if is_float16 else stored).astype(np.float32)
-
-
-def as_stored(prompt: TaskPrompt, table_dtype: str) -> TaskPrompt:
-    """Return a task with the values that tables of this dtype hold."""
-    stored = {name: stored_prompts(value, table_dtype).numpy() for name, value in prompt.tensors.items()}
-    return dataclasses.replace(prompt, tensors={name: restored_prompts(value) for name, value in stored.items()})
 
 
 def _check_tables(rows: Sequence[ServedTask], tables: Collection[str]) -> None:

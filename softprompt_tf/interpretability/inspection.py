@@ -121,7 +121,7 @@ def initial_value(prompt: TaskPrompt, t5: FrozenT5) -> np.ndarray | None:
     try:
         start = init.from_name(name, prompt.labels, population_size=settings.get("population_size", 5000))
         method = prompt_tuning(prompt.length, start, task_ids=names, seed=config["seed"])
-        value = method.initial_value(vocabulary)
+        value = method.start(vocabulary, t5.sizes)["prompt"]
     except PromptError:  # such as a `file:` that has gone
         return None
     return value[names.index(prompt.task_id)] if names else value

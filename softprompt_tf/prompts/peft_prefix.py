@@ -10,7 +10,7 @@ Source: huggingface/peft:src/peft/peft_model.py (`get_prompt`), 0.21.2.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from softprompt_tf.prompts.task_tensors import DECODER_PAST_KEY_VALUES
 
 PREFIX_TYPE = "PREFIX_TUNING"
 METHOD = "prefix_tuning"
+_SIZES = ("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim")
 _SUBMODULES = 2  # encoder and decoder; transformers cannot run a prefix adapter of one
 
 
@@ -45,17 +46,16 @@ def key_values_of(path: Path, config: Mapping[str, Any], rows: np.ndarray) -> np
             f"PEFT prefix adapter {path} must be for encoder and decoder. Received: num_transformer_submodules={submodules}, "
             "with which a T5 does not run in PEFT either."
         )
-    names = ("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim")
-    length, layers, heads, width = sizes = [config.get(name) for name in names]
-    are_counts = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes)
-    if not are_counts or width % heads or rows.shape != (length, layers * 2 * width):
-        told = ", ".join(f"{name}={size}" for name, size in zip(names, sizes, strict=True))
+    sizes = {name: config.get(name) for name in _SIZES}
+    length, layers, heads, width = (size if _is_count(size) else 0 for size in sizes.values())
+    if not heads or width % heads or not layers or rows.shape != (length, layers * 2 * width):
+        told = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise PromptFileError(
             f"PEFT prefix adapter {path} must hold num_virtual_tokens rows of num_layers times 2 times token_dim values, "
             f"token_dim a multiple of num_attention_heads. Received: {told}, tensor {list(rows.shape)}."
         )
     pairs = rows.reshape(length, layers, 2, heads, width // heads)
-    return pairs[:, _pair_of_layer(layers)]
+    return np.take(pairs, _pair_of_layer(layers), axis=1)
 
 
 def rows_of(task_prompt: TaskPrompt) -> np.ndarray:
@@ -100,5 +100,9 @@ def config_of(task_prompt: TaskPrompt) -> dict[str, Any]:
     }
 
 
-def _pair_of_layer(num_layers: int) -> list[int]:
-    return [2 * layer % num_layers for layer in range(num_layers)]
+def _pair_of_layer(num_layers: int) -> np.ndarray:
+    return 2 * np.arange(num_layers) % num_layers
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -69,6 +69,8 @@ class TaskPrompt(_TaskFields):
     def __init__(
         self, prompt: np.ndarray | None = None, *, tensors: Mapping[str, np.ndarray] | None = None, **fields: Any
     ):
+        if tensors is not None and not isinstance(tensors, Mapping):
+            raise PromptError(f"`tensors` must map names to arrays. Received: {type(tensors).__name__}.")
         given = {} if prompt is None else {PROMPT: prompt}
         super().__init__({**(tensors or {}), **given}, **fields)
         self._check_fields()

@@ -12,8 +12,9 @@ from softprompt_tf.ensemble import PromptEnsemble
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
 from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.export.stored_rows import as_stored
 from softprompt_tf.export.task_changes import ListedTask
-from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, TaskTables, as_stored
+from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, TaskTables
 from softprompt_tf.prompts import TaskPrompt, write_prompt
 
 pytestmark = pytest.mark.slow  # the file takes minutes

@@ -9,10 +9,9 @@ import tensorflow as tf
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import task_tables
 from softprompt_tf.export.served_tasks import ServedTasks, build_served_tasks
+from softprompt_tf.export.stored_rows import restored_prompts, stored_prompts
 from softprompt_tf.export.task_tables import (
     TaskTables,
-    restored_prompts,
-    stored_prompts,
     task_columns,
     tasks_of,
 )

@@ -193,3 +193,14 @@ def test_released_prompts_are_compared_without_a_backbone(run, shared_data):
     row = next(line for line in output.split("== cosine")[1].splitlines() if line.startswith("sst2"))
     assert status == 0
     assert row.split() == ["sst2", "1.000", f"{expected:.3f}", row.split()[3]]
+
+
+def test_a_task_without_a_prompt_is_refused_by_its_method_and_tensors(tiny_t5):
+    values = np.zeros((2, 2, 2, 2, 6), np.float32)
+    task = TaskPrompt(tensors={"decoder_key_values": values}, task_id="rte", method="prefix_tuning")
+
+    message = (
+        r"rows \[P, H\]\. Received: Prompt 'rte' of the method prefix_tuning, with the tensors decoder_key_values\."
+    )
+    with pytest.raises(PromptError, match=message):
+        inspect_prompts([("rte", task)], t5=tiny_t5)

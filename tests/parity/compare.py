@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import t5_models
-from answers import answers, until_end, watched_mask
+from answers import answers, answers_under_key_values, until_end, watched_mask
 from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.prompts import load_prompt
@@ -25,6 +25,20 @@ LIMIT = 1e-4
 
 def same_tokens(ours, theirs):
     return sum(until_end(a) == until_end(b) for a, b in zip(ours, theirs, strict=True))
+
+
+def prefix_is_good(output, case, t5):
+    """Compare a prefix with and without positions, print a row for each, and write it as an adapter."""
+    recorded, task_prompt = np.load(output / f"{case}_prefix.npz"), load_prompt(output / f"{case}_prefix_adapter")
+    values, is_good = task_prompt.tensors["decoder_past_key_values"], True
+    for name, kind in (("decoder_past_key_values", ""), ("decoder_key_values", "_without_positions")):
+        logits, tokens = answers_under_key_values(t5, case, {name: values})
+        apart = np.abs(logits - recorded[f"logits{kind}"]).max()
+        same = same_tokens(tokens, recorded[f"tokens{kind}"])
+        print(f"| {case}, a prefix{kind.replace('_', ' ')} | | | | | {apart:.1e} | {same} of {len(tokens)} |")
+        is_good &= bool(apart <= LIMIT) and same == len(tokens)
+    write_peft_adapter(output / f"{case}_prefix_ours", task_prompt)
+    return is_good
 
 
 def main(output):
@@ -56,7 +70,7 @@ def main(output):
         is_good &= max(apart.values()) <= LIMIT and same == same_prompted == rows
         write_peft_adapter(output / f"{case}_ours", adapter)
         if case in t5_models.PREFIX_CASES:
-            write_peft_adapter(output / f"{case}_prefix_ours", load_prompt(output / f"{case}_prefix_adapter"))
+            is_good &= prefix_is_good(output, case, t5)
     return 0 if is_good else 1
 
 

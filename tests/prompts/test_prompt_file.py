@@ -421,6 +421,8 @@ def test_a_task_prompt_is_a_read_only_float32_copy(dtype):
         ({"prompt": np.full((2, 3), 1e300)}, r"`prompt` must be finite"),
         ({"prompt": PROMPT, "task_id": None}, r"`task_id` must be a string\. Received: task_id=None"),
         ({"prompt": PROMPT, "labels": "positive"}, r"`labels` must be a sequence of strings"),
+        ({"tensors": [PROMPT]}, r"`tensors` must map names to arrays\. Received: list\."),
+        ({"tensors": {"promt": PROMPT}}, r"`promt`\. Did you mean `prompt`\?"),
     ],
 )
 def test_a_task_prompt_refuses_what_no_file_could_hold(fields, message):
