@@ -32,7 +32,7 @@ LAYERS = [
         "backbone_option",
         "feed",
     ),
-    ("text_streams", "text_datasets", "token_metrics", "token_feed"),
+    ("text_streams", "text_datasets", "token_metrics", "token_feed", "passing_texts", "plain_failures"),
     ("answering", "text_feed", "compiled_parts"),
     ("text_model",),
     ("prompted_t5",),
