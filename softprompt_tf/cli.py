@@ -163,13 +163,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from softprompt_tf.prompted_t5 import PromptedT5, check_fits
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
-    from softprompt_tf.task_match import warn_of_another_task
 
     prompts = [load_prompt(path) for path in arguments.prompt]
     t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
-    for path, prompt in zip(arguments.prompt, prompts, strict=True):
+    for prompt in prompts:
         check_fits(prompt, t5)
-        warn_of_another_task(prompt, task, name=path)
     _tell_cut_rows(prompts[0], examples, t5, name=f"{task.name}, {arguments.split}")
     asked = {"task": task.name, "split": arguments.split, "rows": len(examples)}
     if len(prompts) == 1:

@@ -32,6 +32,7 @@ from softprompt_tf.prompts import (
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.task_match import TrainedFor
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_arguments import checked_limit
 from softprompt_tf.text_model import TextModel
@@ -127,6 +128,7 @@ class PromptedT5(TextModel):
         warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
         self._sampler: Sampler = get_sampler("greedy")
+        self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
             _ = self._answerer  # a wrong target format is an error here, and not at the first answer
 
@@ -170,6 +172,10 @@ class PromptedT5(TextModel):
             can_branch=not (self.compiled and self.jit_compile),
         )
         return self.t5.logits(states)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
+        return super().make_train_function(force)
 
     def compile(
         self,
@@ -273,6 +279,12 @@ class PromptedT5(TextModel):
         """Return the log-probability of each target given its text, in nats: of its pieces, of the end of sequence and, in
         the format "sentinel", of the sentinel."""
         return self._answerer.score(texts, targets, task_id=task_id)
+
+    def trained_for(self, task_id: Any = None) -> tuple[TrainedFor, ...]:
+        """Return what is known of the task that the prompt for `task_id` was trained for: an entry, or none."""
+        if self.task_ids is None:
+            return self._trained_for
+        return (TrainedFor(task_id),) if isinstance(task_id, str) else ()
 
     # === Keeping ===
 

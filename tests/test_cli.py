@@ -135,6 +135,16 @@ def test_evaluate_prints_the_metrics_and_writes_predictions(run, inputs, prompt,
     assert "macro_f1" in report
 
 
+def test_evaluate_says_once_that_a_prompt_is_of_another_task(run, inputs, prompt, tmp_path):
+    other = write_prompt(tmp_path / "topic.safetensors", dataclasses.replace(load_prompt(prompt), task_id="topic"))
+    options = ["--task", inputs / "mood.yaml", "--backbone", inputs / "tiny", "--limit", 2]
+
+    told = [run("evaluate", *prompts, *options)[2] for prompts in ([other], [prompt, other, prompt], [prompt])]
+
+    assert [text.count("trained for another task") for text in told] == [1, 1, 0]
+    assert "softprompt: warning: Prompt 2 of 3 was trained for another task than 'mood': task id 'topic'" in told[1]
+
+
 def test_predict_puts_the_template_around_each_text(run, inputs, prompt, backbone):
     status, output, _ = run("predict", prompt, "--text", "a good book", "--text", "", "--backbone", inputs / "tiny")
 
