@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.local_paths import local_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,11 +76,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"`{name}` must be a port from 0 to 65535. Received: {port}.")
     if arguments.grpc_port == arguments.rest_port != 0:
         raise ConfigError(f"`--grpc-port` and `--rest-port` must differ. Received: {arguments.grpc_port} for both.")
-    if "://" in (arguments.directory or ""):
-        raise ConfigError(
-            f"The directory to serve must be a local one. Received: {arguments.directory}. Copy it here first."
-        )
-    if arguments.directory is not None and not Path(arguments.directory).is_dir():
+    if arguments.directory is not None and not local_source(arguments.directory, error_type=ConfigError).is_dir():
         raise ConfigError(f"The directory to serve must exist. Received: {arguments.directory}.")
     if arguments.batching_parameters_file is not None:
         read_batching_parameters(arguments.batching_parameters_file)

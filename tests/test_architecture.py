@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
     ("version", "errors", "lazy_names"),
+    ("local_paths",),
     ("names", "setting_changes", "typing", "answers", "target_format", "portable_names"),
     ("shipped_configs",),
     ("atomic_file", "directory_lock", "keras_backend", "large_file_pointer"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from softprompt_tf.backbone_option import add_backbone_option, backbone_of
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ConfigError, DataError
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.names import check_files
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _write(
     from softprompt_tf.interpretability.heat_map import write_heat_map
     from softprompt_tf.interpretability.projector import write_projector
 
+    output = local_target(output, error_type=DataError)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
