@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels in the first config need this: nothing is loaded yet when it is read",
     )
     parser.add_argument(
+        "--rest-api-enable-cors-support",
+        action="store_true",
+        help="let web pages of other origins ask over REST, in a browser",
+    )
+    parser.add_argument(
         "--file-system-poll-wait-seconds", type=int, default=1, metavar="N", help="between two looks for new versions"
     )
 
@@ -47,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         enable_batching=arguments.enable_batching,
         batching_parameters_file=arguments.batching_parameters_file,
         allow_version_labels_for_unavailable_models=arguments.allow_version_labels_for_unavailable_models,
+        rest_api_enable_cors_support=arguments.rest_api_enable_cors_support,
     )
     from softprompt_tf.export.server import serve
 

@@ -167,8 +167,13 @@ class ModelServer:
         self._grpc_server = server
 
     def _start_rest(self, port: int) -> None:
+        limit, enable_cors = self._max_message_bytes, self._options.rest_api_enable_cors_support
         self._rest_server = RestServer(
-            functools.partial(answer, self._models), host=self.host, port=port, max_body_bytes=self._max_message_bytes
+            functools.partial(answer, self._models),
+            host=self.host,
+            port=port,
+            max_body_bytes=limit,
+            enable_cors=enable_cors,
         )
         self.rest_port = self._rest_server.port
         self._rest_server.start()
