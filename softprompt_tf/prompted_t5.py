@@ -323,6 +323,8 @@ class PromptedT5(TextModel):
 
     def get_config(self) -> dict[str, Any]:
         return {
+            # Keras prints a config whose class it does not know, with no other word on where the class is.
+            "read_by": "softprompt_tf.load_model(path)",
             "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
             "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
             "t5_name": self.t5.name,

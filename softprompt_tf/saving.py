@@ -28,6 +28,9 @@ def load_model(
 ) -> PromptedT5:
     """Load a model that `PromptedT5.save("x.keras")` wrote, its T5 included, to answer or to train on.
 
+    `keras.saving.load_model` reads it too where Keras was imported before this package, or once any of its names was used. A
+    bare `import softprompt_tf` loads no Keras, so that Keras does not know the classes yet.
+
     Args:
       path: the `.keras` file.
       custom_objects, compile, safe_mode: as in `keras.saving.load_model`.
