@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -139,10 +140,15 @@ def test_evaluate_says_once_that_a_prompt_is_of_another_task(run, inputs, prompt
     other = write_prompt(tmp_path / "topic.safetensors", dataclasses.replace(load_prompt(prompt), task_id="topic"))
     options = ["--task", inputs / "mood.yaml", "--backbone", inputs / "tiny", "--limit", 2]
 
-    told = [run("evaluate", *prompts, *options)[2] for prompts in ([other], [prompt, other, prompt], [prompt])]
+    told = []
+    for prompts in ([other], [prompt, other, prompt], [prompt]):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run("evaluate", *prompts, *options)
+        told.append([str(each.message) for each in caught if "trained for another task" in str(each.message)])
 
-    assert [text.count("trained for another task") for text in told] == [1, 1, 0]
-    assert "softprompt: warning: Prompt 2 of 3 was trained for another task than 'mood': task id 'topic'" in told[1]
+    assert [len(texts) for texts in told] == [1, 1, 0]
+    assert told[1][0].startswith("Prompt 2 of 3 was trained for another task than 'mood': task id 'topic', not 'mood'.")
 
 
 def test_predict_puts_the_template_around_each_text(run, inputs, prompt, backbone):
