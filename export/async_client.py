@@ -19,6 +19,7 @@ from softprompt_tf.export.answers import Classification, Generation
 from softprompt_tf.export.client_errors import Asked, client_closed, request_failed
 from softprompt_tf.export.client_options import ClientOptions, OptionArguments, channel_options, check_above
 from softprompt_tf.export.client_retries import Attempts, RetryBudget
+from softprompt_tf.export.prompt_width import GET_METADATA, PromptWidth, metadata_request
 
 Answer = TypeVar("Answer")
 
@@ -61,6 +62,8 @@ class AsyncPredictionClient:
         self._closed = False
         self._predict = self._method(*calls.PREDICT)
         self._get_status = self._method(*calls.GET_STATUS)
+        self._get_metadata = self._method(*GET_METADATA)
+        self._width = PromptWidth()
 
     async def generate(
         self, texts: Sequence[str], *, task_id: str | Sequence[str], timeout_s: float | None = None
@@ -89,7 +92,14 @@ class AsyncPredictionClient:
         self, prompt: np.ndarray, texts: Sequence[str], *, timeout_s: float | None = None
     ) -> list[Generation]:
         """Return the generated text of each row, with a prompt [P, H] or [B, P, H] that the server does not know."""
-        return await self._ask(calls.generate_with_prompt_call(prompt, texts), timeout_s)
+        call = calls.generate_with_prompt_call(prompt, texts)
+        if self._width.must_be_asked(call.prompt):
+            with self._width.asking():
+                asked = self._asked(timeout_s)
+                self._width.note(await self._call(self._get_metadata, metadata_request(self._spec), asked))
+            self._width.check(call.prompt)
+        with self._width.sending():
+            return await self._ask(call, timeout_s)
 
     async def status(self, *, timeout_s: float | None = None) -> list[tuple[int, str]]:
         """Return (version, state) of every version that the server knows, such as (2, "AVAILABLE")."""

@@ -14,6 +14,7 @@ from softprompt_tf.export.served_tasks import ServedTask
 from softprompt_tf.export.task_shards import StoredTasks
 from softprompt_tf.export.verify_change import verify_change
 from softprompt_tf.export.version_directory import check_version, publish, staged_version, version_numbers
+from softprompt_tf.local_paths import local_source
 
 _MAX_ATTEMPTS = 20
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -101,7 +102,8 @@ def _count_records(path: Path) -> int:
     return count
 
 
-def newest_version(base: Path) -> NewestVersion:
+def newest_version(base: str | Path) -> NewestVersion:
+    base = local_source(base, error_type=ExportError)
     numbers = version_numbers(base)
     if not numbers:
         is_version = (base / "saved_model.pb").is_file()

@@ -19,6 +19,7 @@ from softprompt_tf.export.answers import Generation as Generation
 from softprompt_tf.export.client_errors import Asked, client_closed, request_failed
 from softprompt_tf.export.client_options import ClientOptions, OptionArguments, channel_options, check_above
 from softprompt_tf.export.client_retries import Attempts, RetryBudget
+from softprompt_tf.export.prompt_width import GET_METADATA, PromptWidth, metadata_request
 
 Answer = TypeVar("Answer")
 
@@ -58,6 +59,8 @@ class PredictionClient:
         self._closed = False
         self._predict = self._method(*calls.PREDICT)
         self._get_status = self._method(*calls.GET_STATUS)
+        self._get_metadata = self._method(*GET_METADATA)
+        self._width = PromptWidth()
 
     def generate(
         self, texts: Sequence[str], *, task_id: str | Sequence[str], timeout_s: float | None = None
@@ -99,11 +102,22 @@ class PredictionClient:
         """Return the generated text of each row, with a prompt that the server does not know.
 
         Args:
-          prompt: [P, H] for all rows or [B, P, H], float32.
+          prompt: [P, H] for all rows or [B, P, H], float32. The first call asks the server for H, with a request of its own.
           texts: B input texts.
           timeout_s: seconds for each request, in place of the client's.
+
+        Raises:
+          DataError: if an argument does not fit, such as a prompt of another width than the served T5's.
+          RowError, ServingError: as in `generate`.
         """
-        return self._ask(calls.generate_with_prompt_call(prompt, texts), timeout_s)
+        call = calls.generate_with_prompt_call(prompt, texts)
+        if self._width.must_be_asked(call.prompt):
+            with self._width.asking():
+                asked = self._asked(timeout_s)
+                self._width.note(self._call(self._get_metadata, metadata_request(self._spec), asked))
+            self._width.check(call.prompt)
+        with self._width.sending():
+            return self._ask(call, timeout_s)
 
     def status(self, *, timeout_s: float | None = None) -> list[tuple[int, str]]:
         """Return (version, state) of every version that the server knows, such as (2, "AVAILABLE")."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from softprompt_tf.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.names import check_files
 
 
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments ask for, and print one line about it; with --list one line for each task."""
     directory = _directory(arguments)
+    local_target(directory, error_type=ConfigError)
     asked = [name for name in ("prompt", "add", "remove", "list") if getattr(arguments, name)]
     if len(asked) != 1:
         received = ", ".join(f"--{name}" for name in asked) or "none of them"

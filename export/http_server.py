@@ -4,7 +4,7 @@ uvicorn and h11 do the protocol: kept connections, chunked bodies, `Expect: 100-
 Serving's own HTTP server does: gzip, the codes for methods and paths that no handler takes, its pages, and a limit.
 
 Source: tensorflow/serving util/net_http/server/internal/evhttp_server.cc and evhttp_request.cc; libevent http.c
-(`evhttp_send_error`).
+(`evhttp_send_error`); model_servers/http_rest_api_util.cc (`AddCORSHeaders`).
 """
 
 import asyncio
@@ -29,6 +29,11 @@ _WORKERS = 64  # requests under way at the same time; with batching most of them
 _KEEP_ALIVE_S = 60  # an idle connection is kept
 _BACKLOG = 128
 _MAX_UNPACKED_BYTES = 100 * 1024 * 1024  # of a gzip body
+_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST, GET"),
+    (b"access-control-allow-headers", b"Content-Type"),
+)
 _DRAINED_BYTES = 2**20  # of a body that is too large: read and dropped, so that the answer arrives
 
 logger = logging.getLogger(__name__)
@@ -47,6 +52,7 @@ class _Response:
     body: bytes = b""
     content_type: str = "application/json"
     closes: bool = False
+    is_page: bool = False  # of what no handler takes
 
 
 class RestServer:
@@ -57,6 +63,7 @@ class RestServer:
       host: address to listen on.
       port: port to listen on, 0 for any free one.
       max_body_bytes: a larger body is refused with 413.
+      enable_cors: let pages of other origins ask, in a browser. Default no.
 
     Attributes:
       port: the port in use.
@@ -65,8 +72,8 @@ class RestServer:
       OSError: if the port is taken.
     """
 
-    def __init__(self, answer: Answer, *, host: str, port: int, max_body_bytes: int):
-        self._answer, self._max_body_bytes = answer, max_body_bytes
+    def __init__(self, answer: Answer, *, host: str, port: int, max_body_bytes: int, enable_cors: bool = False):
+        self._answer, self._max_body_bytes, self._enable_cors = answer, max_body_bytes, enable_cors
         self._socket = socket.create_server((host, port), backlog=_BACKLOG)
         # Connections inherit it: else a kept one waits 40 ms for an acknowledgement between headers and body.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -112,6 +119,8 @@ class RestServer:
         headers = [(b"content-type", response.content_type.encode()), (b"content-length", b"%d" % len(response.body))]
         if response.closes:
             headers.append((b"connection", b"close"))
+        if self._enable_cors and not response.is_page:
+            headers += _CORS
         await send({"type": "http.response.start", "status": response.code, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})
 
@@ -166,4 +175,4 @@ def _page(code: int) -> _Response:
     """Return the page with which TF Serving refuses what no handler takes; the connection ends with it."""
     reason = http.HTTPStatus(code).phrase
     page = f"<HTML><HEAD>\n<TITLE>{code} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
-    return _Response(code, page.encode(), "text/html", closes=True)
+    return _Response(code, page.encode(), "text/html", closes=True, is_page=True)

@@ -16,6 +16,7 @@ from softprompt_tf.export.batching import BatchScheduler, VersionBatcher
 from softprompt_tf.export.predict_contract import STATUS_CODES, LoadedModel, run_predict
 from softprompt_tf.export.session_loader import SavedModelSession
 from softprompt_tf.export.version_directory import parse_version
+from softprompt_tf.local_paths import local_source
 
 MAX_WARMUP_REQUESTS = 1000  # the limit of TF Serving, which refuses to load a version with more
 
@@ -42,7 +43,7 @@ def check_directory(directory: str | Path | None) -> Path:
         raise ServingError(
             "A directory to serve or a model config file must be given. Received: neither.", status="INVALID_ARGUMENT"
         )
-    base_path = Path(directory).resolve()
+    base_path = local_source(directory, error_type=ServingError).resolve()
     if not base_path.is_dir():
         raise ServingError(f"The directory to serve must exist. Received: {base_path}.", status="NOT_FOUND")
     if (base_path / "saved_model.pb").is_file():

@@ -21,6 +21,7 @@ from softprompt_tf.export.task_shards import write_tasks
 from softprompt_tf.export.verify import verify_saved_model
 from softprompt_tf.export.version_directory import check_version, next_version, publish, staged_version
 from softprompt_tf.export.warmup import write_warmup_requests
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.prompts.task_tensors import row_shape
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.version import __version__
@@ -56,7 +57,8 @@ def write_saved_model(
       The version directory, DIRECTORY/VERSION.
 
     Raises:
-      ExportError: if the version is negative or exists already, it cannot be written, or `prompts` holds something else.
+      ExportError: if the directory is remote, the version is negative or exists already, it cannot be written, or `prompts`
+        holds something else.
       VerificationError: if the written model does not answer as Keras does.
       PromptFileError, BackboneMismatchError: if a prompt cannot be read or does not fit.
 
@@ -66,7 +68,7 @@ def write_saved_model(
     if not isinstance(t5, FrozenT5):
         hint = "Pass its `t5`." if isinstance(getattr(t5, "t5", None), FrozenT5) else "Load one with `load_t5`."
         raise ExportError(f"`t5` must be a FrozenT5. Received: {type(t5).__name__}. {hint}")
-    base = Path(directory)
+    base = local_target(directory, error_type=ExportError)
     check_version(base, version)
     loaded = {
         task: tuple(as_stored(member, table_dtype) for member in members)

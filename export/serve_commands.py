@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.local_paths import local_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels in the first config need this: nothing is loaded yet when it is read",
     )
     parser.add_argument(
+        "--rest-api-enable-cors-support",
+        action="store_true",
+        help="let web pages of other origins ask over REST, in a browser",
+    )
+    parser.add_argument(
         "--file-system-poll-wait-seconds", type=int, default=1, metavar="N", help="between two looks for new versions"
     )
 
@@ -46,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         enable_batching=arguments.enable_batching,
         batching_parameters_file=arguments.batching_parameters_file,
         allow_version_labels_for_unavailable_models=arguments.allow_version_labels_for_unavailable_models,
+        rest_api_enable_cors_support=arguments.rest_api_enable_cors_support,
     )
     from softprompt_tf.export.server import serve
 
@@ -75,11 +82,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"`{name}` must be a port from 0 to 65535. Received: {port}.")
     if arguments.grpc_port == arguments.rest_port != 0:
         raise ConfigError(f"`--grpc-port` and `--rest-port` must differ. Received: {arguments.grpc_port} for both.")
-    if "://" in (arguments.directory or ""):
-        raise ConfigError(
-            f"The directory to serve must be a local one. Received: {arguments.directory}. Copy it here first."
-        )
-    if arguments.directory is not None and not Path(arguments.directory).is_dir():
+    if arguments.directory is not None and not local_source(arguments.directory, error_type=ConfigError).is_dir():
         raise ConfigError(f"The directory to serve must exist. Received: {arguments.directory}.")
     if arguments.batching_parameters_file is not None:
         read_batching_parameters(arguments.batching_parameters_file)

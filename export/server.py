@@ -27,6 +27,7 @@ from softprompt_tf.export.model_config import ModelSettings
 from softprompt_tf.export.rest import answer
 from softprompt_tf.export.served_models import ConfigFile, ServedModels
 from softprompt_tf.export.serving_options import DEFAULT_OPTIONS, ServingOptions
+from softprompt_tf.local_paths import local_source
 
 TF_SERVING_BINARY = "tensorflow_model_server"
 _WORKERS, _WORKERS_WITH_BATCHING = 4, 64
@@ -70,7 +71,7 @@ class ModelServer:
         max_message_bytes: int = 2**31 - 1,
         options: ServingOptions = DEFAULT_OPTIONS,
     ):
-        self.base_path = None if base_path is None else Path(base_path).resolve()
+        self.base_path = None if base_path is None else local_source(base_path, error_type=ServingError).resolve()
         self.model_name = model_name or (self.base_path.name if self.base_path else "")
         self.host, self.grpc_port, self.rest_port = host, grpc_port, rest_port
         self._poll_interval_s, self._max_message_bytes, self._options = poll_interval_s, max_message_bytes, options
@@ -166,8 +167,13 @@ class ModelServer:
         self._grpc_server = server
 
     def _start_rest(self, port: int) -> None:
+        limit, enable_cors = self._max_message_bytes, self._options.rest_api_enable_cors_support
         self._rest_server = RestServer(
-            functools.partial(answer, self._models), host=self.host, port=port, max_body_bytes=self._max_message_bytes
+            functools.partial(answer, self._models),
+            host=self.host,
+            port=port,
+            max_body_bytes=limit,
+            enable_cors=enable_cors,
         )
         self.rest_port = self._rest_server.port
         self._rest_server.start()

@@ -21,6 +21,7 @@ class ServingOptions:
         the config that a server starts with need it: no version is loaded then.
       max_num_load_retries: how often a version that does not load is tried again.
       load_retry_interval_micros: time between two tries, in us.
+      rest_api_enable_cors_support: let web pages of other origins ask over REST, in a browser.
     """
 
     model_config_file: Path | None = None
@@ -30,6 +31,7 @@ class ServingOptions:
     allow_version_labels_for_unavailable_models: bool = False
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
+    rest_api_enable_cors_support: bool = False
 
     def batching_parameters(self) -> BatchingParameters | None:
         """Return how requests are merged, or None where they are not.

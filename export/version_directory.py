@@ -13,6 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
+from softprompt_tf.local_paths import local_target
 
 _STAGING = ".writing-"
 LEFTOVER_AGE_S = 3600
@@ -33,6 +34,7 @@ def staged_version(base: Path) -> Iterator[Path]:
     Raises:
       ExportError: if the block or the directory itself fails with an error of the file system or of TensorFlow.
     """
+    base = local_target(base, error_type=ExportError)
     if base.exists() and not base.is_dir():
         raise ExportError(f"The output must be a directory. Received: {base}, which is a file.")
     try:

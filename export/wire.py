@@ -4,8 +4,8 @@ The generated classes of `tensorflow_serving.apis` import all of TensorFlow. The
 client needs, with the same field numbers and types, so the bytes are the same. They live in a descriptor pool of their
 own, so a process may load both kinds. Enumerations are plain integers here, which are the same bytes.
 
-Source: tensorflow/serving tensorflow_serving/apis/{model,predict,get_model_status}.proto and tensorflow/tensorflow
-tensorflow/core/framework/{tensor,tensor_shape}.proto (the field numbers).
+Source: tensorflow/serving tensorflow_serving/apis/{model,predict,get_model_status,get_model_metadata}.proto and
+tensorflow/tensorflow tensorflow/core/framework/{tensor,tensor_shape}.proto, core/protobuf/meta_graph.proto (the field numbers).
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,6 +54,12 @@ _MESSAGES = {
     "ModelVersionStatus": ["1 version int64", "2 state int32", "3 status StatusProto"],
     "GetModelStatusRequest": ["1 model_spec ModelSpec"],
     "GetModelStatusResponse": ["1 model_version_status repeated ModelVersionStatus"],
+    "Any": ["1 type_url string", "2 value bytes"],
+    "GetModelMetadataRequest": ["1 model_spec ModelSpec", "2 metadata_field repeated string"],
+    "GetModelMetadataResponse": ["1 model_spec ModelSpec", "2 metadata map Any"],
+    "TensorInfo": ["1 name string", "2 dtype int32", "3 tensor_shape TensorShapeProto"],
+    "SignatureDef": ["1 inputs map TensorInfo"],
+    "SignatureDefMap": ["1 signature_def map SignatureDef"],
 }
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -64,7 +70,7 @@ def _add_field(message: descriptor_pb2.DescriptorProto, line: str) -> None:
     number, name, *words = line.split()
     field = message.field.add(name=name, number=int(number), label=_Field.LABEL_OPTIONAL)
     if words[0] == "map":
-        entry = message.nested_type.add(name=f"{name.capitalize()}Entry")
+        entry = message.nested_type.add(name=f"{name.title().replace('_', '')}Entry")
         entry.options.map_entry = True
         _add_field(entry, "1 key string")
         _add_field(entry, f"2 value {words[1]}")
@@ -103,6 +109,9 @@ PredictRequest: Any = _CLASSES["PredictRequest"]
 PredictResponse: Any = _CLASSES["PredictResponse"]
 GetModelStatusRequest: Any = _CLASSES["GetModelStatusRequest"]
 GetModelStatusResponse: Any = _CLASSES["GetModelStatusResponse"]
+GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]
+GetModelMetadataResponse: Any = _CLASSES["GetModelMetadataResponse"]
+SignatureDefMap: Any = _CLASSES["SignatureDefMap"]
 
 # Type number -> how the values lie in `tensor_content` (little-endian), and the field that else holds them.
 _NUMERIC: dict[int, tuple[np.dtype, str]] = {

@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.local_paths import local_target
 
 
 def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftPromptError]) -> Path:
@@ -22,9 +23,9 @@ def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftP
       The path.
 
     Raises:
-      error_type: if the file cannot be written; whatever stood at `path` before still stands there.
+      error_type: if the path is remote, or the file cannot be written; whatever stood at `path` before still stands there.
     """
-    path = Path(path)
+    path = local_target(path, error_type=error_type)
     # In the same directory, since a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:

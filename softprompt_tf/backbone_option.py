@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.local_paths import local_source, scheme_of
 
 BACKBONE_HELP = (
     "a bundled name (mini), a KerasHub preset, or a directory: KerasHub, Hugging Face, T5X or Mesh TensorFlow; which it is, is "
     "seen in its content"
 )
+_KERAS_HUB_SCHEMES = ("kaggle", "hf", "modelscope", "gs")
 _WITHOUT_A_NAME = "mini"  # for prompts of formats that name no backbone
 
 
@@ -48,6 +50,19 @@ def backbone_of(prompt: NamesBackbone) -> str:
         f"The prompt's backbone must be on this machine. Received: a prompt for {' or '.join(map(repr, dict.fromkeys(names)))}. "
         "Pass its directory: --backbone DIRECTORY."
     )
+
+
+def check_backbone_path(backbone: str | None) -> None:
+    """Refuse the path of a backbone that is not there, before anything slow is loaded; a name is left to `load_t5`.
+
+    Raises:
+      ConfigError: if there is no such directory, and no checkpoint of that name.
+    """
+    if backbone is None or "/" not in backbone or scheme_of(backbone) in _KERAS_HUB_SCHEMES:
+        return
+    path = local_source(backbone, error_type=ConfigError)
+    if not path.exists() and not path.with_name(f"{path.name}.index").is_file():
+        raise ConfigError(f"`backbone` must be a name or a directory that is there. Received: {backbone}.")
 
 
 def _is_here(name: str) -> bool:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf import predict_command
-from softprompt_tf.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of
+from softprompt_tf.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
 from softprompt_tf.config import dump_config, load_config
-from softprompt_tf.errors import SoftPromptError, VerificationError
+from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import commands as export_commands
 from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.names import check_files
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.shipped_configs import KINDS, find_config, shipped_configs
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     format_of_before, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
+        _check_paths(parsed)
         parsed.run(parsed)
         sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
     except SoftPromptError as error:
@@ -47,6 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         warnings.formatwarning = format_of_before
     return 0
+
+
+def _check_paths(parsed: argparse.Namespace) -> None:
+    """Tell before anything is loaded that a path to write is remote, or that a backbone's directory is not there.
+
+    Raises:
+      ConfigError: for the first one.
+    """
+    for name in ("output", "predictions"):
+        if getattr(parsed, name, None) is not None:
+            local_target(getattr(parsed, name), error_type=ConfigError)
+    check_backbone_path(getattr(parsed, "backbone", None))
 
 
 def _one_line(
@@ -137,6 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> None:
     config = load_config(find_config(arguments.config, "runs"), arguments.overrides)
+    local_target(config.output_dir, error_type=ConfigError)
+    check_backbone_path(config.backbone)
     from softprompt_tf.run import train_run
 
     result = train_run(config, on_start=lambda: print(dump_config(config), flush=True))
@@ -163,13 +179,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from softprompt_tf.prompted_t5 import PromptedT5, check_fits
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
-    from softprompt_tf.task_match import warn_of_another_task
 
     prompts = [load_prompt(path) for path in arguments.prompt]
     t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
-    for path, prompt in zip(arguments.prompt, prompts, strict=True):
+    for prompt in prompts:
         check_fits(prompt, t5)
-        warn_of_another_task(prompt, task, name=path)
     _tell_cut_rows(prompts[0], examples, t5, name=f"{task.name}, {arguments.split}")
     asked = {"task": task.name, "split": arguments.split, "rows": len(examples)}
     if len(prompts) == 1:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.prompts import load_prompt, write_npy, write_peft_adapter, write_prompt
 from softprompt_tf.prompts.foreign_formats import PEFT_CONFIG
 from softprompt_tf.prompts.task_tensors import PROMPT
@@ -29,7 +30,7 @@ def convert(
       ConfigError: if the target's name or an option does not go with the source.
       BackboneError, PromptFileError: if the source cannot be read or the target cannot be written.
     """
-    target = Path(target)
+    target = local_target(target, error_type=ConfigError)
     if Path(source).suffix in _PROMPT_FILES or (Path(source) / PEFT_CONFIG).exists():
         if dtype is not None or vocabulary is not None:
             raise ConfigError(f"`dtype` and `vocabulary` are for backbones. Received: the prompt {source}.")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.local_paths import local_target
 
 try:
     import fcntl
@@ -32,12 +33,13 @@ def locked(
       name: of the lock's file. A process that is killed leaves it behind, unlocked.
 
     Raises:
-      error_type: if another process, or another run of this one, holds the lock, or the directory cannot be written.
+      error_type: if the directory is remote or cannot be written, or another process, or another run of this one, holds the
+        lock.
 
     Warns:
       UserWarning: where the file system has no locks; the block then runs without one.
     """
-    path = Path(directory) / name
+    path = local_target(directory, error_type=error_type) / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(path)

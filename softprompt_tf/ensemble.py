@@ -15,6 +15,7 @@ from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.prompted_t5 import PromptedT5, check_fits
 from softprompt_tf.prompts import TaskPrompt, check_members, kept_tensors, load_prompt
 from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.task_match import TrainedFor
 
 Answer = TypeVar("Answer", Classification, Generation, float)
 
@@ -43,6 +44,7 @@ class PromptEnsemble:
         for member in members:
             check_fits(member, t5)
         self.num_members = len(members)
+        self._trained_for = tuple(map(TrainedFor.of, members))
         names = [f"member_{k}" for k in range(self.num_members)]
         method = kept_tensors(dict(zip(names, members, strict=True)))
         first = members[0]
@@ -63,6 +65,10 @@ class PromptEnsemble:
     @sampler.setter
     def sampler(self, sampler: str | Sampler) -> None:
         self._model.sampler = get_sampler(sampler)
+
+    def trained_for(self, task_id: object = None) -> tuple[TrainedFor, ...]:
+        """Return what each prompt says of the task that it was trained for."""
+        return self._trained_for
 
     def classify(
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: object = None

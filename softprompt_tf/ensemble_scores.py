@@ -7,6 +7,7 @@ from typing import Any
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.ensemble import PromptEnsemble, vote_for_label, vote_for_text
 from softprompt_tf.evaluation import TaskScores, evaluate_examples
+from softprompt_tf.task_match import warn_of_other_tasks
 from softprompt_tf.tasks import Example, Task
 
 
@@ -41,7 +42,11 @@ def evaluate_ensemble(ensemble: PromptEnsemble, task: Task, examples: Sequence[E
       ensemble: the prompts.
       task: its label words and metrics are used.
       examples: the rows.
+
+    Warns:
+      UserWarning: for each prompt that was trained for another task.
     """
+    warn_of_other_tasks(ensemble, task)
     texts = [example.inputs for example in examples]
     if task.label_words:
         choices = ensemble.classify_each(texts, labels=task.label_words)

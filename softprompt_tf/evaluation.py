@@ -14,6 +14,7 @@ from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
 from softprompt_tf.portable_names import own_name
+from softprompt_tf.task_match import warn_of_other_tasks
 from softprompt_tf.tasks import Example, Task, compute_metrics, postprocessed
 
 
@@ -75,9 +76,13 @@ def evaluate_examples(
 
     Raises:
       DataError: if there is no example.
+
+    Warns:
+      UserWarning: if a prompt was trained for another task: its task id, labels, template or target format differ.
     """
     if not examples:
         raise DataError(f"An evaluation needs at least one row. Received: none, for task {task.name!r}.")
+    warn_of_other_tasks(model, task, task_id=task_id)
     texts = [example.inputs for example in examples]
     if task.label_words:
         choices = model.classify(texts, labels=task.label_words, task_id=task_id)

@@ -1,7 +1,10 @@
 """What Keras is handed for one data set of a model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import keras
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,7 @@ class Feed:
       x, y, sample_weight: as `keras.Model.fit` takes them.
       is_batched: whether `x` has batches of its own, so that Keras must not be told their size.
       failures: what went wrong in the user's own data code while TensorFlow read it.
+      tell: says once what was noticed in the rows that have passed; None where nothing is noticed on the way.
     """
 
     x: Any
@@ -19,3 +23,33 @@ class Feed:
     sample_weight: Any = None
     is_batched: bool = True
     failures: list[Exception] = field(default_factory=list)
+    tell: Callable[[], None] | None = None
+
+
+def tell_all(*feeds: Feed | None) -> None:
+    """Say what was noticed in the rows of some feeds, each once."""
+    for feed in feeds:
+        if feed is not None and feed.tell is not None:
+            feed.tell()
+
+
+def with_telling(callbacks: Any, *feeds: Feed | None) -> Any:
+    """Return the callbacks of `fit`, and one that tells at the end of the first epoch.
+
+    A `CallbackList` stays as it is, as it belongs to the caller: then `fit` tells at its end.
+    """
+    is_own = isinstance(callbacks, keras.callbacks.CallbackList)
+    if is_own or not any(feed is not None and feed.tell is not None for feed in feeds):
+        return callbacks
+    return [_TellAfterEpoch(feeds), *(keras.tree.flatten(callbacks) if callbacks else ())]
+
+
+class _TellAfterEpoch(keras.callbacks.Callback):
+    """Tells when the next epoch begins, as Keras's progress bar has not ended its line before."""
+
+    def __init__(self, feeds: tuple[Feed | None, ...]):
+        super().__init__()
+        self._feeds = feeds
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        tell_all(*self._feeds)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.local_paths import local_source
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -35,7 +36,7 @@ def check_files(paths: Iterable[str | Path]) -> None:
     Raises:
       DataError: for the first one.
     """
-    for path in map(Path, paths):
+    for path in (local_source(each, error_type=DataError) for each in paths):
         if not path.exists():
             raise DataError(f"No such file: {path}.{nearest_file(path)}")
 

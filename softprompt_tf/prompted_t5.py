@@ -37,6 +37,7 @@ from softprompt_tf.prompts.task_tensors import PROMPT
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings, has_key_values, tune
 from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.task_match import TrainedFor
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_arguments import checked_limit
 from softprompt_tf.text_model import TextModel
@@ -124,6 +125,7 @@ class PromptedT5(TextModel):
         warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
         self._sampler: Sampler = get_sampler("greedy")
+        self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
             _ = self._answerer  # a wrong target format is an error here, and not at the first answer
 
@@ -178,6 +180,10 @@ class PromptedT5(TextModel):
             can_branch=not (self.compiled and self.jit_compile),
         )
         return self.t5.logits(states)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
+        return super().make_train_function(force)
 
     def compile(
         self,
@@ -282,6 +288,12 @@ class PromptedT5(TextModel):
         the format "sentinel", of the sentinel."""
         return self._answerer.score(texts, targets, task_id=task_id)
 
+    def trained_for(self, task_id: Any = None) -> tuple[TrainedFor, ...]:
+        """Return what is known of the task that the prompt for `task_id` was trained for: an entry, or none."""
+        if self.task_ids is None:
+            return self._trained_for
+        return (TrainedFor(task_id),) if isinstance(task_id, str) else ()
+
     # === Keeping ===
 
     def prompt_value(self, task_id: str | None = None) -> np.ndarray:
@@ -328,6 +340,8 @@ class PromptedT5(TextModel):
 
     def get_config(self) -> dict[str, Any]:
         return {
+            # Keras prints a config whose class it does not know, with no other word on where the class is.
+            "read_by": "softprompt_tf.load_model(path)",
             "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
             "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
             "t5_name": self.t5.name,

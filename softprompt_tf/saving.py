@@ -8,6 +8,7 @@ import keras
 
 from softprompt_tf import decoding, token_metrics, training
 from softprompt_tf.errors import PromptError, first_line
+from softprompt_tf.local_paths import local_source
 from softprompt_tf.prompted_t5 import PromptedT5
 
 REGISTERED = (
@@ -27,6 +28,9 @@ def load_model(
 ) -> PromptedT5:
     """Load a model that `PromptedT5.save("x.keras")` wrote, its T5 included, to answer or to train on.
 
+    `keras.saving.load_model` reads it too where Keras was imported before this package, or once any of its names was used. A
+    bare `import softprompt_tf` loads no Keras, so that Keras does not know the classes yet.
+
     Args:
       path: the `.keras` file.
       custom_objects, compile, safe_mode: as in `keras.saving.load_model`.
@@ -38,7 +42,7 @@ def load_model(
       >>> model.save("sst2.keras")
       >>> again = sp.load_model("sst2.keras")
     """
-    if not Path(path).is_file():
+    if not local_source(path, error_type=PromptError).is_file():
         raise PromptError(f"A model must be a .keras file. Received: {path}, which is no file.")
     try:
         model = keras.saving.load_model(path, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)

@@ -1,6 +1,6 @@
 """Texts become token dictionaries, for one model: in a graph for training, in Python for inference."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.t5 import START_ID, FrozenT5
-from softprompt_tf.t5.text_to_ids import text_to_ids
+from softprompt_tf.t5.text_to_ids import pieces_to_ids
 from softprompt_tf.target_format import TARGET_FORMATS
 from softprompt_tf.tasks import ended_ids
 from softprompt_tf.text_arguments import checked_limit
 from softprompt_tf.text_rows import as_text, listed
+
+NotePieces = Callable[[tf.RaggedTensor, tf.RaggedTensor], None]
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,25 @@ class TextBatches:
     task_ids: tuple[str, ...] | None = None
     opening_id: int = 0
 
-    def tokenize(self, texts: Mapping[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def tokenize(
+        self, texts: Mapping[str, tf.Tensor], note: NotePieces | None = None
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Turn a batch of texts into the model's inputs and its targets, inside a graph.
 
         Args:
           texts: `encoder_text` and `decoder_text`, string [B]; with several tasks `task_id` [B], names or indices.
+          note: is shown the pieces of inputs and targets, ragged [B, None], before they are cut.
 
         Returns:
           The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
         """
-        inputs, input_mask = text_to_ids(self.t5, texts["encoder_text"], self.max_input_tokens)
-        targets, _ = text_to_ids(self.t5, texts["decoder_text"], self.max_target_tokens)
+        input_pieces, target_pieces = (
+            self.t5.graph_tokenizer.tokenize(texts[key]) for key in ("encoder_text", "decoder_text")
+        )
+        if note is not None:
+            note(input_pieces, target_pieces)
+        inputs, input_mask = pieces_to_ids(input_pieces, self.max_input_tokens)
+        targets, _ = pieces_to_ids(target_pieces, self.max_target_tokens)
         targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
         tokens = {
             "encoder_token_ids": inputs,

@@ -1,9 +1,8 @@
 """Texts given to `fit`, `evaluate` and `train_on_batch` become what Keras takes: datasets of token dictionaries."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,8 @@ import tensorflow as tf
 from softprompt_tf import text_rows
 from softprompt_tf.errors import DataError
 from softprompt_tf.feed import Feed
+from softprompt_tf.passing_texts import PassingTexts
+from softprompt_tf.plain_failures import told_plainly
 from softprompt_tf.tasks import prefetched, shuffled_by_length, tell_cut_texts
 from softprompt_tf.text_arguments import check_alone, check_no_class_weight, checked_size, split_at
 from softprompt_tf.text_batches import TextBatches
@@ -171,9 +172,11 @@ class TextFeed:
                 check_no_class_weight(weights)
                 return Feed(x)
             check_text_dataset(x, self.batches)
-            return Feed(
-                x.map(lambda *part: self._tokenized(own_columns(part, weights)), num_parallel_calls=tf.data.AUTOTUNE)
+            passing = self._passing()
+            tokenized = x.map(
+                lambda *part: self._tokenized(own_columns(part, weights), passing), num_parallel_calls=tf.data.AUTOTUNE
             )
+            return Feed(tokenized, tell=passing.tell)
         stream = Stream(x, shuffle=shuffle)
         if not is_text_batch(stream.first):
             check_no_class_weight(weights)
@@ -205,29 +208,21 @@ class TextFeed:
         if has_weight:
             spec[WEIGHT] = tf.TensorSpec([None], tf.float32)
         columns(stream.first)  # what is wrong with it is said before anything runs
-        dataset = tf.data.Dataset.from_generator(read, output_signature=spec).map(self._tokenized)
+        passing = self._passing()
+        dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
+        dataset = dataset.map(lambda batch: self._tokenized(batch, passing))
         if stream.num_batches is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(stream.num_batches))
-        return Feed(dataset, failures=failures)
+        return Feed(dataset, failures=failures, tell=passing.tell)
 
-    def _tokenized(self, columns: Mapping[str, tf.Tensor]) -> tuple[Any, ...]:
+    def _passing(self) -> PassingTexts:
+        limits = {name: getattr(self.batches, name) for name in ("max_input_tokens", "max_target_tokens")}
+        return PassingTexts(**limits)
+
+    def _tokenized(self, columns: Mapping[str, tf.Tensor], passing: PassingTexts | None = None) -> tuple[Any, ...]:
         """Turn a batch of columns into `(tokens, targets)`, or `(tokens, targets, weights)`, inside a graph."""
-        tokens, targets = self.batches.tokenize(columns)
+        tokens, targets = self.batches.tokenize(columns, None if passing is None else passing.note)
         return (tokens, targets, columns[WEIGHT]) if WEIGHT in columns else (tokens, targets)
-
-
-@contextmanager
-def told_plainly(*feeds: Feed | None) -> Iterator[None]:
-    """Raise what went wrong in the user's data, and no trace of the graph that read it."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        for failure in (failure for feed in feeds if feed is not None for failure in feed.failures):
-            raise failure from None
-        rule = re.search(r"\[(`task_id` must be one of .*?Received: .*?\.)\]", error.message, re.DOTALL)
-        if rule is None:
-            raise
-        raise DataError(rule.group(1).replace("\\'", "'")) from None
 
 
 def without_texts(x: Any, name: str) -> Any:

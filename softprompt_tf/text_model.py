@@ -11,6 +11,7 @@ import keras
 
 from softprompt_tf.compiled_parts import MeanLoss, check_loss, known_metrics
 from softprompt_tf.errors import PromptError
+from softprompt_tf.feed import tell_all, with_telling
 from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.token_feed import TokenFeed
@@ -190,13 +191,13 @@ class TextModel(keras.Model):
             )
         size = validation_batch_size or batch_size
         with self._feed.plainly(feed, held_out):
-            return super().fit(
+            history = super().fit(
                 feed.x,
                 feed.y,
                 batch_size=None if feed.is_batched else batch_size,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=callbacks,
+                callbacks=with_telling(callbacks, feed, held_out),
                 validation_split=0.0 if feed.is_batched else validation_split,
                 validation_data=None if held_out is None else (held_out.x, held_out.y, held_out.sample_weight),
                 shuffle=shuffle and not feed.is_batched,
@@ -207,6 +208,8 @@ class TextModel(keras.Model):
                 validation_batch_size=None if held_out is None or held_out.is_batched else size,
                 validation_freq=validation_freq,
             )
+        tell_all(feed, held_out)
+        return history
 
     def evaluate(
         self,
@@ -227,7 +230,9 @@ class TextModel(keras.Model):
         feed = self._feed.evaluation(x, y, sample_weight, batch_size=batch_size, steps=steps)
         size = None if feed.is_batched else batch_size
         with self._feed.plainly(feed):
-            return super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)
+            results = super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)
+        tell_all(feed)
+        return results
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False

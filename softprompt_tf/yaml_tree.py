@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.local_paths import local_source
 from softprompt_tf.names import nearest_file
 
 KeyPath = tuple[str, ...]
@@ -42,6 +43,7 @@ def read_yaml(path: Path) -> Tree:
     Raises:
       ConfigError: if the file is missing, no YAML, no mapping, or says a key twice; names file and line.
     """
+    path = local_source(path, error_type=ConfigError)
     if path.is_dir():
         raise ConfigError(f"A config must be a file. Received: the directory {path}.")
     try:

@@ -14,7 +14,8 @@ class FakeServer(grpc.GenericRpcHandler):
     """Answers Predict with `predict(inputs) -> outputs`, after refusing as often as `refusals` says; keeps requests.
 
     `delay_s` holds every request back, until `pause` is set; `cancellations` gets an item for each request that ended
-    before its answer was ready; `peak` is how many were held at the same time.
+    before its answer was ready; `peak` is how many were held at the same time. `width` is that of prompts; None: it has no
+    GetModelMetadata. `asked_for_width` counts these requests.
     """
 
     def __init__(self, *, credentials=None):
@@ -26,6 +27,7 @@ class FakeServer(grpc.GenericRpcHandler):
         self.cancellations = queue.Queue()
         self.states = [(2, 30), (1, 50)]
         self.peak = 0
+        self.width, self.asked_for_width, self.width_refusals = None, 0, []
         self._held, self._lock = 0, threading.Lock()
         self._server = grpc.server(
             futures.ThreadPoolExecutor(8), handlers=[self], options=[("grpc.max_receive_message_length", -1)]
@@ -49,6 +51,8 @@ class FakeServer(grpc.GenericRpcHandler):
             request, respond = wire.PredictRequest, self._predict
         elif details.method == "/tensorflow.serving.ModelService/GetModelStatus":
             request, respond = wire.GetModelStatusRequest, self._status
+        elif details.method.endswith("/GetModelMetadata") and (self.width or self.width_refusals):
+            request, respond = wire.GetModelMetadataRequest, self._metadata
         else:
             return None
         return grpc.unary_unary_rpc_method_handler(
@@ -79,6 +83,18 @@ class FakeServer(grpc.GenericRpcHandler):
         inputs = {name: wire.read_array(tensor) for name, tensor in request.inputs.items()}
         for name, array in self.predict(inputs).items():
             wire.set_array(response.outputs[name], array)
+        return response
+
+    def _metadata(self, request, context):
+        self.asked_for_width += 1
+        if self.width_refusals:
+            context.abort(self.width_refusals.pop(0), "no signatures")
+        signatures = wire.SignatureDefMap()
+        shape = signatures.signature_def["generate_with_prompt"].inputs["prompt"].tensor_shape
+        for size in (-1, -1, self.width):
+            shape.dim.add(size=size)
+        response = wire.GetModelMetadataResponse()
+        response.metadata["signature_def"].value = signatures.SerializeToString()
         return response
 
     def _status(self, request, context):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -133,6 +134,21 @@ def test_evaluate_prints_the_metrics_and_writes_predictions(run, inputs, prompt,
     assert (report["task"], report["split"], report["rows"], len(predictions)) == ("mood", "validation", 6, 6)
     assert report["accuracy"] == pytest.approx(right)
     assert "macro_f1" in report
+
+
+def test_evaluate_says_once_that_a_prompt_is_of_another_task(run, inputs, prompt, tmp_path):
+    other = write_prompt(tmp_path / "topic.safetensors", dataclasses.replace(load_prompt(prompt), task_id="topic"))
+    options = ["--task", inputs / "mood.yaml", "--backbone", inputs / "tiny", "--limit", 2]
+
+    told = []
+    for prompts in ([other], [prompt, other, prompt], [prompt]):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run("evaluate", *prompts, *options)
+        told.append([str(each.message) for each in caught if "trained for another task" in str(each.message)])
+
+    assert [len(texts) for texts in told] == [1, 1, 0]
+    assert told[1][0].startswith("Prompt 2 of 3 was trained for another task than 'mood': task id 'topic', not 'mood'.")
 
 
 def test_predict_puts_the_template_around_each_text(run, inputs, prompt, backbone):

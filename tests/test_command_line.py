@@ -48,6 +48,28 @@ MISTAKES = {
     "sweep lengths --output o": "the name of one that ships with the library. Received: 'lengths'",
     "adapt mini --text run.yaml --output o --weight book=x": "`--weight` must be NAME=WEIGHT",
     "pretrain --text run.yaml --output o --objective spans=1": "`--objective` must be one of",
+    "pretrain --text gone.txt --output o": "A corpus file must exist. Received: gone.txt.",
+    "pretrain --text book=gone.txt.gz --output o": "A corpus file must exist. Received: gone.txt.gz.",
+    "pretrain --text out.txt.gz --output o": "out.txt.gz cannot be read: Not a gzipped file",
+    "pretrain --text latin.txt --output o": "A corpus file must be UTF-8 text. Received: latin.txt",
+    "pretrain --text short.txt --output o": "A corpus must hold lines of at least 80 characters. Received: short.txt.",
+    "pretrain --text long.txt --measure-text gone.txt --output o": "A corpus file must exist. Received: gone.txt.",
+    "pretrain --text long.txt --vocabulary gone.model --output o": "No such file: gone.model.",
+    "adapt mini --text gone.txt --output o": "A corpus file must exist. Received: gone.txt.",
+    "adapt gone/t5 --text long.txt --output o": "must be a name or a directory that is there. Received: gone/t5.",
+    "sweep sweep.yaml --output o": "`experiments` in sweep.yaml must be a mapping",
+    "sweep key.yaml --output o": "`step` of experiment `a` in key.yaml",
+    "sweep vary.yaml --output o": "Unknown key. Received: 'prompt.lenght'. Did you mean `length`?",
+    "sweep task.yaml --output o": "No such task. Received: 'sst'. Did you mean `sst2`?",
+    "sweep backbone.yaml --output o": "must be a name or a directory that is there. Received: gone/t5.",
+    "reproduce --config key.yaml --output o": "`step` of experiment `a` in key.yaml",
+}
+
+EXPERIMENTS = {
+    "key": "tasks: [sst2], step: 3",
+    "vary": "tasks: [sst2], vary: {prompt.lenght: [1, 2]}",
+    "task": "tasks: [sst]",
+    "backbone": "tasks: [sst2], backbone: gone/t5",
 }
 
 
@@ -57,6 +79,13 @@ def inputs(tmp_path_factory):
     tasks = write_tasks(root)
     write_yaml(root / "run.yaml", run_values(root / "tiny", [tasks["mood"]], root / "out"))
     np.save(root / "a.npy", np.ones((2, 4), np.float32))
+    (root / "out.txt.gz").write_text("no gzip")
+    (root / "latin.txt").write_bytes(b"caf\xe9 " * 40)
+    (root / "short.txt").write_text("a line\n")
+    (root / "long.txt").write_text("a long line " * 20)
+    (root / "sweep.yaml").write_text("backbone: mini")
+    for name, line in EXPERIMENTS.items():
+        (root / f"{name}.yaml").write_text(f"experiments: {{a: {{{line}}}}}")
     (root / "models.config").write_text(
         "model_config_list { config { name: 'a' base_path: 's3://bucket/a' model_platform: 'tensorflow' } }"
     )

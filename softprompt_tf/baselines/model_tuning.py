@@ -15,9 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field
 
 from softprompt_tf.answering import Answerer, answerer_without_prompt
+from softprompt_tf.baselines.tuning_settings import TuningSettings as TuningSettings
 from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
 from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import BackboneError, NonFiniteLossError, TrainingError
@@ -33,30 +33,6 @@ from softprompt_tf.training.progress import tell_finished
 
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
-
-
-class TuningSettings(BaseModel):
-    """How the whole model is trained.
-
-    Args:
-      steps: batches.
-      batch_size: rows per step.
-      learning_rate: Adam's, behind the warm-up.
-      warmup_steps: over which the rate rises linearly.
-      evaluate_every: steps between two looks at the validation rows, each of which also saves the state.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    steps: int = Field(default=1_000, gt=0)
-    batch_size: int = Field(default=32, gt=0)
-    learning_rate: float = Field(default=5e-4, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    evaluate_every: int = Field(default=100, gt=0)
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0; step 0 has 1 / warmup_steps of the full one."""
-        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 import argparse
 import importlib.resources
+import os
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.shipped_configs import find_config
-from softprompt_tf.yaml_tree import read_yaml
 
 
 def add_commands(commands: Any) -> None:
@@ -53,7 +53,7 @@ def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> Non
     if arguments.data is not None and not arguments.data.is_dir():
         raise ConfigError(f"`--data` must be a directory. Received: {arguments.data}.")
     path = find_config(config, "experiments")
-    read_yaml(path)  # a mistake in it is told before TensorFlow is loaded
+    _check(path, arguments, leave_out=leave_out)
     from softprompt_tf.experiments.reproduce import run_experiments
 
     run_experiments(
@@ -66,3 +66,17 @@ def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> Non
         only_plan=arguments.plan,
         tell=lambda line: print(line, flush=True),
     )
+
+
+def _check(path: Path, arguments: argparse.Namespace, *, leave_out: bool) -> None:
+    """Tell a mistake in the config, or in what it names, before TensorFlow is loaded, which takes seconds.
+
+    Raises:
+      ConfigError, DataError: for the first one.
+    """
+    from softprompt_tf.experiments.plan import make_plan
+    from softprompt_tf.experiments.settings import read_sweep
+
+    if arguments.data is not None:
+        os.environ["SOFTPROMPT_DATA"] = str(arguments.data.absolute())
+    make_plan(read_sweep(path, backbone=arguments.backbone), leave_out=leave_out)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from softprompt_tf.backbone_option import check_backbone_path
 from softprompt_tf.config import TaskConfig
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.experiments.rows import check_rows, find_task, scored_split
@@ -160,7 +160,4 @@ def _check_backbone(backbone: str) -> None:
     if "${" in backbone:
         variable = backbone.partition("${")[2].partition("}")[0]
         raise ConfigError(f"The environment variable `{variable}` must be set for `backbone`. Received: {backbone}.")
-    path = Path(backbone)
-    is_path = "/" in backbone and "://" not in backbone
-    if is_path and not path.exists() and not path.with_name(f"{path.name}.index").is_file():
-        raise ConfigError(f"`backbone` must be a name or a directory that is there. Received: {backbone}.")
+    check_backbone_path(backbone)

@@ -4,6 +4,7 @@ import importlib.resources
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from softprompt_tf.config import SPLITS, TaskConfig, load_task_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.settings import Rows, RunSettings
 from softprompt_tf.names import nearest
-from softprompt_tf.run import TaskData
 from softprompt_tf.tasks import Example, Task, load_task
+
+if TYPE_CHECKING:
+    from softprompt_tf.run import TaskData
 
 _DRAW_SEED = 0  # of which rows are used: the same for all runs, whatever their seed
 
@@ -59,8 +62,10 @@ def scored_split(task: TaskConfig) -> str:
     return "validation" if task.validation is not None else "test"
 
 
-def training_data(task: TaskConfig, rows: Rows) -> TaskData:
+def training_data(task: TaskConfig, rows: Rows) -> "TaskData":
     """Return a task with the training and validation rows that an experiment uses."""
+    from softprompt_tf.run import TaskData  # loads TensorFlow, without which a plan is made
+
     return TaskData(load_task(task), list(_examples(task, "train", rows.train)), list(scored_examples(task, rows)))
 
 

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softprompt_tf.backbone_option import BACKBONE_HELP
-from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.backbone_option import add_backbone_option, backbone_of
+from softprompt_tf.errors import BackboneError, BackboneMismatchError, ConfigError, DataError
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.names import check_files
 
 if TYPE_CHECKING:
@@ -21,10 +22,7 @@ def add_commands(commands: Any) -> None:
         "inspect", help="what prompts say: nearest pieces, clusters, class labels, distances between prompts"
     )
     inspect.add_argument("prompt", nargs="+", help="a prompt file; of several the distances are told too")
-    inspect.add_argument(
-        "--backbone",
-        help=f"{BACKBONE_HELP}; without it only what needs no vocabulary is told",
-    )
+    add_backbone_option(inspect)
     inspect.add_argument(
         "--initial",
         action="append",
@@ -40,7 +38,6 @@ def add_commands(commands: Any) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> None:
     check_files([*arguments.prompt, *(arguments.initial or ())])
-    from softprompt_tf import t5 as t5_package
     from softprompt_tf.interpretability.inspection import inspect_prompts
     from softprompt_tf.interpretability.tables import lines_of
     from softprompt_tf.prompts import load_prompt
@@ -50,20 +47,52 @@ def _inspect(arguments: argparse.Namespace) -> None:
             "`--initial` must be given once per prompt. "
             f"Received: {len(arguments.initial)} for {len(arguments.prompt)} prompts."
         )
-    if arguments.initial and not arguments.backbone:
-        raise ConfigError("`--initial` needs `--backbone`, whose vocabulary says what the vectors are near to.")
     prompts = [load_prompt(path) for path in arguments.prompt]
     named = list(zip(_names(arguments.prompt, prompts), prompts, strict=True))
     initial = [load_prompt(path).prompt for path in arguments.initial] if arguments.initial else None
-    t5 = t5_package.load_t5(arguments.backbone) if arguments.backbone else None
+    t5, why_none = _backbone(arguments, prompts)
     inspection = inspect_prompts(named, t5=t5, initial=initial, count=arguments.count, min_cosine=arguments.min_cosine)
     for line in lines_of(inspection):
         print(line)
     if t5 is None:
-        print("\nNo `--backbone` was given, so nearest pieces, shared words and class labels are left out.")
+        print(f"\nNearest pieces, shared words and class labels are left out. {why_none}")
     if arguments.output:
         for path in _write(arguments.output, inspection, named, t5):
             print(path)
+
+
+def _backbone(arguments: argparse.Namespace, prompts: "list[TaskPrompt]") -> "tuple[FrozenT5 | None, str]":
+    """Return the T5 that `--backbone` or the prompts name; or None and the reason, where what they name is not here.
+
+    Raises:
+      SoftPromptError: if `--backbone` is wrong, or `--initial`, which needs a vocabulary, is given and there is none.
+    """
+    from softprompt_tf import t5 as t5_package
+    from softprompt_tf.prompted_t5 import check_fits
+
+    if arguments.backbone:
+        return t5_package.load_t5(arguments.backbone), ""
+    try:
+        t5 = t5_package.load_t5(_one_name(prompts))
+        for prompt in prompts:
+            check_fits(prompt, t5)
+    except (ConfigError, BackboneError, BackboneMismatchError) as error:
+        if arguments.initial:
+            raise
+        hint = "" if "--backbone" in str(error) else " Pass the right one's directory: --backbone DIRECTORY."
+        return None, f"{error}{hint}"
+    return t5, ""
+
+
+def _one_name(prompts: "list[TaskPrompt]") -> str:
+    """Return the backbone that all prompts are for."""
+    names = sorted({backbone_of(prompt) for prompt in prompts})
+    if len(names) > 1:
+        raise ConfigError(
+            f"The prompts must be of one backbone. Received: prompts for {', '.join(names)}. Inspect those of one together, or "
+            "pass --backbone DIRECTORY."
+        )
+    return names[0]
 
 
 def _names(paths: list[str], prompts: "list[TaskPrompt]") -> list[str]:
@@ -83,6 +112,7 @@ def _write(
     from softprompt_tf.interpretability.heat_map import write_heat_map
     from softprompt_tf.interpretability.projector import write_projector
 
+    output = local_target(output, error_type=DataError)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

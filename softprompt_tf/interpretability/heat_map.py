@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.local_paths import local_target
 
 MAX_VALUES_SHOWN = 12  # prompts; with more, numbers would not be readable in their cells
 
@@ -56,7 +57,12 @@ def draw_heat_map(names: Sequence[str], values: np.ndarray, *, title: str = "", 
 
 
 def write_heat_map(path: Path, names: Sequence[str], values: np.ndarray, *, title: str = "") -> Path:
-    """Write the picture; the ending of the name, .png or .svg, says the format."""
+    """Write the picture; the ending of the name, .png or .svg, says the format.
+
+    Raises:
+      DataError: if the path is remote, or the table does not fit the names.
+    """
+    path = local_target(path, error_type=DataError)
     figure = draw_heat_map(names, values, title=title)
     figure.savefig(path, dpi=150, facecolor="white")
     return path

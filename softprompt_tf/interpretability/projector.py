@@ -7,6 +7,7 @@ import numpy as np
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.local_paths import local_target
 
 COLUMNS = ("label", "kind", "prompt", "row")
 
@@ -62,6 +63,7 @@ def _cell(text: str) -> str:
 
 
 def _write(path: Path, lines: Sequence[str]) -> Path:
+    path = local_target(path, error_type=DataError)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

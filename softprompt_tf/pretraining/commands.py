@@ -6,7 +6,9 @@ from typing import Any
 
 from softprompt_tf.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.names import check_files
 from softprompt_tf.pretraining.batches import Mixture
+from softprompt_tf.pretraining.corpus import check_source
 
 _OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
 
@@ -109,6 +111,7 @@ def _add_shared(
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
+    check_files([arguments.vocabulary] if arguments.vocabulary else [])
     shared = _shared(arguments)
     from softprompt_tf.pretraining.backbone import BackboneShape
     from softprompt_tf.pretraining.training_directory import pretrain
@@ -133,6 +136,8 @@ def _adapt(arguments: argparse.Namespace) -> None:
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
     mixture, texts = _mixture(arguments), [_text(text) for text in arguments.text]
     kind_weights = dict(_weight(pair, "--weight") for pair in arguments.weight)
+    for source in [*(source for _, source in texts), arguments.measure_text]:
+        check_source(source)
 
     from softprompt_tf.pretraining.pretrainer import PretrainingRun
     from softprompt_tf.training.distribution import make_strategy

@@ -8,12 +8,14 @@ import gzip
 import itertools
 import lzma
 import random
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from softprompt_tf.errors import DataError
+from softprompt_tf.errors import DataError, first_line
+from softprompt_tf.local_paths import local_source
 
 if TYPE_CHECKING:
     from softprompt_tf.tasks.rows import Row
@@ -30,7 +32,7 @@ def open_text(path: str | Path) -> IO[str]:
     Raises:
       DataError: if there is no such file.
     """
-    path = Path(path)
+    path = local_source(path, error_type=DataError)
     if not path.is_file():
         raise DataError(f"A corpus file must exist. Received: {path}.")
     if path.suffix == ".gz":
@@ -57,6 +59,18 @@ def read_documents(source: Source) -> Iterator[str]:
             yield document
 
 
+def check_source(source: str | None) -> None:
+    """Refuse a text file that is not there, cannot be read, or holds no document; a TFDS name is left to `read_documents`.
+
+    Raises:
+      DataError: naming the file.
+    """
+    if source is None or _is_tfds_name(source):
+        return
+    if next(read_documents(source), None) is None:
+        raise DataError(f"A corpus must hold lines of at least {MIN_CHARACTERS} characters. Received: {source}.")
+
+
 def draw_documents(source: Source, count: int, *, seed: int = 1) -> list[str]:
     """Return `count` documents of a source, drawn without replacement; all of them, in a drawn order, if it has fewer.
 
@@ -79,14 +93,13 @@ def draw_documents(source: Source, count: int, *, seed: int = 1) -> list[str]:
 
 
 def _texts(source: Source) -> Iterator[str]:
-    if isinstance(source, str) and "@" in source and not Path(source).is_file():
+    if isinstance(source, str) and _is_tfds_name(source):
         from softprompt_tf.tasks.tensorflow_sources import tfds_rows  # of a package that the other sources do without
 
         name, _, field = source.partition("#")
         yield from _field_of(tfds_rows(name), field or "text", name)
     elif isinstance(source, str | Path):
-        with open_text(source) as lines:
-            yield from lines
+        yield from _lines(source)
     elif hasattr(source, "as_numpy_iterator"):
         for number, element in enumerate(source.as_numpy_iterator(), start=1):
             value = element.get("text") if isinstance(element, dict) else element
@@ -97,6 +110,20 @@ def _texts(source: Source) -> Iterator[str]:
             yield value.decode("utf-8")
     else:
         yield from source
+
+
+def _is_tfds_name(source: str) -> bool:
+    return "@" in source and not Path(source).is_file()
+
+
+def _lines(path: str | Path) -> Iterator[str]:
+    try:
+        with open_text(path) as lines:
+            yield from lines
+    except UnicodeDecodeError as error:
+        raise DataError(f"A corpus file must be UTF-8 text. Received: {path} ({error.reason}).") from error
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {first_line(error)}.") from error
 
 
 def _field_of(rows: "Iterable[Row]", field: str, name: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ import numpy as np
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.keras_backend import is_tensorflow
+from softprompt_tf.local_paths import local_target
 from softprompt_tf.pretraining.batches import Batch
 from softprompt_tf.pretraining.recent_losses import RecentLosses
 from softprompt_tf.pretraining.train_state import load_state, save_state
@@ -98,7 +99,7 @@ class Pretrainer:
     ):
         self.backbone = backbone
         self.run = run
-        self.directory = Path(directory)
+        self.directory = local_target(directory, error_type=TrainingError)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.step = 0
         self.num_tokens = 0

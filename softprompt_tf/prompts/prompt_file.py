@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.local_paths import local_source
 from softprompt_tf.portable_names import own_name, portable
 from softprompt_tf.prompts.foreign_formats import (
     read_npy,
@@ -67,7 +68,7 @@ def load_prompt(path: str | Path) -> TaskPrompt:
     Raises:
       PromptFileError: if it is missing, damaged or of another format, or lacks a tensor of its method or has another one.
     """
-    path = Path(path)
+    path = local_source(path, error_type=PromptFileError)
     if path.is_dir():
         return read_peft_adapter(path)
     if path.suffix == ".npy":

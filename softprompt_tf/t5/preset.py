@@ -10,6 +10,7 @@ import keras_hub
 import numpy as np
 
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.local_paths import local_target
 
 STORED_DTYPES = ("float32", "bfloat16", "float16")
 
@@ -31,7 +32,7 @@ def write_preset(
     """
     if dtype not in STORED_DTYPES:
         raise BackboneError(f"`dtype` must be one of {', '.join(STORED_DTYPES)}. Received: dtype={dtype!r}.")
-    directory = Path(directory)
+    directory = local_target(directory, error_type=BackboneError)
     unfinished = directory.with_name(f".{directory.name}.writing")
     stored = backbone if backbone.dtype_policy.variable_dtype == dtype else _copy(backbone, dtype)
     try:

@@ -18,7 +18,11 @@ def text_to_ids(t5: FrozenT5, texts: tf.Tensor, max_tokens: int | tf.Tensor) -> 
 
     Source: T5 cuts to length - 1 and then appends (seqio `append_eos_after_trim`).
     """
-    pieces = t5.graph_tokenizer.tokenize(texts)
+    return pieces_to_ids(t5.graph_tokenizer.tokenize(texts), max_tokens)
+
+
+def pieces_to_ids(pieces: tf.RaggedTensor, max_tokens: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Do as `text_to_ids` for rows that are tokenized already, [B, None]."""
     limits = tf.cast(max_tokens, tf.int32) - 1
     lengths = tf.minimum(tf.cast(pieces.row_lengths(), tf.int32), limits)  # [B], without the end of sequence
     width = tf.maximum(tf.reduce_max(lengths), 0)  # the maximum over no rows is the lowest number there is

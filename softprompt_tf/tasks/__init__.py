@@ -1,6 +1,6 @@
 """Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
 
-from softprompt_tf.tasks.cut_texts import tell_cut_examples, tell_cut_texts
+from softprompt_tf.tasks.cut_texts import UNKNOWN_ID, CutTexts, tell_counts, tell_cut_examples, tell_cut_texts
 from softprompt_tf.tasks.label_tokens import check_labels, warn_of_labels
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
@@ -21,7 +21,9 @@ __all__ = [
     "POSTPROCESSORS",
     "PREPROCESSORS",
     "SUPERGLUE_TASKS",
+    "UNKNOWN_ID",
     "BatchStream",
+    "CutTexts",
     "Example",
     "Row",
     "Task",
@@ -40,6 +42,7 @@ __all__ = [
     "shuffled_by_length",
     "superglue_score",
     "task_table",
+    "tell_counts",
     "tell_cut_examples",
     "tell_cut_texts",
     "tokenize_examples",

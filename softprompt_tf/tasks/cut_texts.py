@@ -16,7 +16,7 @@ MAX_CUT_INPUTS = 0.05
 MAX_CUT_TARGETS = 0.01
 MAX_UNKNOWN = 0.01
 
-_UNKNOWN_ID = 2  # T5's
+UNKNOWN_ID = 2  # T5's
 _TEXTS_PER_CALL = 1_024
 
 
@@ -106,11 +106,20 @@ def tell_cut_texts(
     counts = count_cut_texts(
         inputs, targets, tokenize, max_input_tokens=max_input_tokens, max_target_tokens=max_target_tokens
     )
+    tell_counts(counts, name=name, stream=stream)
+    return counts
+
+
+def tell_counts(counts: CutTexts, *, name: str = "Texts", stream: TextIO | None = None) -> None:
+    """Say on the standard error stream what is cut or unknown, if anything is.
+
+    Warns:
+      UserWarning: for each share past its threshold.
+    """
     if not counts.is_whole:
         print(f"{name}: {counts}", file=stream or sys.stderr, flush=True)
     for message in counts.warnings():
-        warnings.warn(f"{name}: {message}", stacklevel=2)
-    return counts
+        warnings.warn(f"{name}: {message}", stacklevel=3)
 
 
 def tell_cut_examples(
@@ -136,7 +145,7 @@ def _counts(texts: Sequence[str], tokenize: Tokenize, limit: int) -> tuple[int, 
     for ids in _tokenized(texts, tokenize):
         cut += len(ids) >= limit  # the end of sequence takes one
         pieces += len(ids)
-        unknown += list(ids).count(_UNKNOWN_ID)
+        unknown += list(ids).count(UNKNOWN_ID)
     return cut, pieces, unknown
 
 

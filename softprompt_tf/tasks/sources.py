@@ -16,6 +16,7 @@ from typing import Any
 
 from softprompt_tf.config_files import SOURCE_SUFFIXES
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.local_paths import scheme_of
 from softprompt_tf.names import nearest_file
 from softprompt_tf.tasks.parquet_source import parquet_rows
 from softprompt_tf.tasks.rows import Row
@@ -107,7 +108,7 @@ def iterate_rows(source: Source, *, split: str | None = None, columns: Sequence[
 
 
 def _named_rows(name: str, split: str | None, columns: Sequence[str] | None) -> Iterator[Row]:
-    if "://" in name:
+    if scheme_of(name):
         raise DataError(f"A source must be a local file or a TFDS name. Received: {name}. Fetch it first.")
     sliced = _SLICE.fullmatch(name)
     path = Path(sliced["name"] if sliced and "@" not in name else name)

@@ -7,6 +7,7 @@ after it then average over the interval that they report.
 import math
 import statistics
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -85,18 +86,46 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         )
 
 
+def batch_weights(model: keras.Model) -> dict[str, float]:
+    """Return what each log value of the last batch is a mean of, such as its number of target tokens, by the value's name.
+
+    It is read from the state of the metrics, which holds one batch alone behind `BatchLogs`. A metric that is no mean is
+    left out.
+    """
+    counts: dict[str, Any] = {}
+    for metric in _single_metrics(model.metrics):
+        count = getattr(metric, "count", None)  # of Keras's means
+        counts[metric.name] = getattr(metric, "counted", None) if count is None else count
+    known = {name: count for name, count in counts.items() if isinstance(count, keras.Variable)}
+    return {name: float(keras.ops.convert_to_numpy(count)) for name, count in known.items()}
+
+
+def _single_metrics(metrics: Iterable[keras.Metric]) -> Iterator[keras.Metric]:
+    for metric in metrics:
+        inner = getattr(metric, "metrics", None)  # of the one that holds all those of `compile`
+        yield from [metric] if inner is None else _single_metrics(inner)
+
+
 class MeanLogs:
-    """The mean of each log value since the last `take`."""
+    """The mean of each log value since the last `take`, weighted by what each batch's value is itself a mean of."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[float]] = {}
+        self._weights: dict[str, list[float]] = {}
 
-    def add(self, logs: Logs) -> None:
+    def add(self, logs: Logs, weights: Mapping[str, float] | None = None) -> None:
+        """Take a batch's values; one without a weight in `weights` counts 1."""
         for name, value in (logs or {}).items():
             self._values.setdefault(name, []).append(float(value))
+            self._weights.setdefault(name, []).append((weights or {}).get(name, 1.0))
 
     def take(self) -> dict[str, float]:
         """Return the means and start anew."""
-        means = {name: statistics.fmean(values) for name, values in self._values.items()}
-        self._values = {}
+        means = {name: _mean(values, self._weights[name]) for name, values in self._values.items()}
+        self._values, self._weights = {}, {}
         return means
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Return the weighted mean; where nothing counts, such as in batches without target tokens, the plain one."""
+    return statistics.fmean(values, weights if any(weights) else None)

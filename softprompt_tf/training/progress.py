@@ -6,7 +6,7 @@ from typing import TextIO
 import keras
 import tqdm
 
-from softprompt_tf.training.callbacks import Logs, MeanLogs, is_due, steps_done
+from softprompt_tf.training.callbacks import Logs, MeanLogs, batch_weights, is_due, steps_done
 
 
 def progress(
@@ -67,7 +67,10 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class ProgressLines(keras.callbacks.Callback):
-    """One line every few steps, and at each evaluation: step, mean loss since the last line, seconds per step."""
+    """One line every few steps, and at each evaluation: step, mean loss since the last line, seconds per step.
+
+    Means are weighted as those that Keras reports; it goes behind `BatchLogs`.
+    """
 
     def __init__(self, *, last_step: int | None, every_steps: int, stream: TextIO):
         super().__init__()
@@ -81,7 +84,7 @@ class ProgressLines(keras.callbacks.Callback):
         self._previous = steps_done(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._means.add(logs)
+        self._means.add(logs, batch_weights(self.model))
         step = steps_done(self.model)
         if is_due(self._previous, step, self._every_steps) or "val_score" in (logs or {}):
             values = "  ".join(f"{name} {value:.4g}" for name, value in self._means.take().items())

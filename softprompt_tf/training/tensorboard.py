@@ -5,7 +5,7 @@ import os
 import keras
 import tensorflow as tf
 
-from softprompt_tf.training.callbacks import Logs, MeanLogs, is_due, learning_rate, steps_done
+from softprompt_tf.training.callbacks import Logs, MeanLogs, batch_weights, is_due, learning_rate, steps_done
 
 # What `tf.summary.scalar` would set; that function needs the tensorboard package.
 _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
@@ -13,6 +13,8 @@ _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
 
 class TensorBoardScalars(keras.callbacks.Callback):
     """Write the mean of each log value every few steps, the learning rate, and dev scores at the step they belong to.
+
+    Means are weighted as those that Keras reports; it goes behind `BatchLogs`.
 
     Args:
       log_dir: folder of the event files; made if it is missing.
@@ -34,7 +36,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         step = steps_done(self.model)
         scores = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
-        self._means.add({name: value for name, value in (logs or {}).items() if name not in scores})
+        values = {name: value for name, value in (logs or {}).items() if name not in scores}
+        self._means.add(values, batch_weights(self.model))
         if scores:
             self._write(step, scores)
         if is_due(self._previous, step, self._every_steps):

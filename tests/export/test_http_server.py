@@ -96,6 +96,42 @@ def test_a_preflight_is_answered_where_it_has_an_origin(port, headers, code):
     assert (status, received["Content-Length"], content) == (code, "0", b"")
 
 
+ALLOWED = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+
+
+def allowed(headers):
+    return {name: value for name, value in headers.items() if name.lower().startswith("access-control-")}
+
+
+def test_pages_of_other_origins_are_not_allowed_unless_asked_for(port):
+    for method in ("OPTIONS", "GET", "POST"):
+        assert allowed(ask(port, method, PATH, headers={"Origin": "http://x.org"})[1]) == {}
+
+
+def test_pages_of_other_origins_are_allowed_where_asked_for():
+    server = RestServer(
+        lambda *_: (400, b"{}"), host="127.0.0.1", port=0, max_body_bytes=MAX_BODY_BYTES, enable_cors=True
+    )
+    server.start()
+    origin = {"Origin": "http://x.org"}
+
+    preflight = ask(server.port, "OPTIONS", PATH, headers={**origin, "Access-Control-Request-Method": "POST"})
+    answers = [ask(server.port, method, PATH, headers=origin) for method in ("GET", "POST")]
+    page = ask(server.port, "GET", "/elsewhere", headers=origin)
+    server.close()
+
+    assert (preflight[0], preflight[2]) == (200, b"")
+    assert [{name.title(): value for name, value in allowed(each[1]).items()} for each in (preflight, *answers)] == [
+        ALLOWED
+    ] * 3
+    assert [each[0] for each in answers] == [400, 400]  # an error is read by the page too
+    assert (page[0], allowed(page[1])) == (404, {})
+
+
 def test_head_has_no_body(port):
     status, headers, content = ask(port, "HEAD", PATH)
 

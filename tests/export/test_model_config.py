@@ -402,6 +402,7 @@ def test_a_label_is_assigned_at_a_later_look_once_its_version_is_loaded(exported
 
 def test_options_become_the_flags_of_tf_serving(tmp_path):
     assert ServingOptions().flags() == []
+    assert ServingOptions(rest_api_enable_cors_support=True).flags() == ["--rest_api_enable_cors_support=true"]
     assert ServingOptions(
         model_config_file=tmp_path / "models", enable_batching=True, max_num_load_retries=0
     ).flags() == [f"--model_config_file={tmp_path}/models", "--enable_batching=true", "--max_num_load_retries=0"]
@@ -428,7 +429,9 @@ def test_the_command_passes_its_arguments_on(monkeypatch, tmp_path):
     (tmp_path / "exports/t5").mkdir(parents=True)
     (tmp_path / "models").write_text(FILE)
 
-    serve_commands.run(parser.parse_args(["exports/t5", "--rest-port", "9", "--enable-batching"]))
+    serve_commands.run(
+        parser.parse_args(["exports/t5", "--rest-port", "9", "--enable-batching", "--rest-api-enable-cors-support"])
+    )
     serve_commands.run(
         parser.parse_args(
             [
@@ -442,7 +445,7 @@ def test_the_command_passes_its_arguments_on(monkeypatch, tmp_path):
     (first, first_keywords), (second, second_keywords) = calls
     assert first == ("exports/t5",)
     assert first_keywords["rest_port"] == 9
-    assert first_keywords["options"] == ServingOptions(enable_batching=True)
+    assert first_keywords["options"] == ServingOptions(enable_batching=True, rest_api_enable_cors_support=True)
     assert second == (None,)
     assert second_keywords["poll_interval_s"] == 2
     assert second_keywords["options"].flags() == [

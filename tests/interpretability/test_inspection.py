@@ -162,12 +162,76 @@ def test_the_projector_files_are_what_tensorboard_reads(run, files, tiny_t5, tmp
     assert [row[0] for row in metadata[9:]] == tiny_t5.tokenizer.get_vocabulary()[10:16]
 
 
-def test_without_a_backbone_only_what_needs_none_is_told(run, files):
-    status, output, _ = run(*files)
+# === The backbone that is not named ===
+
+
+LEFT_OUT = "Nearest pieces, shared words and class labels are left out. "
+
+
+def named(tiny_t5, directory, *backbones, **fields):
+    """Write a prompt for each backbone; return the files."""
+    return [
+        write_prompt(
+            directory / f"{number}.safetensors",
+            task_prompt(tiny_t5, tiny_t5.embedding_table[10:14], task_id=f"task{number}", backbone=backbone, **fields),
+        )
+        for number, backbone in enumerate(backbones)
+    ]
+
+
+def test_the_backbone_is_the_one_that_the_prompt_file_names(run, tiny_t5, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(t5, "load_t5", lambda name: asked.append(name) or tiny_t5)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+
+    status, output, _ = run(*named(tiny_t5, tmp_path, "mine", "mine"))
+
+    assert (status, asked) == (0, ["mine"])
+    assert "nearest pieces" in output
+    assert LEFT_OUT not in output
+
+
+def test_where_that_backbone_is_not_here_all_else_is_told_and_one_line_says_what_is_not(run, tiny_t5, tmp_path):
+    status, output, _ = run(*named(tiny_t5, tmp_path, "elsewhere", "elsewhere"))
 
     assert status == 0
-    assert "No `--backbone` was given" in output
-    assert "nearest pieces" not in output.split("No `--backbone`")[0]
+    assert "clusters of two vectors or more: 0; vectors alone: 4" in output
+    assert "== cosine between mean vectors" in output
+    assert "nearest pieces" not in output
+    assert output.splitlines()[-1] == (
+        f"{LEFT_OUT}The prompt's backbone must be on this machine. Received: a prompt for 'elsewhere'. Pass its directory: "
+        "--backbone DIRECTORY."
+    )
+
+
+def test_a_backbone_of_that_name_with_other_weights_is_not_it(run, tiny_t5, tmp_path):
+    status, output, _ = run(*named(tiny_t5, tmp_path, "mini", backbone_fingerprint="of another T5"))
+
+    assert status == 0
+    assert output.splitlines()[-1].startswith(LEFT_OUT)
+    assert output.splitlines()[-1].endswith("Pass the right one's directory: --backbone DIRECTORY.")
+
+
+def test_prompts_of_several_backbones_are_compared_without_a_vocabulary(run, tiny_t5, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+
+    status, output, _ = run(*named(tiny_t5, tmp_path, "mini", "mine"))
+
+    assert status == 0
+    assert f"{LEFT_OUT}The prompts must be of one backbone. Received: prompts for mine, mini." in output
+    assert "== cosine between mean vectors" in output
+
+
+def test_a_backbone_that_is_named_must_load_and_so_must_that_of_first_values(run, tiny_t5, tmp_path):
+    (file,) = named(tiny_t5, tmp_path, "elsewhere")
+
+    status, _, error = run(file, "--initial", file)
+
+    assert status == 2
+    assert "The prompt's backbone must be on this machine. Received: a prompt for 'elsewhere'." in error
+    assert run(file, "--initial", file, "--backbone", "tiny")[0] == 0
 
 
 def test_initial_files_must_be_as_many_as_prompts(run, files):

@@ -62,6 +62,14 @@ def test_a_new_process_reads_the_file(saved, imports, load):
     assert json.loads(logs) == pytest.approx(expected, rel=1e-5)
 
 
+def test_where_keras_does_not_know_the_class_its_error_says_what_reads_the_file(saved, monkeypatch):
+    _, _, path = saved
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "softprompt_tf>PromptedT5")
+
+    with pytest.raises(TypeError, match=r"Could not locate class 'PromptedT5'.*softprompt_tf\.load_model\(path\)"):
+        keras.saving.load_model(path)
+
+
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     keras.Sequential([keras.layers.Dense(1)]).save(tmp_path / "other.keras")

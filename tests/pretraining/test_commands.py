@@ -1,9 +1,21 @@
 """The arguments of `softprompt pretrain` and `softprompt adapt`: their defaults, what reaches the run, and what is refused."""
 
+import gzip
+import lzma
+
 import pytest
 
 from softprompt_tf import cli
 from softprompt_tf.pretraining import training_directory
+
+
+@pytest.fixture(autouse=True)
+def texts(tmp_path_factory, monkeypatch):
+    """Text files of one document each in the working directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("texts"))
+    for name, opened in {"a.txt": open, "b.txt": open, "a.txt.xz": lzma.open, "news.txt.gz": gzip.open}.items():
+        with opened(name, "wt", encoding="utf-8") as file:
+            file.write("a long line " * 20)
 
 
 @pytest.fixture

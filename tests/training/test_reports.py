@@ -5,8 +5,10 @@ import io
 import pytest
 import tensorflow as tf
 
-from softprompt_tf.training import TensorBoardScalars, progress, train_prompt
-from softprompt_tf.training.callbacks import MeanLogs, is_due
+from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.prompts import prompt_tuning
+from softprompt_tf.training import TargetCrossEntropy, TensorBoardScalars, progress, train_prompt
+from softprompt_tf.training.callbacks import BatchLogs, MeanLogs, is_due
 
 
 class Terminal(io.StringIO):
@@ -34,6 +36,50 @@ def test_lines_in_a_log(tiny):
     assert "loss " in lines[0]
 
 
+INPUTS = ["a film", "the old miller walks to the river", "rain", "no", "a dull film"]
+TARGETS = ["no", "the plot is thin and the jokes are tired", "a charming film", "no", "rain fell on the roof"]
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [tf.distribute.get_strategy, lambda: tf.distribute.MirroredStrategy(["/cpu:0"])],
+    ids=["one", "mirrored"],
+)
+def test_means_over_batches_of_different_sizes_are_those_of_all_rows(tiny, tiny_t5, tmp_path, strategy):
+    with strategy().scope():
+        model = PromptedT5(tiny_t5, prompt_tuning(length=2, seed=1))
+        metrics = ["accuracy", "exact_match"]
+        # A rate of 0: the prompt stays as it is, so that all rows at once are the reference.
+        model.compile(optimizer=tiny.keras.optimizers.SGD(0.0), loss=TargetCrossEntropy(), metrics=metrics)
+    stream = io.StringIO()
+    batches = [(INPUTS[:1], TARGETS[:1]), (INPUTS[1:], TARGETS[1:])]
+
+    lines = progress(every_steps=2, stream=stream)
+    model.fit(
+        (batch for batch in batches),
+        steps_per_epoch=2,
+        verbose=0,
+        callbacks=[BatchLogs(), lines, TensorBoardScalars(tmp_path, every_steps=2)],
+    )
+
+    expected = model.evaluate(INPUTS, TARGETS, batch_size=5, verbose=0, return_dict=True)
+    words = stream.getvalue().split()
+    written = read_scalars(tmp_path)
+    for name, value in expected.items():
+        assert float(words[words.index(name) + 1]) == pytest.approx(value, rel=1e-3), name
+        assert written[name, 2] == pytest.approx(value, rel=1e-5), name
+
+
+def test_what_has_no_weight_counts_once_and_batches_without_weight_are_averaged():
+    means = MeanLogs()
+
+    means.add({"loss": 1.0, "seconds": 4.0, "empty": 2.0}, {"loss": 3.0, "empty": 0.0})
+    means.add({"loss": 5.0, "seconds": 6.0, "empty": 4.0}, {"loss": 1.0, "empty": 0.0})
+
+    assert means.take() == {"loss": 2.0, "seconds": 5.0, "empty": 3.0}
+    assert means.take() == {}
+
+
 def test_bar_on_a_terminal(tiny):
     stream = Terminal()
 
@@ -57,7 +103,7 @@ def test_tensorboard_holds_means_and_the_rate(tiny, tmp_path):
     means = MeanLogs()
     keep = tiny.keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.add(logs))
 
-    fit(tiny, TensorBoardScalars(tmp_path, every_steps=4), keep, steps=4)
+    fit(tiny, BatchLogs(), TensorBoardScalars(tmp_path, every_steps=4), keep, steps=4)
 
     scalars = read_scalars(tmp_path)
     assert scalars["learning_rate", 4] == pytest.approx(0.3)
