@@ -9,8 +9,8 @@ PARITY_VENV := .venv-parity
 PARITY_INSTALLED := $(PARITY_VENV)/.installed
 PARITY_RUN := runs/parity
 
-# Two files of tests at a time: most of a test's time is one thread that traces graphs.
-TWO_AT_ONCE := --numprocesses 2 --dist loadfile
+# Two files of tests at a time: most of a test's time is one thread that traces graphs. tests/conftest.py has their order.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-thorough test-all lint types bench bench-quick parity older-tensorflow clean
 

@@ -358,7 +358,8 @@ class PromptedT5(TextModel):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
-        backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
+        with untraced_layers():
+            backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
         tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
         t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
         method = _method_of_config(config, t5)

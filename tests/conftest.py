@@ -1,11 +1,48 @@
 """What all tests share: the marks' skips and the places of data that are not part of the project."""
 
+import collections
+import gc
 import os
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+gc.disable()  # until all tests are collected: what they import stays, and is looked through again and again
+
+# Files that take longest, where their number of tests does not say so. They come first where several processes share the
+# files, so that none of them is left for the end, when the other processes have nothing more to do.
+LONGEST = (
+    "test_task_changes.py",
+    "test_frozen_forward.py",
+    "test_served_ensembles.py",
+    "test_sweep.py",
+    "test_run.py",
+    "test_prompted_t5.py",
+    "test_journey.py",
+    "test_jax_train_step.py",
+    "test_adapt_killed.py",
+    "test_jax_backend.py",
+    "test_recorded_contract.py",
+    "test_reproduce.py",
+    "test_train_step.py",
+    "test_answering.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Give the longest files to the processes first, and then those of most tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    counts = collections.Counter(item.path for item in items)
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (ranks.get(item.path.name, len(LONGEST)), -counts[item.path], str(item.path)))
+
+
+def pytest_collection_finish():
+    """Collect garbage again, but not among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +58,24 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_t5():
     """A small frozen T5 with drawn weights. Shared by all tests: one that changes a T5 makes its own with `make_tiny_t5`."""
-    from tiny_t5 import make_tiny_t5  # here, as TensorFlow must not start before the line above has quieted it
-
-    return make_tiny_t5()
+    yield from _unchanged_t5("float32")
 
 
 @pytest.fixture(scope="session")
 def tiny_t5_bfloat16():
     """The same T5 as `tiny_t5`, in bfloat16."""
-    from tiny_t5 import make_tiny_t5
+    yield from _unchanged_t5("bfloat16")
 
-    return make_tiny_t5("bfloat16")
+
+def _unchanged_t5(dtype):
+    from tiny_t5 import make_tiny_t5  # here, as TensorFlow must not start before the line above has quieted it
+
+    from softprompt_tf.t5.fingerprint import weights_fingerprint
+
+    t5 = make_tiny_t5(dtype)
+    drawn = weights_fingerprint(t5.backbone)
+    yield t5
+    assert weights_fingerprint(t5.backbone) == drawn, f"a test has changed the {dtype} T5 that all tests share"
 
 
 @pytest.fixture(params=["absorbed", "keys and values"])

@@ -1,6 +1,8 @@
 """A run on the tiny T5 leaves the files that it promises, goes on where it was killed, and refuses another run."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -285,38 +287,68 @@ def test_a_finished_run_says_that_nothing_was_trained(result, place, tmp_path, c
     assert (result.training.steps_taken, again.training.steps_taken) == (6, 0)
 
 
-def changed_rows(place, directory, split):
-    """The overrides of a copy of mood's data; the file that `split` reads."""
-    for name in ("train", "dev"):
-        shutil.copy(place.root / f"mood_{name}.jsonl", directory / f"mood_{name}.jsonl")
-    overrides = (f"task.train={directory}/mood_train.jsonl", f"task.validation={directory}/mood_dev.jsonl")
-    return overrides, directory / ("mood_train.jsonl" if split == "train" else "mood_dev.jsonl")
+@pytest.fixture(scope="module")
+def run_on_copied_rows(place, tmp_path_factory):
+    """A function: a number of steps to the directory of a run of so many; `mood_*.jsonl` in it are its rows."""
+
+    @functools.cache
+    def run_of(steps):
+        directory = tmp_path_factory.mktemp("copied")
+        for name in ("train", "dev"):
+            shutil.copy(place.root / f"mood_{name}.jsonl", directory / f"mood_{name}.jsonl")
+        train_run(place.config(directory / "out", overrides=(*rows_in(directory), f"training.steps={steps}")))
+        return directory
+
+    return run_of
+
+
+def rows_in(directory):
+    return (f"task.train={directory}/mood_train.jsonl", f"task.validation={directory}/mood_dev.jsonl")
+
+
+@contextlib.contextmanager
+def kept(path):
+    """Give a file its content and time back afterwards."""
+    content, status = path.read_bytes(), path.stat()
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+        os.utime(path, (status.st_atime, status.st_mtime))
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 @pytest.mark.parametrize("steps", [6, 4], ids=["finished", "half way"])
-def test_data_that_changed_are_refused_by_name_and_the_run_stays_as_it_was(place, tmp_path, split, steps):
-    overrides, path = changed_rows(place, tmp_path, split)
-    train_run(place.config(tmp_path / "out", overrides=(*overrides, f"training.steps={steps}")))
+def test_data_that_changed_are_refused_by_name_and_the_run_stays_as_it_was(
+    place, run_on_copied_rows, tmp_path, split, steps
+):
+    directory = run_on_copied_rows(steps)
+    shutil.copytree(directory / "out", tmp_path / "out")
+    path = directory / ("mood_train.jsonl" if split == "train" else "mood_dev.jsonl")
     before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
     status = path.stat()
-    path.write_text(path.read_text().replace("positive", "negative", 1))  # of the same size
-    os.utime(path, (status.st_atime, status.st_mtime))
+    with kept(path):
+        path.write_text(path.read_text().replace("positive", "negative", 1))  # of the same size
+        os.utime(path, (status.st_atime, status.st_mtime))
 
-    with pytest.raises(
-        TrainingError, match=rf"Received: mood/{split} with \d+ rows in {path.name} \(\d+ bytes, of 20.*began with"
-    ):
-        train_run(place.config(tmp_path / "out", overrides=overrides))
+        with pytest.raises(
+            TrainingError, match=rf"Received: mood/{split} with \d+ rows in {path.name} \(\d+ bytes, of 20.*began with"
+        ):
+            train_run(place.config(tmp_path / "out", overrides=rows_in(directory)))
 
     assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
 
 
-def test_a_file_of_another_time_and_the_same_rows_is_the_same_data(place, tmp_path):
-    overrides, path = changed_rows(place, tmp_path, "train")
-    train_run(place.config(tmp_path / "out", overrides=(*overrides, "training.steps=3")))
-    path.write_text(path.read_text() + "\n")
+def test_a_file_of_another_time_and_the_same_rows_is_the_same_data(place, run_on_copied_rows, tmp_path):
+    directory = run_on_copied_rows(4)
+    shutil.copytree(directory / "out", tmp_path / "out")
+    path = directory / "mood_train.jsonl"
+    with kept(path):
+        path.write_text(path.read_text() + "\n")
 
-    assert train_run(place.config(tmp_path / "out", overrides=overrides)).training.steps_done == 6
+        again = train_run(place.config(tmp_path / "out", overrides=rows_in(directory)))
+
+    assert (again.training.steps_taken, again.training.steps_done) == (2, 6)
 
 
 def test_a_run_from_before_there_were_digests_goes_on(result, place, tmp_path):

@@ -25,6 +25,7 @@ from softprompt_tf.evaluation import evaluate_examples
 from softprompt_tf.run import TaskData, check_task_labels, shared_target_format
 from softprompt_tf.t5 import EOS_ID, FrozenT5
 from softprompt_tf.t5.fused_forward import FusedForward
+from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.text_batches import opening_id_of
@@ -82,7 +83,8 @@ class ModelTuner:
                 "Load it with dtype='float32'; `precision` is that of the activations."
             )
         self._start = t5
-        backbone = type(t5.backbone).from_config(t5.backbone.get_config())
+        with untraced_layers():
+            backbone = type(t5.backbone).from_config(t5.backbone.get_config())
         self.t5 = FrozenT5(backbone, t5.tokenizer, name=f"{t5.name}, tuned")
         backbone.trainable = True
         self._variables = backbone.trainable_variables

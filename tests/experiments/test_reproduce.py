@@ -14,7 +14,7 @@ from softprompt_tf.experiments.sweep import result_store
 
 pytest.importorskip("matplotlib")
 
-pytestmark = pytest.mark.slow  # the file takes minutes
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("shared_tuners")]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from softprompt_tf.run import train_run
 from softprompt_tf.t5 import load_t5
 from softprompt_tf.tasks import load_task
 
-pytestmark = pytest.mark.slow  # the file takes minutes
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("shared_tuners")]
 
 
 def plan_of(place, experiments, **shared):
@@ -46,7 +46,7 @@ def methods(place):
 
 
 @pytest.fixture(scope="module")
-def finished(methods, tmp_path_factory):
+def finished(methods, shared_tuners, tmp_path_factory):
     """The directory of a sweep of all methods."""
     output = tmp_path_factory.mktemp("methods")
     outcome, _ = run(methods, output)
@@ -181,7 +181,9 @@ EVERY_WRITE = [pytest.param(k, marks=() if k == 5 else pytest.mark.slow) for k i
 
 
 @pytest.mark.parametrize("kill_at", EVERY_WRITE)
-def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(place, finished, tmp_path, monkeypatch, kill_at):
+def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(
+    place, finished, new_tuners, tmp_path, monkeypatch, kill_at
+):
     """Killed at one of the writes to the disk: of a checkpoint's time, a state, a record or a result."""
     plan = plan_of(place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}})
     writes = 0

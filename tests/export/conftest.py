@@ -1,6 +1,9 @@
 """What the tests of an export share: three small tasks on the tiny T5, and their SavedModel, written once."""
 
+import contextlib
 import dataclasses
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -46,14 +49,41 @@ def task_prompts(tiny_t5):
     }
 
 
+@contextlib.contextmanager
+def _place_of_all_workers(tmp_path_factory, name):
+    """Give a directory that the processes of `pytest --numprocesses` have in common, to one of them at a time."""
+    own = tmp_path_factory.getbasetemp()
+    place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield place
+
+
 @pytest.fixture(scope="session")
-def base_directory(tmp_path_factory: pytest.TempPathFactory, tiny_t5, task_prompts) -> Path:
-    """A model's base directory that holds version 1, checked by `verify_saved_model` when it was written."""
+def base_directory(tmp_path_factory: pytest.TempPathFactory, tiny_t5, task_prompts):
+    """A model's base directory that holds version 1, checked by `verify_saved_model` when it was written. No test changes it."""
+    from asked_versions import asked_once, content_digest
+
     from softprompt_tf.export import write_saved_model
 
-    base = tmp_path_factory.mktemp("served") / "tiny"
-    write_saved_model(base, tiny_t5, task_prompts)
-    return base
+    with _place_of_all_workers(tmp_path_factory, "served") as place:
+        base = place / "tiny"
+        if not (base / "1").exists():
+            with asked_once():
+                write_saved_model(base, tiny_t5, task_prompts)
+    written = content_digest(base)
+    yield base
+    assert content_digest(base) == written, "a test has changed the export that all tests share"
+
+
+@pytest.fixture(scope="module")
+def asked_once():
+    """The module's checks of exports ask nothing twice; see `asked_versions`."""
+    from asked_versions import asked_once
+
+    with asked_once():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -86,9 +116,9 @@ def signatures(version_directory: Path):
 @pytest.fixture(scope="session")
 def keras_models(tiny_t5, task_prompts):
     """Task name -> the Keras model that the served answers must equal."""
-    from softprompt_tf import PromptedT5
+    from asked_versions import twin_of
 
-    return {name: PromptedT5(tiny_t5, prompt) for name, prompt in task_prompts.items()}
+    return {name: twin_of(tiny_t5, [prompt]) for name, prompt in task_prompts.items()}
 
 
 @pytest.fixture(scope="session")

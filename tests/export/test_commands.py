@@ -10,7 +10,7 @@ from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.export import commands, list_tasks
 from softprompt_tf.prompts import write_prompt
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 
 @pytest.fixture

@@ -6,18 +6,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from asked_versions import ask_once, twin_of
 
-from softprompt_tf import PromptedT5
-from softprompt_tf.ensemble import PromptEnsemble
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
-from softprompt_tf.export.session_process import run_in_process
-from softprompt_tf.export.stored_rows import as_stored
 from softprompt_tf.export.task_changes import ListedTask
 from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, TaskTables
 from softprompt_tf.prompts import TaskPrompt, write_prompt
 
-pytestmark = pytest.mark.slow  # the file takes minutes
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 TEXTS = (
     "a charming film",
@@ -64,7 +61,7 @@ def authors(tiny_t5):
 
 
 @pytest.fixture(scope="module")
-def served(tiny_t5, task_prompts, critics, authors, tmp_path_factory):
+def served(tiny_t5, task_prompts, critics, authors, asked_once, tmp_path_factory):
     """A base directory: two plain tasks, one before and one behind two ensembles; compared with Keras when written."""
     base = tmp_path_factory.mktemp("ensembles") / "tiny"
     tasks = {"mood": task_prompts["mood"], "critics": critics, "authors": list(authors), "story": task_prompts["story"]}
@@ -91,16 +88,18 @@ def old_base(tiny_t5, task_prompts, tmp_path, monkeypatch):
     return tmp_path / "old"
 
 
-def ask(version, task_ids, texts):
-    """Ask all three signatures in one batch each, through the session loader in a process of its own."""
+SIGNATURES = ("serving_default", "classify", "score")
+
+
+def requests_of(task_ids, texts, signatures=SIGNATURES):
     inputs = {"task_id": list(task_ids), "text": list(texts)}
-    requests = {
-        "serving_default": inputs,
-        "classify": inputs,
-        "score": {**inputs, "target": [TARGET] * len(inputs["text"])},
-    }
-    asked = [{"signature": name, "inputs": values} for name, values in requests.items()]
-    return dict(zip(requests, run_in_process(version, asked), strict=True))
+    targets = {"score": {"target": [TARGET] * len(inputs["text"])}}
+    return [{"signature": name, "inputs": {**inputs, **targets.get(name, {})}} for name in signatures]
+
+
+def ask(version, task_ids, texts, signatures=SIGNATURES):
+    """Ask the signatures in one batch each, through the session loader in a process of its own."""
+    return dict(zip(signatures, ask_once(version, requests_of(task_ids, texts, signatures)), strict=True))
 
 
 def mixed(task_ids):
@@ -126,10 +125,18 @@ def most_of(votes, scores):
     )
 
 
+ONE_ENSEMBLE = (["critics"] * len(TEXTS), TEXTS)
+NO_ROWS = (np.array([], object), np.array([], object))
+TWO_TASKS = mixed(["authors", "story"])[:2]
+
+
 @pytest.fixture(scope="module")
 def answers(served):
     """Each task's rows of one mixed batch, with rows of an unknown task between them."""
     names, texts, rows = mixed(["critics", "mood", "nobody", "authors", "story"])
+    batches = [(names, texts), ONE_ENSEMBLE, NO_ROWS]
+    all_requests = [request for batch in batches for request in requests_of(*batch)]
+    ask_once(served / "1", [*all_requests, *requests_of(*TWO_TASKS, ["serving_default"])])  # all in one process
     return ask(served / "1", names, texts), rows
 
 
@@ -139,7 +146,7 @@ def answers(served):
 def test_labels_are_those_of_separate_prompts_and_a_vote(answers, tiny_t5, critics):
     given, rows = answers
     logs, labels = row_of_labels(given, rows["critics"])
-    alone = [PromptedT5(tiny_t5, member).classify([f"{text}, is it good?" for text in TEXTS]) for member in critics]
+    alone = [twin_of(tiny_t5, [member]).classify([f"{text}, is it good?" for text in TEXTS]) for member in critics]
 
     disagreements = 0
     for k, label in enumerate(labels):
@@ -155,7 +162,7 @@ def test_labels_are_those_of_separate_prompts_and_a_vote(answers, tiny_t5, criti
 
 def test_texts_are_those_of_separate_prompts_and_a_vote(answers, tiny_t5, authors):
     given, rows = answers
-    alone = [PromptedT5(tiny_t5, member).generate_scored(list(TEXTS)) for member in authors]
+    alone = [twin_of(tiny_t5, [member]).generate_scored(list(TEXTS)) for member in authors]
 
     majorities = ties = 0
     for k, text in enumerate(decoded(given["serving_default"]["output"][rows["authors"]])):
@@ -174,7 +181,7 @@ def test_texts_are_those_of_separate_prompts_and_a_vote(answers, tiny_t5, author
 @pytest.mark.parametrize("task", ["critics", "authors"])
 def test_answers_are_those_of_the_ensemble_in_keras(answers, tiny_t5, critics, authors, task):
     given, rows = answers
-    ensemble = PromptEnsemble(tiny_t5, {"critics": critics, "authors": authors}[task])
+    ensemble = twin_of(tiny_t5, {"critics": critics, "authors": authors}[task])
     texts = [f"{text}, is it good?" if task == "critics" else text for text in TEXTS]
 
     generations = ensemble.generate_scored(texts)
@@ -197,7 +204,7 @@ def test_the_likelihood_is_the_members_mean(answers, tiny_t5, critics):
     given, rows = answers
     texts = [f"{text}, is it good?" for text in TEXTS]
     whole = [dataclasses.replace(member, max_target_tokens=256) for member in critics]
-    alone = [PromptedT5(tiny_t5, member).score(texts, [TARGET] * len(TEXTS)) for member in whole]
+    alone = [twin_of(tiny_t5, [member]).score(texts, [TARGET] * len(TEXTS)) for member in whole]
 
     likelihoods = np.exp(given["score"]["log_likelihood"][rows["critics"]].astype(np.float64))
     np.testing.assert_allclose(likelihoods, np.exp(alone).mean(axis=0), rtol=2e-4)
@@ -220,8 +227,7 @@ def test_plain_tasks_and_bad_rows_beside_ensembles_answer_as_ever(answers, keras
 def test_an_ensemble_alone_and_no_rows_at_all_are_answered(answers, served):
     given, rows = answers
 
-    alone = ask(served / "1", ["critics"] * len(TEXTS), TEXTS)
-    nothing = ask(served / "1", np.array([], object), np.array([], object))
+    alone, nothing = ask(served / "1", *ONE_ENSEMBLE), ask(served / "1", *NO_ROWS)
 
     assert alone["classify"]["label"].tolist() == given["classify"]["label"][rows["critics"]].tolist()
     assert alone["serving_default"]["output"].tolist() == given["serving_default"]["output"][rows["critics"]].tolist()
@@ -238,9 +244,9 @@ def test_members_may_be_stored_in_half_the_bytes(tiny_t5, critics, authors, tmp_
     write_saved_model(tmp_path, tiny_t5, {"critics": critics}, table_dtype=table_dtype)
     version = add_tasks(tmp_path, {"authors": authors}, t5=tiny_t5)
 
-    given = ask(version, ["critics"] * len(TEXTS), TEXTS)
+    given = ask(version, ["critics"] * len(TEXTS), TEXTS, ["classify"])
 
-    rounded = PromptEnsemble(tiny_t5, [as_stored(member, table_dtype) for member in critics])
+    rounded = twin_of(tiny_t5, [as_stored(member, table_dtype) for member in critics])
     choices = rounded.classify([f"{text}, is it good?" for text in TEXTS])
     logs, labels = row_of_labels(given, slice(None))
     assert labels == [choice.label for choice in choices]
@@ -257,7 +263,7 @@ def test_an_ensemble_is_added_as_if_it_had_been_there(tiny_t5, base_directory, s
 
     version = add_tasks(tmp_path, {"critics": files}, t5=tiny_t5)
 
-    before, after = (ask(directory, ["critics"] * len(TEXTS), TEXTS) for directory in (served / "1", version))
+    before, after = (ask(directory, *ONE_ENSEMBLE) for directory in (served / "1", version))
     for name, outputs in before.items():
         for output, values in outputs.items():
             np.testing.assert_array_equal(after[name][output], values)
@@ -275,11 +281,9 @@ def test_tasks_are_listed_with_their_members(served):
 
 
 def test_tasks_behind_an_ensemble_that_is_removed_answer_as_before(base):
-    names, texts, _ = mixed(["authors", "story"])
-
     version = remove_tasks(base, ["critics"], verify=False)
 
-    before, after = ask(base / "1", names, texts), ask(version, names, texts)
+    before, after = (ask(directory, *TWO_TASKS, ["serving_default"]) for directory in (base / "1", version))
     assert [task.task_id for task in list_tasks(base)] == ["mood", "authors", "story"]
     for output, values in before["serving_default"].items():
         np.testing.assert_array_equal(after["serving_default"][output], values)
@@ -294,8 +298,9 @@ def test_an_ensemble_and_a_plain_task_take_each_others_place(base, tiny_t5, crit
         ("authors", 4),
         ("story", 1),
     ]
-    given = ask(version, ["critics", "story"] * len(TEXTS), [text for text in TEXTS for _ in range(2)])
-    alone = PromptedT5(tiny_t5, critics[1]).classify([f"{text}, is it good?" for text in TEXTS])
+    texts = [text for text in TEXTS for _ in range(2)]
+    given = ask(version, ["critics", "story"] * len(TEXTS), texts, ["classify", "serving_default"])
+    alone = twin_of(tiny_t5, [critics[1]]).classify([f"{text}, is it good?" for text in TEXTS])
     assert decoded(given["classify"]["label"][::2]) == [choice.label for choice in alone]
     assert decoded(given["serving_default"]["output"][1::2]) == keras_models["story"].generate(list(TEXTS))
 
@@ -316,8 +321,8 @@ def test_a_graph_from_before_there_were_ensembles_takes_plain_tasks_alone(old_ba
         ("story", 1),
         ("one", 1),
     ]
-    given = ask(version, ["one"] * len(TEXTS), TEXTS)
-    alone = PromptedT5(tiny_t5, critics[0]).classify([f"{text}, is it good?" for text in TEXTS])
+    given = ask(version, ["one"] * len(TEXTS), TEXTS, ["classify"])
+    alone = twin_of(tiny_t5, [critics[0]]).classify([f"{text}, is it good?" for text in TEXTS])
     assert decoded(given["classify"]["label"]) == [choice.label for choice in alone]
 
 

@@ -8,18 +8,19 @@ import sys
 
 import numpy as np
 import pytest
+from asked_versions import ask_once, twin_of
 from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ExportError, PromptFileError, VerificationError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
-from softprompt_tf.export.session_process import run_in_process
 from softprompt_tf.export.task_changes import ListedTask
 from softprompt_tf.prompts import write_prompt
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 TEXTS = ["a charming film", "", "seven boats left the harbour and six came back"]
 OLD = ("mood", "story", "reply")
+SIGNATURES = ("serving_default", "classify", "score")
 BACKBONE_FILE = "variables/variables.data-00000-of-{:05d}"
 
 
@@ -46,11 +47,13 @@ def base(base_directory, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def added(base_directory, tiny_t5, tmp_path_factory):
+def added(base_directory, tiny_t5, asked_once, tmp_path_factory):
     """A base directory with version 1, and version 2 with one task more, checked when it was written."""
     base = tmp_path_factory.mktemp("added") / "tiny"
     shutil.copytree(base_directory / "1", base / "1")
     add_tasks(base, {"review": new_prompt(tiny_t5)})
+    batches = (OLD, ["review", "mood", "nobody"], ["story", "review"])
+    ask_once(base / "2", [request for batch in batches for request in requests_of(batch)])  # all in one process
     return base
 
 
@@ -63,9 +66,13 @@ def inputs_of(task_ids):
     }
 
 
-def answers_of(version, task_ids):
-    requests = [{"signature": name, "inputs": inputs} for name, inputs in inputs_of(task_ids).items()]
-    return dict(zip(inputs_of(task_ids), run_in_process(version, requests), strict=True))
+def requests_of(task_ids, signatures=SIGNATURES):
+    inputs = inputs_of(task_ids)
+    return [{"signature": name, "inputs": inputs[name]} for name in signatures]
+
+
+def answers_of(version, task_ids, signatures=SIGNATURES):
+    return dict(zip(signatures, ask_once(version, requests_of(task_ids, signatures)), strict=True))
 
 
 def files_of(version):
@@ -236,7 +243,7 @@ def test_the_warm_up_of_a_version_names_the_tasks_that_it_has(base):
 def test_a_removed_task_is_unknown(base):
     version = remove_tasks(base, ["mood"], verify=False)
 
-    status = answers_of(version, ["mood"])["score"]["status"]
+    status = answers_of(version, ["mood"], ["score"])["score"]["status"]
     assert status.tolist() == [b"Unknown task id 'mood'. Known: story, reply."] * 3
 
 
@@ -245,7 +252,7 @@ def test_a_replaced_task_keeps_its_place_and_answers_anew(base, tiny_t5, keras_m
 
     assert [task.task_id for task in list_tasks(base)] == list(OLD)
     assert list_tasks(base)[0].prompt_length == 20
-    answers = answers_of(version, ["story"])["serving_default"]
+    answers = answers_of(version, ["story"], ["serving_default"])["serving_default"]
     assert [text.decode() for text in answers["output"]] == keras_models["story"].generate(TEXTS)
 
 
@@ -400,13 +407,11 @@ def test_another_t5_is_refused_for_the_comparison(base, tiny_t5):
 
 
 def test_a_task_of_longer_answers_than_any_before_is_added(base, tiny_t5):
-    from softprompt_tf import PromptedT5
-
     prompt = new_prompt(tiny_t5, seed=1, max_target_tokens=90)
     version = add_tasks(base, {"long": prompt}, t5=tiny_t5)
 
-    given = answers_of(version, ["long", "mood"])["serving_default"]
-    expected = PromptedT5(tiny_t5, prompt).generate_scored([f"review: {text}" for text in TEXTS])
+    given = answers_of(version, ["long", "mood"], ["serving_default"])["serving_default"]
+    expected = twin_of(tiny_t5, [prompt]).generate_scored([f"review: {text}" for text in TEXTS])
     assert [text.decode() for text in given["output"][:3]] == [answer.text for answer in expected]
     np.testing.assert_allclose(given["score"][:3], [answer.score for answer in expected], rtol=1e-5, atol=1e-4)
 

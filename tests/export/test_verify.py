@@ -13,7 +13,7 @@ from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.verify import check_ops, verify_saved_model
 from softprompt_tf.prompts import TaskPrompt
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 OPS_WITHOUT_PLACE = ("Xla", "PyFunc", "EagerPyFunc", "NumpyFunction")
 

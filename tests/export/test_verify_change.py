@@ -5,23 +5,27 @@ import shutil
 
 import numpy as np
 import pytest
+from asked_versions import ask_once
 
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export import add_tasks
 from softprompt_tf.export import verify_change as verify_change_module
 from softprompt_tf.export.task_shards import StoredTasks
-from softprompt_tf.export.verify_change import verify_change
+from softprompt_tf.export.verify_change import probe_requests, verify_change
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 
 @pytest.fixture(scope="module")
-def changed(version_directory, task_prompts, tmp_path_factory):
+def changed(version_directory, task_prompts, asked_once, tmp_path_factory):
     """Version 1 and, as version 2, the same with another prompt for one task."""
     base = tmp_path_factory.mktemp("changed")
     shutil.copytree(version_directory, base / "1")
     other = dataclasses.replace(task_prompts["story"], prompt=task_prompts["story"].prompt * np.float32(1.001))
     add_tasks(base, {"story": other}, replace=True, verify=False)
+    kept, added = (["mood", "story"], ["mood", "reply"]), (["story"], ["review"])
+    for version, batches in (("1", kept), ("2", (*kept, *added))):  # each in one process
+        ask_once(base / version, [request for tasks in batches for request in probe_requests(tasks).values()])
     return base
 
 

@@ -1,5 +1,6 @@
 """Layers built from their sizes: KerasHub's own, traced as Keras does it, are what they must equal."""
 
+import contextlib
 import functools
 import re
 import threading
@@ -11,6 +12,10 @@ import pytest
 from keras_hub.src.models.t5.t5_multi_head_attention import T5MultiHeadAttention
 from keras_hub.src.models.t5.t5_transformer_layer import T5TransformerLayer
 
+from softprompt_tf import PromptedT5
+from softprompt_tf.baselines import ModelTuner
+from softprompt_tf.pretraining import backbone as pretraining_backbone
+from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.t5.variant_backbone import T5VariantBackbone
 
@@ -107,14 +112,44 @@ def test_a_variant_is_built_alike():
     assert specs(ours) == specs(traced)
 
 
-def test_no_code_of_a_layer_runs(monkeypatch):
+@pytest.fixture
+def no_layer_runs(monkeypatch):
     @functools.wraps(T5TransformerLayer.call)  # Keras reads its arguments from it
     def call(*args, **kwargs):
         raise AssertionError("a layer was traced")
 
     monkeypatch.setattr(T5TransformerLayer, "call", call)
 
+
+@pytest.mark.usefixtures("no_layer_runs")
+def test_no_code_of_a_layer_runs():
     assert all(layer.built for layer in untraced()._flatten_layers())
+
+
+@pytest.mark.usefixtures("no_layer_runs")
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda t5: build_backbone(BackboneShape(vocabulary_size=40, hidden_dim=16), dtype="float32", seed=1),
+        lambda t5: ModelTuner(t5).t5.backbone,
+        lambda t5: PromptedT5.from_config(PromptedT5(t5).get_config()).t5.backbone,
+    ],
+    ids=["for pretraining", "for model tuning", "of a saved model"],
+)
+def test_a_backbone_is_there_without_a_layer_that_runs(tiny_t5, build):
+    assert all(layer.built for layer in build(tiny_t5)._flatten_layers())
+
+
+def test_random_weights_are_those_of_traced_layers(monkeypatch):
+    shape = BackboneShape(vocabulary_size=40, hidden_dim=16, intermediate_dim=24, num_layers=2, num_heads=2)
+    ours = build_backbone(shape, dtype="float32", seed=5)
+    monkeypatch.setattr(pretraining_backbone, "untraced_layers", contextlib.nullcontext)
+
+    traced = build_backbone(shape, dtype="float32", seed=5)
+
+    assert len(ours.weights) == len(traced.weights)
+    for own, theirs in zip(ours.weights, traced.weights, strict=True):
+        np.testing.assert_array_equal(own, theirs)
 
 
 def test_a_layer_made_within_is_kerashubs_own_afterwards():

@@ -12,6 +12,7 @@ from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.t5 import FrozenT5, load_t5, write_preset
 from softprompt_tf.t5.fingerprint import weights_fingerprint
+from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.t5.variant_backbone import T5VariantBackbone
 
 pytestmark = pytest.mark.thorough
@@ -38,6 +39,12 @@ VARIANT = {
 DISTANCES = np.arange(-300, 301, dtype=np.int32)
 
 
+def make(kind, **choices):
+    """Make a backbone from its sizes; `test_untraced_layers.py` compares it with one whose layers Keras traces."""
+    with untraced_layers():
+        return kind(**choices)
+
+
 def draw(backbone, seed=0):
     """Give every weight drawn values, by its place among the weights."""
     generator = np.random.default_rng(seed)
@@ -48,13 +55,14 @@ def draw(backbone, seed=0):
 
 @pytest.fixture(scope="module")
 def variant():
-    return draw(T5VariantBackbone(**VARIANT))
+    return draw(make(T5VariantBackbone, **VARIANT))
 
 
 @functools.cache
 def small(buckets, max_distance):
     """Return a model with one layer and one head."""
-    return T5VariantBackbone(
+    return make(
+        T5VariantBackbone,
         **{**SHAPE, "num_layers": 1, "num_heads": 1},
         relative_attention_buckets=buckets,
         relative_attention_max_distance=max_distance,
@@ -83,7 +91,7 @@ def outputs(backbone):
 @pytest.mark.parametrize("gated", [True, False], ids=["gated", "plain"])
 def test_with_equal_depths_and_32_buckets_it_is_kerashubs_backbone(tie, gated):
     choices = {**SHAPE, "tie_embedding_weights": tie, "use_gated_activation": gated}
-    theirs, ours = draw(keras_hub.models.T5Backbone(**choices)), draw(T5VariantBackbone(**choices))
+    theirs, ours = draw(make(keras_hub.models.T5Backbone, **choices)), draw(make(T5VariantBackbone, **choices))
 
     assert [tuple(w.shape) for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
     expected, got = outputs(theirs), outputs(ours)
@@ -93,13 +101,13 @@ def test_with_equal_depths_and_32_buckets_it_is_kerashubs_backbone(tie, gated):
 
 
 def test_it_has_the_fingerprint_of_kerashubs_backbone_with_its_weights():
-    theirs, ours = draw(keras_hub.models.T5Backbone(**SHAPE)), draw(T5VariantBackbone(**SHAPE))
+    theirs, ours = draw(make(keras_hub.models.T5Backbone, **SHAPE)), draw(make(T5VariantBackbone, **SHAPE))
 
     assert weights_fingerprint(ours) == weights_fingerprint(theirs)
 
 
 def test_layers_have_kerashubs_names():
-    theirs, ours = keras_hub.models.T5Backbone(**SHAPE), T5VariantBackbone(**SHAPE)
+    theirs, ours = make(keras_hub.models.T5Backbone, **SHAPE), make(T5VariantBackbone, **SHAPE)
 
     def given_names(backbone):
         return {layer.name for layer in backbone.layers if type(layer).__name__ not in ("GetItem", "Dropout")}
@@ -108,7 +116,7 @@ def test_layers_have_kerashubs_names():
 
 
 def test_weights_of_kerashubs_backbone_are_read_from_its_file(tmp_path):
-    theirs, ours = draw(keras_hub.models.T5Backbone(**SHAPE)), T5VariantBackbone(**SHAPE)
+    theirs, ours = draw(make(keras_hub.models.T5Backbone, **SHAPE)), make(T5VariantBackbone, **SHAPE)
     theirs.save_weights(tmp_path / "t5.weights.h5")
 
     ours.load_weights(tmp_path / "t5.weights.h5")
@@ -118,7 +126,7 @@ def test_weights_of_kerashubs_backbone_are_read_from_its_file(tmp_path):
 
 
 def test_the_decoder_is_as_deep_as_the_encoder_if_nothing_is_said():
-    assert len(T5VariantBackbone(**SHAPE).decoder_transformer_layers) == 2
+    assert len(make(T5VariantBackbone, **SHAPE).decoder_transformer_layers) == 2
 
 
 # === What KerasHub's own has not ===
@@ -167,7 +175,9 @@ def test_some_buckets_by_hand():
 
 
 def test_another_max_distance_alone_changes_far_positions_only():
-    near, far = (draw(T5VariantBackbone(**SHAPE, relative_attention_max_distance=distance)) for distance in (40, 128))
+    near, far = (
+        draw(make(T5VariantBackbone, **SHAPE, relative_attention_max_distance=distance)) for distance in (40, 128)
+    )
 
     biases = [
         np.asarray(backbone.encoder_transformer_layers[0].self_attention.compute_bias(1, 60))
@@ -183,7 +193,7 @@ def test_another_max_distance_alone_changes_far_positions_only():
 
 
 def test_a_config_makes_the_same_model_again(variant):
-    again = T5VariantBackbone.from_config(variant.get_config())
+    again = make(T5VariantBackbone.from_config, config=variant.get_config())
     again.set_weights(variant.get_weights())
 
     assert again.get_config() == variant.get_config()
@@ -200,7 +210,7 @@ def test_it_is_known_to_keras_by_its_name(variant):
     config = keras.saving.serialize_keras_object(variant)
 
     assert config["registered_name"] == "softprompt_tf>T5VariantBackbone"
-    assert isinstance(keras.saving.deserialize_keras_object(config), T5VariantBackbone)
+    assert isinstance(make(keras.saving.deserialize_keras_object, config=config), T5VariantBackbone)
 
 
 def test_a_preset_of_it_is_read_as_it_was_saved(variant, tmp_path):
@@ -226,7 +236,7 @@ def test_a_float16_preset_of_it_holds_its_weights_rounded_to_float16(variant, tm
 
 
 def test_it_runs_in_bfloat16(variant):
-    half = T5VariantBackbone(**VARIANT, dtype="bfloat16")
+    half = make(T5VariantBackbone, **VARIANT, dtype="bfloat16")
     for theirs, ours in zip(variant.weights, half.weights, strict=True):
         ours.assign(theirs.numpy())
 
