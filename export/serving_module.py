@@ -253,8 +253,8 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, t
     limits_spec = tf.TensorSpec([None], tf.int32)
 
     @tf.function(input_signature=[states, flat, *specs(into_decoder), limits_spec], autograph=False)
-    def decode_rows(encoder_output, mask, *parts):  # type: ignore[no-untyped-def]
-        *parts, limits = parts
+    def decode_rows(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
+        *parts, limits = inputs
         encoded = Encoded(encoder_output, mask, _injection(into_decoder, parts))
         # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
         ids, scores = decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
@@ -265,8 +265,8 @@ def _shared_functions(t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, t
     targets_spec = tf.TensorSpec([None, None, None], tf.int32)
 
     @tf.function(input_signature=[states, flat, *specs(into_decoder), targets_spec], autograph=False)
-    def score(encoder_output, mask, *parts):  # type: ignore[no-untyped-def]
-        *parts, target_ids = parts
+    def score(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
+        *parts, target_ids = inputs
         return score_targets(t5, target_ids, encoder_output, mask, _injection(into_decoder, parts))
 
     return _SharedFunctions(encode, decode_rows, score)

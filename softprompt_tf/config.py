@@ -3,7 +3,7 @@ from a config to YAML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
@@ -13,7 +13,8 @@ from softprompt_tf.config_section import Section as _Section
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
 from softprompt_tf.prompts.methods import METHODS
-from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig as PromptConfig
+from softprompt_tf.prompts.methods.method_config import MethodConfig
+from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig
 from softprompt_tf.target_format import TargetFormat
 from softprompt_tf.yaml_tree import KeyPath, Tree, dump_yaml
 
@@ -75,9 +76,12 @@ def _method_tag(value: Any) -> str:
 
 
 _UNKNOWN_METHOD = "unknown method"
-# The section `prompt` of a config, of whichever method it names.
-_Methods = Union[tuple(Annotated[row.config, Tag(name)] for name, row in METHODS.items())]  # type: ignore[valid-type]  # noqa: UP007
-AnyMethodConfig = Annotated[_Methods, Discriminator(_method_tag)]
+if TYPE_CHECKING:
+    AnyMethodConfig = MethodConfig
+else:
+    # The section `prompt` of a config, of whichever method it names.
+    _Methods = Union[tuple(Annotated[row.config, Tag(name)] for name, row in METHODS.items())]  # noqa: UP007
+    AnyMethodConfig = Annotated[_Methods, Discriminator(_method_tag)]
 
 
 class TrainingConfig(_Section):
@@ -137,7 +141,7 @@ class RunConfig(_Section):
     task: Annotated[
         Annotated[TaskConfig, Tag(_UNION_TAGS[0])] | Annotated[_Tasks, Tag(_UNION_TAGS[1])], Discriminator(_task_tag)
     ] = Field(description="a mapping, the path of a task file, or a list of these")
-    prompt: AnyMethodConfig = Field(default=PromptConfig(), description="a mapping")
+    prompt: AnyMethodConfig = Field(default=PromptTuningConfig(), description="a mapping")
     training: TrainingConfig = Field(default=TrainingConfig(), description="a mapping")
     output_dir: str = Field(min_length=1, description="a directory")
     seed: int = Field(default=1, ge=0, lt=2**63, description="a whole number from 0 up")

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from softprompt_tf.baselines import TuningSettings
-from softprompt_tf.config import AnyMethodConfig, PromptConfig, TrainingConfig
+from softprompt_tf.config import AnyMethodConfig, TrainingConfig
 from softprompt_tf.config_files import read_tree
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.names import nearest
 from softprompt_tf.prompts.methods import METHODS
+from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig
 from softprompt_tf.target_format import TargetFormat
 from softprompt_tf.yaml_tree import Tree
 
@@ -82,7 +83,7 @@ class RunSettings(_Section):
     target_format: TargetFormat | None = None
     max_input_tokens: int | None = Field(default=None, gt=0)
     rows: Rows = Rows()
-    prompt: AnyMethodConfig = PromptConfig()
+    prompt: AnyMethodConfig = PromptTuningConfig()
     training: TrainingConfig = TrainingConfig()
     model_tuning: TuningSettings = TuningSettings()
     prompt_design: PromptDesignSettings = PromptDesignSettings()

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from softprompt_tf.prompts.injection import put_in_front as put_in_front
     from softprompt_tf.prompts.members import check_members as check_members
     from softprompt_tf.prompts.methods import METHODS as METHODS
-    from softprompt_tf.prompts.methods import p_tuning_v2 as p_tuning_v2
-    from softprompt_tf.prompts.methods import prefix_tuning as prefix_tuning
-    from softprompt_tf.prompts.methods import prompt_tuning as prompt_tuning
     from softprompt_tf.prompts.methods.kept_tensors import kept_tensors as kept_tensors
     from softprompt_tf.prompts.methods.method import PromptMethod as PromptMethod
+    from softprompt_tf.prompts.methods.p_tuning_v2 import p_tuning_v2 as p_tuning_v2
+    from softprompt_tf.prompts.methods.prefix_tuning import prefix_tuning as prefix_tuning
+    from softprompt_tf.prompts.methods.prompt_tuning import prompt_tuning as prompt_tuning
     from softprompt_tf.prompts.neighbours import nearest_neighbours as nearest_neighbours
     from softprompt_tf.prompts.prompt_file import TaskPrompt as TaskPrompt
     from softprompt_tf.prompts.prompt_file import check_backbone as check_backbone

@@ -138,8 +138,15 @@ def score_targets(
     inputs = ops.reshape(ops.concatenate([starts, target_ids[:, :, :-1]], axis=2), (batch, num_targets * length))
 
     def decode(is_short: bool) -> Tensor:
-        embedded, parts = t5.embed(inputs), {"key_values": injection.decoder, "cross": injection.cross}
-        return t5.forward.decode(embedded, bias, encoder_output, padding_mask, is_short=is_short, **parts)
+        return t5.forward.decode(
+            t5.embed(inputs),
+            bias,
+            encoder_output,
+            padding_mask,
+            key_values=injection.decoder,
+            cross=injection.cross,
+            is_short=is_short,
+        )
 
     states = by_cost(
         t5,

@@ -13,8 +13,7 @@ from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention
 from softprompt_tf.t5.attention import by_layer, source_mask_bias
 from softprompt_tf.t5.frozen_blocks import Shape
-from softprompt_tf.t5.frozen_forward import CrossAttention
-from softprompt_tf.t5.frozen_stacks import FrozenStack
+from softprompt_tf.t5.frozen_stacks import CrossAttention, FrozenStack
 from softprompt_tf.t5.frozen_t5 import FrozenT5
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor

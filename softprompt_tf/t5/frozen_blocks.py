@@ -7,7 +7,7 @@ own: there automatic differentiation runs through `forward`.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 from keras import ops
@@ -60,11 +60,17 @@ def back(upstream: Tensor, kernel: Tensor) -> Tensor:
     return ops.matmul(upstream, ops.reshape(turned, (num_columns, num_rows)))
 
 
-Projection = Kernel | keras.layers.Layer
-"""A kernel, or a layer that computes with more than its kernel and is called itself."""
+class Projection(Protocol):
+    """A kernel, or a layer that computes with more than its kernel and is called itself; only a kernel goes `back`."""
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Project [M, H] to [M, F]."""
+
+    def back(self, upstream: Tensor) -> Tensor:
+        """Return the gradient [M, H] of the input from that of the output [M, F]."""
 
 
-def projection(layer: keras.layers.Layer, dtype: str) -> Projection:
+def projection(layer: keras.layers.Layer, dtype: str) -> Any:
     """Return a projection as the kernel alone where it is no more than that, else the layer."""
     is_more = getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
     return layer if is_more else Kernel(frozen(layer.kernel, dtype))
@@ -124,7 +130,6 @@ class LastNorm(NamedTuple):
 
     scale: Tensor
     epsilon: float
-    has_gradient = True
 
     def forward(self, states: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Norm states [M, H]."""
@@ -170,8 +175,8 @@ class SelfAttention(NamedTuple):
     def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "SelfAttention":
         """Read a layer's weights."""
         names = ("query", "key", "value", "output")
-        projections = (projection(getattr(attention, f"{name}_projector"), dtype) for name in names)
-        return cls(frozen(norm.weight, dtype), *projections, epsilon=float(norm.epsilon))
+        query, key, value, output = (projection(getattr(attention, f"{name}_projector"), dtype) for name in names)
+        return cls(frozen(norm.weight, dtype), query, key, value, output, float(norm.epsilon))
 
     @property
     def has_gradient(self) -> bool:

@@ -121,8 +121,13 @@ class FrozenT5:
     @property
     def sizes(self) -> BackboneSizes:
         """What decides how large a task's tensors are."""
-        layers = self.backbone.encoder_transformer_layers, self.backbone.decoder_transformer_layers
-        return BackboneSizes(self.hidden_dim, *map(len, layers), self.num_heads, self.head_dim)
+        return BackboneSizes(
+            hidden_dim=self.hidden_dim,
+            encoder_layers=len(self.backbone.encoder_transformer_layers),
+            decoder_layers=len(self.backbone.decoder_transformer_layers),
+            num_heads=self.num_heads,
+            head_dim=self.head_dim,
+        )
 
     @property
     def compute_dtype(self) -> str:

@@ -72,7 +72,8 @@ class PrefixTuning(PromptMethod):
     def shapes(self, sizes: BackboneSizes) -> Shapes:
         if self.mlp_dim is None:
             return {name: (self.length, *row_shape(name, sizes)) for name in self._names}
-        mlp_dim, shapes = self.mlp_dim, {}
+        mlp_dim = self.mlp_dim
+        shapes: Shapes = {}
         for name in self._names:
             width = int(np.prod(row_shape(name, sizes)))
             shapes |= {
