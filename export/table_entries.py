@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
 from softprompt_tf.export.task_tables import MEMBERS, columns_of, table_name
-from softprompt_tf.prompts.task_tensors import TENSORS
+from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
 
 _KEY = "tables/{}/.ATTRIBUTES/VARIABLE_VALUE"
 TABLE_KEYS = {name: _KEY.format(table_name(name)).encode() for name in TENSORS}  # tensor's name -> its table's key
@@ -21,11 +21,13 @@ class GraphTables(NamedTuple):
     table_dtype: str
 
     @classmethod
-    def of(cls, entries: Mapping[bytes, bytes], table_dtype: str) -> "GraphTables":
-        """Read it from a version's index."""
-        tables = {name: _width(entries[key]) for name, key in TABLE_KEYS.items() if key in entries}
+    def of(cls, entries: Mapping[bytes, bytes], table_dtype: str, *, hidden_dim: int) -> "GraphTables":
+        """Read it from a version's index; the table of prompts, of width H, is always one of its tables."""
+        found = {name: _width(entries[key]) for name, key in TABLE_KEYS.items() if key in entries}
+        tables = {PROMPT: hidden_dim, **found}
         has_ensembles = column_key(MEMBERS).encode() in entries
-        return cls([name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles], tables, table_dtype)
+        columns = [name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles]
+        return cls(columns, tables, table_dtype)
 
 
 def column_key(name: str) -> str:

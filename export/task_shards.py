@@ -107,7 +107,14 @@ def write_tasks(directory: Path, source: Path, tasks: ServedTasks, *, table_dtyp
     entries = _entries(source)
     kept = {key: value for key, value in entries.items() if not is_column(key) and not is_of_table(key)}
     files = _data_files(source)[:1]
-    _write(directory, kept, files, tasks.rows, tasks.tensors, graph=GraphTables.of(entries, table_dtype))
+    _write(
+        directory,
+        kept,
+        files,
+        tasks.rows,
+        tasks.tensors,
+        graph=GraphTables.of(entries, table_dtype, hidden_dim=tasks.prompts.shape[1]),
+    )
 
 
 def append_tasks(directory: Path, source: StoredTasks, tasks: ServedTasks, *, table_dtype: str) -> None:
@@ -116,7 +123,12 @@ def append_tasks(directory: Path, source: StoredTasks, tasks: ServedTasks, *, ta
     kept = {key: value for key, value in entries.items() if not is_column(key) and not is_empty_table(key, value)}
     files = _data_files(source.directory)
     _write(
-        directory, kept, files, (*source.rows, *tasks.rows), tasks.tensors, graph=GraphTables.of(entries, table_dtype)
+        directory,
+        kept,
+        files,
+        (*source.rows, *tasks.rows),
+        tasks.tensors,
+        graph=GraphTables.of(entries, table_dtype, hidden_dim=tasks.prompts.shape[1]),
     )
 
 

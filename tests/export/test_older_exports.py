@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
@@ -73,6 +74,13 @@ def test_an_older_export_takes_no_task_of_other_tensors(older):
         add_tasks(older, {"deep": task})
 
 
+def num_nodes(version):
+    """Return how many operations the graph of a version has, those of its functions included."""
+    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    graphs = [meta_graph.graph_def for meta_graph in saved.meta_graphs]
+    return sum(len(graph.node) + sum(len(function.node_def) for function in graph.library.function) for graph in graphs)
+
+
 def test_prompts_alone_are_written_as_they_were(older, tiny_t5, tmp_path):
     version = write_saved_model(tmp_path / "export", tiny_t5, prompts(), verify=False)
     before = older / "1"
@@ -80,9 +88,15 @@ def test_prompts_alone_are_written_as_they_were(older, tiny_t5, tmp_path):
     files = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
     assert sorted(path.relative_to(version) for path in version.rglob("*") if path.is_file()) == files
     for path in files:
-        if path.name.startswith("variables.data") or path == RECORD_FILE:
+        if (path.name.startswith("variables.data") and "00000-of" not in path.name) or path == RECORD_FILE:
             assert (version / path).read_bytes() == (before / path).read_bytes(), path
     index = Path("variables") / "variables.index"
-    assert list(read_index(version / index)) == list(read_index(before / index))
-    assert (version / "saved_model.pb").stat().st_size <= 1.01 * (before / "saved_model.pb").stat().st_size
+    entries, entries_before = (read_index(directory / index) for directory in (version, before))
+    assert list(entries) == list(entries_before)
+    for (
+        key,
+        entry,
+    ) in entries.items():  # file, place, size and checksum of each tensor; the names of layers are their own affair
+        assert entry == entries_before[key] or key == b"_CHECKPOINTABLE_OBJECT_GRAPH", key
+    assert num_nodes(version) <= num_nodes(before)  # the size of the file depends on the names of layers too
     shutil.rmtree(version)

@@ -39,7 +39,16 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_prompt
     sources = ("softprompt_tf.tasks.rows", "softprompt_tf.tasks.tensorflow_sources")
     shared = tuple(
         f"softprompt_tf.{name}"
-        for name in ("backbone_option", "directory_lock", "keras_backend", "lazy_names", "setting_changes", "typing")
+        for name in (
+            "backbone_option",
+            "directory_lock",
+            "keras_backend",
+            "lazy_names",
+            "local_paths",
+            "names",
+            "setting_changes",
+            "typing",
+        )
     )
     allowed = (*own, *sources, *shared, "softprompt_tf.training.distribution")
     for path in Path(pretraining.__file__).parent.glob("*.py"):

@@ -20,6 +20,7 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_models
         "injection",
         "large_file_pointer",
         "lazy_names",
+        "local_paths",
         "names",
         "portable_names",
         "target_format",
