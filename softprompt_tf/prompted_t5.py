@@ -31,7 +31,6 @@ from softprompt_tf.prompts import (
 )
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
-from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_arguments import checked_limit
 from softprompt_tf.text_model import TextModel
@@ -109,9 +108,8 @@ class PromptedT5(TextModel):
         }
         if method.task_ids is not None:
             inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        with untraced_layers():
-            embeddings, mask = _embed(t5, table, inputs)
-            states = t5.decode(inputs["decoder_token_ids"], t5.encode(embeddings, mask), mask)
+        embeddings, mask = _embed(t5, table, inputs)
+        states = t5.decode(inputs["decoder_token_ids"], t5.encode(embeddings, mask), mask)
         super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
 
         # === Config ===
@@ -156,7 +154,7 @@ class PromptedT5(TextModel):
 
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
-        if is_symbolic or (training and self.t5.backbone.dropout):
+        if is_symbolic or (training and self.t5.dropout):
             return super().call(inputs, training=training, mask=mask)
         embeddings, padding_mask = _embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
@@ -193,10 +191,10 @@ class PromptedT5(TextModel):
 
         Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
         """
-        if gradient_checkpointing and self.t5.backbone.dropout:
+        if gradient_checkpointing and self.t5.dropout:
             raise TrainingError(
                 "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
-                f"dropout={self.t5.backbone.dropout}. Build it without, such as by `T5Backbone.from_preset(preset, dropout=0.0)`."
+                f"dropout={self.t5.dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
             )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self.sampler = sampler

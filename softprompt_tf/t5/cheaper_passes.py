@@ -7,6 +7,7 @@ from keras import ops
 
 from softprompt_tf.t5.frozen_forward import causal_bias
 from softprompt_tf.t5.frozen_t5 import FrozenT5
+from softprompt_tf.t5.known_layers import check_decoded_by_parts
 from softprompt_tf.typing import Tensor
 
 
@@ -78,6 +79,7 @@ def by_cost(
       can_branch: whether the graph may choose; else an unknown value means `many`.
     """
     if not t5.forward.is_able:
+        check_decoded_by_parts(t5.backbone)
         return many()
     is_short = t5.forward.is_short(num_tokens, source_length)
     if ops.is_tensor(is_short):

@@ -6,14 +6,13 @@ the layers' up to rounding. There is no dropout.
 
 from typing import Any
 
-import keras
 import keras_hub
 from keras import ops
 
 from softprompt_tf.t5 import frozen_blocks as blocks
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention, is_cheaper
-from softprompt_tf.t5.frozen_feed_forward import has_known_form
 from softprompt_tf.t5.frozen_stacks import CrossAttention, DecoderStack, EncoderStack, FrozenLayer
+from softprompt_tf.t5.known_layers import changed_part
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
 
@@ -38,13 +37,11 @@ class FrozenForward:
         self._heads = int(backbone.num_heads)
         self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
         self._epsilon = float(backbone.encoder_layer_norm.epsilon)
-        self._has_known_form = has_known_form(backbone)
 
     @property
     def is_able(self) -> bool:
-        """Whether the backbone, as it is now, is of a form that runs here, with no quantized or adapted projection."""
-        layers = [*self._backbone.encoder_transformer_layers, *self._backbone.decoder_transformer_layers]
-        return self._has_known_form and all(_is_plain(part) for layer in layers for part in layer._flatten_layers())
+        """Whether the backbone, as it is now, has KerasHub's own layers, unchanged, with an activation that is known here."""
+        return changed_part(self._backbone) is None
 
     def is_short(self, num_queries: Any, source_length: Any) -> Any:
         """Say whether U tokens on S positions are few enough for `decode`: of numbers a bool, of tensors a tensor."""
@@ -175,13 +172,6 @@ def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:
 def mask_bias(mask: Tensor) -> Tensor:
     """Turn a mask, 1 = visible, into what is added to attention scores in float32."""
     return (1.0 - ops.cast(mask, "float32")) * _MASKED
-
-
-def _is_plain(layer: keras.layers.Layer) -> bool:
-    """Say whether a layer, where it is a projection, computes with its kernel and nothing else."""
-    if not isinstance(layer, keras.layers.Dense):
-        return True
-    return not getattr(layer, "quantization_mode", None) and not getattr(layer, "lora_enabled", False)
 
 
 def _flat(states: Tensor) -> Tensor:
