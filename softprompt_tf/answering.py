@@ -123,6 +123,7 @@ class Answerer:
         It is traced here and not by its first call: TensorFlow counts such calls by the line that the function stands in,
         and would warn of retracing where there are merely many models.
         """
+        key = (key, self._t5.layer_changes)  # a layer that is changed afterwards is not in the graph
         if key not in self._functions:
             self._functions[key] = tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
         return self._functions[key]

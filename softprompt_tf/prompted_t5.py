@@ -35,8 +35,8 @@ from softprompt_tf.prompts import (
 from softprompt_tf.prompts.methods.kept_tensors import unknown_tensors
 from softprompt_tf.prompts.task_tensors import PROMPT
 from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.t5.built_layers import deserialized_backbone
 from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings, has_key_values, tune
-from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.task_match import TrainedFor
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_arguments import checked_limit
@@ -106,10 +106,9 @@ class PromptedT5(TextModel):
         }
         if method.task_ids is not None:
             inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        with untraced_layers():
-            embeddings, mask, injection = _embed(t5, table, inputs)
-            states = t5.encode(_tied(embeddings, injection), mask)
-            states = t5.decode(inputs["decoder_token_ids"], states, mask)
+        embeddings, mask, injection = _embed(t5, table, inputs)
+        states = t5.encode(_tied(embeddings, injection), mask)
+        states = t5.decode(inputs["decoder_token_ids"], states, mask)
         super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
 
         # === Config ===
@@ -165,7 +164,7 @@ class PromptedT5(TextModel):
 
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
-        if is_symbolic or (training and self.t5.backbone.dropout):
+        if is_symbolic or (training and self.t5.dropout):
             return super().call(inputs, training=training, mask=mask)
         embeddings, padding_mask, injection = _embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
@@ -207,10 +206,10 @@ class PromptedT5(TextModel):
 
         Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
         """
-        if gradient_checkpointing and self.t5.backbone.dropout:
+        if gradient_checkpointing and self.t5.dropout:
             raise TrainingError(
                 "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
-                f"dropout={self.t5.backbone.dropout}. Build it without, such as by `T5Backbone.from_preset(preset, dropout=0.0)`."
+                f"dropout={self.t5.dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
             )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self.sampler = sampler
@@ -358,8 +357,7 @@ class PromptedT5(TextModel):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
-        with untraced_layers():
-            backbone = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
+        backbone = deserialized_backbone(config["backbone"], custom_objects)
         tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
         t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
         method = _method_of_config(config, t5)
@@ -437,10 +435,10 @@ def _table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
 
 
 def _check_takes_key_values(method: PromptMethod, t5: FrozenT5) -> None:
-    if t5.backbone.dropout:
+    if t5.dropout:
         raise BackboneError(
-            f"The method {method.name} needs a T5 without dropout. Received: a backbone with dropout={t5.backbone.dropout}. "
-            "Build it without, such as by `T5Backbone.from_preset(preset, dropout=0.0)`."
+            f"The method {method.name} needs a T5 without dropout. Received: a backbone with dropout={t5.dropout}. "
+            "Load it without, by `load_t5(..., dropout=0.0)`."
         )
 
 

@@ -4,7 +4,8 @@ Its arguments are those of `keras.Model`. Texts become token dictionaries, and e
 mean of.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -52,7 +53,33 @@ class TextModel(keras.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         self.t5.check_frozen()
+        force = self._has_other_layers("train") or force
+        reason = self.t5.training_pass.reason
+        if reason and reason != getattr(self, "_told_reason", ""):
+            self._told_reason = reason
+            warnings.warn(
+                f"The prompt is trained through KerasHub's layers, which takes longer than the fused pass, because {reason}.",
+                stacklevel=3,
+            )
         return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        return super().make_test_function(self._has_other_layers("test") or force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        return super().make_predict_function(self._has_other_layers("predict") or force)
+
+    def _has_other_layers(self, function: str) -> bool:
+        """Say whether layers of the T5 were changed since a function was last made: its graph is of the layers as they were."""
+        now, name = "; ".join((*self.t5.layer_changes, f"dropout {self.t5.dropout}")), f"_layers_of_{function}"
+        before = getattr(self, name, now)
+        setattr(self, name, now)
+        return bool(before != now)
+
+    def summary(self, *args: Any, print_fn: Callable[[str], Any] | None = None, **kwargs: Any) -> None:
+        """Print what `keras.Model.summary` does, and which pass trains the prompt."""
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        (print_fn or print)(f" Training pass: {self.t5.training_pass}")
 
     def _run_through_graph(self, inputs: Any, operation_fn: Any = lambda layer: layer, call_fn: Any = None) -> Any:
         """Run the layers as Keras does, but for `keras.models.clone_model`, which puts new layers in their place."""

@@ -11,7 +11,7 @@ import sentencepiece
 import tiny_t5
 
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.t5.built_layers import plain_backbone
 
 NUM_ROWS = 224  # 120 pieces, 100 sentinels and four rows that nothing stands for
 SENTINEL_0 = 219  # 120 + 99
@@ -19,19 +19,18 @@ SENTINEL_0 = 219  # 120 + 99
 
 def make_sentinel_t5(proto: bytes | None = None, *, num_rows: int = NUM_ROWS, sentinel: int = SENTINEL_0) -> FrozenT5:
     """Return a T5 whose answers mostly open with its sentinel 0, given its id, and hold it elsewhere too."""
-    with untraced_layers():
-        backbone = keras_hub.models.T5Backbone(
-            vocabulary_size=num_rows,
-            num_layers=1,
-            num_heads=tiny_t5.NUM_HEADS,
-            hidden_dim=tiny_t5.HIDDEN_DIM,
-            intermediate_dim=tiny_t5.INTERMEDIATE_DIM,
-            key_value_dim=tiny_t5.HEAD_DIM,
-            dropout=0.0,
-            activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
-            use_gated_activation=True,
-            tie_embedding_weights=False,
-        )
+    backbone = plain_backbone(
+        vocabulary_size=num_rows,
+        num_layers=1,
+        num_heads=tiny_t5.NUM_HEADS,
+        hidden_dim=tiny_t5.HIDDEN_DIM,
+        intermediate_dim=tiny_t5.INTERMEDIATE_DIM,
+        key_value_dim=tiny_t5.HEAD_DIM,
+        dropout=0.0,
+        activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
+        use_gated_activation=True,
+        tie_embedding_weights=False,
+    )
     tiny_t5._draw_weights(backbone, np.random.default_rng(0))
     _open_with(backbone, sentinel)
     tokenizer = keras_hub.models.T5Tokenizer(proto=proto or tiny_t5.tiny_vocabulary())

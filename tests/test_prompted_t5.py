@@ -1,5 +1,7 @@
 """The prompted model: what trains, what it answers, and what it keeps, against T5 written out in NumPy."""
 
+import warnings
+
 import keras
 import numpy as np
 import numpy_t5
@@ -8,11 +10,18 @@ import tensorflow as tf
 from tiny_t5 import HIDDEN_DIM, NUM_PIECES, SENTENCES, make_tiny_t5
 
 from softprompt_tf.decoding import Beam, Greedy
-from softprompt_tf.errors import BackboneMismatchError, ConfigError, DataError, PromptError, TrainingError
+from softprompt_tf.errors import (
+    BackboneError,
+    BackboneMismatchError,
+    ConfigError,
+    DataError,
+    PromptError,
+    TrainingError,
+)
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import init, load_prompt, prompt_tuning
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.t5.built_layers import backbone_from_config
 from softprompt_tf.training import Adafactor, TargetCrossEntropy
 
 PROMPT_LENGTH, MAX_INPUT, MAX_TARGET = 3, 16, 6
@@ -287,8 +296,7 @@ def test_logits_and_prompt_gradient_are_those_of_the_layers(task_model):
 
 def test_dropout_is_honoured_in_training_and_only_there():
     t5 = make_tiny_t5(num_layers=1)
-    with untraced_layers():
-        backbone = type(t5.backbone).from_config({**t5.backbone.get_config(), "dropout": 0.5})
+    backbone = backbone_from_config(type(t5.backbone), {**t5.backbone.get_config(), "dropout": 0.5})
     model = make_model(FrozenT5(backbone, t5.tokenizer, name="drops"))
     tokens, _ = token_batch(model)
 
@@ -318,8 +326,7 @@ def test_gradient_checkpointing_trains_as_without_it(mode):
 
 
 def test_gradient_checkpointing_is_refused_with_dropout(small_t5):
-    with untraced_layers():
-        backbone = type(small_t5.backbone).from_config({**small_t5.backbone.get_config(), "dropout": 0.5})
+    backbone = backbone_from_config(type(small_t5.backbone), {**small_t5.backbone.get_config(), "dropout": 0.5})
     model = make_model(FrozenT5(backbone, small_t5.tokenizer, name="dropping"))
 
     with pytest.raises(TrainingError, match=r"without dropout. Received: a backbone with dropout=0.5"):
@@ -558,3 +565,84 @@ def test_a_saved_model_goes_on_training_where_it_stopped(reloaded):
     assert again.loss.z_loss == 1e-3
     assert int(again.optimizer.iterations) == int(model.optimizer.iterations) == 3
     np.testing.assert_allclose(again.prompt_variable.numpy(), model.prompt_variable.numpy(), atol=1e-5)
+
+
+# === Which pass trains ===
+
+
+def of_kerashubs_form(t5, **settings):
+    """Return a T5 as KerasHub's converter wrote its presets: exact GELU, and dropout if it is asked for."""
+    backbone = type(t5.backbone).from_config({**t5.backbone.get_config(), "activation": "gelu", **settings})
+    for weight, own in zip(backbone.weights, t5.backbone.weights, strict=True):
+        weight.assign(own)
+    return FrozenT5(backbone, t5.tokenizer, name="kerashub")
+
+
+def lines_of_summary(model):
+    lines = []
+    model.summary(print_fn=lines.append)
+    return "\n".join(lines)
+
+
+def test_the_summary_tells_the_pass_that_trains(small_t5):
+    dropping = of_kerashubs_form(small_t5, dropout=0.1)
+
+    assert "Training pass: fused" in lines_of_summary(make_model(of_kerashubs_form(small_t5)))
+    assert "Training pass: layers (the T5 has dropout=0.1;" in lines_of_summary(make_model(dropping))
+
+
+def test_fit_warns_once_that_it_takes_the_slower_pass(small_t5):
+    model = make_model(of_kerashubs_form(small_t5, dropout=0.1))
+    model.compile(optimizer="sgd", loss=TargetCrossEntropy())
+
+    with pytest.warns(
+        UserWarning, match=r"longer than the fused pass, because the T5 has dropout=0\.1; .*dropout=0\.0"
+    ):
+        model.fit(TEXTS, TARGETS, epochs=1, verbose=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The prompt is trained")
+        model.fit(TEXTS, TARGETS, epochs=1, verbose=0)
+
+
+def test_a_t5_of_kerashubs_form_trains_with_gradient_checkpointing_and_says_nothing(small_t5):
+    t5 = of_kerashubs_form(small_t5)
+
+    def trained(**settings):
+        model = make_model(t5)
+        model.compile(optimizer=keras.optimizers.SGD(0.5), loss=TargetCrossEntropy(), **settings)
+        model.fit(TEXTS, TARGETS, epochs=2, batch_size=4, shuffle=False, verbose=0)
+        return model.prompt_value()
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The prompt is trained")
+        plain = trained()
+
+    np.testing.assert_allclose(trained(gradient_checkpointing=True), plain, rtol=0, atol=1e-6)
+
+
+def test_a_layer_that_is_changed_after_the_first_answer_is_used_or_refused(small_t5):
+    model = make_model(of_kerashubs_form(small_t5))
+    model.compile(optimizer="sgd", loss=TargetCrossEntropy())
+    encoder, decoder = model.t5.backbone.encoder_transformer_layers[0], model.t5.backbone.decoder_transformer_layers[0]
+
+    def answers():
+        loss = model.evaluate(TEXTS, TARGETS, verbose=0)
+        return [loss, *model.score(TEXTS[:2], TARGETS[:2]), model.train_on_batch(TEXTS, TARGETS)]
+
+    def patch(layer):
+        original = layer.call
+        layer.call = lambda states, *args, **kwargs: original(states * 0.5, *args, **kwargs)
+
+    before = answers()
+    patch(encoder.self_attention)
+    with pytest.warns(
+        UserWarning, match=r"because it runs no changed layer: \S*self_attention \(a `call` of its own\)"
+    ):
+        after = answers()
+    patch(decoder)
+
+    assert np.abs(np.subtract(after, before)).min() > 1e-3
+    with pytest.raises(BackboneError, match="decode through the projections"):
+        model.generate(TEXTS)
+    with pytest.raises(BackboneError, match="decode through the projections"):
+        model.classify(TEXTS, labels=["yes", "no"])

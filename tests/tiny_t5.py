@@ -9,7 +9,7 @@ import numpy as np
 import sentencepiece
 
 from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.t5.built_layers import plain_backbone
 
 VOCABULARY_SIZE = 128
 NUM_PIECES = 120  # fewer than the table's rows, as in the real T5
@@ -85,20 +85,19 @@ def make_tiny_t5(
     dtype: str = "float32", tie: bool = False, seed: int = 0, num_layers: int = 2, dropout: float = 0.0
 ) -> FrozenT5:
     """Return a T5 1.1 (with `tie` a T5 whose head is the scaled embedding table); one seed, one model in every dtype."""
-    with untraced_layers():
-        backbone = keras_hub.models.T5Backbone(
-            vocabulary_size=VOCABULARY_SIZE,
-            num_layers=num_layers,
-            num_heads=NUM_HEADS,
-            hidden_dim=HIDDEN_DIM,
-            intermediate_dim=INTERMEDIATE_DIM,
-            key_value_dim=HEAD_DIM,
-            dropout=dropout,
-            activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
-            use_gated_activation=True,
-            tie_embedding_weights=tie,
-            dtype=dtype,
-        )
+    backbone = plain_backbone(
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=num_layers,
+        num_heads=NUM_HEADS,
+        hidden_dim=HIDDEN_DIM,
+        intermediate_dim=INTERMEDIATE_DIM,
+        key_value_dim=HEAD_DIM,
+        dropout=dropout,
+        activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
+        use_gated_activation=True,
+        tie_embedding_weights=tie,
+        dtype=dtype,
+    )
     _draw_weights(backbone, np.random.default_rng(seed))
     return FrozenT5(
         backbone, keras_hub.models.T5Tokenizer(proto=tiny_vocabulary()), name=f"tiny-{seed}-{num_layers}-layers"

@@ -24,8 +24,9 @@ from softprompt_tf.errors import BackboneError, NonFiniteLossError, TrainingErro
 from softprompt_tf.evaluation import evaluate_examples
 from softprompt_tf.run import TaskData, check_task_labels, shared_target_format
 from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.t5.built_layers import backbone_like
 from softprompt_tf.t5.fused_forward import FusedForward
-from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.t5.known_layers import check_plain
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.text_batches import opening_id_of
@@ -82,9 +83,9 @@ class ModelTuner:
                 f"Model tuning trains float32 weights. Received: a T5 of dtype {t5.backbone.dtype_policy.name}. "
                 "Load it with dtype='float32'; `precision` is that of the activations."
             )
+        check_plain(t5.backbone, doing="Model tuning")
         self._start = t5
-        with untraced_layers():
-            backbone = type(t5.backbone).from_config(t5.backbone.get_config())
+        backbone = backbone_like(t5.backbone)
         self.t5 = FrozenT5(backbone, t5.tokenizer, name=f"{t5.name}, tuned")
         backbone.trainable = True
         self._variables = backbone.trainable_variables

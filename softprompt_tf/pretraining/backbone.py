@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 import keras_hub
 
-from softprompt_tf.t5.untraced_layers import untraced_layers
+from softprompt_tf.t5.built_layers import plain_backbone
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,16 @@ class BackboneShape:
 def build_backbone(shape: BackboneShape, *, dtype: str, seed: int) -> keras_hub.models.T5Backbone:
     """Make a T5 1.1 with random weights that `seed` decides."""
     keras.utils.set_random_seed(seed)
-    with untraced_layers():
-        return keras_hub.models.T5Backbone(
-            vocabulary_size=shape.vocabulary_size,
-            num_layers=shape.num_layers,
-            num_heads=shape.num_heads,
-            hidden_dim=shape.hidden_dim,
-            intermediate_dim=shape.intermediate_dim,
-            key_value_dim=shape.key_value_dim,
-            dropout=0.0,
-            activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
-            use_gated_activation=True,
-            tie_embedding_weights=False,
-            dtype=dtype,
-        )
+    return plain_backbone(
+        vocabulary_size=shape.vocabulary_size,
+        num_layers=shape.num_layers,
+        num_heads=shape.num_heads,
+        hidden_dim=shape.hidden_dim,
+        intermediate_dim=shape.intermediate_dim,
+        key_value_dim=shape.key_value_dim,
+        dropout=0.0,
+        activation=keras.saving.get_registered_object("keras_hub>gelu_approximate"),
+        use_gated_activation=True,
+        tie_embedding_weights=False,
+        dtype=dtype,
+    )

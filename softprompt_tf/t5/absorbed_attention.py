@@ -43,8 +43,10 @@ class AbsorbedAttention(NamedTuple):
     epsilon: float
 
     @classmethod
-    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "AbsorbedAttention":
-        """Read a layer's weights."""
+    def of(
+        cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str, *, is_plain: bool = True
+    ) -> "AbsorbedAttention":
+        """Read a layer's weights; it must be plain."""
 
         def by_head(kernel: Tensor) -> Tensor:
             split = ops.reshape(kernel, (kernel.shape[0], attention.num_heads, attention.key_value_dim))

@@ -11,6 +11,7 @@ from keras import ops
 from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.t5.attention import bias_in_front, causal_bias, injected_bias
 from softprompt_tf.t5.frozen_t5 import FrozenT5
+from softprompt_tf.t5.known_layers import check_decoded_by_parts, check_takes_key_values
 from softprompt_tf.typing import Tensor
 
 
@@ -55,7 +56,7 @@ def tune(
     Returns:
       Decoder states [B, U, H].
     """
-    if not t5.forward.is_able and not has_key_values(injection):
+    if not _runs_by_parts(t5, injection):
         encoder_output = t5.encode(embeddings, padding_mask, recompute=recompute)
         return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
     encoder_output = t5.forward.encode(
@@ -94,9 +95,19 @@ def encode_embeddings(
     t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor, injection: Injection = NO_INJECTION
 ) -> Tensor:
     """Return the encoder output [B, S, H] as `t5.encode` does, in a graph that is traced sooner where `FrozenForward` is able."""
-    if t5.forward.is_able or injection.encoder is not None:
+    if _runs_by_parts(t5, injection):
         return t5.forward.encode(embeddings, padding_mask, injection.encoder)
     return t5.encode(embeddings, padding_mask)
+
+
+def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
+    """Say whether the parts of layers run one by one: those of known layers, and of others where key/values have to go in."""
+    if t5.forward.is_able:
+        return True
+    if has_key_values(injection):
+        check_takes_key_values(t5.backbone)
+        return True
+    return False
 
 
 def has_key_values(injection: Injection) -> bool:
@@ -126,7 +137,10 @@ def by_cost(
       can_branch: whether the graph may choose; else an unknown value means `many`.
       can_absorb: whether `few` is possible: not where keys and values are injected.
     """
-    if not (can_absorb and t5.forward.is_able):
+    if not t5.forward.is_able:
+        check_decoded_by_parts(t5.backbone)
+        return many()
+    if not can_absorb:
         return many()
     is_short = t5.forward.is_short(num_tokens, source_length)
     if ops.is_tensor(is_short):

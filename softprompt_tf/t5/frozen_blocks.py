@@ -70,10 +70,9 @@ class Projection(Protocol):
         """Return the gradient [M, H] of the input from that of the output [M, F]."""
 
 
-def projection(layer: keras.layers.Layer, dtype: str) -> Any:
-    """Return a projection as the kernel alone where it is no more than that, else the layer."""
-    is_more = getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
-    return layer if is_more else Kernel(frozen(layer.kernel, dtype))
+def projection(layer: keras.layers.Layer, dtype: str, *, is_plain: bool) -> Any:
+    """Return a projection as its kernel alone, or as the layer itself where it may be more than that."""
+    return Kernel(frozen(layer.kernel, dtype)) if is_plain else layer
 
 
 def frozen(variable: keras.Variable, dtype: str) -> Tensor:
@@ -125,14 +124,27 @@ def norm_gradient(upstream: Tensor, states: Tensor, scale: Tensor, inverse: Tens
     return upstream * ops.cast(inverse, states.dtype) - states * ops.cast(slope, states.dtype)
 
 
-class LastNorm(NamedTuple):
-    """The norm behind a stack: its scale [H]."""
+class Norm(NamedTuple):
+    """A norm: its scale [H], or the layer itself where it may be more than that."""
 
     scale: Tensor
     epsilon: float
+    layer: Any = None
 
-    def forward(self, states: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    @classmethod
+    def of(cls, layer: keras.layers.Layer, dtype: str, *, is_plain: bool) -> "Norm":
+        """Read a layer's weights."""
+        return cls(frozen(layer.weight, dtype), float(layer.epsilon), None if is_plain else layer)
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether `gradient` can run."""
+        return self.layer is None
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Any]:
         """Norm states [M, H]."""
+        if self.layer is not None:
+            return self.layer(states), None
         output, inverse = norm(states, self.scale, self.epsilon)
         return output, (states, inverse)
 
@@ -148,11 +160,10 @@ class LastNorm(NamedTuple):
 class KeptAttention(NamedTuple):
     """What the gradient of an attention block needs: heads are [B, N, S, D], weights [B, N, Q, P + S].
 
-    `injected` is P, None where nothing is injected.
+    `normed` is what the norm's gradient needs, `injected` is P, None where nothing is injected.
     """
 
-    states: Tensor
-    inverse: Tensor
+    normed: Any
     query: Tensor
     keys: Tensor
     values: Tensor
@@ -162,32 +173,34 @@ class KeptAttention(NamedTuple):
 
 
 class SelfAttention(NamedTuple):
-    """A self-attention block: the norm's scale [H]; query, key and value project [H] to [N * D], and output back."""
+    """A self-attention block: query, key and value project [H] to [N * D], output back, behind a norm."""
 
-    scale: Tensor
     query: Projection
     key: Projection
     value: Projection
     output: Projection
-    epsilon: float
+    norm: Norm
 
     @classmethod
-    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "SelfAttention":
-        """Read a layer's weights."""
+    def of(
+        cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str, *, is_plain: bool
+    ) -> "SelfAttention":
+        """Read a layer's weights; where it is not plain, its norm and projections are called themselves."""
         names = ("query", "key", "value", "output")
-        query, key, value, output = (projection(getattr(attention, f"{name}_projector"), dtype) for name in names)
-        return cls(frozen(norm.weight, dtype), query, key, value, output, float(norm.epsilon))
+        projectors = (getattr(attention, f"{name}_projector") for name in names)
+        query, key, value, output = (projection(layer, dtype, is_plain=is_plain) for layer in projectors)
+        return cls(query, key, value, output, Norm.of(norm, dtype, is_plain=is_plain))
 
     @property
     def has_gradient(self) -> bool:
         """Whether `gradient` can run: every projection is a kernel alone."""
-        return all(isinstance(part, Kernel) for part in (self.query, self.key, self.value, self.output))
+        return self.norm.has_gradient
 
-    def heads(self, states: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return queries, keys and values [B, N, S, D] of states [B * S, H], and what they were normed by."""
-        normed, inverse = norm(states, self.scale, self.epsilon)
+    def heads(self, states: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """Return queries, keys and values [B, N, S, D] of states [B * S, H], and what the norm's gradient needs."""
+        normed, kept = self.norm.forward(states)
         query, keys, values = (split_heads(part(normed), shape) for part in (self.query, self.key, self.value))
-        return query, keys, values, inverse
+        return query, keys, values, kept
 
     def forward(
         self, states: Tensor, prefix: Tensor | None = None, *, bias: Tensor, shape: Shape
@@ -203,11 +216,11 @@ class SelfAttention(NamedTuple):
         Returns:
           States [B * S, H], and what the gradient needs.
         """
-        query, keys, values, inverse = self.heads(states, shape)
+        query, keys, values, normed = self.heads(states, shape)
         keys, values = in_front(prefix, keys, values)
         attended, weights = attend(query, keys, values, bias)
         joined = join_heads(attended, shape)
-        kept = KeptAttention(states, inverse, query, keys, values, weights, joined, num_injected(prefix))
+        kept = KeptAttention(normed, query, keys, values, weights, joined, num_injected(prefix))
         return states + self.output(joined), kept
 
     def gradient(self, upstream: Tensor, kept: KeptAttention, *, shape: Shape) -> tuple[Tensor, ...]:
@@ -220,7 +233,7 @@ class SelfAttention(NamedTuple):
         injected, keys, values = split_injected(kept.injected, keys, values)
         parts = ((ops.matmul(scores, kept.keys), self.query), (keys, self.key), (values, self.value))
         normed = sum(kernel.back(join_heads(part, shape)) for part, kernel in parts)
-        return upstream + norm_gradient(normed, kept.states, self.scale, kept.inverse), *injected
+        return upstream + self.norm.gradient(normed, kept.normed)[0], *injected
 
     def gradient_in_front(self, upstream: Tensor, kept: KeptAttention, *, shape: Shape, count: int) -> tuple[Tensor]:
         """Return the gradient of the states as `gradient` does, but 0 behind the first `count` positions."""
@@ -240,7 +253,8 @@ class SelfAttention(NamedTuple):
             by_position = ops.reshape(rows, (shape.batch, shape.length, rows.shape[-1]))
             return ops.reshape(by_position[:, :count], (-1, rows.shape[-1]))
 
-        gradient = in_front(upstream) + norm_gradient(normed, in_front(kept.states), self.scale, in_front(kept.inverse))
+        states, inverse = (in_front(part) for part in kept.normed)
+        gradient = in_front(upstream) + self.norm.gradient(normed, (states, inverse))[0]
         gradient = ops.reshape(gradient, (shape.batch, count, upstream.shape[-1]))
         gradient = ops.pad(gradient, ((0, 0), (0, shape.length - count), (0, 0)))
         return (ops.reshape(gradient, (-1, upstream.shape[-1])),)

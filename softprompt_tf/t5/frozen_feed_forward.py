@@ -1,53 +1,79 @@
-"""The feed-forward blocks of a T5 whose weights never train, in the two forms that published T5s have; see `frozen_blocks`."""
+"""The feed-forward blocks of a T5 whose weights never train, gated or not, for every known activation; see `frozen_blocks`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
-import keras_hub
 from keras import ops
 
+from softprompt_tf.t5.activations import Activation, activation_of
 from softprompt_tf.t5.frozen_blocks import back, frozen, norm, norm_gradient
-from softprompt_tf.t5.fused_forward import is_tanh_gelu
 from softprompt_tf.typing import Tensor
 
-_GELU_LINEAR = 1.5957691216057308  # 2 sqrt(2 / pi): GELU in its tanh form is a * sigmoid(a * (linear + cubic * a^2))
-_GELU_CUBIC = 0.07135481282803774  # 0.044715 times that
 
-
-class KeptGelu(NamedTuple):
-    """What the gradient needs: states [M, H], what they were normed by [M, 1]; inner state, its sigmoid, gate [M, F]."""
+class KeptGated(NamedTuple):
+    """What the gradient needs: states [M, H], what they were normed by [M, 1]; inner state, its share that passes, gate [M, F]."""
 
     states: Tensor
     inverse: Tensor
     inner: Tensor
-    sigmoid: Tensor
+    share: Tensor
     gate: Tensor
 
 
-class GatedGelu(NamedTuple):
-    """The block of T5 1.1, gated GELU in its tanh form: the norm's scale [H], input and gate [H, F], output [F, H]."""
+class Gated(NamedTuple):
+    """The block of T5 1.1: the norm's scale [H], input and gate [H, F], output [F, H]."""
 
+    activation: Activation
     scale: Tensor
     input: Tensor
     gate: Tensor
     output: Tensor
 
-    def forward(self, states: Tensor, epsilon: float) -> tuple[Tensor, KeptGelu]:
+    def forward(self, states: Tensor, epsilon: float) -> tuple[Tensor, KeptGated]:
         """Run on states [M, H]; return states [M, H], and what the gradient needs."""
         normed, inverse = norm(states, self.scale, epsilon)
         inner, gate = ops.matmul(normed, self.input), ops.matmul(normed, self.gate)
-        sigmoid = ops.sigmoid(inner * (_GELU_LINEAR + _GELU_CUBIC * (inner * inner)))
-        output = states + ops.matmul(inner * sigmoid * gate, self.output)
-        return output, KeptGelu(states, inverse, inner, sigmoid, gate)
+        share = self.activation.share(inner)
+        output = states + ops.matmul(inner * share * gate, self.output)
+        return output, KeptGated(states, inverse, inner, share, gate)
 
-    def gradient(self, upstream: Tensor, kept: KeptGelu) -> Tensor:
+    def gradient(self, upstream: Tensor, kept: KeptGated) -> Tensor:
         """Return the gradient [M, H] of the block's input."""
         hidden = back(upstream, self.output)  # [M, F]
-        inner, sigmoid = kept.inner, kept.sigmoid
-        slope = inner * (_GELU_LINEAR + (3 * _GELU_CUBIC) * (inner * inner))
-        slope = sigmoid * (1.0 + slope * (1.0 - sigmoid))
-        normed = back(hidden * kept.gate * slope, self.input) + back(hidden * (inner * sigmoid), self.gate)
+        inner, share = kept.inner, kept.share
+        slope = self.activation.slope(inner, share)
+        normed = back(hidden * kept.gate * slope, self.input) + back(hidden * (inner * share), self.gate)
         return upstream + norm_gradient(normed, kept.states, self.scale, kept.inverse)
+
+
+class KeptPlain(NamedTuple):
+    """What the gradient needs: states [M, H], what they were normed by [M, 1]; inner state and its share that passes [M, F]."""
+
+    states: Tensor
+    inverse: Tensor
+    inner: Tensor
+    share: Tensor
+
+
+class Plain(NamedTuple):
+    """A block without a gate: the norm's scale [H], input [H, F], output [F, H]."""
+
+    activation: Activation
+    scale: Tensor
+    input: Tensor
+    output: Tensor
+
+    def forward(self, states: Tensor, epsilon: float) -> tuple[Tensor, KeptPlain]:
+        """Run on states [M, H]; return states [M, H], and what the gradient needs."""
+        normed, inverse = norm(states, self.scale, epsilon)
+        inner = ops.matmul(normed, self.input)
+        share = self.activation.share(inner)
+        return states + ops.matmul(inner * share, self.output), KeptPlain(states, inverse, inner, share)
+
+    def gradient(self, upstream: Tensor, kept: KeptPlain) -> Tensor:
+        """Return the gradient [M, H] of the block's input."""
+        hidden = back(upstream, self.output) * self.activation.slope(kept.inner, kept.share)
+        return upstream + norm_gradient(back(hidden, self.input), kept.states, self.scale, kept.inverse)
 
 
 class KeptRelu(NamedTuple):
@@ -59,7 +85,7 @@ class KeptRelu(NamedTuple):
 
 
 class PlainRelu(NamedTuple):
-    """The block of T5 1.0, ReLU without a gate: the norm's scale [H], input [H, F], output [F, H]."""
+    """The block of T5 1.0, `Plain` with ReLU, which keeps less: the norm's scale [H], input [H, F], output [F, H]."""
 
     scale: Tensor
     input: Tensor
@@ -78,17 +104,13 @@ class PlainRelu(NamedTuple):
         return upstream + norm_gradient(back(inner, self.input), kept.states, self.scale, kept.inverse)
 
 
-def has_known_form(backbone: keras_hub.models.T5Backbone) -> bool:
-    """Say whether the blocks of a backbone are of one of the two forms."""
-    if backbone.use_gated_activation:
-        return is_tanh_gelu(backbone.activation)
-    return keras.activations.serialize(backbone.activation) == "relu"
-
-
-def feed_forward_of(layer: keras.layers.Layer, dtype: str) -> GatedGelu | PlainRelu:
-    """Read a layer's weights, where `has_known_form` holds for its backbone."""
+def feed_forward_of(layer: keras.layers.Layer, dtype: str) -> Gated | Plain | PlainRelu:
+    """Read a layer's weights, where its activation is one that `activation_of` knows."""
+    activation: Any = activation_of(layer.input_projector.activation)
     first, last = (frozen(part.kernel, dtype) for part in (layer.input_projector, layer.output_projector))
     scale = frozen(layer.layer_norm.weight, dtype)
     if layer.use_gated_activation:
-        return GatedGelu(scale, first, frozen(layer.gate_projector.kernel, dtype), last)
-    return PlainRelu(scale, first, last)
+        return Gated(activation, scale, first, frozen(layer.gate_projector.kernel, dtype), last)
+    if activation.name == "relu":
+        return PlainRelu(scale, first, last)
+    return Plain(activation, scale, first, last)

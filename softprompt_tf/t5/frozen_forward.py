@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import keras
 import keras_hub
 from keras import ops
 
 from softprompt_tf.injection import KeyValues
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention, is_cheaper
 from softprompt_tf.t5.attention import bias_in_front, by_layer, encoder_bias, key_mask_bias, source_mask_bias
-from softprompt_tf.t5.frozen_blocks import LastNorm, Shape, frozen
-from softprompt_tf.t5.frozen_feed_forward import has_known_form
+from softprompt_tf.t5.frozen_blocks import Norm, Shape
 from softprompt_tf.t5.frozen_stacks import (
     CrossAttention,
     FrozenLayer,
@@ -25,6 +23,7 @@ from softprompt_tf.t5.frozen_stacks import (
     run_decoder,
     run_encoder,
 )
+from softprompt_tf.t5.known_layers import changed_part
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
 
@@ -46,13 +45,11 @@ class FrozenForward:
         self._dtype = str(backbone.dtype_policy.compute_dtype)
         self._heads = int(backbone.num_heads)
         self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
-        self._has_known_form = has_known_form(backbone)
 
     @property
     def is_able(self) -> bool:
-        """Whether the backbone, as it is now, is of a form that runs here, with no quantized or adapted projection."""
-        layers = [*self._backbone.encoder_transformer_layers, *self._backbone.decoder_transformer_layers]
-        return self._has_known_form and all(_is_plain(part) for layer in layers for part in layer._flatten_layers())
+        """Whether the backbone, as it is now, has KerasHub's own layers, unchanged, with an activation that is known here."""
+        return changed_part(self._backbone) is None
 
     def is_short(self, num_queries: Any, source_length: Any) -> Any:
         """Say whether U tokens on S positions are few enough to absorb cross-attention: of numbers a bool, of tensors a tensor."""
@@ -152,7 +149,7 @@ class FrozenForward:
         )
         return FrozenStack(
             [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in layers],
-            LastNorm(frozen(last.weight, self._dtype), float(last.epsilon)),
+            Norm.of(last, self._dtype, is_plain=is_plain),
         )
 
     def _shape(self, embeddings: Tensor) -> Shape:
@@ -162,13 +159,6 @@ class FrozenForward:
 
 def _of_layer(prefixes: Sequence[Tensor] | None, layer: int) -> tuple[Tensor, ...]:
     return (prefixes[layer],) if prefixes else ()
-
-
-def _is_plain(layer: keras.layers.Layer) -> bool:
-    """Say whether a layer, where it is a projection, computes with its kernel and nothing else."""
-    if not isinstance(layer, keras.layers.Dense):
-        return True
-    return not getattr(layer, "quantization_mode", None) and not getattr(layer, "lora_enabled", False)
 
 
 def _flat(states: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import keras
 
 from softprompt_tf.t5.absorbed_attention import AbsorbedAttention
 from softprompt_tf.t5.called_feed_forward import CalledFeedForward
-from softprompt_tf.t5.frozen_blocks import LastNorm, SelfAttention, Shape, run_block
+from softprompt_tf.t5.frozen_blocks import Norm, SelfAttention, Shape, run_block
 from softprompt_tf.t5.frozen_feed_forward import feed_forward_of
 from softprompt_tf.t5.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
@@ -37,10 +37,10 @@ class FrozenLayer(NamedTuple):
           layer: a KerasHub T5 layer.
           dtype: what the blocks compute in.
           kind: the cross-attention of a decoder's layer.
-          is_plain: whether the feed-forward block is of a known form and computes with kernels alone.
+          is_plain: whether its parts are known and unchanged; else its norms and projections are called themselves.
         """
-        attention = SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype)
-        cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype)
+        attention = SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype, is_plain=is_plain)
+        cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype, is_plain=is_plain)
         return cls(attention, feed_forward_of(layer, dtype) if is_plain else CalledFeedForward(layer), cross)
 
 
@@ -48,7 +48,7 @@ class FrozenStack(NamedTuple):
     """The layers of a stack and the norm behind them."""
 
     layers: list[FrozenLayer]
-    last_norm: LastNorm
+    last_norm: Norm
 
 
 def run_encoder(
@@ -174,7 +174,9 @@ def _feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -
 
 def _last(stack: FrozenStack, states: Tensor, *, tuning: bool) -> Tensor:
     block = stack.last_norm
-    return run_block(block.forward, block.gradient, states) if tuning else block.forward(states)[0]
+    if not (tuning and block.has_gradient):
+        return block.forward(states)[0]
+    return run_block(block.forward, block.gradient, states)
 
 
 def _kept_or_not(run: Callable[..., Tensor], recompute: bool) -> Callable[..., Tensor]:

@@ -18,10 +18,13 @@ from keras import ops
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
+from softprompt_tf.t5.built_layers import spare_tracing
 from softprompt_tf.t5.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.t5.frozen_forward import FrozenForward
+from softprompt_tf.t5.known_layers import changed_parts, dropout_rate
 from softprompt_tf.t5.spared_garbage import spared_garbage
 from softprompt_tf.t5.text_pieces import TextPieces
+from softprompt_tf.t5.training_pass import TrainingPass, training_pass_of
 from softprompt_tf.typing import Tensor
 
 # Padding masks are passed by hand. Keras's implicit ones are not used, and it would say so at every model that is built.
@@ -81,6 +84,7 @@ class FrozenT5:
         tokenizer.built = True
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
         backbone.token_embedding.reverse_dtype = "float32"
+        spare_tracing(backbone)
         self.backbone = backbone
         self.freeze()
         self.forward = FrozenForward(backbone)
@@ -133,6 +137,21 @@ class FrozenT5:
     def compute_dtype(self) -> str:
         """The dtype of embeddings and hidden states, "float32" or "bfloat16"."""
         return str(self.backbone.dtype_policy.compute_dtype)
+
+    @property
+    def dropout(self) -> float:
+        """The largest rate of the dropouts that run while a prompt is trained; `load_t5` gives 0 unless it is asked for another."""
+        return dropout_rate(self.backbone)
+
+    @property
+    def layer_changes(self) -> tuple[str, ...]:
+        """Which layers are not KerasHub's own, unchanged, and in what; () for none. A graph is of the layers as they were."""
+        return tuple(changed_parts(self.backbone))
+
+    @property
+    def training_pass(self) -> TrainingPass:
+        """Which pass trains a prompt: `.name` is "fused" or "layers", and `.reason` says why the slower one."""
+        return training_pass_of(self.backbone)
 
     # === The forward pass ===
 

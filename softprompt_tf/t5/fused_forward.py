@@ -8,11 +8,15 @@ the rounding of the compute dtype. There is no dropout.
 States are [B * T, H] throughout, and a normed state still lacks its norm's scale: the matrix behind it brings that.
 """
 
+from typing import Any
+
 import keras
 import keras_hub
 from keras import ops
 
+from softprompt_tf.t5.activations import Activation, activation_of
 from softprompt_tf.t5.attention import attend, causal_bias, encoder_bias, mask_bias
+from softprompt_tf.t5.known_layers import check_plain
 from softprompt_tf.typing import Tensor
 
 _GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
@@ -23,8 +27,11 @@ class FusedForward:
     """The forward pass of one backbone.
 
     Args:
-      backbone: a `keras_hub.models.T5Backbone` that is not quantized. Gradients reach its variables.
+      backbone: a `keras_hub.models.T5Backbone` with KerasHub's own layers. Gradients reach its variables.
       dtype: what activations and matrix products are computed in, "float32" or "bfloat16".
+
+    Raises:
+      BackboneError: if a layer is quantized, patched, subclassed or has LoRA weights.
 
     Example:
       >>> forward = FusedForward(backbone, dtype="bfloat16")
@@ -38,7 +45,7 @@ class FusedForward:
         self.dtype = dtype
         self._num_heads = int(backbone.num_heads)
         self._head_dim = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
-        self._has_tanh_gelu = is_tanh_gelu(backbone.activation)
+        check_plain(backbone, doing="Training all weights")
 
     def encode(self, token_ids: Tensor, padding_mask: Tensor) -> Tensor:
         """Run the encoder: ids int [B, T] and mask [B, T], 1 = a token, to normed states [B * T, H]."""
@@ -111,16 +118,12 @@ class FusedForward:
         return states + self._project(attended, None, attention.output_projector)
 
     def _feed_forward(self, layer: keras.layers.Layer, states: Tensor) -> Tensor:
-        normed = self._normed(states)
+        normed, function = self._normed(states), layer.input_projector.activation
         if not layer.use_gated_activation:
-            hidden = self.backbone.activation(self._project(normed, layer.layer_norm, layer.input_projector))
+            hidden = function(self._project(normed, layer.layer_norm, layer.input_projector))
         else:
             both = self._project(normed, layer.layer_norm, layer.input_projector, layer.gate_projector)
-            if self._has_tanh_gelu:
-                hidden = _gelu_gated(both)
-            else:
-                activated, linear = ops.split(both, 2, axis=-1)
-                hidden = self.backbone.activation(activated) * linear
+            hidden = _gated(both, function)
         return states + self._project(hidden, None, layer.output_projector)
 
     def _project(self, inputs: Tensor, norm: keras.layers.Layer | None, *projectors: keras.layers.Dense) -> Tensor:
@@ -163,6 +166,34 @@ def _rms_normed(states: Tensor, epsilon: float) -> Tensor:
     return normed(states)
 
 
+def _gated(both: Tensor, function: Any) -> Tensor:
+    """Return activation(a) * b of [M, 2 F] = a next to b, where the activation has a fast gradient, with that."""
+    known = activation_of(function)
+    if known is not None and known.name == "gelu_approximate":
+        return _gelu_gated(both)
+    if known is not None and known.name != "relu":
+        return _share_gated(both, known)
+    activated, linear = ops.split(both, 2, axis=-1)
+    return function(activated) * linear
+
+
+def _share_gated(both: Tensor, activation: Activation) -> Tensor:
+    """Return activation(a) * b of [M, 2 F] = a next to b."""
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def gated(both: Tensor) -> tuple[Tensor, object]:
+        a, b = ops.split(both, 2, axis=-1)
+        share = activation.share(a)
+
+        def grad(*upstream: Tensor) -> Tensor:
+            (dy,) = upstream
+            return ops.concatenate([dy * b * activation.slope(a, share), dy * (a * share)], axis=-1)
+
+        return a * share * b, grad
+
+    return gated(both)
+
+
 def _gelu_gated(both: Tensor) -> Tensor:
     """Return gelu(a) * b of [M, 2 F] = a next to b; GELU in its tanh form."""
 
@@ -181,9 +212,3 @@ def _gelu_gated(both: Tensor) -> Tensor:
         return gelu * b, grad
 
     return gated(both)
-
-
-def is_tanh_gelu(activation: object) -> bool:
-    """Tell whether an activation is GELU in its tanh form, by two of its values."""
-    values = ops.convert_to_numpy(activation(ops.convert_to_tensor([1.0, -2.0])))  # type: ignore[operator]
-    return bool(abs(values[0] - 0.8411920) < 2e-6 and abs(values[1] + 0.0454023) < 2e-6)

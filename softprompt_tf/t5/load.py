@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_hub
@@ -11,6 +12,12 @@ from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.large_file_pointer import refuse_pointer
 from softprompt_tf.t5.bundled import bundled_backbones, bundled_directory
 from softprompt_tf.t5.checkpoints import assemble_backbone, find_vocabulary, is_preset_directory, open_checkpoint
+from softprompt_tf.t5.dropout_and_activation import (
+    backbone_settings,
+    change_in_place,
+    check_choices,
+    warn_of_exact_gelu,
+)
 from softprompt_tf.t5.frozen_t5 import FrozenT5
 from softprompt_tf.t5.preset_weights import read_preset_backbone
 
@@ -26,6 +33,8 @@ def load_t5(
     quantization: str | None = None,
     vocabulary: str | Path | None = None,
     name: str | None = None,
+    dropout: float | None = None,
+    activation: str | None = None,
 ) -> FrozenT5:
     """Load a pretrained T5 and freeze it.
 
@@ -42,6 +51,11 @@ def load_t5(
         embedding table and the head stay in `dtype`.
       vocabulary: a SentencePiece file, for a checkpoint that has none beside it.
       name: what prompt files and messages call it. Default: the preset's name or the directory's.
+      dropout: of the layers while a prompt is trained, whatever is stored with the weights. Default 0.0: dropout makes
+        training slower, and the T5 does not train. A pair keeps its own unless 0.0 is given, which takes it out in place.
+      activation: of the feed-forward blocks: "gelu_approximate" (GELU in its tanh form, as the original T5 1.1 has), "gelu"
+        (its exact form) or "relu" (T5 1.0). Default: as stored. The fingerprint is of weights alone, so that prompts for
+        both forms of GELU fit. A pair is changed in place.
 
     Raises:
       BackboneError: if there is no such source, it cannot be fetched, it is damaged or incomplete, or it is no T5.
@@ -54,22 +68,23 @@ def load_t5(
     """
     check_backend()
     _check_choices(source, dtype, quantization, vocabulary)
+    check_choices(dropout, activation)
+    settings = backbone_settings(dropout, activation)
     if isinstance(source, tuple):
-        if len(source) != 2:
-            raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {len(source)} objects.")
-        return _frozen(source[0], source[1], name or str(getattr(source[0], "name", "")), quantization)
-    text = str(source)
-    if text in bundled_backbones():
-        return _from_directory(bundled_directory(text), dtype, name or text, quantization)
-    path = Path(text)
-    if path.is_dir() and is_preset_directory(path):
-        return _from_directory(path, dtype, name or path.resolve().name, quantization)
-    if path.is_dir() or path.with_name(f"{path.name}.index").is_file():
-        checkpoint = open_checkpoint(path)
-        tokenizer = keras_hub.models.T5Tokenizer(proto=find_vocabulary(checkpoint.path, vocabulary))
-        backbone, fingerprint = assemble_backbone(checkpoint, dtype=dtype, quantization=quantization)
-        return FrozenT5(backbone, tokenizer, name=name or path.resolve().name, fingerprint=fingerprint)
-    return _from_preset(text, dtype, name or text.rstrip("/").rsplit("/", 1)[-1], quantization)
+        t5 = _from_pair(source, name, quantization, dropout, activation)
+    elif str(source) in bundled_backbones():
+        t5 = _from_directory(bundled_directory(str(source)), dtype, name or str(source), quantization, settings)
+    elif (path := Path(source)).is_dir() and is_preset_directory(path):
+        t5 = _from_directory(path, dtype, name or path.resolve().name, quantization, settings)
+    elif path.is_dir() or path.with_name(f"{path.name}.index").is_file():
+        return _from_checkpoint(path, dtype, name or path.resolve().name, quantization, vocabulary, settings)
+    else:
+        t5 = _from_preset(
+            str(source), dtype, name or str(source).rstrip("/").rsplit("/", 1)[-1], quantization, settings
+        )
+    if activation is None:
+        warn_of_exact_gelu(t5.backbone, t5.name)
+    return t5
 
 
 def _check_choices(source: Source, dtype: str, quantization: str | None, vocabulary: str | Path | None) -> None:
@@ -82,6 +97,31 @@ def _check_choices(source: Source, dtype: str, quantization: str | None, vocabul
         raise BackboneError(
             f"`vocabulary` is for checkpoints of other tools. Received: {vocabulary} for {source!s:.80}."
         )
+
+
+def _from_pair(
+    pair: tuple[Any, ...], name: str | None, quantization: str | None, dropout: float | None, activation: str | None
+) -> FrozenT5:
+    if len(pair) != 2:
+        raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {len(pair)} objects.")
+    backbone, tokenizer = pair
+    if isinstance(backbone, keras_hub.models.T5Backbone):
+        change_in_place(backbone, dropout, activation)
+    return _frozen(backbone, tokenizer, name or str(getattr(backbone, "name", "")), quantization)
+
+
+def _from_checkpoint(
+    path: Path,
+    dtype: str,
+    name: str,
+    quantization: str | None,
+    vocabulary: str | Path | None,
+    settings: dict[str, Any],
+) -> FrozenT5:
+    checkpoint = open_checkpoint(path)
+    tokenizer = keras_hub.models.T5Tokenizer(proto=find_vocabulary(checkpoint.path, vocabulary))
+    backbone, fingerprint = assemble_backbone(checkpoint, dtype=dtype, quantization=quantization, settings=settings)
+    return FrozenT5(backbone, tokenizer, name=name, fingerprint=fingerprint)
 
 
 def _frozen(
@@ -102,7 +142,9 @@ def _check_finite(backbone: keras_hub.models.T5Backbone) -> None:
             )
 
 
-def _from_directory(directory: Path, dtype: str, name: str, quantization: str | None) -> FrozenT5:
+def _from_directory(
+    directory: Path, dtype: str, name: str, quantization: str | None, settings: dict[str, Any]
+) -> FrozenT5:
     missing = [
         file for file in ("config.json", "tokenizer.json", "model.weights.h5") if not (directory / file).exists()
     ]
@@ -114,7 +156,9 @@ def _from_directory(directory: Path, dtype: str, name: str, quantization: str | 
         refuse_pointer(path, error_type=BackboneError)
     try:
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
-        backbone, fingerprint = read_preset_backbone(directory, dtype=dtype, quantization=quantization)
+        backbone, fingerprint = read_preset_backbone(
+            directory, dtype=dtype, quantization=quantization, settings=settings
+        )
     except _reading_errors() as error:
         raise BackboneError(f"The preset in {directory} cannot be read as a T5: {first_line(error)}") from error
     return FrozenT5(backbone, tokenizer, name=name, fingerprint=fingerprint)
@@ -130,7 +174,7 @@ def _reading_errors() -> tuple[type[Exception], ...]:
     return (*errors, tf.errors.OpError)
 
 
-def _from_preset(preset: str, dtype: str, name: str, quantization: str | None) -> FrozenT5:
+def _from_preset(preset: str, dtype: str, name: str, quantization: str | None, settings: dict[str, Any]) -> FrozenT5:
     known = sorted(keras_hub.models.T5Backbone.presets)
     if preset not in known and "://" not in preset:
         near = difflib.get_close_matches(preset, [*bundled_backbones(), *known], n=1)
@@ -140,7 +184,7 @@ def _from_preset(preset: str, dtype: str, name: str, quantization: str | None) -
             f"preset of KerasHub ({', '.join(known)}).{hint}"
         )
     try:
-        backbone = keras_hub.models.T5Backbone.from_preset(preset, dtype=dtype)
+        backbone = keras_hub.models.T5Backbone.from_preset(preset, dtype=dtype, **settings)
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(preset)
     except Exception as error:  # download code raises whatever its HTTP stack raises
         raise BackboneError(

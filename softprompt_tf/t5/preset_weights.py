@@ -1,6 +1,7 @@
 """A KerasHub preset directory in, its backbone out: no random weights first, each weight in its dtype as it is read."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import keras
 import keras_hub
 import numpy as np
 
+from softprompt_tf.t5.built_layers import plain_backbone
 from softprompt_tf.t5.checkpoints import StoredTensor
 from softprompt_tf.t5.checkpoints.finite_values import check_finite
 from softprompt_tf.t5.checkpoints.int8_kernel import fill_int8
@@ -19,9 +21,11 @@ from softprompt_tf.t5.fingerprint import WeightSample, sample_weight, samples_fi
 from softprompt_tf.t5.spared_garbage import spared_garbage
 from softprompt_tf.typing import Tensor
 
+_PLAIN = "keras_hub>T5Backbone"  # the name that Keras has registered for `keras_hub.models.T5Backbone`
+
 
 def read_preset_backbone(
-    directory: Path, *, dtype: str, quantization: str | None = None
+    directory: Path, *, dtype: str, quantization: str | None = None, settings: Mapping[str, Any] | None = None
 ) -> tuple[keras_hub.models.T5Backbone, str]:
     """Read the backbone of a preset directory.
 
@@ -30,6 +34,7 @@ def read_preset_backbone(
       dtype: "float32" or "bfloat16".
       quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
         in `dtype`.
+      settings: arguments of the backbone that take the place of those in config.json.
 
     Returns:
       The backbone, and the fingerprint of its weights before any quantization.
@@ -37,9 +42,7 @@ def read_preset_backbone(
     Raises:
       ValueError, OSError, KeyError, TypeError: as KerasHub, Keras and h5py do, if the directory holds no such preset.
     """
-    backbone = without_initializers(
-        lambda: keras_hub.models.T5Backbone.from_preset(str(directory), dtype=dtype, load_weights=False)
-    )
+    backbone = without_initializers(lambda: _unfilled(directory, {**(settings or {}), "dtype": dtype}))
     floats = list(backbone.weights)
     samples: dict[int, WeightSample] = {}
     reading = _Reading(set(), [])
@@ -58,6 +61,14 @@ def read_preset_backbone(
             del layer.load_own_variables
     reading.check(directory)
     return backbone, samples_fingerprint(samples.get(id(weight)) or sample_weight(weight.value) for weight in floats)
+
+
+def _unfilled(directory: Path, settings: dict[str, Any]) -> keras_hub.models.T5Backbone:
+    """Build the backbone that a preset's config.json describes, with some other settings and without its weights."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    if isinstance(config, dict) and config.get("registered_name") == _PLAIN:
+        return plain_backbone(**{**config["config"], **settings})
+    return keras_hub.models.T5Backbone.from_preset(str(directory), load_weights=False, **settings)
 
 
 def _reader_of(

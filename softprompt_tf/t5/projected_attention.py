@@ -15,8 +15,6 @@ from softprompt_tf.t5.frozen_blocks import (
     Shape,
     attended_gradient,
     join_heads,
-    norm,
-    norm_gradient,
     num_injected,
     split_heads,
     split_injected,
@@ -34,9 +32,11 @@ class ProjectedAttention(NamedTuple):
     weights: SelfAttention
 
     @classmethod
-    def of(cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str) -> "ProjectedAttention":
+    def of(
+        cls, norm: keras.layers.Layer, attention: keras.layers.Layer, dtype: str, *, is_plain: bool
+    ) -> "ProjectedAttention":
         """Read a layer's weights."""
-        return cls(SelfAttention.of(norm, attention, dtype))
+        return cls(SelfAttention.of(norm, attention, dtype, is_plain=is_plain))
 
     @property
     def has_gradient(self) -> bool:
@@ -74,12 +74,12 @@ class ProjectedAttention(NamedTuple):
     def _attend(
         self, states: Tensor, seen: tuple[Tensor, Tensor], bias: Tensor, shape: Shape
     ) -> tuple[Tensor, KeptAttention]:
-        normed, inverse = norm(states, self.weights.scale, self.weights.epsilon)
+        normed, kept = self.weights.norm.forward(states)
         query = split_heads(self.weights.query(normed), shape)
         attended, weights = attend(query, *seen, bias)
         joined = join_heads(attended, shape)
         output = states + self.weights.output(joined)
-        return output, KeptAttention(states, inverse, query, *seen, weights, joined)
+        return output, KeptAttention(kept, query, *seen, weights, joined)
 
     def gradient(
         self, upstream: Tensor, kept: KeptAttention, encoder_output: Tensor, *, shape: Shape
@@ -96,7 +96,7 @@ class ProjectedAttention(NamedTuple):
         positions = self.weights.key.back(join_heads(keys, source)) + self.weights.value.back(
             join_heads(values, source)
         )
-        states = upstream + norm_gradient(query, kept.states, self.weights.scale, kept.inverse)
+        states = upstream + self.weights.norm.gradient(query, kept.normed)[0]
         return states, ops.reshape(positions, ops.shape(encoder_output)), *injected
 
 

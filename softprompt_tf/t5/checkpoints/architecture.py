@@ -1,11 +1,13 @@
 """What a T5 is made of, apart from its weights: sizes and forms enter, a KerasHub backbone with room for the weights leaves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import keras_hub
 
+from softprompt_tf.t5.built_layers import plain_backbone
 from softprompt_tf.t5.variant_backbone import T5_BUCKETS, T5_MAX_DISTANCE, T5VariantBackbone
 
 GELU_TANH = "gelu_tanh"
@@ -61,12 +63,15 @@ class T5Architecture:
         return self.hidden_dim ** (0.5 if self.has_tied_head else -0.5)
 
 
-def build_backbone(architecture: T5Architecture, *, dtype: Any) -> keras_hub.models.T5Backbone:
+def build_backbone(
+    architecture: T5Architecture, *, dtype: Any, settings: Mapping[str, Any] | None = None
+) -> keras_hub.models.T5Backbone:
     """Build the backbone, without dropout, its weights still drawn at random.
 
     Args:
       architecture: what to build.
       dtype: a dtype or a Keras dtype policy.
+      settings: arguments of `keras_hub.models.T5Backbone` that take the place of these.
 
     Returns:
       KerasHub's own class wherever that can express the model, else a `T5VariantBackbone`.
@@ -84,6 +89,7 @@ def build_backbone(architecture: T5Architecture, *, dtype: Any) -> keras_hub.mod
         "layer_norm_epsilon": architecture.norm_epsilon,
         "tie_embedding_weights": architecture.has_tied_head,
         "dtype": dtype,
+        **(settings or {}),
     }
     is_plain = (
         architecture.num_decoder_layers == architecture.num_layers
@@ -91,7 +97,7 @@ def build_backbone(architecture: T5Architecture, *, dtype: Any) -> keras_hub.mod
         and architecture.relative_max_distance == T5_MAX_DISTANCE
     )
     if is_plain:
-        return keras_hub.models.T5Backbone(**shape)
+        return plain_backbone(**shape)
     return T5VariantBackbone(
         **shape,
         num_decoder_layers=architecture.num_decoder_layers,

@@ -1,6 +1,6 @@
 """An opened checkpoint in, a KerasHub backbone that holds its weights out, one block of a weight in memory at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -17,7 +17,11 @@ from softprompt_tf.t5.spared_garbage import spared_garbage
 
 
 def assemble_backbone(
-    checkpoint: Checkpoint, *, dtype: str, quantization: str | None = None
+    checkpoint: Checkpoint,
+    *,
+    dtype: str,
+    quantization: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[keras_hub.models.T5Backbone, str]:
     """Build the checkpoint's model and fill every weight of it.
 
@@ -26,6 +30,7 @@ def assemble_backbone(
       dtype: "float32" or "bfloat16".
       quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
         in `dtype`.
+      settings: arguments of `keras_hub.models.T5Backbone` that take the place of the checkpoint's.
 
     Returns:
       The backbone, and the fingerprint of its weights before any quantization.
@@ -34,7 +39,7 @@ def assemble_backbone(
       BackboneError: if a weight has another shape than the architecture says, or cannot be read.
     """
     _check_shapes(checkpoint)
-    backbone = without_initializers(lambda: build_backbone(checkpoint.architecture, dtype=dtype))
+    backbone = without_initializers(lambda: build_backbone(checkpoint.architecture, dtype=dtype, settings=settings))
     with spared_garbage():
         samples = _fill_all(backbone, checkpoint, quantization)
     # In the order of the float model's weights: an int8 one has a scale behind each kernel, which is no weight of the checkpoint.

@@ -16,7 +16,6 @@ import numpy as np
 from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.t5.checkpoints.checkpoint import StoredTensor
 from softprompt_tf.t5.checkpoints.finite_values import check_finite, check_floating
-from softprompt_tf.t5.untraced_layers import untraced_layers
 from softprompt_tf.typing import Tensor
 
 
@@ -55,7 +54,7 @@ def read_weight(tensor: StoredTensor, shape: tuple[int, ...], dtype: str, factor
 
 def without_initializers(build: Callable[[], keras_hub.models.T5Backbone]) -> keras_hub.models.T5Backbone:
     """Build a model whose weights are zeros that take no memory, in the place of random numbers that would be overwritten."""
-    with keras.StatelessScope(), untraced_layers():  # Keras puts off what creates variables until the scope ends
+    with keras.StatelessScope():  # Keras puts off what creates variables until the scope ends
         backbone = build()
         for variable in backbone.weights:
             variable._initializer = _unwritten_tensor
