@@ -55,8 +55,8 @@ def measure_local(version: Path, task_id: str, rounds: int, *, warm: bool) -> di
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    from softprompt_tf.export.loaded_version import load_version, run_warmup
-    from softprompt_tf.export.predict_contract import run_predict
+    from softprompt_tf.export.server.loaded_version import load_version, run_warmup
+    from softprompt_tf.export.server.predict_contract import run_predict
 
     model = load_version(version, model_name="t5", version=int(version.name))
     if warm:
@@ -74,7 +74,7 @@ def measure_local(version: Path, task_id: str, rounds: int, *, warm: bool) -> di
 
 def measure_c_api(version: Path, task_id: str, rounds: int, *, warm: bool) -> dict[str, list[float]]:
     """Load as a model server does; return "signature, rows" -> [first, median] seconds."""
-    from softprompt_tf.export.session_loader import SavedModelSession
+    from softprompt_tf.export.session.session_loader import SavedModelSession
 
     with SavedModelSession(version) as session:
         if warm:  # what the warm-up file holds, which cannot be read here without TensorFlow's Python
@@ -134,7 +134,7 @@ def _in_process(parsed: argparse.Namespace, task_id: str, loader: str, *, warm: 
 
 
 def _first_task(version: Path) -> str:
-    from softprompt_tf.export.task_changes import list_tasks
+    from softprompt_tf.export.versions.task_changes import list_tasks
 
     return list_tasks(version.parent)[0].task_id
 

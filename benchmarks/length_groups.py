@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
-from softprompt_tf.export import length_groups, write_saved_model
+from softprompt_tf.export import write_saved_model
+from softprompt_tf.export.graph import length_groups
 
 BATCHES = {
     "all of 64": [64] * 16,

@@ -126,8 +126,8 @@ def make_prompts(count: int) -> "dict[str, TaskPrompt]":
 
 def measure_load(version: Path) -> dict[str, float]:
     """Load a version as a server does; return seconds, and MB of resident memory that loading and a few requests took."""
-    from softprompt_tf.export.c_api import load_c_api
-    from softprompt_tf.export.session_loader import SavedModelSession
+    from softprompt_tf.export.session.c_api import load_c_api
+    from softprompt_tf.export.session.session_loader import SavedModelSession
 
     load_c_api()
     before, start = _resident_mb(), time.perf_counter()
@@ -140,7 +140,7 @@ def measure_load(version: Path) -> dict[str, float]:
 
 def measure_latency(versions: list[Path], counts: list[int], rounds: int) -> list[dict[str, Any]]:
     """Return the median seconds of `classify`, and the median of the rounds' ratios to the first version, for each version."""
-    from softprompt_tf.export.session_loader import SavedModelSession
+    from softprompt_tf.export.session.session_loader import SavedModelSession
 
     sessions = [SavedModelSession(version) for version in versions]
     requests = [_spread_request(count) for count in counts]

@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING
 from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from softprompt_tf.export.async_client import AsyncPredictionClient as AsyncPredictionClient
-    from softprompt_tf.export.client import PredictionClient as PredictionClient
-    from softprompt_tf.export.client_options import tls_credentials as tls_credentials
-    from softprompt_tf.export.saved_model import write_saved_model as write_saved_model
-    from softprompt_tf.export.server import ModelServer as ModelServer
-    from softprompt_tf.export.server import serve as serve
-    from softprompt_tf.export.task_changes import add_tasks as add_tasks
-    from softprompt_tf.export.task_changes import list_tasks as list_tasks
-    from softprompt_tf.export.task_changes import remove_tasks as remove_tasks
-    from softprompt_tf.export.verify import verify_saved_model as verify_saved_model
+    from softprompt_tf.export.client.async_client import AsyncPredictionClient as AsyncPredictionClient
+    from softprompt_tf.export.client.client import PredictionClient as PredictionClient
+    from softprompt_tf.export.client.client_options import tls_credentials as tls_credentials
+    from softprompt_tf.export.server.server import ModelServer as ModelServer
+    from softprompt_tf.export.server.server import serve as serve
+    from softprompt_tf.export.versions.saved_model import write_saved_model as write_saved_model
+    from softprompt_tf.export.versions.task_changes import add_tasks as add_tasks
+    from softprompt_tf.export.versions.task_changes import list_tasks as list_tasks
+    from softprompt_tf.export.versions.task_changes import remove_tasks as remove_tasks
+    from softprompt_tf.export.versions.verify import verify_saved_model as verify_saved_model
 
 _MODULE_OF = {
-    "AsyncPredictionClient": "async_client",
-    "ModelServer": "server",
-    "PredictionClient": "client",
-    "add_tasks": "task_changes",
-    "list_tasks": "task_changes",
-    "remove_tasks": "task_changes",
-    "serve": "server",
-    "tls_credentials": "client_options",
-    "verify_saved_model": "verify",
-    "write_saved_model": "saved_model",
+    "AsyncPredictionClient": "client.async_client",
+    "ModelServer": "server.server",
+    "PredictionClient": "client.client",
+    "add_tasks": "versions.task_changes",
+    "list_tasks": "versions.task_changes",
+    "remove_tasks": "versions.task_changes",
+    "serve": "server.server",
+    "tls_credentials": "client.client_options",
+    "verify_saved_model": "versions.verify",
+    "write_saved_model": "versions.saved_model",
 }
 
 __all__ = sorted(_MODULE_OF)

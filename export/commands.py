@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _write(directory: str, arguments: argparse.Namespace) -> None:
     prompts = _pairs(arguments.prompt, "--prompt")
     files = _check_prompts(prompts)
-    from softprompt_tf.export.saved_model import write_saved_model
+    from softprompt_tf.export.versions.saved_model import write_saved_model
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
 
@@ -79,21 +79,21 @@ def _write(directory: str, arguments: argparse.Namespace) -> None:
 def _add(directory: str, arguments: argparse.Namespace) -> None:
     prompts = _pairs(arguments.add, "--add")
     _check_prompts(prompts)
-    from softprompt_tf.export.task_changes import add_tasks
+    from softprompt_tf.export.versions.task_changes import add_tasks
 
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
     print(f"{version}: {len(prompts)} task(s) added, {_checked(arguments)}")
 
 
 def _remove(directory: str, arguments: argparse.Namespace) -> None:
-    from softprompt_tf.export.task_changes import remove_tasks
+    from softprompt_tf.export.versions.task_changes import remove_tasks
 
     version = remove_tasks(directory, arguments.remove, verify=not arguments.no_verify)
     print(f"{version}: {len(set(arguments.remove))} task(s) removed, {_checked(arguments)}")
 
 
 def _list(directory: str, arguments: argparse.Namespace) -> None:
-    from softprompt_tf.export.task_changes import list_tasks
+    from softprompt_tf.export.versions.task_changes import list_tasks
 
     for task in list_tasks(directory):
         labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""

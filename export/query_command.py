@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
       ConfigError: if an option is out of range, or a certificate file cannot be used.
       ServingError: if the server does not answer, or not all rows.
     """
-    from softprompt_tf.export.client import PredictionClient
-    from softprompt_tf.export.client_options import tls_credentials
+    from softprompt_tf.export.client.client import PredictionClient
+    from softprompt_tf.export.client.client_options import tls_credentials
 
     files = {name: getattr(arguments, name) for name in ("root_certificates", "client_key", "client_certificate")}
     is_tls = arguments.tls or any(path is not None for path in files.values())

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM."""
     _check(arguments)
-    from softprompt_tf.export.serving_options import ServingOptions
+    from softprompt_tf.export.server.serving_options import ServingOptions
 
     options = ServingOptions(
         model_config_file=arguments.model_config_file,
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         allow_version_labels_for_unavailable_models=arguments.allow_version_labels_for_unavailable_models,
         rest_api_enable_cors_support=arguments.rest_api_enable_cors_support,
     )
-    from softprompt_tf.export.server import serve
+    from softprompt_tf.export.server.server import serve
 
     serve(
         arguments.directory,
@@ -73,8 +73,8 @@ def _check(arguments: argparse.Namespace) -> None:
       ConfigError: for a port, or a remote directory.
       ServingError: for a file, as the server would.
     """
-    from softprompt_tf.export.batching_parameters import read_batching_parameters
-    from softprompt_tf.export.model_config import read_model_config_file
+    from softprompt_tf.export.server.batching_parameters import read_batching_parameters
+    from softprompt_tf.export.server.model_config import read_model_config_file
 
     ports = {"--grpc-port": arguments.grpc_port, "--rest-port": arguments.rest_port}
     for name, port in ports.items():

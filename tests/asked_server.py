@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export.server import ModelServer
+from softprompt_tf.export.server.server import ModelServer
 
 TF_SERVING = shutil.which("tensorflow_model_server")
 

@@ -15,8 +15,8 @@ import pytest
 
 from softprompt_tf import PromptedT5
 from softprompt_tf.ensemble import PromptEnsemble
-from softprompt_tf.export import verify, verify_change
-from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.export.session.session_process import run_in_process
+from softprompt_tf.export.versions import verify, verify_change
 from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.t5 import FrozenT5
 

@@ -7,7 +7,7 @@ from concurrent import futures
 import grpc
 import numpy as np
 
-from softprompt_tf.export import wire
+from softprompt_tf.export.client import wire
 
 
 class FakeServer(grpc.GenericRpcHandler):

@@ -17,7 +17,8 @@ from tiny_run import run_values, write_preset, write_tasks, write_yaml
 from softprompt_tf import PromptedT5, load_prompt, t5
 from softprompt_tf.cli import main
 from softprompt_tf.errors import VerificationError
-from softprompt_tf.export import ModelServer, saved_model
+from softprompt_tf.export import ModelServer
+from softprompt_tf.export.versions import saved_model
 from softprompt_tf.prompts import write_prompt
 
 pytestmark = pytest.mark.thorough
@@ -276,7 +277,7 @@ def test_query_asks_a_server_without_tensorflow(base_directory, prompt, backbone
 
 
 def test_serve_hands_on_its_ports_and_name(run, tmp_path, monkeypatch):
-    from softprompt_tf.export import server
+    from softprompt_tf.export.server import server
 
     served = []
     monkeypatch.setattr(server, "serve", lambda directory, **options: served.append((directory, options)))

@@ -46,8 +46,8 @@ def uses(t5):
     """What a user calls with a path, by name."""
     from softprompt_tf import saving
     from softprompt_tf.convert import convert
-    from softprompt_tf.export import saved_model, task_changes
-    from softprompt_tf.export.server import ModelServer, serve
+    from softprompt_tf.export.server.server import ModelServer, serve
+    from softprompt_tf.export.versions import saved_model, task_changes
     from softprompt_tf.prompted_t5 import PromptedT5
     from softprompt_tf.prompts import load_prompt, prompt_tuning
     from softprompt_tf.t5 import write_preset

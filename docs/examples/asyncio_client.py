@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 
 from softprompt_tf.errors import RowError, ServingError
-from softprompt_tf.export.async_client import AsyncPredictionClient
+from softprompt_tf.export.client.async_client import AsyncPredictionClient
 
 
 async def label(target: str, model_name: str, task_id: str, texts: list[str]) -> list[dict[str, object]]:

@@ -14,9 +14,9 @@ from softprompt_tf.config import RunConfig, load_config
 from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import TrainingError, VerificationError
 from softprompt_tf.evaluation import evaluate_examples, majority_baseline
-from softprompt_tf.export.client import Classification, PredictionClient
-from softprompt_tf.export.saved_model import write_saved_model
-from softprompt_tf.export.server import ModelServer
+from softprompt_tf.export.client.client import Classification, PredictionClient
+from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.versions.saved_model import write_saved_model
 from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import load_prompt
 from softprompt_tf.run import RunResult, train_run

@@ -11,8 +11,8 @@ import pytest
 from fake_model_server import FakeServer, generations, strings
 
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
-from softprompt_tf.export import client as blocking
-from softprompt_tf.export.async_client import AsyncPredictionClient
+from softprompt_tf.export.client import client as blocking
+from softprompt_tf.export.client.async_client import AsyncPredictionClient
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def take_cancellation(server):
 
 def test_importing_the_client_imports_neither_tensorflow_nor_keras():
     code = (
-        "import sys, softprompt_tf.export.async_client; "
+        "import sys, softprompt_tf.export.client.async_client; "
         "print(sorted({name.partition('.')[0] for name in sys.modules} & "
         "{'tensorflow', 'keras', 'keras_hub', 'tensorflow_serving', 'tensorflow_text'}))"
     )

@@ -9,9 +9,9 @@ import tensorflow as tf
 from echo_model import wait_until
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export.batch_tensors import count_rows, cut_rows, join_rows, merge_rows, split_rows
-from softprompt_tf.export.batching import BatchScheduler, VersionBatcher
-from softprompt_tf.export.batching_parameters import BatchingParameters, read_batching_parameters
+from softprompt_tf.export.server.batch_tensors import count_rows, cut_rows, join_rows, merge_rows, split_rows
+from softprompt_tf.export.server.batching import BatchScheduler, VersionBatcher
+from softprompt_tf.export.server.batching_parameters import BatchingParameters, read_batching_parameters
 
 WAIT_S = 20
 

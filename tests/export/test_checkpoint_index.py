@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.export.checkpoint_index import masked_crc32c, read_index, write_index
+from softprompt_tf.export.versions.checkpoint_index import masked_crc32c, read_index, write_index
 
 NUM_TENSORS = 300  # so many that TensorFlow's index has several blocks
 

@@ -12,10 +12,10 @@ import pytest
 from fake_model_server import FakeServer, generations, strings
 
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
-from softprompt_tf.export import wire
-from softprompt_tf.export.client import PredictionClient
-from softprompt_tf.export.client_options import ClientOptions, OptionArguments
-from softprompt_tf.export.prediction_calls import PredictionCall
+from softprompt_tf.export.client import wire
+from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments
+from softprompt_tf.export.client.prediction_calls import PredictionCall
 
 PROMPTS_THAT_DO_NOT_FIT = {
     "1d": np.zeros(3),
@@ -301,7 +301,7 @@ def test_other_statuses_are_not_retried(client, server, code):
 
 def test_the_waits_between_retries_double_and_are_set_by_the_seed(client, server, monkeypatch):
     waits = []
-    monkeypatch.setattr("softprompt_tf.export.client.time.sleep", waits.append)
+    monkeypatch.setattr("softprompt_tf.export.client.client.time.sleep", waits.append)
     server.refusals = [grpc.StatusCode.UNAVAILABLE] * 4
     with pytest.raises(ServingError):
         client.generate(["x"], task_id="a")

@@ -9,9 +9,9 @@ import pytest
 from fake_model_server import FakeServer
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export.client import PredictionClient
-from softprompt_tf.export.client_options import ClientOptions
-from softprompt_tf.export.client_retries import Attempts, RetryBudget
+from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.client.client_options import ClientOptions
+from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 
 
 class Clock:

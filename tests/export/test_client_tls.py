@@ -17,9 +17,9 @@ from tf_serving_protos import read_text_proto
 
 from softprompt_tf.cli import main
 from softprompt_tf.errors import ConfigError, ServingError
-from softprompt_tf.export.async_client import AsyncPredictionClient
-from softprompt_tf.export.client import PredictionClient
-from softprompt_tf.export.client_options import tls_credentials
+from softprompt_tf.export.client.async_client import AsyncPredictionClient
+from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.client.client_options import tls_credentials
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "export" / "deploy" / "tls"
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="the scripts need openssl")

@@ -105,7 +105,7 @@ def test_arguments_that_do_not_fit_are_told(arguments, message):
 
 def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5, file, tmp_path):
     from softprompt_tf import t5
-    from softprompt_tf.export import saved_model
+    from softprompt_tf.export.versions import saved_model
 
     asked = {}
 

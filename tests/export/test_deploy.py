@@ -28,7 +28,7 @@ from deploy_kit import (
 )
 from tf_serving_protos import read_text_proto
 
-from softprompt_tf.export.client_options import ClientOptions
+from softprompt_tf.export.client.client_options import ClientOptions
 
 # tensorflow/serving model_servers/main.cc: the flags that are used here.
 FLAGS = {

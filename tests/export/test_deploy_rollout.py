@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from softprompt_tf.export.client import PredictionClient
-from softprompt_tf.export.server import ModelServer
-from softprompt_tf.export.serving_options import ServingOptions
+from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.server.serving_options import ServingOptions
 
 DEPLOY = Path(__file__).resolve().parents[2] / "export" / "deploy"
 COLUMN = tf.TensorSpec([None], tf.string)

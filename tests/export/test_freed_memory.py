@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softprompt_tf.export.freed_memory import return_freed_memory
+from softprompt_tf.export.server.freed_memory import return_freed_memory
 
 BLOCK = 64 * 1024  # below what malloc takes as a mapping of its own
 COUNT = 3_200

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from softprompt_tf.export.http_server import RestServer
+from softprompt_tf.export.server.http_server import RestServer
 
 MAX_BODY_BYTES = 20_000
 PATH = "/v1/models/m:predict"

@@ -3,8 +3,8 @@
 import pytest
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export.json_base64 import decode_base64_object, is_base64_object
-from softprompt_tf.export.json_reader import parse_json
+from softprompt_tf.export.server.json_base64 import decode_base64_object, is_base64_object
+from softprompt_tf.export.server.json_reader import parse_json
 
 
 @pytest.mark.parametrize(

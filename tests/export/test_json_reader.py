@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export.json_reader import Object, parse_json
+from softprompt_tf.export.server.json_reader import Object, parse_json
 
 VALUES = {
     b"3": 3,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softprompt_tf.export.json_reader import parse_json
-from softprompt_tf.export.json_writer import decimal, error_body, quote
+from softprompt_tf.export.server.json_reader import parse_json
+from softprompt_tf.export.server.json_writer import decimal, error_body, quote
 
 QUOTED = {
     b"3": "3",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from softprompt_tf.export.server import ModelServer
+from softprompt_tf.export.server.server import ModelServer
 
 REFUSALS = {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"}
 GOOD = {"task_id": ["x"], "text": ["a"]}

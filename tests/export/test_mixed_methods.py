@@ -8,9 +8,9 @@ import tensorflow as tf
 import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
-from softprompt_tf.export.served_tasks import build_served_tasks, without_tasks
-from softprompt_tf.export.serving_module import ServingModule
-from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.export.graph.served_tasks import build_served_tasks, without_tasks
+from softprompt_tf.export.graph.serving_module import ServingModule
+from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.prompts import TaskPrompt
 from softprompt_tf.prompts.task_tensors import row_shape
 

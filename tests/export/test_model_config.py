@@ -14,18 +14,18 @@ from tensorflow_serving.apis import (
 )
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export import model_versions
-from softprompt_tf.export.model_config import (
+from softprompt_tf.export.server import model_versions
+from softprompt_tf.export.server.model_config import (
     ModelSettings,
     VersionPolicy,
     assign_labels,
     describe_unavailable,
     read_model_config_file,
 )
-from softprompt_tf.export.model_versions import LoadRetries
-from softprompt_tf.export.served_models import ConfigFile, ServedModels
-from softprompt_tf.export.server import ModelServer
-from softprompt_tf.export.serving_options import ServingOptions
+from softprompt_tf.export.server.model_versions import LoadRetries
+from softprompt_tf.export.server.served_models import ConfigFile, ServedModels
+from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.server.serving_options import ServingOptions
 
 FILE = """
 model_config_list {
@@ -419,7 +419,8 @@ def test_a_batching_file_without_batching_is_refused(tmp_path):
 def test_the_command_passes_its_arguments_on(monkeypatch, tmp_path):
     import argparse
 
-    from softprompt_tf.export import serve_commands, server
+    from softprompt_tf.export import serve_commands
+    from softprompt_tf.export.server import server
 
     calls = []
     monkeypatch.setattr(server, "serve", lambda *args, **keywords: calls.append((args, keywords)))

@@ -12,14 +12,14 @@ from tensorflow_serving.apis import prediction_log_pb2
 from version_changes import copy_half
 
 from softprompt_tf.errors import ServingError
-from softprompt_tf.export import model_versions
-from softprompt_tf.export.batching import BatchScheduler
-from softprompt_tf.export.batching_parameters import BatchingParameters
-from softprompt_tf.export.client import PredictionClient
-from softprompt_tf.export.loaded_version import find_versions, load_version, run_warmup
-from softprompt_tf.export.model_config import VersionPolicy
-from softprompt_tf.export.model_versions import LoadRetries, ModelVersions
-from softprompt_tf.export.server import ModelServer
+from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.server import model_versions
+from softprompt_tf.export.server.batching import BatchScheduler
+from softprompt_tf.export.server.batching_parameters import BatchingParameters
+from softprompt_tf.export.server.loaded_version import find_versions, load_version, run_warmup
+from softprompt_tf.export.server.model_config import VersionPolicy
+from softprompt_tf.export.server.model_versions import LoadRetries, ModelVersions
+from softprompt_tf.export.server.server import ModelServer
 
 GOOD = {"task_id": ["x"], "text": ["a"]}
 NEVER_AGAIN = LoadRetries(0, 3600)

@@ -14,9 +14,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
-from softprompt_tf.export.checkpoint_index import read_index
-from softprompt_tf.export.served_backbone import RECORD_FILE
-from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.export.graph.served_backbone import RECORD_FILE
+from softprompt_tf.export.session.session_process import run_in_process
+from softprompt_tf.export.versions.checkpoint_index import read_index
 from softprompt_tf.prompts import TaskPrompt
 
 OLDER = Path(__file__).parent / "older"

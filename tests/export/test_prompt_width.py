@@ -10,10 +10,10 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from softprompt_tf.errors import DataError, ServingError
-from softprompt_tf.export import wire
-from softprompt_tf.export.async_client import AsyncPredictionClient
-from softprompt_tf.export.client import PredictionClient
-from softprompt_tf.export.prompt_width import PromptWidth, metadata_request
+from softprompt_tf.export.client import wire
+from softprompt_tf.export.client.async_client import AsyncPredictionClient
+from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.client.prompt_width import PromptWidth, metadata_request
 
 NARROW, RIGHT = np.zeros((3, 2), np.float32), np.zeros((3, 4), np.float32)
 

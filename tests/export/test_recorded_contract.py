@@ -16,7 +16,7 @@ from recorded_serving import (
 
 import softprompt_tf as sp
 from softprompt_tf.export import ModelServer, write_saved_model
-from softprompt_tf.export.serving_options import ServingOptions
+from softprompt_tf.export.server.serving_options import ServingOptions
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.thorough]
 TASKS = ("topic", "question_type", "sentiment")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from softprompt_tf.export.http_server import RestServer
-from softprompt_tf.export.model_config import ModelSettings
-from softprompt_tf.export.rest import answer
-from softprompt_tf.export.served_models import ServedModels
+from softprompt_tf.export.server.http_server import RestServer
+from softprompt_tf.export.server.model_config import ModelSettings
+from softprompt_tf.export.server.rest import answer
+from softprompt_tf.export.server.served_models import ServedModels
 
 MAX_BODY_BYTES = 20_000
 COLUMN = tf.TensorSpec([None], tf.string)

@@ -19,7 +19,8 @@ from softprompt_tf.errors import (
     RowError,
     VerificationError,
 )
-from softprompt_tf.export import PredictionClient, saved_model, write_saved_model
+from softprompt_tf.export import PredictionClient, write_saved_model
+from softprompt_tf.export.versions import saved_model
 from softprompt_tf.prompts import write_npy, write_prompt
 
 PROMPTS = "tables/prompts/.ATTRIBUTES/VARIABLE_VALUE"

@@ -10,9 +10,9 @@ from asked_versions import ask_once, twin_of
 
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
-from softprompt_tf.export.stored_rows import as_stored
-from softprompt_tf.export.task_changes import ListedTask
-from softprompt_tf.export.task_tables import COLUMNS, MEMBERS, TaskTables
+from softprompt_tf.export.graph.stored_rows import as_stored
+from softprompt_tf.export.graph.task_tables import COLUMNS, MEMBERS, TaskTables
+from softprompt_tf.export.versions.task_changes import ListedTask
 from softprompt_tf.prompts import TaskPrompt, write_prompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]

@@ -8,8 +8,8 @@ import pytest
 from softprompt_tf import PromptedT5, TargetCrossEntropy, init, prompt_tuning
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
-from softprompt_tf.export.served_prompts import load_served_prompts
-from softprompt_tf.export.task_shards import StoredTasks
+from softprompt_tf.export.graph.served_prompts import load_served_prompts
+from softprompt_tf.export.versions.task_shards import StoredTasks
 
 pytestmark = pytest.mark.thorough
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from softprompt_tf.errors import BackboneMismatchError, ExportError
-from softprompt_tf.export.served_tasks import affixes_of, build_served_tasks
+from softprompt_tf.export.graph.served_tasks import affixes_of, build_served_tasks
 from softprompt_tf.prompts import TaskPrompt
 
 

@@ -23,9 +23,9 @@ from tensorflow_serving.apis import (
 )
 
 from softprompt_tf.errors import RowError, ServingError
-from softprompt_tf.export import server as server_module
-from softprompt_tf.export.client import Classification, Generation, PredictionClient
-from softprompt_tf.export.server import ModelServer, serve
+from softprompt_tf.export.client.client import Classification, Generation, PredictionClient
+from softprompt_tf.export.server import server as server_module
+from softprompt_tf.export.server.server import ModelServer, serve
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +355,7 @@ def test_serve_becomes_tf_serving_where_it_is_installed(base, monkeypatch, capsy
 
 
 def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
-    code = f"from softprompt_tf.export.server import serve; serve({str(base)!r}, grpc_port=0, rest_port=0)"
+    code = f"from softprompt_tf.export.server.server import serve; serve({str(base)!r}, grpc_port=0, rest_port=0)"
     environment = {**os.environ, "PATH": "/nowhere"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
 

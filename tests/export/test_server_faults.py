@@ -17,9 +17,9 @@ from echo_model import predict_request, wait_until
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from softprompt_tf.errors import RowError, ServingError
-from softprompt_tf.export.client import Generation, PredictionClient
-from softprompt_tf.export.server import ModelServer
-from softprompt_tf.export.serving_options import ServingOptions
+from softprompt_tf.export.client.client import Generation, PredictionClient
+from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.server.serving_options import ServingOptions
 
 pytestmark = pytest.mark.thorough
 
@@ -89,7 +89,9 @@ def test_a_killed_server_is_unavailable_until_it_is_started_again(base):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = f"from softprompt_tf.export.server import serve; serve({str(base)!r}, grpc_port={port}, rest_port=None)"
+    code = (
+        f"from softprompt_tf.export.server.server import serve; serve({str(base)!r}, grpc_port={port}, rest_port=None)"
+    )
     environment = {**os.environ, "PATH": "/nowhere"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     with process, PredictionClient(f"127.0.0.1:{port}", model_name="echo", max_retries=0, timeout_s=20) as client:

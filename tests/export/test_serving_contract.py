@@ -33,7 +33,7 @@ from version_changes import (
     rows,
 )
 
-from softprompt_tf.export.serving_options import ServingOptions
+from softprompt_tf.export.server.serving_options import ServingOptions
 
 PREDICT = "/v1/models/echo:predict"
 

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from softprompt_tf import PromptedT5
-from softprompt_tf.export.served_tasks import build_served_tasks
-from softprompt_tf.export.serving_module import ServingModule
-from softprompt_tf.export.session_process import run_in_process
+from softprompt_tf.export.graph.served_tasks import build_served_tasks
+from softprompt_tf.export.graph.serving_module import ServingModule
+from softprompt_tf.export.session.session_process import run_in_process
 
 pytestmark = pytest.mark.thorough
 

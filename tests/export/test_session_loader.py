@@ -12,9 +12,9 @@ import pytest
 import sentencepiece as spm
 
 from softprompt_tf.errors import VerificationError
-from softprompt_tf.export.session_loader import SavedModelSession
-from softprompt_tf.export.session_process import run_in_process
-from softprompt_tf.export.session_worker import check_modules, decode_tensor, encode_tensor
+from softprompt_tf.export.session.session_loader import SavedModelSession
+from softprompt_tf.export.session.session_process import run_in_process
+from softprompt_tf.export.session.session_worker import check_modules, decode_tensor, encode_tensor
 
 SENTENCES = [
     "the small boat crossed the grey lake before noon",
@@ -309,9 +309,7 @@ def test_a_process_that_imported_keras_is_refused(monkeypatch):
 
 
 def test_importing_the_loader_imports_no_tensorflow():
-    code = (
-        "import softprompt_tf.export.session_process, sys; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
-    )
+    code = "import softprompt_tf.export.session.session_process, sys; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

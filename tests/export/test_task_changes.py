@@ -13,7 +13,7 @@ from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ExportError, PromptFileError, VerificationError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
-from softprompt_tf.export.task_changes import ListedTask
+from softprompt_tf.export.versions.task_changes import ListedTask
 from softprompt_tf.prompts import write_prompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
@@ -123,7 +123,7 @@ def test_tensorflows_fingerprint_is_that_of_the_version(added):
 
 
 def test_a_file_system_without_hard_links_gets_copies(base, tiny_t5, monkeypatch):
-    from softprompt_tf.export import task_shards
+    from softprompt_tf.export.versions import task_shards
 
     def refuse(*arguments):
         raise OSError("Operation not permitted")
@@ -137,7 +137,7 @@ def test_a_file_system_without_hard_links_gets_copies(base, tiny_t5, monkeypatch
 
 
 def test_many_additions_are_written_into_one_file_in_the_end(base, tiny_t5, monkeypatch):
-    from softprompt_tf.export import task_shards
+    from softprompt_tf.export.versions import task_shards
 
     monkeypatch.setattr(task_shards, "MAX_PROMPT_FILES", 3)
     monkeypatch.setattr(task_shards, "_PART_BYTES", 3 * 16 * 4)  # three rows of a prompt in each part
@@ -293,7 +293,7 @@ def test_a_task_is_added_without_kerashub(base, tiny_t5, tmp_path):
 
 
 def test_a_version_that_appears_meanwhile_is_added_to(base, tiny_t5, monkeypatch):
-    from softprompt_tf.export import changed_version
+    from softprompt_tf.export.versions import changed_version
 
     publish = changed_version.publish
     others = iter(["other", "another"])
@@ -327,7 +327,7 @@ def test_two_processes_add_at_once_and_nothing_is_lost(base, tiny_t5, tmp_path):
 
 
 def test_a_failed_check_leaves_the_directory_as_it_was(base, tiny_t5, monkeypatch):
-    from softprompt_tf.export import changed_version
+    from softprompt_tf.export.versions import changed_version
 
     def differ(*arguments, **keywords):
         raise VerificationError("it answers otherwise")

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.export import task_tables
-from softprompt_tf.export.served_tasks import ServedTasks, build_served_tasks
-from softprompt_tf.export.stored_rows import restored_prompts, stored_prompts
-from softprompt_tf.export.task_tables import (
+from softprompt_tf.export.graph import task_tables
+from softprompt_tf.export.graph.served_tasks import ServedTasks, build_served_tasks
+from softprompt_tf.export.graph.stored_rows import restored_prompts, stored_prompts
+from softprompt_tf.export.graph.task_tables import (
     TaskTables,
     task_columns,
     tasks_of,

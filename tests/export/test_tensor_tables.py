@@ -9,10 +9,10 @@ import tensorflow as tf
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
 from softprompt_tf.export.commands import _list
-from softprompt_tf.export.served_backbone import ExportRecord
-from softprompt_tf.export.served_tasks import build_served_tasks
-from softprompt_tf.export.task_shards import StoredTasks
-from softprompt_tf.export.task_tables import COLUMNS, TaskTables, columns_of, task_columns, tasks_of
+from softprompt_tf.export.graph.served_backbone import ExportRecord
+from softprompt_tf.export.graph.served_tasks import build_served_tasks
+from softprompt_tf.export.graph.task_tables import COLUMNS, TaskTables, columns_of, task_columns, tasks_of
+from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.prompts import TaskPrompt
 
 ROW = (2, 2, 2, 6)  # of the tiny T5: L, keys and values, N, D

@@ -9,9 +9,9 @@ from asked_versions import ask_once
 
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export import add_tasks
-from softprompt_tf.export import verify_change as verify_change_module
-from softprompt_tf.export.task_shards import StoredTasks
-from softprompt_tf.export.verify_change import probe_requests, verify_change
+from softprompt_tf.export.versions import verify_change as verify_change_module
+from softprompt_tf.export.versions.task_shards import StoredTasks
+from softprompt_tf.export.versions.verify_change import probe_requests, verify_change
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 

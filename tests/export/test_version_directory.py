@@ -6,7 +6,7 @@ import time
 import pytest
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.export.version_directory import next_version, publish, staged_version, version_numbers
+from softprompt_tf.export.versions.version_directory import next_version, publish, staged_version, version_numbers
 
 
 def age(directory, hours):
@@ -50,7 +50,7 @@ def test_a_number_is_taken_once(tmp_path):
 
 
 def test_a_number_that_is_taken_in_the_last_moment_is_not_overwritten(tmp_path, monkeypatch):
-    from softprompt_tf.export import version_directory
+    from softprompt_tf.export.versions import version_directory
 
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_text("theirs")

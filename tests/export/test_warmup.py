@@ -9,8 +9,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from softprompt_tf.errors import ServingError
 from softprompt_tf.export import ModelServer, PredictionClient
-from softprompt_tf.export.serving_options import ServingOptions
-from softprompt_tf.export.warmup import write_warmup_requests
+from softprompt_tf.export.server.serving_options import ServingOptions
+from softprompt_tf.export.versions.warmup import write_warmup_requests
 
 pytestmark = pytest.mark.thorough
 

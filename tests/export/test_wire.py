@@ -11,7 +11,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2, predict_pb2
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.export import wire
+from softprompt_tf.export.client import wire
 
 ARRAYS = {
     "float32": np.array([[1.5, -2.0, np.inf], [0.0, 3.25, -np.inf]], np.float32),
@@ -26,7 +26,7 @@ ARRAYS = {
 
 def test_importing_the_client_imports_neither_tensorflow_nor_keras():
     code = (
-        "import sys, softprompt_tf.export.client; "
+        "import sys, softprompt_tf.export.client.client; "
         "print(sorted({name.partition('.')[0] for name in sys.modules} & "
         "{'tensorflow', 'keras', 'keras_hub', 'tensorflow_serving', 'tensorflow_text'}))"
     )

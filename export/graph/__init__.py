@@ -1,0 +1,1 @@
+"""What is in the SavedModel: signatures, tables by task id, length groups."""

@@ -1,0 +1,299 @@
+"""The TensorFlow module behind a SavedModel: texts and task ids [B] in, answers and a status per row [B] out.
+
+One frozen T5 and one table of prompts answer every task, rows of different tasks in the same batch. A bad row gets a status
+and an answer that means nothing; it never fails its neighbours, as a model server may have merged requests of different
+callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA ops, which some servers cannot compile.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from softprompt_tf.answers import NO_SCORE
+from softprompt_tf.decoding import Greedy, Sampler, decode
+from softprompt_tf.export.graph.length_groups import encode_by_length
+from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
+from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row
+from softprompt_tf.export.graph.served_tasks import (
+    DEFAULT_MAX_INPUT_TOKENS,
+    DEFAULT_MAX_TARGET_TOKENS,
+    MAX_SCORED_TOKENS,
+    ServedTasks,
+)
+from softprompt_tf.export.graph.task_tables import MEMBERS, TaskTables
+from softprompt_tf.injection import Injection
+from softprompt_tf.prompts import injection_of, put_in_front
+from softprompt_tf.prompts.task_tensors import (
+    CROSS_KEY_VALUES,
+    DECODER_KEY_VALUES,
+    DECODER_PAST_KEY_VALUES,
+    ENCODER_KEY_VALUES,
+    PROMPT,
+)
+from softprompt_tf.t5 import EOS_ID, FrozenT5
+from softprompt_tf.t5.cached_decoder import score_targets
+from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.t5.text_to_ids import text_to_ids
+from softprompt_tf.text_batches import put_in_front as put_ids_in_front
+
+ENCODER_TENSORS = (ENCODER_KEY_VALUES,)  # beside prompts, of which every graph has a table
+DECODER_TENSORS = (DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
+
+
+class _SharedFunctions(NamedTuple):
+    """The parts that several signatures call: each is traced, and stored, once."""
+
+    encode: Callable[
+        ..., tuple[tf.Tensor, tf.Tensor]
+    ]  # prompt [B, P, H], its mask, ids [B, T], their mask, other tables
+    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # encoder output [B, S, H], its mask, other tables, limits [B]
+    score: Callable[..., tf.Tensor]  # encoder output, its mask, other tables, target ids [B, C, U]
+
+
+class _Rows(NamedTuple):
+    """A batch of requests, looked up: which task each row asks for, and what is wrong with it ("" if nothing)."""
+
+    task: tf.Tensor  # int32 [B], 0 where the task is unknown
+    text: tf.Tensor  # string [B], valid UTF-8, with the template's text around it
+    status: tf.Tensor  # string [B]
+    members: MemberRows  # B' rows, one for each prompt that is asked
+
+
+class ServingModule(tf.Module):
+    """Signatures that take a task id.
+
+    Args:
+      t5: the frozen T5; its variables are shared, not copied.
+      tasks: the tasks; the graph does not depend on them.
+      sampler: how answers are decoded. Default greedy.
+      table_dtype, row_shapes: how tensors are stored, and which, see `TaskTables`.
+    """
+
+    def __init__(
+        self,
+        t5: FrozenT5,
+        tasks: ServedTasks,
+        *,
+        sampler: Sampler | None = None,
+        table_dtype: str = "float32",
+        row_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ):
+        super().__init__(name="softprompt_tf")
+        self._t5 = _Untracked(t5)
+        # Tracking a Keras layer beside its variables would store every weight twice, and a tracked Keras variable does not
+        # load outside Python; so the plain TensorFlow variables are all that the module knows of the backbone.
+        self.backbone_variables = _plain_variables(t5)
+        self.tokenizer = t5.graph_tokenizer
+        self.tables = TaskTables(tasks, table_dtype=table_dtype, row_shapes=row_shapes)
+        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), self.tables.row_shapes))
+
+    # === Signatures ===
+
+    def generate(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
+        rows = self._look_up(task_id, text)
+        limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
+        ids, scores = self._shared.value.decode(*self._encode(rows), limits)
+        texts, scores = vote_for_texts(rows.members, self._texts(ids), scores)
+        return _answers(texts, scores, rows.status)
+
+    def classify(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Choose one of the task's labels.
+
+        Returns:
+          `label` [B], its `probability` [B] among the task's labels, `labels` [B, C], `log_probabilities` [B, C]
+          (`NO_SCORE` where a task has fewer labels) and `status` [B]. Of an ensemble the label of the majority, and the
+          members' mean probabilities.
+        """
+        rows = self._look_up(task_id, text)
+        words, label_ids, is_label = self.tables.labels(rows.task)  # [B, C'], [B, C', U], C' <= C
+        has_labels = is_label[:, 0]
+        status = first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
+        is_label &= (status == "")[:, None]
+        members = rows.members
+        scores = self._shared.value.score(*self._encode(rows), members.spread(label_ids))
+        is_scored = members.spread(is_label)
+        logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, NO_SCORE)), -float("inf"))
+        best, log_probabilities = vote_for_labels(members, logs)
+        status = first_of(status, finite_status(log_probabilities, is_label))
+        is_label &= (status == "")[:, None]
+        words = tf.where(is_label, words, "")
+        log_probabilities = tf.where(is_label, log_probabilities, NO_SCORE)
+        missing = [[0, 0], [0, self.tables.most_labels() - tf.shape(words)[1]]]
+        return {
+            "label": tf.gather(words, best, batch_dims=1),
+            "probability": tf.exp(tf.gather(log_probabilities, best, batch_dims=1)),
+            "labels": tf.pad(words, missing, constant_values=""),
+            "log_probabilities": tf.pad(log_probabilities, missing, constant_values=NO_SCORE),
+            "status": status,
+        }
+
+    def score(self, task_id: tf.Tensor, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the `log_likelihood` [B] of each target given its text, in nats, and `status` [B].
+
+        A target is plain text; what its task's format puts in front is put there here, and is part of the likelihood. Of an
+        ensemble it is the mean likelihood.
+        """
+        rows = self._look_up(task_id, text)
+        target, target_status = valid_text(target, "target")
+        ids, _ = text_to_ids(self._t5.value, target, MAX_SCORED_TOKENS + 1)  # [B, U]
+        is_long = tf.shape(ids)[1] > MAX_SCORED_TOKENS
+        too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
+        length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
+        status = first_of(rows.status, first_of(target_status, length_status))
+        ids = put_ids_in_front(ids, self.tables.of("opening_ids", rows.task))
+        members = rows.members
+        scores = self._shared.value.score(*self._encode(rows), members.spread(ids)[:, None, :])[:, 0]
+        scores = mean_likelihood(members, scores)
+        status = first_of(status, finite_status(scores))
+        return {"log_likelihood": tf.where(status == "", scores, NO_SCORE), "status": status}
+
+    def generate_with_prompt(self, prompt: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answer with a prompt [B, P, H] that the request brings; the text is taken as it is, with no template."""
+        text, status = valid_text(text, "text")
+        is_finite = tf.reduce_all(tf.math.is_finite(prompt), axis=[1, 2])
+        status = first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
+        prompt = tf.where(is_finite[:, None, None], prompt, 0.0)
+        ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
+        num_rows = tf.shape(text)[0]
+        prompt_mask = tf.ones(tf.shape(prompt)[:2], tf.int32)
+        encoded = self._shared.value.encode(prompt, prompt_mask, ids, mask, *self._nothing(ENCODER_TENSORS, num_rows))
+        limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
+        ids, scores = self._shared.value.decode(*encoded, *self._nothing(DECODER_TENSORS, num_rows), limits)
+        return _answers(self._texts(ids), scores, status)
+
+    def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """Return the signatures; every input and output has the batch as its first dimension.
+
+        The functions are made here and not kept as attributes, which would store each of them a second time.
+        """
+        task_id, text, target = (tf.TensorSpec([None], tf.string, name=name) for name in ("task_id", "text", "target"))
+        prompt = tf.TensorSpec([None, None, self._t5.value.hidden_dim], tf.float32, name="prompt")
+        inputs: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
+            "serving_default": (self.generate, [task_id, text]),
+            "classify": (self.classify, [task_id, text]),
+            "score": (self.score, [task_id, text, target]),
+            "generate_with_prompt": (self.generate_with_prompt, [prompt, text]),
+        }
+        return {
+            name: tf.function(with_a_row(method), input_signature=specs, autograph=False).get_concrete_function()
+            for name, (method, specs) in inputs.items()
+        }
+
+    # === Parts ===
+
+    def _look_up(self, task_id: tf.Tensor, text: tf.Tensor) -> _Rows:
+        """Find each row's task and put the task's template around its text."""
+        task, task_status = self.tables.find(task_id)
+        text, text_status = valid_text(text, "text")
+        text = tf.strings.join([self.tables.of("text_before", task), text, self.tables.of("text_after", task)])
+        status = first_of(task_status, text_status)
+        counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
+        return _Rows(task, text, status, MemberRows.of(counts))
+
+    def _encode(self, rows: _Rows) -> tuple[tf.Tensor, ...]:
+        """Return the encoder output [B', P + T, H], its mask, P being the longest prompt of this batch, and the decoder's parts."""
+        ids, mask = text_to_ids(self._t5.value, rows.text, self.tables.of("max_input_tokens", rows.task))
+        members = rows.members
+        task = members.spread(rows.task)
+
+        def parts(names: Collection[str]) -> list[tf.Tensor]:
+            return [part for name in self._having(names) for part in self.tables.rows(name, task, members.member)]
+
+        prompt = self.tables.rows(PROMPT, task, members.member)
+        encode = self._shared.value.encode
+        encoded = encode(*prompt, members.spread(ids), members.spread(mask), *parts(ENCODER_TENSORS))
+        return *encoded, *parts(DECODER_TENSORS)
+
+    def _nothing(self, names: Collection[str], num_rows: tf.Tensor) -> list[tf.Tensor]:
+        """Return rows of tables of which none counts."""
+        parts: list[tf.Tensor] = []
+        for name in self._having(names):
+            shape = self.tables.row_shapes[name]
+            parts += [tf.zeros([num_rows, 1, *shape]), tf.zeros([num_rows, 1], tf.int32)]
+        return parts
+
+    def _having(self, names: Collection[str]) -> list[str]:
+        return [name for name in names if name in self.tables.row_shapes]
+
+    def _texts(self, ids: tf.Tensor) -> tf.Tensor:
+        """Turn ids [B, U] into texts [B], leaving out padding, ends of sequence, sentinels, and ids that are no token's."""
+        num_pieces = self._t5.value.tokenizer.vocabulary_size()
+        sentinels = tf.constant(self._t5.value.sentinel_pieces, tf.int32)  # of T5's own vocabulary none
+        is_sentinel = tf.reduce_any(ids[:, :, None] == sentinels, axis=-1)
+        is_word = (ids > EOS_ID) & (ids < num_pieces) & ~is_sentinel
+        added = self._t5.value.text_pieces.answer_tokens
+        if added:
+            is_word |= tf.reduce_any(ids[:, :, None] == tf.constant(added, tf.int32), axis=-1)
+        pieces = tf.ragged.boolean_mask(ids, is_word)
+        return self.tokenizer.detokenize(pieces)
+
+
+def _shared_functions(t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> _SharedFunctions:
+    wide = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
+    states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
+    flat = tf.TensorSpec([None, None], tf.int32)
+    into_encoder, into_decoder = (
+        [name for name in names if name in row_shapes] for names in (ENCODER_TENSORS, DECODER_TENSORS)
+    )
+
+    def specs(names: Collection[str]) -> list[tf.TensorSpec]:
+        return [spec for name in names for spec in (tf.TensorSpec([None, None, *row_shapes[name]], tf.float32), flat)]
+
+    def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
+        injection = _injection((PROMPT, *into_encoder), (prompt, prompt_mask, *parts))
+        embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), mask)
+        return encode_embeddings(t5, embeddings, mask, injection), mask
+
+    @tf.function(input_signature=[wide, flat, flat, flat, *specs(into_encoder)], autograph=False)
+    def encode(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
+        return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, *parts, dtype=t5.compute_dtype)
+
+    limits_spec = tf.TensorSpec([None], tf.int32)
+
+    @tf.function(input_signature=[states, flat, *specs(into_decoder), limits_spec], autograph=False)
+    def decode_rows(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
+        *parts, limits = inputs
+        encoded = Encoded(encoder_output, mask, _injection(into_decoder, parts))
+        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
+        ids, scores = decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
+        # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
+        is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
+        return ids, tf.where(is_finite, scores, float("nan"))
+
+    targets_spec = tf.TensorSpec([None, None, None], tf.int32)
+
+    @tf.function(input_signature=[states, flat, *specs(into_decoder), targets_spec], autograph=False)
+    def score(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
+        *parts, target_ids = inputs
+        return score_targets(t5, target_ids, encoder_output, mask, _injection(into_decoder, parts))
+
+    return _SharedFunctions(encode, decode_rows, score)
+
+
+def _injection(names: Collection[str], parts: Sequence[tf.Tensor]) -> Injection:
+    """Return what rows of tables inject; `parts` are the values and the mask of each name, one behind the other."""
+    return injection_of(dict(zip(names, parts[::2], strict=True)), dict(zip(names, parts[1::2], strict=True)))
+
+
+class _Untracked:
+    """Holds an object where TensorFlow's tracking of attributes does not look."""
+
+    def __init__(self, value):  # type: ignore[no-untyped-def]
+        self.value = value
+
+
+def _plain_variables(t5: FrozenT5) -> list[tf.Variable]:
+    """Return each TensorFlow variable of the backbone once."""
+    return list({id(variable.value): variable.value for variable in t5.backbone.variables}.values())
+
+
+def _answers(texts: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
+    status = first_of(status, finite_status(scores))
+    is_good = status == ""
+    return {
+        "output": tf.where(is_good, texts, ""),
+        "score": tf.where(is_good, scores, NO_SCORE),
+        "status": status,
+    }

@@ -1,0 +1,253 @@
+"""The local model server: an export directory or a model config enters, gRPC and REST endpoints stand.
+
+For development and tests, where TF Serving is not installed: the same services, messages, codes, version polling, config
+files and merging of requests. `serve` prefers the real server where there is one.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import grpc
+
+from softprompt_tf.errors import ServingError
+from softprompt_tf.export.server.batching import BatchScheduler
+from softprompt_tf.export.server.grpc_services import add_services
+from softprompt_tf.export.server.http_server import RestServer
+from softprompt_tf.export.server.loaded_version import check_directory
+from softprompt_tf.export.server.model_config import ModelSettings
+from softprompt_tf.export.server.rest import answer
+from softprompt_tf.export.server.served_models import ConfigFile, ServedModels
+from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions
+from softprompt_tf.local_paths import local_source
+
+TF_SERVING_BINARY = "tensorflow_model_server"
+_WORKERS, _WORKERS_WITH_BATCHING = 4, 64
+
+logger = logging.getLogger(__name__)
+
+
+class ModelServer:
+    """Serve one model's newest version, or the models of a config file, until stopped.
+
+    Args:
+      base_path: directory whose integer-named sub-directories are the versions of the model; None with a config file.
+      model_name: the name that requests must use. Default the directory's name.
+      grpc_port: port of the gRPC services, 0 for any free one. Default 8500.
+      rest_port: port of the REST form, 0 for any free one, None for no REST. Default 8501.
+      host: address to listen on. Default 127.0.0.1: this machine only.
+      poll_interval_s: seconds between two looks at the directory. Default 1.
+      max_workers: gRPC requests under way at the same time. Default 4, or 64 with batching, where most of them wait.
+      max_message_bytes: a larger request is refused: RESOURCE_EXHAUSTED, over REST 413. Default 2 GiB, as TF Serving's gRPC.
+      options: the model config file, batching, labels and retries.
+
+    Attributes:
+      grpc_port: the port in use, once started.
+      rest_port: the port in use, once started; None without REST.
+
+    Example:
+      with ModelServer("exports/t5", model_name="t5", grpc_port=0) as server:
+          PredictionClient(f"localhost:{server.grpc_port}", model_name="t5")
+    """
+
+    def __init__(
+        self,
+        base_path: str | Path | None = None,
+        *,
+        model_name: str | None = None,
+        grpc_port: int = 8500,
+        rest_port: int | None = 8501,
+        host: str = "127.0.0.1",
+        poll_interval_s: float = 1.0,
+        max_workers: int | None = None,
+        max_message_bytes: int = 2**31 - 1,
+        options: ServingOptions = DEFAULT_OPTIONS,
+    ):
+        self.base_path = None if base_path is None else local_source(base_path, error_type=ServingError).resolve()
+        self.model_name = model_name or (self.base_path.name if self.base_path else "")
+        self.host, self.grpc_port, self.rest_port = host, grpc_port, rest_port
+        self._poll_interval_s, self._max_message_bytes, self._options = poll_interval_s, max_message_bytes, options
+        parameters = options.batching_parameters()
+        self._max_workers = max_workers or (_WORKERS if parameters is None else _WORKERS_WITH_BATCHING)
+        self._scheduler = None if parameters is None else BatchScheduler(parameters)
+        self._models = ServedModels(
+            scheduler=self._scheduler,
+            retries=options.load_retries(),
+            allow_unavailable_labels=options.allow_version_labels_for_unavailable_models,
+        )
+        self._stopping, self._stopped = threading.Event(), threading.Event()
+        self._grpc_server: grpc.Server | None = None
+        self._rest_server: RestServer | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Load what is to be served, then listen; wait for models that have no version yet, as TF Serving does.
+
+        Raises:
+          ServingError: if no version of a model loads, the config is wrong, a port is taken, or the server is stopped
+            while it waits.
+        """
+        try:
+            self._load()
+            self._start_grpc()
+            if self.rest_port is not None:
+                self._start_rest(self.rest_port)
+        except BaseException as error:  # Ctrl-C too, while it waits
+            self.stop()
+            if isinstance(error, ServingError) or not isinstance(error, RuntimeError | OSError):
+                raise
+            raise ServingError(
+                f"Ports {self.grpc_port} and {self.rest_port} on {self.host} must be free. Received: {error}."
+                " Hint: choose other ports, or 0 for any free one.",
+                status="UNAVAILABLE",
+            ) from error
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Refuse new requests, let those under way finish for up to `grace_s` seconds, and free the ports."""
+        self._stopping.set()
+        if self._grpc_server is not None:
+            self._grpc_server.stop(grace_s).wait()
+        if self._rest_server is not None:
+            self._rest_server.close(grace_s)
+        for thread in self._threads:
+            thread.join()
+        self._models.close()
+        if self._scheduler is not None:
+            self._scheduler.close()
+        self._stopped.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until the server is stopped; return whether it is, where `timeout_s` may end the wait before."""
+        return self._stopped.wait(timeout_s)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def _load(self) -> None:
+        if self._options.model_config_file is not None:
+            config = ConfigFile(self._options.model_config_file, self._models)
+            config.load(is_over=self._stopping.is_set)
+            if self._options.model_config_file_poll_wait_seconds:
+                self._start_polling("config", config.poll, self._options.model_config_file_poll_wait_seconds)
+        else:
+            self._load_directory(check_directory(self.base_path))
+        self._start_polling("versions", self._models.poll, self._poll_interval_s)
+
+    def _load_directory(self, base_path: Path) -> None:
+        try:
+            self._models.configure([ModelSettings(self.model_name, base_path)], is_over=self._stopping.is_set)
+        except ServingError as error:
+            failures = self._models.failures(self.model_name).items()
+            reasons = "; ".join(f"version {version}: {reason}" for version, reason in failures) or "no version"
+            raise ServingError(f"The newest version must load. Received: {base_path}: {reasons}") from error
+
+    def _start_grpc(self) -> None:
+        # A port that another process serves is an error, not shared.
+        options = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", self._max_message_bytes),
+            ("grpc.so_reuseport", 0),
+        ]
+        server = grpc.server(futures.ThreadPoolExecutor(self._max_workers), options=options)
+        add_services(server, self._models)
+        self.grpc_port = server.add_insecure_port(f"{self.host}:{self.grpc_port}")
+        server.start()
+        self._grpc_server = server
+
+    def _start_rest(self, port: int) -> None:
+        limit, enable_cors = self._max_message_bytes, self._options.rest_api_enable_cors_support
+        self._rest_server = RestServer(
+            functools.partial(answer, self._models),
+            host=self.host,
+            port=port,
+            max_body_bytes=limit,
+            enable_cors=enable_cors,
+        )
+        self.rest_port = self._rest_server.port
+        self._rest_server.start()
+
+    def _start_polling(self, name: str, poll: Callable[[], None], interval_s: float) -> None:
+        def poll_until_stopped() -> None:
+            while not self._stopping.wait(interval_s):
+                poll()
+
+        self._start_thread(name, poll_until_stopped)
+
+    def _start_thread(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=f"model-server-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+
+def serve(
+    directory: str | Path | None = None,
+    *,
+    model_name: str | None = None,
+    grpc_port: int = 8500,
+    rest_port: int | None = 8501,
+    poll_interval_s: float = 1.0,
+    options: ServingOptions = DEFAULT_OPTIONS,
+) -> None:
+    """Serve an export directory, or the models of a config file, until SIGINT or SIGTERM; call from the main thread.
+
+    Where `tensorflow_model_server` is on the PATH, this process becomes that server, with the same ports and options.
+
+    Args:
+      directory: what `write_saved_model` wrote to: it holds the version directories. None with a config file.
+      model_name: default the directory's own name.
+      grpc_port: of the gRPC services, 0 for any free one.
+      rest_port: of the REST form, 0 for any free one, None for no REST.
+      poll_interval_s: seconds between two looks for new versions.
+      options: the model config file, batching, labels and retries.
+    """
+    if options.model_config_file is None:
+        base_path = check_directory(directory)
+        name = model_name or base_path.name
+        what, flags = f"model {name} from {base_path}", [f"--model_name={name}", f"--model_base_path={base_path}"]
+    else:
+        base_path, name, what, flags = None, "", f"the models of {options.model_config_file}", []
+    if poll_interval_s != 1:
+        flags.append(f"--file_system_poll_wait_seconds={max(round(poll_interval_s), 1)}")
+    binary = shutil.which(TF_SERVING_BINARY)
+    if binary is not None:
+        ports = [f"--port={grpc_port}", f"--rest_api_port={rest_port or 0}"]
+        _become_tf_serving([binary, *ports, *flags, *options.flags()], what)
+    settings: dict[str, Any] = {"grpc_port": grpc_port, "rest_port": rest_port, "poll_interval_s": poll_interval_s}
+    server = ModelServer(base_path, model_name=name, options=options, **settings)
+    with server, _stop_signals() as received:
+        print(f"Serving {what} on {server.host}, by the local model server", flush=True)
+        print(f"gRPC: {server.host}:{server.grpc_port}", flush=True)
+        if server.rest_port is not None:
+            print(f"REST: http://{server.host}:{server.rest_port}/v1/models/{name}", flush=True)
+        received.wait()
+    print("Stopped", flush=True)
+
+
+def _become_tf_serving(command: list[str], what: str) -> NoReturn:
+    print(f"Serving {what} by TF Serving: {' '.join(command)}", flush=True)
+    os.execv(command[0], command)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set in place of what they do otherwise."""
+    received = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: received.set()) for number in signals}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

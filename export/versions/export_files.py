@@ -1,0 +1,43 @@
+"""The files of a version beside its variables: taken over from another version, and the fingerprint of the whole."""
+
+import secrets
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
+
+from softprompt_tf.export.versions.task_shards import index_file, link_or_copy
+
+FINGERPRINT_FILE = Path("fingerprint.pb")
+
+
+def link_files(staging: Path, source: Path, *, but: Collection[Path] = ()) -> None:
+    """Take over graph, assets, record and whatever else lies in a version, but for its variables and fingerprint.
+
+    Args:
+      staging: the directory that is written.
+      source: the version.
+      but: files to leave out, relative to it.
+    """
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if path.is_file() and relative.parts[0] != "variables" and relative not in {*but, FINGERPRINT_FILE}:
+            (staging / relative).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(path, staging / relative)
+
+
+def write_fingerprint(staging: Path, source: Path) -> None:
+    """Write the fingerprint of a version whose graph is that of `source`, and whose variables are its own.
+
+    Source: tensorflow/tensorflow:tensorflow/cc/saved_model/fingerprinting_utils.cc, which hashes the index of the variables.
+    """
+    path = source / FINGERPRINT_FILE
+    if not path.is_file():
+        return
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    content = np.frombuffer(index_file(staging).read_bytes(), np.uint8)
+    fingerprint.checkpoint_hash = int.from_bytes(tf.fingerprint(content[None]).numpy().tobytes(), "little")
+    fingerprint.uuid = str(secrets.randbits(64))
+    (staging / FINGERPRINT_FILE).write_bytes(fingerprint.SerializeToString())
