@@ -5,6 +5,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -54,11 +55,14 @@ LAYERS = [
 ]
 FORBIDDEN = {"t5": {"prompts", "tasks"}, "prompts": {"t5", "tasks"}, "tasks": {"t5", "prompts"}}
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+# The same for the rooms of `export/`; its files outside of them are commands.
+ROOMS = [("client", "session"), ("graph",), ("versions",), ("server",)]
+ROOM_LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 
 def source_files():
     files = list((ROOT / "softprompt_tf").rglob("*.py"))
-    return files + list((ROOT / "export").glob("*.py"))
+    return files + list((ROOT / "export").rglob("*.py"))
 
 
 def part_of(path):
@@ -190,3 +194,34 @@ def test_there_is_one_softmax_over_attention_scores():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "softmax"
     ]
     assert [call.partition(":")[0] for call in calls] == ["attention.py"], calls
+
+
+def test_the_rooms_of_export_import_only_downwards():
+    found = {path.name for path in (ROOT / "export").iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    assert found == set(ROOM_LEVEL)
+    for room in found:
+        for path in (ROOT / "export" / room).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                module = getattr(node, "module", None) or ""
+                if isinstance(node, ast.ImportFrom) and module.startswith("softprompt_tf.export."):
+                    other = module.split(".")[2]
+                    assert other == room or ROOM_LEVEL[other] < ROOM_LEVEL[room], f"{path.name} imports {module}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    statements = {}
+    for path in source_files():
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(("softprompt_tf", *parts) if parts[0] == "export" else parts).removesuffix(".__init__")
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        statements[name] = [node for node in body if isinstance(node, ast.ImportFrom)]
+
+    def target(module, name):
+        return f"{module}.{name}" if f"{module}.{name}" in statements else module
+
+    graph = {
+        name: {target(node.module, alias.name) for node in nodes for alias in node.names} & set(statements) - {name}
+        for name, nodes in statements.items()
+    }
+
+    assert list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle, where there is one
