@@ -167,6 +167,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     tree = read_tree(Path(path), localise=_localise_run)
     for override in overrides:
         apply_override(tree, override, localise=_localise_run)
+    _drop_settings_of_other_methods(tree)
     return _validated(RunConfig, tree)
 
 
@@ -238,6 +239,24 @@ def _resolve_sources(tree: Tree, task: dict[str, Any], directory: Path, path: Ke
         if isinstance(task.get(split), str):
             here = (*path, split)
             task[split] = resolve_source(task[split], directory=directory, key=".".join(here), place=tree.place(here))
+
+
+def _drop_settings_of_other_methods(tree: Tree) -> None:
+    """Take out what an included file set for another method than the one that is named elsewhere."""
+    prompt = tree.values.get("prompt")
+    if not isinstance(prompt, dict) or prompt.get("method") not in tuple(METHODS):
+        return
+    method = str(prompt["method"])
+    known = {key for row in METHODS.values() for key in row.config.model_fields}
+    named_in = _file_of(tree.place(("prompt", "method")))
+    for key in sorted(known & set(prompt) - set(METHODS[method].config.model_fields)):
+        place = tree.place(("prompt", key))
+        if not place.startswith("override") and _file_of(place) != named_in:
+            del prompt[key]
+
+
+def _file_of(place: str) -> str:
+    return place.rpartition(":")[0] or place
 
 
 # === From pydantic's errors to ours ===

@@ -454,3 +454,35 @@ def test_shipped_defaults_are_the_defaults_of_the_code(write):
 
     assert config.training == TrainingConfig()
     assert config == RunConfig(backbone="mini", task=TaskConfig(name="a", inputs="{x}"), output_dir="out")
+
+
+def test_a_method_that_is_named_on_top_drops_the_settings_of_the_one_below(tmp_path):
+    (tmp_path / "below.yaml").write_text("prompt: {method: prompt_tuning, length: 7, init: random_uniform}\n")
+    run = {"backbone": "mini", "output_dir": "runs/x"}
+    task = "task: {name: a, inputs: '{x}', train: a.csv, validation: b.csv}\n"
+    text = "include: [below.yaml]\n" + "".join(f"{key}: {value}\n" for key, value in run.items()) + task
+    (tmp_path / "run.yaml").write_text(text)
+
+    config = load_config(tmp_path / "run.yaml", ["prompt.method=p_tuning_v2"])
+
+    assert (config.prompt.method, config.prompt.length, config.prompt.cross) == ("p_tuning_v2", 7, True)
+    with pytest.raises(ConfigError, match=r"Unknown key `prompt.init` in override `prompt.init=text:x`"):
+        load_config(tmp_path / "run.yaml", ["prompt.method=p_tuning_v2", "prompt.init=text:x"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["prompt.mlp_dmi=3"], "Unknown key `prompt.mlp_dmi` in .*Did you mean `mlp_dim`"),
+        (["prompt.encoder=1"], "`prompt.encoder` must be true or false"),
+        (["prompt.method=prefx_tuning"], "`prompt.method` must be one of .*Did you mean `prefix_tuning`"),
+    ],
+)
+def test_settings_are_those_of_the_method(tmp_path, overrides, message):
+    task = "{name: a, inputs: '{x}', train: a.csv, validation: b.csv}"
+    (tmp_path / "run.yaml").write_text(
+        f"backbone: mini\noutput_dir: runs/x\ntask: {task}\nprompt: {{method: prefix_tuning}}\n"
+    )
+
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "run.yaml", overrides)
