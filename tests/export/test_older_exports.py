@@ -19,6 +19,8 @@ from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions.checkpoint_index import read_index
 from softprompt_tf.prompts import TaskPrompt
 
+pytestmark = pytest.mark.thorough
+
 OLDER = Path(__file__).parent / "older"
 RECORDED = json.loads((OLDER / "two_tasks.json").read_text(encoding="utf-8"))
 

@@ -15,6 +15,8 @@ from softprompt_tf.export.graph.task_tables import COLUMNS, TaskTables, columns_
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.prompts import TaskPrompt
 
+pytestmark = pytest.mark.thorough
+
 ROW = (2, 2, 2, 6)  # of the tiny T5: L, keys and values, N, D
 ENCODER, DECODER, CROSS = (f"{part}_key_values" for part in ("encoder", "decoder", "cross"))
 SHAPES = {"prompt": (16,), ENCODER: ROW, DECODER: ROW}

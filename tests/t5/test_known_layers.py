@@ -18,6 +18,8 @@ from softprompt_tf.t5.cached_decoder import score_targets
 from softprompt_tf.t5.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.t5.fused_forward import FusedForward
 
+pytestmark = pytest.mark.thorough
+
 MASK = tf.constant([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], tf.int32)
 IDS = tf.constant([[5, 9, 11, 20, 1], [7, 30, 1, 0, 0]], tf.int32)
 TARGETS = tf.constant([[[12, 1], [40, 1]], [[9, 1], [33, 1]]], tf.int32)  # [B, C, U]

@@ -15,6 +15,8 @@ from softprompt_tf.t5.activations import activation_of
 from softprompt_tf.t5.built_layers import plain_backbone
 from softprompt_tf.t5.variant_backbone import T5VariantBackbone, T5VariantTokenizer
 
+pytestmark = pytest.mark.thorough
+
 EXACT = pytest.warns(
     UserWarning, match=r"gated GELU in its exact form.*load_t5\(\.\.\., activation='gelu_approximate'\)"
 )
