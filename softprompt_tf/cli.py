@@ -176,9 +176,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     examples = task.examples(arguments.split, limit=arguments.limit)
 
     from softprompt_tf.evaluation import evaluate_examples, write_predictions
-    from softprompt_tf.prompted_t5 import PromptedT5, check_fits
+    from softprompt_tf.prompted_t5 import PromptedT5
     from softprompt_tf.prompts import load_prompt
     from softprompt_tf.t5 import load_t5
+    from softprompt_tf.task_method import check_fits
 
     prompts = [load_prompt(path) for path in arguments.prompt]
     t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
@@ -213,9 +214,9 @@ def _tell_cut_rows(prompt: Any, examples: Any, t5: Any, *, name: str) -> None:
 
 def _neighbors(arguments: argparse.Namespace) -> None:
     check_files([arguments.prompt])
-    from softprompt_tf.prompted_t5 import check_fits
     from softprompt_tf.prompts import load_prompt, nearest_neighbours
     from softprompt_tf.t5 import load_t5
+    from softprompt_tf.task_method import check_fits
 
     prompt = load_prompt(arguments.prompt)
     rows = prompt.prompt

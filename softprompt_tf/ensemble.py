@@ -12,10 +12,11 @@ import numpy as np
 
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
-from softprompt_tf.prompted_t5 import PromptedT5, check_fits
+from softprompt_tf.prompted_t5 import PromptedT5
 from softprompt_tf.prompts import TaskPrompt, check_members, kept_tensors, load_prompt
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.task_match import TrainedFor
+from softprompt_tf.task_method import check_fits
 
 Answer = TypeVar("Answer", Classification, Generation, float)
 

@@ -1,11 +1,11 @@
-"""Where the frozen T5 and prompts meet: a functional Keras model that trains nothing but the prompt.
+"""Where the frozen T5 and a method meet: a functional Keras model that trains nothing but the task's tensors.
 
 Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `score` answer, `save_prompt` keeps the result.
 """
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,27 +17,20 @@ import numpy as np
 from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.decoding import Sampler, get_sampler
 from softprompt_tf.errors import BackboneError, PromptError, TrainingError
-from softprompt_tf.injection import Injection
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
+from softprompt_tf.prompted_inputs import embed, encode, tied
 from softprompt_tf.prompts import (
-    METHODS,
     PromptMethod,
     TaskPrompt,
-    TaskTable,
-    Vocabulary,
-    check_backbone,
     injection_of,
-    kept_tensors,
-    prompt_tuning,
-    put_in_front,
     write_prompt,
 )
-from softprompt_tf.prompts.methods.kept_tensors import unknown_tensors
 from softprompt_tf.prompts.task_tensors import PROMPT
 from softprompt_tf.t5 import FrozenT5
 from softprompt_tf.t5.built_layers import deserialized_backbone
-from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings, has_key_values, tune
+from softprompt_tf.t5.cheaper_passes import has_key_values, tune
 from softprompt_tf.task_match import TrainedFor
+from softprompt_tf.task_method import check_takes_key_values, method_of, method_of_config, table_of
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.text_arguments import checked_limit
 from softprompt_tf.text_model import TextModel
@@ -96,8 +89,8 @@ class PromptedT5(TextModel):
         name: str = "prompted_t5",
     ):
         _check_parts(t5, labels)
-        method, loaded = _method_of(prompt, t5)
-        table = _table_of(method, t5)
+        method, loaded = method_of(prompt, t5)
+        table = table_of(method, t5)
 
         # === Functional Model ===
         inputs = {
@@ -106,8 +99,8 @@ class PromptedT5(TextModel):
         }
         if method.task_ids is not None:
             inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        embeddings, mask, injection = _embed(t5, table, inputs)
-        states = t5.encode(_tied(embeddings, injection), mask)
+        embeddings, mask, injection = embed(t5, table, inputs)
+        states = t5.encode(tied(embeddings, injection), mask)
         states = t5.decode(inputs["decoder_token_ids"], states, mask)
         super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
 
@@ -157,16 +150,18 @@ class PromptedT5(TextModel):
         text_batches = self.text_batches
         from softprompt_tf.answering import Answerer
 
-        encode = partial(_encode, self.t5, self.prompt_table)
-        return Answerer(self.t5, encode, text_batches, labels=self.labels, sampler=self._sampler)
+        run = partial(encode, self.t5, self.prompt_table)
+        return Answerer(self.t5, run, text_batches, labels=self.labels, sampler=self._sampler)
 
     # === Training ===
 
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
+            if not is_symbolic and has_key_values(injection_of(self.prompt_table.tensors())):
+                check_takes_key_values(self.method, self.t5)  # the T5 may have been given dropout since
             return super().call(inputs, training=training, mask=mask)
-        embeddings, padding_mask, injection = _embed(self.t5, self.prompt_table, inputs)
+        embeddings, padding_mask, injection = embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
         states = tune(
             self.t5,
@@ -360,27 +355,11 @@ class PromptedT5(TextModel):
         backbone = deserialized_backbone(config["backbone"], custom_objects)
         tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
         t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
-        method = _method_of_config(config, t5)
+        method = method_of_config(config, t5)
         keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
         model = cls(t5, method, **{key: config[key] for key in keys if key in config})
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
         return model
-
-
-def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
-    """Refuse a prompt that was made for another backbone or tokenizer than this T5's.
-
-    Raises:
-      BackboneMismatchError: with the names of both.
-    """
-    check_backbone(
-        prompt,
-        backbone=t5.name,
-        fingerprint=t5.fingerprint,
-        hidden_dim=t5.hidden_dim,
-        tokenizer_fingerprint=t5.tokenizer_fingerprint,
-        sizes=t5.sizes,
-    )
 
 
 def _check_parts(t5: Any, labels: Any) -> None:
@@ -397,81 +376,9 @@ def _limit(name: str, value: Any, default: int) -> int:
     return default if value is None else checked_limit(name, value)
 
 
-def _encode(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Encoded:
-    """Run the encoder on a batch with what its tasks inject."""
-    embeddings, mask, injection = _embed(t5, table, batch)
-    return Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
-
-
-def _embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Injection]:
-    """Return the tokens' embeddings [B, P + T, H] with injected rows in front, their mask, and all that is injected."""
-    token_ids = batch["encoder_token_ids"]
-    injection = injection_of(table(token_ids, batch.get("task_id")))
-    embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), batch["encoder_padding_mask"])
-    return embeddings, mask, injection
-
-
-def _tied(embeddings: Tensor, injection: Injection) -> Tensor:
-    """Return embeddings that depend on key/values: Keras's functional model has no place for them, but has to know the table."""
-    for part in (injection.encoder, injection.decoder, injection.cross):
-        if part is not None:
-            embeddings = embeddings + 0 * keras.ops.sum(part.rows, axis=(1, 2, 3, 4, 5))[:, None, None]
-    return embeddings
-
-
-def _table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
-    vocabulary = Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size())
-    table = TaskTable(
-        method.shapes(t5.sizes),
-        num_tasks=method.num_tasks,
-        initial_values=method.start(vocabulary, t5.sizes),
-        fold=partial(method.fold, sizes=t5.sizes),
-        dtype=t5.backbone.dtype_policy,
-        name="prompt",
-    )
-    if has_key_values(injection_of(table.tensors())):
-        _check_takes_key_values(method, t5)
-    return table
-
-
-def _check_takes_key_values(method: PromptMethod, t5: FrozenT5) -> None:
-    if t5.dropout:
-        raise BackboneError(
-            f"The method {method.name} needs a T5 without dropout. Received: a backbone with dropout={t5.dropout}. "
-            "Load it without, by `load_t5(..., dropout=0.0)`."
-        )
-
-
-def _method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[PromptMethod, TaskPrompt]:
-    """Return the method, and what a loaded task knows of itself (nothing, for a fresh one)."""
-    if isinstance(prompt, TaskPrompt):
-        check_fits(prompt, t5)
-        return kept_tensors(prompt), prompt
-    if prompt is not None and not isinstance(prompt, PromptMethod):
-        raise PromptError(
-            "`prompt` must be a method such as prompt_tuning(length=20) or a prompt from load_prompt(path). "
-            f"Received: {type(prompt).__name__}."
-        )
-    return prompt or prompt_tuning(), TaskPrompt(prompt=np.zeros((1, 1), np.float32))
-
-
-def _method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
-    """Return the method of a saved model; the real values follow with its weights."""
-    task_ids = None if config["task_ids"] is None else tuple(config["task_ids"])
-    if config.get("method_settings"):
-        return METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=0)
-    # Files of earlier versions hold rows in front of the input alone, and their number.
-    shapes = config.get("shapes") or {PROMPT: (config["prompt_length"], t5.hidden_dim)}
-    return unknown_tensors(config["method"], {name: tuple(shape) for name, shape in shapes.items()}, task_ids)
-
-
 def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
     """Say whether Keras's `filters` (a pattern, several, a function, or None) choose a layer."""
     if filters is None or callable(filters):
         return filters is None or bool(filters(layer))
     patterns = [filters] if isinstance(filters, str) else filters
     return any(re.search(pattern, layer.name) for pattern in patterns)
-
-
-def _one_text(t5: FrozenT5) -> Callable[[str], list[int]]:
-    return lambda text: t5.tokenize([text])[0]

@@ -34,15 +34,13 @@ def answers(t5):
 
     import softprompt_tf as sp
     from softprompt_tf.decoding import decode
-    from softprompt_tf.prompted_t5 import _encode
+    from softprompt_tf.prompted_inputs import encode
     from softprompt_tf.t5.cached_decoder import score_targets
 
     prompt = np.random.default_rng(8).normal(size=(PROMPT_LENGTH, t5.hidden_dim)).astype("float32")
     model = sp.PromptedT5(t5, sp.prompt_tuning(PROMPT_LENGTH, sp.init.from_array(prompt)))
     tokens, targets = token_batch()
-    encoded = _encode(
-        t5, model.prompt_table, {key: keras.ops.convert_to_tensor(value) for key, value in tokens.items()}
-    )
+    encoded = encode(t5, model.prompt_table, {key: keras.ops.convert_to_tensor(value) for key, value in tokens.items()})
     ids, scores = decode(model.sampler, t5, encoded, 4)
     found = {
         "logits": model(tokens),

@@ -34,6 +34,8 @@ LAYERS = [
         "task_match",
         "backbone_option",
         "feed",
+        "prompted_inputs",
+        "task_method",
     ),
     ("text_streams", "text_datasets", "token_metrics", "token_feed", "passing_texts", "plain_failures"),
     ("answering", "text_feed", "compiled_parts"),

@@ -197,3 +197,14 @@ def test_a_model_of_keys_and_values_has_no_rows_in_front(tiny_t5):
 def test_a_t5_with_dropout_is_refused():
     with pytest.raises(BackboneError, match="p_tuning_v2 needs a T5 without dropout"):
         sp.PromptedT5(make_tiny_t5(dropout=0.1), sp.p_tuning_v2(2))
+
+
+def test_dropout_that_comes_later_is_refused_too():
+    t5 = make_tiny_t5()
+    model = sp.PromptedT5(t5, sp.p_tuning_v2(2))
+    t5.backbone.decoder_transformer_layers[0].self_attention_dropout.rate = 0.1
+    ids = np.array([[9, 1]])
+    tokens = {f"{side}_{name}": ids for side in ("encoder", "decoder") for name in ("token_ids", "padding_mask")}
+
+    with pytest.raises(BackboneError, match="p_tuning_v2 needs a T5 without dropout"):
+        model(tokens, training=True)

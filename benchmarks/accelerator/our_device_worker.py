@@ -20,7 +20,7 @@ from benchmarks.accelerator.rounds import steps_of_a_round
 from benchmarks.speed import inputs
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
 from softprompt_tf.decoding import decode as decode_rows
-from softprompt_tf.prompted_t5 import _encode
+from softprompt_tf.prompted_inputs import encode
 
 Prepared = tuple[Callable[[], dict[str, Any]], dict[str, Any]]
 
@@ -76,7 +76,7 @@ def generate(model: sp.PromptedT5, case: dict[str, Any]) -> tuple[Callable[[], i
     batch = {key: jax.numpy.asarray(value) for key, value in x.items()}
 
     def written(batch: dict[str, Any]) -> Any:
-        ids, _ = decode_rows(sp.Greedy(), model.t5, _encode(model.t5, model.prompt_table, batch), case["tokens"])
+        ids, _ = decode_rows(sp.Greedy(), model.t5, encode(model.t5, model.prompt_table, batch), case["tokens"])
         return ids
 
     decode = on_jax.compiled(written, list(model.variables))

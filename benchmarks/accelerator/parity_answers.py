@@ -9,7 +9,7 @@ from keras import ops
 import softprompt_tf as sp
 from benchmarks.accelerator.parity_cases import GENERATED
 from softprompt_tf.decoding import decode
-from softprompt_tf.prompted_t5 import _encode
+from softprompt_tf.prompted_inputs import encode
 from softprompt_tf.t5.cached_decoder import score_targets
 
 Tensor = Any
@@ -25,7 +25,7 @@ def loss_and_logits(model: sp.PromptedT5, batch: Mapping[str, Tensor]) -> tuple[
 
 def scores_and_tokens(model: sp.PromptedT5, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the log-probabilities of the labels [B, C], and greedy tokens [B, U], as inference computes them."""
-    encoded = _encode(model.t5, model.prompt_table, batch)
+    encoded = encode(model.t5, model.prompt_table, batch)
     scores = score_targets(model.t5, batch["labels"], *encoded)
     tokens, _ = decode(sp.Greedy(), model.t5, encoded, GENERATED)
     return scores, tokens

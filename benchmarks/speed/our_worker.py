@@ -13,7 +13,7 @@ import softprompt_tf as sp
 from benchmarks.speed import inputs
 from benchmarks.speed.our_epoch import epoch
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
-from softprompt_tf.prompted_t5 import _encode
+from softprompt_tf.prompted_inputs import encode as encode_batch
 from softprompt_tf.t5.cached_decoder import score_targets
 
 Prepared = tuple[Callable[[], object], dict[str, Any]]
@@ -81,7 +81,7 @@ def _encoder(model: sp.PromptedT5, case: dict[str, Any]) -> Callable[[], tuple[t
         "encoder_token_ids": tf.Variable(ids),
         "encoder_padding_mask": tf.Variable(tf.ones_like(ids)),
     }  # not folded
-    return lambda: _encode(model.t5, model.prompt_table, {key: value.read_value() for key, value in batch.items()})
+    return lambda: encode_batch(model.t5, model.prompt_table, {key: value.read_value() for key, value in batch.items()})
 
 
 @lru_cache(maxsize=1)

@@ -68,7 +68,7 @@ def _backbone(arguments: argparse.Namespace, prompts: "list[TaskPrompt]") -> "tu
       SoftPromptError: if `--backbone` is wrong, or `--initial`, which needs a vocabulary, is given and there is none.
     """
     from softprompt_tf import t5 as t5_package
-    from softprompt_tf.prompted_t5 import check_fits
+    from softprompt_tf.task_method import check_fits
 
     if arguments.backbone:
         return t5_package.load_t5(arguments.backbone), ""
