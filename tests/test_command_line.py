@@ -1,5 +1,6 @@
 """What the command line says before anything slow is loaded: wrong files and ports, shipped configs, help texts, Ctrl-C."""
 
+import functools
 import json
 import os
 import signal
@@ -244,7 +245,11 @@ def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
         "sys.exit(main())\n"
     )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, str(tmp_path / "slow.py"), "configs"], **streams)
+    # A shell lets its background jobs, and all that they start, ignore the signal.
+    heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "slow.py"), "configs"], **streams, preexec_fn=heeds_interrupts
+    )
     assert process.stdout.readline() == "importing\n"
     time.sleep(0.2)
 
