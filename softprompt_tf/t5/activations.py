@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.typing import Tensor
 
 _TANH_LINEAR = 1.5957691216057308  # 2 sqrt(2 / pi): GELU in its tanh form is x * sigmoid(x * (linear + cubic * x^2))
@@ -37,10 +38,9 @@ def activation_of(function: Any) -> Activation | None:
     """Return what a Keras activation computes, by its values at 121 points; None for another function than the four."""
     if id(function) not in _KNOWN:
         try:
-            values = ops.convert_to_numpy(function(ops.convert_to_tensor(_POINTS, dtype="float32")))
-        except (
-            Exception
-        ):  # somebody's function, which may want another shape; or a graph is traced, in which there are no values
+            with _outside_of_graphs():
+                values = ops.convert_to_numpy(function(ops.convert_to_tensor(_POINTS, dtype="float32")))
+        except Exception:  # somebody's function, which may want another shape
             return None
         _KNOWN[id(function)] = (function, _by_values(values))
     return _KNOWN[id(function)][1]
@@ -89,6 +89,17 @@ ACTIVATIONS = {
 # === Telling them apart ===
 
 _KNOWN: dict[int, tuple[Any, Activation | None]] = {}  # by identity; the function is kept, so that no other gets its id
+
+
+def _outside_of_graphs() -> Any:
+    """Return a context in which values are computed at once, also while a graph is traced."""
+    if is_tensorflow():
+        import tensorflow as tf
+
+        return tf.init_scope()
+    import jax
+
+    return jax.ensure_compile_time_eval()
 
 
 def _by_values(found: np.ndarray) -> Activation | None:
