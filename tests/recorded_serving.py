@@ -21,7 +21,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-TOLERANCE = 1e-6
+# Scores are float32 sums over some hundred operations, and the records come from another machine: kernels that a CPU's
+# own vector width chooses add in another order (1.5e-6 was seen between two CPUs with the same wheels).
+TOLERANCE = 1e-5
 
 # Row -> why it is not compared as it stands. Each is still compared in code and, where it says so, in part.
 EXCEPTIONS = {
