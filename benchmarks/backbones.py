@@ -26,15 +26,15 @@ from backbones_report import MODEL, PROMPT, FinishedRun, write_json, write_repor
 from model_tuning import TuningSettings, tune_model
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from softprompt_tf.backbones import load_t5
 from softprompt_tf.config import SPLITS, RunConfig, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError
-from softprompt_tf.evaluation import evaluate_examples, majority_baseline
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import load_prompt
-from softprompt_tf.run import train_run
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.evaluation.evaluation import evaluate_examples, majority_baseline
+from softprompt_tf.methods import load_prompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.runs.run import train_run
+from softprompt_tf.settings.yaml_tree import read_yaml
 from softprompt_tf.tasks import Task, load_task
-from softprompt_tf.yaml_tree import read_yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 TITLE = "Prompt tuning of frozen backbones, mean over seeds"

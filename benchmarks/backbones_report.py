@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
 
 PROMPT, MODEL = "prompt tuning", "model tuning"
 

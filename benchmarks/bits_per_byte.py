@@ -31,10 +31,10 @@ import numpy as np
 import sentencepiece
 import tokengrams
 
+from softprompt_tf.backbones import load_t5
 from softprompt_tf.pretraining.batches import EOS_ID
 from softprompt_tf.pretraining.bits_per_byte import BitsPerByte, Window, cut_windows, measure_windows
 from softprompt_tf.pretraining.corpus import draw_documents, load_corpora, read_documents
-from softprompt_tf.t5 import load_t5
 
 QUERIES_AT_ONCE = 64
 MARKS = ((r" @([-,.])@ ", r"\1"), (r" ([,.;:!?%)\]]|'s\b|n't\b)", r"\1"), (r"([(\[$]) ", r"\1"))

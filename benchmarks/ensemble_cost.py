@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
-from softprompt_tf.ensemble import PromptEnsemble
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.export import write_saved_model
 
 MEMBERS = 5

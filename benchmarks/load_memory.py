@@ -106,7 +106,7 @@ def write_as_preset(directory: Path) -> Path:
     """Convert the checkpoint once, in a process of its own."""
     preset = preset_of(directory)
     if not preset.exists():
-        vocabulary = next(Path(__file__).parents[1].glob("softprompt_tf/t5/bundled/mini/**/*.spm"))
+        vocabulary = next(Path(__file__).parents[1].glob("softprompt_tf/backbones/bundled/mini/**/*.spm"))
         convert = Path(sys.executable).with_name("softprompt")
         options = ["--vocabulary", vocabulary, "--dtype", "float16"]
         subprocess.run([convert, "convert", directory, preset, *options], check=True)
@@ -122,8 +122,8 @@ def _write_shard(directory: Path, shard: dict[str, np.ndarray], weight_map: dict
 def measure(directory: Path, dtype: str, quantization: str | None) -> dict[str, object]:
     """Load once; return bytes of the weights, the peak above the start, and seconds."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from softprompt_tf.t5 import load_t5
-    from softprompt_tf.t5.bundled import bundled_directory
+    from softprompt_tf.backbones import load_t5
+    from softprompt_tf.backbones.bundled import bundled_directory
 
     load_t5("mini", dtype=dtype, quantization=quantization)  # libraries, kernels and allocators are there afterwards
     vocabulary = None

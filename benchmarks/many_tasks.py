@@ -27,8 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 if TYPE_CHECKING:
-    from softprompt_tf.prompts import TaskPrompt
-    from softprompt_tf.t5 import FrozenT5
+    from softprompt_tf.backbones import FrozenT5
+    from softprompt_tf.methods import TaskPrompt
 
 HIDDEN, WIDE, LAYERS, HEADS, HEAD_DIM, ROWS = 768, 2048, 12, 12, 64, 32128  # T5 1.1 Base
 PROMPT_LENGTH = 20
@@ -93,7 +93,7 @@ def random_t5(layers: int) -> "FrozenT5":
     import keras_hub
 
     import softprompt_tf as sp
-    from softprompt_tf.t5 import FrozenT5
+    from softprompt_tf.backbones import FrozenT5
 
     backbone = keras_hub.models.T5Backbone(
         vocabulary_size=ROWS,
@@ -110,7 +110,7 @@ def random_t5(layers: int) -> "FrozenT5":
 
 def make_prompts(count: int) -> "dict[str, TaskPrompt]":
     """Return task id -> random prompt [20, H] with two labels."""
-    from softprompt_tf.prompts import TaskPrompt
+    from softprompt_tf.methods import TaskPrompt
 
     generator = np.random.default_rng(0)
     return {
@@ -161,7 +161,7 @@ def measure_latency(versions: list[Path], counts: list[int], rounds: int) -> lis
 def measure_add(base: Path, layers: int) -> dict[str, float]:
     """Add one task to an export of one; return seconds without and with the check, from a new process, and bytes written."""
     from softprompt_tf.export import add_tasks, write_saved_model
-    from softprompt_tf.prompts import write_prompt
+    from softprompt_tf.methods import write_prompt
 
     prompts = make_prompts(4)
     start = time.perf_counter()

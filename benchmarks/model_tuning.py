@@ -1,4 +1,4 @@
-"""Model tuning for `backbones.py`: a run's config enters, metrics.json leaves, as `softprompt_tf.run.train_run` writes it.
+"""Model tuning for `backbones.py`: a run's config enters, metrics.json leaves, as `softprompt_tf.runs.run.train_run` writes it.
 The training is `softprompt_tf.baselines.ModelTuner`'s; the weights that do best on the validation rows answer the test rows."""
 
 from dataclasses import asdict
@@ -7,11 +7,11 @@ from typing import Any
 
 from backbones_report import write_json
 
+from softprompt_tf.backbones import load_t5
 from softprompt_tf.baselines import ModelTuner, TuningSettings
 from softprompt_tf.config import RunConfig
-from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.run import TaskData
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.runs.run import TaskData
 from softprompt_tf.tasks import load_task
 
 __all__ = ["TuningSettings", "tune_model"]

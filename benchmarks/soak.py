@@ -33,7 +33,7 @@ import numpy as np
 import softprompt_tf as sp
 from softprompt_tf.errors import RowError, ServingError
 from softprompt_tf.export import PredictionClient, write_saved_model
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 NUM_TASKS, NUM_TEXTS, MAX_TOKENS, SHARE_BAD = 4, 60, 512, 0.02
 LABELS = ("negative", "positive", "neither")
@@ -128,7 +128,7 @@ def serving(base: Path, output: Path) -> Iterator[tuple[subprocess.Popen, int]]:
     """Run the local server in a process of its own; give the process and its gRPC port."""
     parameters, port = output / "batching.config", 20000 + os.getpid() % 20000
     parameters.write_text(BATCHING)
-    command = [sys.executable, "-m", "softprompt_tf.cli", "serve", str(base), "--model-name", "soak"]
+    command = [sys.executable, "-m", "softprompt_tf.cli.cli", "serve", str(base), "--model-name", "soak"]
     options = ["--grpc-port", str(port), "--rest-port", str(port + 1), "--enable-batching"]
     options += ["--batching-parameters-file", str(parameters)]
     with open(output / "server.log", "w", encoding="utf-8") as log:

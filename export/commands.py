@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from softprompt_tf.backbone_option import BACKBONE_HELP, backbone_of
+from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.local_paths import local_target
-from softprompt_tf.names import check_files
+from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.settings.spelling import check_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _write(directory: str, arguments: argparse.Namespace) -> None:
     prompts = _pairs(arguments.prompt, "--prompt")
     files = _check_prompts(prompts)
+    from softprompt_tf.backbones import load_t5
     from softprompt_tf.export.versions.saved_model import write_saved_model
-    from softprompt_tf.prompts import load_prompt
-    from softprompt_tf.t5 import load_t5
+    from softprompt_tf.methods import load_prompt
 
     t5 = load_t5(arguments.backbone or backbone_of(load_prompt(files[0])))
     version = write_saved_model(

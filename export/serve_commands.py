@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.local_paths import local_source
+from softprompt_tf.files.local_paths import local_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

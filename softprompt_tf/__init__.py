@@ -11,47 +11,47 @@ from typing import TYPE_CHECKING, Any
 from softprompt_tf.version import __version__
 
 if TYPE_CHECKING:
-    from softprompt_tf.answers import Classification as Classification
-    from softprompt_tf.answers import Generation as Generation
-    from softprompt_tf.decoding import Beam as Beam
-    from softprompt_tf.decoding import Greedy as Greedy
+    from softprompt_tf.backbones import FrozenT5 as FrozenT5
+    from softprompt_tf.backbones import load_t5 as load_t5
     from softprompt_tf.errors import SoftPromptError as SoftPromptError
-    from softprompt_tf.prompted_t5 import PromptedT5 as PromptedT5
-    from softprompt_tf.prompts import init as init
-    from softprompt_tf.prompts import load_prompt as load_prompt
-    from softprompt_tf.prompts import p_tuning_v2 as p_tuning_v2
-    from softprompt_tf.prompts import prefix_tuning as prefix_tuning
-    from softprompt_tf.prompts import prompt_tuning as prompt_tuning
+    from softprompt_tf.inference.answers import Classification as Classification
+    from softprompt_tf.inference.answers import Generation as Generation
+    from softprompt_tf.inference.decoding import Beam as Beam
+    from softprompt_tf.inference.decoding import Greedy as Greedy
+    from softprompt_tf.methods import init as init
+    from softprompt_tf.methods import load_prompt as load_prompt
+    from softprompt_tf.methods import p_tuning_v2 as p_tuning_v2
+    from softprompt_tf.methods import prefix_tuning as prefix_tuning
+    from softprompt_tf.methods import prompt_tuning as prompt_tuning
+    from softprompt_tf.model.prompted_t5 import PromptedT5 as PromptedT5
+    from softprompt_tf.model.token_metrics import ExactMatch as ExactMatch
+    from softprompt_tf.model.token_metrics import LabelAccuracy as LabelAccuracy
+    from softprompt_tf.model.token_metrics import TokenAccuracy as TokenAccuracy
     from softprompt_tf.saving import load_model as load_model
-    from softprompt_tf.t5 import FrozenT5 as FrozenT5
-    from softprompt_tf.t5 import load_t5 as load_t5
-    from softprompt_tf.token_metrics import ExactMatch as ExactMatch
-    from softprompt_tf.token_metrics import LabelAccuracy as LabelAccuracy
-    from softprompt_tf.token_metrics import TokenAccuracy as TokenAccuracy
     from softprompt_tf.training import Adafactor as Adafactor
     from softprompt_tf.training import TargetCrossEntropy as TargetCrossEntropy
     from softprompt_tf.training import train_prompt as train_prompt
 
 _MODULE_OF = {
     "Adafactor": "training",
-    "Beam": "decoding",
-    "Classification": "answers",
-    "ExactMatch": "token_metrics",
-    "FrozenT5": "t5",
-    "Generation": "answers",
-    "Greedy": "decoding",
-    "LabelAccuracy": "token_metrics",
-    "PromptedT5": "prompted_t5",
+    "Beam": "inference.decoding",
+    "Classification": "inference.answers",
+    "ExactMatch": "model.token_metrics",
+    "FrozenT5": "backbones",
+    "Generation": "inference.answers",
+    "Greedy": "inference.decoding",
+    "LabelAccuracy": "model.token_metrics",
+    "PromptedT5": "model.prompted_t5",
     "SoftPromptError": "errors",
     "TargetCrossEntropy": "training",
-    "TokenAccuracy": "token_metrics",
-    "init": "prompts",
+    "TokenAccuracy": "model.token_metrics",
+    "init": "methods",
     "load_model": "saving",
-    "load_prompt": "prompts",
-    "load_t5": "t5",
-    "p_tuning_v2": "prompts",
-    "prefix_tuning": "prompts",
-    "prompt_tuning": "prompts",
+    "load_prompt": "methods",
+    "load_t5": "backbones",
+    "p_tuning_v2": "methods",
+    "prefix_tuning": "methods",
+    "prompt_tuning": "methods",
     "train_prompt": "training",
 }
 

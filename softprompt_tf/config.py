@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
-from softprompt_tf.config_files import apply_override, read_tree, resolve_source
-from softprompt_tf.config_section import WHOLE_NUMBER as _WHOLE_NUMBER
-from softprompt_tf.config_section import Section as _Section
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import nearest
-from softprompt_tf.prompts.methods import METHODS
-from softprompt_tf.prompts.methods.method_config import MethodConfig
-from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig
+from softprompt_tf.methods.family.method_config import MethodConfig
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
+from softprompt_tf.methods.registry import METHODS
+from softprompt_tf.settings.config_files import apply_override, read_tree, resolve_source
+from softprompt_tf.settings.config_section import WHOLE_NUMBER as _WHOLE_NUMBER
+from softprompt_tf.settings.config_section import Section as _Section
+from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.settings.yaml_tree import KeyPath, Tree, dump_yaml
 from softprompt_tf.target_format import TargetFormat
-from softprompt_tf.yaml_tree import KeyPath, Tree, dump_yaml
 
 SPLITS = ("train", "validation", "test")
 

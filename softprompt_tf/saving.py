@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 
-from softprompt_tf import decoding, token_metrics, training
+from softprompt_tf import training
 from softprompt_tf.errors import PromptError, first_line
-from softprompt_tf.local_paths import local_source
-from softprompt_tf.prompted_t5 import PromptedT5
+from softprompt_tf.files.local_paths import local_source
+from softprompt_tf.inference import decoding
+from softprompt_tf.model import token_metrics
+from softprompt_tf.model.prompted_t5 import PromptedT5
 
 REGISTERED = (
     PromptedT5,

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from softprompt_tf import PromptedT5
-from softprompt_tf.ensemble import PromptEnsemble
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions import verify, verify_change
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.methods import TaskPrompt
 
 _answers: dict[tuple[str, str], dict[str, np.ndarray]] = {}
 _twins: dict[tuple[int, str], PromptedT5 | PromptEnsemble] = {}

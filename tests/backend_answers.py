@@ -33,9 +33,9 @@ def answers(t5):
     import keras
 
     import softprompt_tf as sp
-    from softprompt_tf.decoding import decode
-    from softprompt_tf.prompted_inputs import encode
-    from softprompt_tf.t5.cached_decoder import score_targets
+    from softprompt_tf.backbones.passes.cached_decoder import score_targets
+    from softprompt_tf.inference.decoding import decode
+    from softprompt_tf.model.prompted_inputs import encode
 
     prompt = np.random.default_rng(8).normal(size=(PROMPT_LENGTH, t5.hidden_dim)).astype("float32")
     model = sp.PromptedT5(t5, sp.prompt_tuning(PROMPT_LENGTH, sp.init.from_array(prompt)))

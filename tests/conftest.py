@@ -70,7 +70,7 @@ def tiny_t5_bfloat16():
 def _unchanged_t5(dtype):
     from tiny_t5 import make_tiny_t5  # here, as TensorFlow must not start before the line above has quieted it
 
-    from softprompt_tf.t5.fingerprint import weights_fingerprint
+    from softprompt_tf.backbones.fingerprint import weights_fingerprint
 
     t5 = make_tiny_t5(dtype)
     drawn = weights_fingerprint(t5.backbone)
@@ -81,7 +81,7 @@ def _unchanged_t5(dtype):
 @pytest.fixture(params=["absorbed", "keys and values"])
 def cross_attention(request, monkeypatch):
     """Which way the decoder looks at the encoder output where there is a choice, whatever the sizes say."""
-    from softprompt_tf.t5.frozen_forward import FrozenForward
+    from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 
     monkeypatch.setattr(FrozenForward, "is_short", lambda *sizes: request.param == "absorbed")
     return request.param

@@ -10,8 +10,8 @@ import numpy_t5
 import sentencepiece
 import tiny_t5
 
-from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.built_layers import plain_backbone
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.loading.built_layers import plain_backbone
 
 NUM_ROWS = 224  # 120 pieces, 100 sentinels and four rows that nothing stands for
 SENTINEL_0 = 219  # 120 + 99

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tiny_t5 import make_tiny_t5
 
-from softprompt_tf.answering import answerer_without_prompt
+from softprompt_tf.inference.answering import answerer_without_prompt
 
 
 def test_many_models_are_asked_without_a_warning_of_retracing(caplog):

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import PromptFileError, TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
 
 ERROR_TYPES = (PromptFileError, TrainingError)
 

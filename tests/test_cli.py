@@ -14,12 +14,13 @@ import pytest
 import yaml
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 
-from softprompt_tf import PromptedT5, load_prompt, t5
-from softprompt_tf.cli import main
+from softprompt_tf import PromptedT5, load_prompt
+from softprompt_tf import backbones as t5
+from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export import ModelServer
 from softprompt_tf.export.versions import saved_model
-from softprompt_tf.prompts import write_prompt
+from softprompt_tf.methods import write_prompt
 
 pytestmark = pytest.mark.thorough
 
@@ -46,7 +47,7 @@ def backbone(inputs):
 @pytest.fixture(scope="module")
 def prompt(inputs, backbone):
     """A prompt file of the task `mood`, untrained."""
-    from softprompt_tf.prompts import TaskPrompt
+    from softprompt_tf.methods import TaskPrompt
 
     value = np.random.default_rng(2).normal(size=(5, 16)).astype(np.float32)
     fingerprints = {
@@ -91,7 +92,7 @@ def objects_of(text):
 
 
 def test_train_prints_the_config_and_the_score(run, inputs, tmp_path, monkeypatch):
-    from softprompt_tf import run as run_module
+    from softprompt_tf.runs import run as run_module
 
     monkeypatch.setattr(run_module, "load_t5", lambda source, *, dtype: t5.load_t5(source))
 
@@ -256,7 +257,7 @@ def test_an_export_that_fails_its_check_is_a_fault_of_ours(run, inputs, prompt, 
 def test_query_asks_a_server_without_tensorflow(base_directory, prompt, backbone):
     with ModelServer(base_directory, model_name="tiny", grpc_port=0, rest_port=None) as server:
         code = (
-            "import sys; from softprompt_tf.cli import main; status = main(sys.argv[1:]);"
+            "import sys; from softprompt_tf.cli.cli import main; status = main(sys.argv[1:]);"
             "print([name for name in ('tensorflow', 'keras') if name in sys.modules], status)"
         )
         options = [f"127.0.0.1:{server.grpc_port}", "--model-name", "tiny", "--task-id"]
@@ -475,7 +476,7 @@ def test_the_version_is_told(capsys):
 
 
 def test_an_interrupt_ends_with_130(run, inputs, monkeypatch):
-    from softprompt_tf import run as run_module
+    from softprompt_tf.runs import run as run_module
 
     def interrupt(config, **options):
         raise KeyboardInterrupt
@@ -503,7 +504,7 @@ def test_half_of_a_character_in_an_input_file_is_told(fails, inputs, prompt, tmp
 
 
 def test_a_reader_that_has_left_is_no_fault(prompt, tmp_path):
-    arguments = [sys.executable, "-m", "softprompt_tf.cli", "convert", str(prompt), str(tmp_path / "a.npy")]
+    arguments = [sys.executable, "-m", "softprompt_tf.cli.cli", "convert", str(prompt), str(tmp_path / "a.npy")]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     reading, writing = os.pipe()
     os.close(reading)

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 
-from softprompt_tf.backbone_option import backbone_of
-from softprompt_tf.cli import build_parser, main
+from softprompt_tf.backbones.backbone_option import backbone_of
+from softprompt_tf.cli.cli import build_parser, main
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.shipped_configs import find_config, shipped_configs
+from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.settings.shipped_configs import find_config, shipped_configs
 
 # Runs each line of stdin as a command; prints what it said and what it loaded.
 RUN_LINES = """
 import contextlib, io, json, sys
-from softprompt_tf.cli import main
+from softprompt_tf.cli.cli import main
 for line in sys.stdin:
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
@@ -236,12 +236,12 @@ def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
         "import sys, time\n"
         "class Slow:\n"
         "    def find_spec(self, name, *rest):\n"
-        "        if name == 'softprompt_tf.cli':\n"
+        "        if name == 'softprompt_tf.cli.cli':\n"
         "            print('importing', flush=True)\n"
         "            try: time.sleep(60)\n"
         "            except KeyboardInterrupt: raise ImportError('as compiled modules do')\n"
         "sys.meta_path.insert(0, Slow())\n"
-        "from softprompt_tf.command import main\n"
+        "from softprompt_tf.cli.command import main\n"
         "sys.exit(main())\n"
     )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from softprompt_tf.config import RunConfig, TaskConfig, TrainingConfig, dump_config, load_config
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig as PromptConfig
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig as PromptConfig
 
 SHIPPED = Path(__file__).parents[1] / "configs"
 

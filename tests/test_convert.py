@@ -8,10 +8,10 @@ import pytest
 import t5_models
 from tiny_t5 import tiny_vocabulary
 
-from softprompt_tf.convert import convert
+from softprompt_tf.backbones import load_t5
+from softprompt_tf.cli.convert import convert
 from softprompt_tf.errors import BackboneError, ConfigError
-from softprompt_tf.prompts import TaskPrompt, load_prompt, write_prompt
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.methods import TaskPrompt, load_prompt, write_prompt
 
 pytestmark = pytest.mark.thorough
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from tiny_t5 import SENTENCES, VOCABULARY_SIZE
 
-from softprompt_tf.decoding import Beam, Greedy, get_sampler
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.inference.decoding import Beam, Greedy, get_sampler
 
 MAX_TOKENS = 9
 
@@ -178,7 +178,7 @@ def test_one_beam_is_greedy(tiny_t5, texts):
 
 
 def test_search_stops_as_soon_as_every_row_has_ended(monkeypatch, tiny_t5, texts):
-    from softprompt_tf import decoding
+    from softprompt_tf.inference import decoding
 
     steps = []
     step = decoding.decode_step

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.files.directory_lock import locked
 
 HOLD = (
-    "import sys, time; from softprompt_tf.directory_lock import locked; from softprompt_tf.errors import TrainingError\n"
+    "import sys, time; from softprompt_tf.files.directory_lock import locked; from softprompt_tf.errors import TrainingError\n"
     "with locked(sys.argv[1], error_type=TrainingError):\n"
     "    print('held', flush=True); time.sleep(60)"
 )

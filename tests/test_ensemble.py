@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tiny_t5 import HIDDEN_DIM, make_tiny_t5
 
-from softprompt_tf.answers import Classification, Generation
-from softprompt_tf.ensemble import PromptEnsemble, vote_for_label, vote_for_text
 from softprompt_tf.errors import BackboneMismatchError, PromptError
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label, vote_for_text
+from softprompt_tf.inference.answers import Classification, Generation
+from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
 
 pytestmark = pytest.mark.thorough
 

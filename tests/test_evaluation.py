@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from softprompt_tf.answers import Classification, Generation
 from softprompt_tf.errors import DataError
-from softprompt_tf.evaluation import evaluate_examples, majority_baseline, write_predictions
+from softprompt_tf.evaluation.evaluation import evaluate_examples, majority_baseline, write_predictions
+from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.tasks import Task
 
 MOODS = [("a good film", "positive"), ("a bad film", "negative"), ("a dull film", "negative"), ("a film", "positive")]

@@ -9,7 +9,7 @@ from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
 from softprompt_tf.errors import BackboneError, PromptError
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
 PARTS = ("encoder", "decoder", "cross")

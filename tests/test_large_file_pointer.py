@@ -5,11 +5,11 @@ import json
 import pytest
 from tiny_t5 import tiny_vocabulary
 
+from softprompt_tf.backbones import load_t5
+from softprompt_tf.backbones.checkpoints import find_vocabulary
 from softprompt_tf.errors import BackboneError, PromptFileError
-from softprompt_tf.large_file_pointer import refuse_pointer
-from softprompt_tf.prompts import load_prompt
-from softprompt_tf.t5 import load_t5
-from softprompt_tf.t5.checkpoints import find_vocabulary
+from softprompt_tf.files.large_file_pointer import refuse_pointer
+from softprompt_tf.methods import load_prompt
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4a" * 32 + b"\nsize 990345061\n"
 MESSAGE = r"{} must be the file itself\. Received: a Git LFS pointer.* `git lfs pull`"

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softprompt_tf.atomic_file import write_atomically
-from softprompt_tf.cli import main
-from softprompt_tf.directory_lock import locked
+from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, DataError, SoftPromptError, TrainingError
-from softprompt_tf.local_paths import local_source, local_target
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.files.local_paths import local_source, local_target
 
 REMOTE = [
     "s3://bucket/x",
@@ -45,12 +45,12 @@ def test_a_local_path_is_let_through(path):
 def uses(t5):
     """What a user calls with a path, by name."""
     from softprompt_tf import saving
-    from softprompt_tf.convert import convert
+    from softprompt_tf.backbones import write_preset
+    from softprompt_tf.cli.convert import convert
     from softprompt_tf.export.server.server import ModelServer, serve
     from softprompt_tf.export.versions import saved_model, task_changes
-    from softprompt_tf.prompted_t5 import PromptedT5
-    from softprompt_tf.prompts import load_prompt, prompt_tuning
-    from softprompt_tf.t5 import write_preset
+    from softprompt_tf.methods import load_prompt, prompt_tuning
+    from softprompt_tf.model.prompted_t5 import PromptedT5
 
     model = PromptedT5(t5, prompt_tuning(length=1))
     return {

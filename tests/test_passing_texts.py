@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from fed_texts import INPUTS, TARGETS, TextDataset, generator
 
-from softprompt_tf.passing_texts import PassingTexts
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import prompt_tuning
+from softprompt_tf.methods import prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.texts.passing_texts import PassingTexts
 from softprompt_tf.training import TargetCrossEntropy
 
 ROWS = ["a charming film 漢", *INPUTS[1:]]  # one character that the vocabulary does not have

@@ -13,9 +13,9 @@ from tiny_run import run_values, write_preset, write_tasks, write_yaml
 from softprompt_tf import load_prompt, load_t5
 from softprompt_tf.config import load_config
 from softprompt_tf.export import add_tasks, write_saved_model
-from softprompt_tf.portable_names import own_name, portable
-from softprompt_tf.prompts import write_peft_adapter
-from softprompt_tf.run import train_run
+from softprompt_tf.files.portable_names import own_name, portable
+from softprompt_tf.methods import write_peft_adapter
+from softprompt_tf.runs.run import train_run
 
 pytestmark = pytest.mark.thorough
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tiny_run import write_preset, write_yaml
 
-from softprompt_tf.cli import main
-from softprompt_tf.ensemble import PromptEnsemble
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt, load_prompt, write_prompt
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.backbones import load_t5
+from softprompt_tf.cli.cli import main
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
+from softprompt_tf.methods import TaskPrompt, load_prompt, write_prompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
 
 pytestmark = pytest.mark.thorough
 

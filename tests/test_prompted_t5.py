@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from tiny_t5 import HIDDEN_DIM, NUM_PIECES, SENTENCES, make_tiny_t5
 
-from softprompt_tf.decoding import Beam, Greedy
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.loading.built_layers import backbone_from_config
 from softprompt_tf.errors import (
     BackboneError,
     BackboneMismatchError,
@@ -18,10 +19,9 @@ from softprompt_tf.errors import (
     PromptError,
     TrainingError,
 )
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import init, load_prompt, prompt_tuning
-from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.built_layers import backbone_from_config
+from softprompt_tf.inference.decoding import Beam, Greedy
+from softprompt_tf.methods import init, load_prompt, prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.training import Adafactor, TargetCrossEntropy
 
 PROMPT_LENGTH, MAX_INPUT, MAX_TARGET = 3, 16, 6

@@ -19,12 +19,13 @@ from sentinel_t5 import make_sentinel_t5
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 from tiny_t5 import make_tiny_t5
 
-from softprompt_tf import PromptedT5, load_prompt, load_t5, run
+from softprompt_tf import PromptedT5, load_prompt, load_t5
 from softprompt_tf.config import RunConfig, TrainingConfig, load_config
-from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
-from softprompt_tf.run import train_run
-from softprompt_tf.run_identity import FREE_SETTINGS, config_digest
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.runs import run
+from softprompt_tf.runs.run import train_run
+from softprompt_tf.runs.run_identity import FREE_SETTINGS, config_digest
 
 pytestmark = pytest.mark.thorough
 
@@ -390,7 +391,7 @@ def test_a_run_directory_in_use_is_refused(result, place, tmp_path):
 def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_path):
     place.config(tmp_path / "out")  # writes run.yaml
     code = (
-        "import os, signal, sys; from softprompt_tf import run; from softprompt_tf.config import load_config\n"
+        "import os, signal, sys; from softprompt_tf.runs import run; from softprompt_tf.config import load_config\n"
         "scored, evaluate = [], run._dev_metrics\n"
         "def die_at_the_second(model, data):\n"
         "    scored.append(1)\n"

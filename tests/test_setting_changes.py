@@ -2,7 +2,7 @@
 
 import pytest
 
-from softprompt_tf.setting_changes import setting_changes
+from softprompt_tf.settings.setting_changes import setting_changes
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import tensorflow as tf
 from sentinel_t5 import SENTINEL_0, make_sentinel_t5, vocabulary_with_sentinels
 from tiny_t5 import SENTENCES
 
-from softprompt_tf.answering import answerer_without_prompt
-from softprompt_tf.decoding import Beam
 from softprompt_tf.errors import BackboneError, ConfigError
-from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import init, load_prompt, prompt_tuning
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.inference.answering import answerer_without_prompt
+from softprompt_tf.inference.decoding import Beam
+from softprompt_tf.methods import init, load_prompt, prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.tasks import Task, tokenize_examples
-from softprompt_tf.text_batches import TextBatches, put_in_front
+from softprompt_tf.texts.text_batches import TextBatches, put_in_front
 from softprompt_tf.training import TargetCrossEntropy
 
 pytestmark = pytest.mark.thorough

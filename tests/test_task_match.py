@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tiny_t5 import HIDDEN_DIM
 
-from softprompt_tf.ensemble import PromptEnsemble
-from softprompt_tf.ensemble_scores import evaluate_ensemble
-from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt, prompt_tuning
-from softprompt_tf.task_match import task_differences, warn_of_another_task
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
+from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.methods import TaskPrompt, prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.model.task_match import task_differences, warn_of_another_task
 from softprompt_tf.tasks import Task
 from softprompt_tf.training import TargetCrossEntropy
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.text_batches import TextBatches
+from softprompt_tf.texts.text_batches import TextBatches
 
 INPUTS = ["a charming film", "", "the plot is thin and the jokes are tired"]
 TARGETS = ["good", "no", "a bad one"]

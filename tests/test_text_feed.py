@@ -19,8 +19,8 @@ from fed_texts import (
 from tiny_t5 import SENTENCES
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.text_batches import TextBatches
-from softprompt_tf.text_feed import Feed, TextFeed
+from softprompt_tf.texts.text_batches import TextBatches
+from softprompt_tf.texts.text_feed import Feed, TextFeed
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import tensorflow as tf
 from fed_texts import COLUMNS, INPUTS, TARGETS, TOKENS, TextDataset, generator, train
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.plain_failures import told_plainly
-from softprompt_tf.text_batches import TextBatches
-from softprompt_tf.text_feed import TextFeed, without_texts
+from softprompt_tf.texts.plain_failures import told_plainly
+from softprompt_tf.texts.text_batches import TextBatches
+from softprompt_tf.texts.text_feed import TextFeed, without_texts
 
 
 @pytest.fixture(scope="module")

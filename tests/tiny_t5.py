@@ -8,8 +8,8 @@ import keras_hub
 import numpy as np
 import sentencepiece
 
-from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.t5.built_layers import plain_backbone
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.loading.built_layers import plain_backbone
 
 VOCABULARY_SIZE = 128
 NUM_PIECES = 120  # fewer than the table's rows, as in the real T5

@@ -19,8 +19,8 @@ from benchmarks.accelerator.precisions import PRECISIONS
 from benchmarks.accelerator.rounds import steps_of_a_round
 from benchmarks.speed import inputs
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
-from softprompt_tf.decoding import decode as decode_rows
-from softprompt_tf.prompted_inputs import encode
+from softprompt_tf.inference.decoding import decode as decode_rows
+from softprompt_tf.model.prompted_inputs import encode
 
 Prepared = tuple[Callable[[], dict[str, Any]], dict[str, Any]]
 

@@ -8,9 +8,9 @@ from keras import ops
 
 import softprompt_tf as sp
 from benchmarks.accelerator.parity_cases import GENERATED
-from softprompt_tf.decoding import decode
-from softprompt_tf.prompted_inputs import encode
-from softprompt_tf.t5.cached_decoder import score_targets
+from softprompt_tf.backbones.passes.cached_decoder import score_targets
+from softprompt_tf.inference.decoding import decode
+from softprompt_tf.model.prompted_inputs import encode
 
 Tensor = Any
 INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")

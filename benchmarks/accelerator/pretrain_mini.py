@@ -78,7 +78,7 @@ def _texts(corpora: Path) -> list[tuple[str, Path]]:
 
 
 def _batches(corpus: Any, arguments: argparse.Namespace) -> PretrainingBatches:
-    from softprompt_tf.t5.bundled import bundled_directory
+    from softprompt_tf.backbones.bundled import bundled_directory
 
     vocabulary = next(bundled_directory("mini").rglob("*.spm"))
     mixture = Mixture(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.accelerator.weight_parts import read_parts
 from softprompt_tf import load_t5
-from softprompt_tf.t5 import write_preset
+from softprompt_tf.backbones import write_preset
 
 
 def read_back(parts: Path, preset: Path) -> dict[str, str]:

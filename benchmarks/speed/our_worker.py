@@ -13,8 +13,8 @@ import softprompt_tf as sp
 from benchmarks.speed import inputs
 from benchmarks.speed.our_epoch import epoch
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
-from softprompt_tf.prompted_inputs import encode as encode_batch
-from softprompt_tf.t5.cached_decoder import score_targets
+from softprompt_tf.backbones.passes.cached_decoder import score_targets
+from softprompt_tf.model.prompted_inputs import encode as encode_batch
 
 Prepared = tuple[Callable[[], object], dict[str, Any]]
 

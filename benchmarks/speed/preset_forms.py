@@ -20,8 +20,8 @@ import numpy as np
 
 import softprompt_tf as sp
 from benchmarks.speed import inputs
-from softprompt_tf.t5 import write_preset
-from softprompt_tf.t5.built_layers import plain_backbone
+from softprompt_tf.backbones import write_preset
+from softprompt_tf.backbones.loading.built_layers import plain_backbone
 
 ROWS, LENGTH, TARGETS, PROMPT = 16, 128, 8, 20
 FORMS = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
-VOCABULARY = next((ROOT / "softprompt_tf/t5/bundled/mini").rglob("*.spm"))
+VOCABULARY = next((ROOT / "softprompt_tf/backbones/bundled/mini").rglob("*.spm"))
 # Threads that spin after their work would take the cores from the other side.
 QUIET = {"KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE", "TF_CPP_MIN_LOG_LEVEL": "2"}
 Prepare = Callable[[dict[str, Any]], tuple[Callable[[], object], dict[str, Any]]]

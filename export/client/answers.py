@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from softprompt_tf.answers import NO_SCORE, Classification, Generation
 from softprompt_tf.errors import DataError
+from softprompt_tf.inference.answers import NO_SCORE, Classification, Generation
 
 Outputs = dict[str, np.ndarray]
 _SHOWN_BAD_ROWS = 5

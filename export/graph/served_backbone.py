@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
+from softprompt_tf.backbones.tokenization.text_rules import rules_of
 from softprompt_tf.errors import BackboneError, ConfigError, ExportError
-from softprompt_tf.portable_names import own_name
-from softprompt_tf.t5.text_pieces import TextPieces
-from softprompt_tf.t5.text_rules import rules_of
+from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.target_format import TARGET_FORMATS
 
 if TYPE_CHECKING:
-    from softprompt_tf.t5 import FrozenT5
+    from softprompt_tf.backbones import FrozenT5
 
 RECORD_FILE = Path("assets.extra") / "softprompt_tf.json"
 _FORMAT = "softprompt-tf-export/1"

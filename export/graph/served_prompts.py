@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from softprompt_tf.errors import ExportError, PromptError
-from softprompt_tf.prompts import TaskPrompt, check_members, load_prompt
+from softprompt_tf.methods import TaskPrompt, check_members, load_prompt
 
 
 @runtime_checkable

@@ -12,12 +12,12 @@ import numpy as np
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ServedBackbone
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
-from softprompt_tf.prompts import TaskPrompt, check_backbone
-from softprompt_tf.prompts.task_tensors import PROMPT
+from softprompt_tf.methods import TaskPrompt, check_backbone
+from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.tasks import Template, check_labels, ended_ids, warn_of_labels
 
 if TYPE_CHECKING:
-    from softprompt_tf.t5 import FrozenT5
+    from softprompt_tf.backbones import FrozenT5
 
 DEFAULT_MAX_INPUT_TOKENS = 512
 DEFAULT_MAX_TARGET_TOKENS = 32

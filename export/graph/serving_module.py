@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from softprompt_tf.answers import NO_SCORE
-from softprompt_tf.decoding import Greedy, Sampler, decode
+from softprompt_tf.backbones import EOS_ID, FrozenT5
+from softprompt_tf.backbones.passes.cached_decoder import score_targets
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
 from softprompt_tf.export.graph.length_groups import encode_by_length
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row
@@ -22,20 +24,18 @@ from softprompt_tf.export.graph.served_tasks import (
     ServedTasks,
 )
 from softprompt_tf.export.graph.task_tables import MEMBERS, TaskTables
+from softprompt_tf.inference.answers import NO_SCORE
+from softprompt_tf.inference.decoding import Greedy, Sampler, decode
 from softprompt_tf.injection import Injection
-from softprompt_tf.prompts import injection_of, put_in_front
-from softprompt_tf.prompts.task_tensors import (
+from softprompt_tf.methods import injection_of, put_in_front
+from softprompt_tf.methods.task_tensors import (
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
     PROMPT,
 )
-from softprompt_tf.t5 import EOS_ID, FrozenT5
-from softprompt_tf.t5.cached_decoder import score_targets
-from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings
-from softprompt_tf.t5.text_to_ids import text_to_ids
-from softprompt_tf.text_batches import put_in_front as put_ids_in_front
+from softprompt_tf.texts.text_batches import put_in_front as put_ids_in_front
 
 ENCODER_TENSORS = (ENCODER_KEY_VALUES,)  # beside prompts, of which every graph has a table
 DECODER_TENSORS = (DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 TABLE_DTYPES = ("float32", "bfloat16", "float16")
 FLOAT16_BITS = tf.int16  # TensorFlow 2.21 restores no float16 tensor that was written in parts (tensor_bundle.cc)

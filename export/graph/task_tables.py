@@ -15,7 +15,7 @@ import tensorflow as tf
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_tasks import ServedTask, ServedTasks, padded_label_ids
 from softprompt_tf.export.graph.stored_rows import FLOAT16_BITS, stored_prompts
-from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
+from softprompt_tf.methods.task_tensors import PROMPT, TENSORS
 
 MAX_STATUS_CHARACTERS = 1000
 MEMBERS = "num_members"  # a column that exports from before there were ensembles do not have

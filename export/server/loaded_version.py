@@ -16,7 +16,7 @@ from softprompt_tf.export.server.batching import BatchScheduler, VersionBatcher
 from softprompt_tf.export.server.predict_contract import STATUS_CODES, LoadedModel, run_predict
 from softprompt_tf.export.session.session_loader import SavedModelSession
 from softprompt_tf.export.versions.version_directory import parse_version
-from softprompt_tf.local_paths import local_source
+from softprompt_tf.files.local_paths import local_source
 
 MAX_WARMUP_REQUESTS = 1000  # the limit of TF Serving, which refuses to load a version with more
 

@@ -27,7 +27,7 @@ from softprompt_tf.export.server.model_config import ModelSettings
 from softprompt_tf.export.server.rest import answer
 from softprompt_tf.export.server.served_models import ConfigFile, ServedModels
 from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions
-from softprompt_tf.local_paths import local_source
+from softprompt_tf.files.local_paths import local_source
 
 TF_SERVING_BINARY = "tensorflow_model_server"
 _WORKERS, _WORKERS_WITH_BATCHING = 4, 64

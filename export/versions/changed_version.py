@@ -14,7 +14,7 @@ from softprompt_tf.export.versions.export_files import link_files, write_fingerp
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.export.versions.verify_change import verify_change
 from softprompt_tf.export.versions.version_directory import check_version, publish, staged_version, version_numbers
-from softprompt_tf.local_paths import local_source
+from softprompt_tf.files.local_paths import local_source
 
 _MAX_ATTEMPTS = 20
 _WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import keras
 
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.stored_rows import as_stored
 from softprompt_tf.export.versions.verify import verify_saved_model
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.methods import TaskPrompt
 
 
 def check_comparable(t5: FrozenT5, record: ExportRecord) -> None:

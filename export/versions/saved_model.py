@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from softprompt_tf.decoding import Sampler, get_sampler
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ExportRecord, ServedBackbone, record_of
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
@@ -21,9 +21,9 @@ from softprompt_tf.export.versions.task_shards import write_tasks
 from softprompt_tf.export.versions.verify import verify_saved_model
 from softprompt_tf.export.versions.version_directory import check_version, next_version, publish, staged_version
 from softprompt_tf.export.versions.warmup import write_warmup_requests
-from softprompt_tf.local_paths import local_target
-from softprompt_tf.prompts.task_tensors import row_shape
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.inference.decoding import Sampler, get_sampler
+from softprompt_tf.methods.task_tensors import row_shape
 from softprompt_tf.version import __version__
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
 from softprompt_tf.export.graph.task_tables import MEMBERS, columns_of, table_name
-from softprompt_tf.prompts.task_tensors import PROMPT, TENSORS
+from softprompt_tf.methods.task_tensors import PROMPT, TENSORS
 
 _KEY = "tables/{}/.ATTRIBUTES/VARIABLE_VALUE"
 TABLE_KEYS = {name: _KEY.format(table_name(name)).encode() for name in TENSORS}  # tensor's name -> its table's key

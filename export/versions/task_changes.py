@@ -17,10 +17,10 @@ from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_
 from softprompt_tf.export.graph.served_tasks import ServedTask, ServedTasks, serve_tasks
 from softprompt_tf.export.versions.changed_version import NewestVersion, TaskChange, newest_version, write_changed
 from softprompt_tf.export.versions.task_shards import append_tasks, write_tasks
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 if TYPE_CHECKING:
-    from softprompt_tf.t5 import FrozenT5
+    from softprompt_tf.backbones import FrozenT5
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

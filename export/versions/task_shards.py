@@ -34,7 +34,7 @@ from softprompt_tf.export.versions.table_entries import (
     is_empty_table,
     is_of_table,
 )
-from softprompt_tf.prompts.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import PROMPT
 
 MAX_PROMPT_FILES = 64  # then all prompts are written into one again
 _PREFIX = Path("variables") / "variables"

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from tensorflow.core.protobuf import saved_model_pb2
 
-from softprompt_tf.decoding import Sampler
-from softprompt_tf.ensemble import PromptEnsemble
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import VerificationError
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.graph.served_tasks import MAX_SCORED_TOKENS, affixes_of
 from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions.verify_change import MAX_TASKS, TEXTS, probe_requests
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.inference.decoding import Sampler
+from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
 
 # Of log-probabilities, in nats: absolute, and relative where long answers add up to large sums.
 TOLERANCES = {"float32": (1e-4, 1e-5), "bfloat16": (0.1, 0.05)}

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from softprompt_tf.answers import NO_SCORE
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.export.session.session_process import run_in_process
+from softprompt_tf.inference.answers import NO_SCORE
 
 TEXTS = (
     "A long walk by the river ended at a small café, where everybody was talking about the weather.",

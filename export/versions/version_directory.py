@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.local_paths import local_target
+from softprompt_tf.files.local_paths import local_target
 
 _STAGING = ".writing-"
 LEFTOVER_AGE_S = 3600

@@ -1,8 +1,8 @@
 """The frozen model with a prompt that was never trained: what length alone does to the answers."""
 
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import init, prompt_tuning
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.methods import init, prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.tasks import Task
 
 

@@ -16,20 +16,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from softprompt_tf.answering import Answerer, answerer_without_prompt
+from softprompt_tf.backbones import EOS_ID, FrozenT5
+from softprompt_tf.backbones.loading.built_layers import backbone_like
+from softprompt_tf.backbones.passes.fused_forward import FusedForward
+from softprompt_tf.backbones.passes.known_layers import check_plain
 from softprompt_tf.baselines.tuning_settings import TuningSettings as TuningSettings
 from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
-from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import BackboneError, NonFiniteLossError, TrainingError
-from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.run import TaskData, check_task_labels, shared_target_format
-from softprompt_tf.t5 import EOS_ID, FrozenT5
-from softprompt_tf.t5.built_layers import backbone_like
-from softprompt_tf.t5.fused_forward import FusedForward
-from softprompt_tf.t5.known_layers import check_plain
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.inference.answering import Answerer, answerer_without_prompt
+from softprompt_tf.runs.run import TaskData, check_task_labels, shared_target_format
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
-from softprompt_tf.text_batches import opening_id_of
+from softprompt_tf.texts.text_batches import opening_id_of
 from softprompt_tf.training import Evaluation, TargetCrossEntropy
 from softprompt_tf.training.progress import tell_finished
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from softprompt_tf.answering import answerer_without_prompt
-from softprompt_tf.answers import Classification, Generation
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.evaluation import Answers
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.evaluation.evaluation import Answers
+from softprompt_tf.inference.answering import answerer_without_prompt
+from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.tasks import Example, Task
 
 ANSWER_MARK = "answer:"

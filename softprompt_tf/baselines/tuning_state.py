@@ -13,9 +13,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
-from softprompt_tf.setting_changes import setting_changes
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.training import Evaluation
 
 Groups = Mapping[str, Sequence[keras.Variable]]  # "weights" and "optimizer"

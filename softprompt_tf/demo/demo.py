@@ -9,18 +9,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from softprompt_tf.answering import answerer_without_prompt
+from softprompt_tf.backbones import FrozenT5, load_t5
 from softprompt_tf.config import RunConfig, load_config
-from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import TrainingError, VerificationError
-from softprompt_tf.evaluation import evaluate_examples, majority_baseline
+from softprompt_tf.evaluation.evaluation import evaluate_examples, majority_baseline
 from softprompt_tf.export.client.client import Classification, PredictionClient
 from softprompt_tf.export.server.server import ModelServer
 from softprompt_tf.export.versions.saved_model import write_saved_model
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import load_prompt
-from softprompt_tf.run import RunResult, train_run
-from softprompt_tf.t5 import FrozenT5, load_t5
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.inference.answering import answerer_without_prompt
+from softprompt_tf.methods import load_prompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.runs.run import RunResult, train_run
 from softprompt_tf.tasks import Example, Task, load_task
 
 TASKS = ("topic", "question_type", "sentiment")

@@ -6,9 +6,9 @@ OUTPUT/backbones.json   each backbone's name, as the sweep file has it -> finger
 import json
 from pathlib import Path
 
-from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.backbones import FrozenT5, load_t5
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.t5 import FrozenT5, load_t5
+from softprompt_tf.files.atomic_file import write_atomically
 
 Fingerprints = dict[str, str]
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.backbone_option import BACKBONE_HELP
+from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.shipped_configs import find_config
+from softprompt_tf.settings.shipped_configs import find_config
 
 
 def add_commands(commands: Any) -> None:

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.config import SPLITS, TaskConfig
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.tasks.data_digest import file_digest
 from softprompt_tf.tasks.sources import source_file
 

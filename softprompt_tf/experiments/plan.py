@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from softprompt_tf.backbone_option import check_backbone_path
+from softprompt_tf.backbones.backbone_option import check_backbone_path
 from softprompt_tf.config import TaskConfig
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.experiments.rows import check_rows, find_task, scored_split

@@ -15,14 +15,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from softprompt_tf.atomic_file import write_atomically
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.config import RunConfig
 from softprompt_tf.errors import TrainingError
-from softprompt_tf.evaluation import evaluate_examples
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt, Vocabulary, load_prompt
-from softprompt_tf.run import TaskData, build_model, prompt_method, training_batches
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.methods import TaskPrompt, Vocabulary, load_prompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.runs.run import TaskData, build_model, prompt_method, training_batches
 from softprompt_tf.training import TrainingResult, train_prompt
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
 

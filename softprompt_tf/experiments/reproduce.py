@@ -96,9 +96,9 @@ def _in_order_of(plan: Plan, results: Sequence[RunResult]) -> list[RunResult]:
 
 def _inspected(plan: Plan, output: Path, tell: Tell) -> dict[str, Any] | None:
     """Return what the first finished prompt of each task says, of the first backbone; None where there is none."""
+    from softprompt_tf.backbones import load_t5
     from softprompt_tf.interpretability import inspect_prompts
-    from softprompt_tf.prompts import load_prompt
-    from softprompt_tf.t5 import load_t5
+    from softprompt_tf.methods import load_prompt
 
     found: dict[str, tuple[Path, Any]] = {}
     for scoring in plan.scorings:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError, TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
 
 FORMAT = "softprompt-tf-result/1"
 

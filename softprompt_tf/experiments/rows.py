@@ -11,11 +11,11 @@ import numpy as np
 from softprompt_tf.config import SPLITS, TaskConfig, load_task_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.settings import Rows, RunSettings
-from softprompt_tf.names import nearest
+from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tasks import Example, Task, load_task
 
 if TYPE_CHECKING:
-    from softprompt_tf.run import TaskData
+    from softprompt_tf.runs.run import TaskData
 
 _DRAW_SEED = 0  # of which rows are used: the same for all runs, whatever their seed
 
@@ -64,7 +64,7 @@ def scored_split(task: TaskConfig) -> str:
 
 def training_data(task: TaskConfig, rows: Rows) -> "TaskData":
     """Return a task with the training and validation rows that an experiment uses."""
-    from softprompt_tf.run import TaskData  # loads TensorFlow, without which a plan is made
+    from softprompt_tf.runs.run import TaskData  # loads TensorFlow, without which a plan is made
 
     return TaskData(load_task(task), list(_examples(task, "train", rows.train)), list(scored_examples(task, rows)))
 

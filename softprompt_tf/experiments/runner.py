@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.baselines import ModelTuner, design_prompts, random_prompt
 from softprompt_tf.config import RunConfig, TaskConfig
-from softprompt_tf.ensemble import PromptEnsemble
-from softprompt_tf.ensemble_scores import EnsembleScores, evaluate_ensemble
-from softprompt_tf.evaluation import Answers, evaluate_examples
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
+from softprompt_tf.evaluation.ensemble_scores import EnsembleScores, evaluate_ensemble
+from softprompt_tf.evaluation.evaluation import Answers, evaluate_examples
 from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.prompt_tuner import PromptTuner, TrialRecord, read_record, write_record
 from softprompt_tf.experiments.results import RunResult, digest, score_of
 from softprompt_tf.experiments.rows import scored_examples, training_data
 from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.training import make_strategy
 

@@ -13,13 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from softprompt_tf.baselines import TuningSettings
 from softprompt_tf.config import AnyMethodConfig, TrainingConfig
-from softprompt_tf.config_files import read_tree
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import nearest
-from softprompt_tf.prompts.methods import METHODS
-from softprompt_tf.prompts.methods.prompt_tuning import PromptTuningConfig
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
+from softprompt_tf.methods.registry import METHODS
+from softprompt_tf.settings.config_files import read_tree
+from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.settings.yaml_tree import Tree
 from softprompt_tf.target_format import TargetFormat
-from softprompt_tf.yaml_tree import Tree
 
 Arm = Literal[
     "prompt_tuning",

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, SoftPromptError
 from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.data_files import check_data_files
@@ -21,6 +20,7 @@ from softprompt_tf.experiments.plan import Plan
 from softprompt_tf.experiments.results import ResultStore, RunResult
 from softprompt_tf.experiments.runner import Runner
 from softprompt_tf.experiments.trials import Scoring, Trial, Vote
+from softprompt_tf.files.directory_lock import locked
 
 Tell = Callable[[str], None]
 

@@ -5,15 +5,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softprompt_tf.backbone_option import add_backbone_option, backbone_of
+from softprompt_tf.backbones.backbone_option import add_backbone_option, backbone_of
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ConfigError, DataError
-from softprompt_tf.local_paths import local_target
-from softprompt_tf.names import check_files
+from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.settings.spelling import check_files
 
 if TYPE_CHECKING:
+    from softprompt_tf.backbones import FrozenT5
     from softprompt_tf.interpretability.inspection import Inspection
-    from softprompt_tf.prompts import TaskPrompt
-    from softprompt_tf.t5 import FrozenT5
+    from softprompt_tf.methods import TaskPrompt
 
 
 def add_commands(commands: Any) -> None:
@@ -40,7 +40,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     check_files([*arguments.prompt, *(arguments.initial or ())])
     from softprompt_tf.interpretability.inspection import inspect_prompts
     from softprompt_tf.interpretability.tables import lines_of
-    from softprompt_tf.prompts import load_prompt
+    from softprompt_tf.methods import load_prompt
 
     if arguments.initial and len(arguments.initial) != len(arguments.prompt):
         raise ConfigError(
@@ -67,13 +67,13 @@ def _backbone(arguments: argparse.Namespace, prompts: "list[TaskPrompt]") -> "tu
     Raises:
       SoftPromptError: if `--backbone` is wrong, or `--initial`, which needs a vocabulary, is given and there is none.
     """
-    from softprompt_tf import t5 as t5_package
-    from softprompt_tf.task_method import check_fits
+    from softprompt_tf import backbones
+    from softprompt_tf.model.task_method import check_fits
 
     if arguments.backbone:
-        return t5_package.load_t5(arguments.backbone), ""
+        return backbones.load_t5(arguments.backbone), ""
     try:
-        t5 = t5_package.load_t5(_one_name(prompts))
+        t5 = backbones.load_t5(_one_name(prompts))
         for prompt in prompts:
             check_fits(prompt, t5)
     except (ConfigError, BackboneError, BackboneMismatchError) as error:
@@ -108,7 +108,7 @@ def _names(paths: list[str], prompts: "list[TaskPrompt]") -> list[str]:
 def _write(
     output: Path, inspection: "Inspection", named: "list[tuple[str, TaskPrompt]]", t5: "FrozenT5 | None"
 ) -> list[Path]:
-    from softprompt_tf.atomic_file import write_atomically
+    from softprompt_tf.files.atomic_file import write_atomically
     from softprompt_tf.interpretability.heat_map import write_heat_map
     from softprompt_tf.interpretability.projector import write_projector
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.local_paths import local_target
+from softprompt_tf.files.local_paths import local_target
 
 MAX_VALUES_SHOWN = 12  # prompts; with more, numbers would not be readable in their cells
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import PromptError
 from softprompt_tf.interpretability.class_labels import LabelShare, label_share
 from softprompt_tf.interpretability.clusters import cluster_rows, shared_words
 from softprompt_tf.interpretability.distances import matched_cosine, mean_cosine
-from softprompt_tf.prompts import TaskPrompt, Vocabulary, init, nearest_neighbours, prompt_tuning
-from softprompt_tf.t5 import FrozenT5
-from softprompt_tf.task_method import check_fits
+from softprompt_tf.methods import TaskPrompt, Vocabulary, init, nearest_neighbours, prompt_tuning
+from softprompt_tf.model.task_method import check_fits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.local_paths import local_target
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.local_paths import local_target
 
 COLUMNS = ("label", "kind", "prompt", "row")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 import keras_hub
 
-from softprompt_tf.t5.built_layers import plain_backbone
+from softprompt_tf.backbones.loading.built_layers import plain_backbone
 
 
 @dataclass(frozen=True)

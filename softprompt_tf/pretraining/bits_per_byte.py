@@ -13,9 +13,9 @@ import keras_hub
 import sentencepiece
 import tensorflow as tf
 
+from softprompt_tf.backbones.passes.fused_forward import FusedForward
 from softprompt_tf.errors import BackboneError, DataError
 from softprompt_tf.pretraining.batches import EOS_ID, Batch, pad_batch
-from softprompt_tf.t5.fused_forward import FusedForward
 
 SHORTEST_WINDOW = 16
 _INPUT_MULTIPLE = 8

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.backbone_option import BACKBONE_HELP
+from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import check_files
 from softprompt_tf.pretraining.batches import Mixture
 from softprompt_tf.pretraining.corpus import check_source
+from softprompt_tf.settings.spelling import check_files
 
 _OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
 

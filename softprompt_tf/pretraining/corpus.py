@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from softprompt_tf.errors import DataError, first_line
-from softprompt_tf.local_paths import local_source
+from softprompt_tf.files.local_paths import local_source
 
 if TYPE_CHECKING:
     from softprompt_tf.tasks.rows import Row

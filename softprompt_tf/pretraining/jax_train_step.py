@@ -10,8 +10,8 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from softprompt_tf.backbones.passes.fused_forward import FusedForward
 from softprompt_tf.pretraining.batches import Batch
-from softprompt_tf.t5.fused_forward import FusedForward
 from softprompt_tf.typing import Tensor
 
 BatchShape = tuple[int, int, int]

@@ -18,10 +18,10 @@ import keras
 import keras_hub
 import numpy as np
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.keras_backend import is_tensorflow
-from softprompt_tf.local_paths import local_target
 from softprompt_tf.pretraining.batches import Batch
 from softprompt_tf.pretraining.recent_losses import RecentLosses
 from softprompt_tf.pretraining.train_state import load_state, save_state

@@ -8,8 +8,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
 
 
 def save_state(

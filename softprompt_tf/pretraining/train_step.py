@@ -7,8 +7,8 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
+from softprompt_tf.backbones.passes.fused_forward import FusedForward
 from softprompt_tf.pretraining.batches import Batch
-from softprompt_tf.t5.fused_forward import FusedForward
 
 _TARGETS_MULTIPLE = 256
 

@@ -13,9 +13,10 @@ import numpy as np
 import sentencepiece
 import tensorflow as tf
 
-from softprompt_tf.atomic_file import write_atomically
-from softprompt_tf.directory_lock import locked
+from softprompt_tf.backbones import FrozenT5, load_t5, write_preset
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
 from softprompt_tf.pretraining.bits_per_byte import MeasuredText, cut_windows
@@ -23,8 +24,7 @@ from softprompt_tf.pretraining.corpus import Corpus, Source, draw_documents, loa
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
-from softprompt_tf.setting_changes import setting_changes
-from softprompt_tf.t5 import FrozenT5, load_t5, write_preset
+from softprompt_tf.settings.setting_changes import setting_changes
 
 NUM_SENTINELS = 100
 HELD_OUT_BATCHES = 8

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
+from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.report.experiments import experiment_of
 from softprompt_tf.report.plots import plot, to_svg_file
 from softprompt_tf.report.result import Result, by_experiment, check_results

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import DataError
+from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.report.experiments import experiment_of
 from softprompt_tf.report.markup import Markup, join, tag
 from softprompt_tf.report.result import Result, by_experiment, check_results

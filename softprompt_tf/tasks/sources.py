@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.config_files import SOURCE_SUFFIXES
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.local_paths import scheme_of
-from softprompt_tf.names import nearest_file
+from softprompt_tf.files.local_paths import scheme_of
+from softprompt_tf.settings.config_files import SOURCE_SUFFIXES
+from softprompt_tf.settings.spelling import nearest_file
 from softprompt_tf.tasks.parquet_source import parquet_rows
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.tensorflow_sources import dataset_rows, tfds_rows

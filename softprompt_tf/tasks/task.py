@@ -9,7 +9,7 @@ from itertools import islice
 
 from softprompt_tf.config import SPLITS
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.names import nearest
+from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.target_format import TARGET_FORMATS
 from softprompt_tf.tasks.metrics import check_metrics
 from softprompt_tf.tasks.postprocessors import check_postprocessors

@@ -6,9 +6,9 @@ from typing import Any
 
 from softprompt_tf.config import TaskConfig, load_task_config, task_config
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.settings.yaml_tree import read_yaml
 from softprompt_tf.tasks.task import Task
 from softprompt_tf.tasks.template import without_first_word
-from softprompt_tf.yaml_tree import read_yaml
 
 
 def load_task(source: str | Path | Mapping[str, Any] | TaskConfig) -> Task:

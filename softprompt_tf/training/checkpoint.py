@@ -16,8 +16,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from softprompt_tf.atomic_file import write_atomically
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation
 from softprompt_tf.version import __version__
 

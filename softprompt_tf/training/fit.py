@@ -14,8 +14,8 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from softprompt_tf.directory_lock import locked
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluate, Evaluation, KeepBestPrompt, OnBest
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss, steps_done
 from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress, tell_finished

@@ -12,8 +12,8 @@ import keras
 from keras import ops
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.model.token_metrics import per_position
 from softprompt_tf.replicas import sum_over_replicas
-from softprompt_tf.token_metrics import per_position
 
 Tensor = Any
 

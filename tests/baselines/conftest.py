@@ -3,7 +3,7 @@
 import pytest
 from tiny_run import write_tasks
 
-from softprompt_tf.run import TaskData
+from softprompt_tf.runs.run import TaskData
 from softprompt_tf.tasks import load_task
 
 

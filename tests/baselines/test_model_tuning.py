@@ -8,7 +8,7 @@ from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.baselines import ModelTuner, TuningSettings, model_tuning
 from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
-from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.evaluation.evaluation import evaluate_examples
 
 pytestmark = pytest.mark.thorough
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from softprompt_tf.answering import answerer_without_prompt
 from softprompt_tf.baselines import DesignedPrompts, design_prompts, draw_shots, random_prompt
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.inference.answering import answerer_without_prompt
 
 
 def designed_by(t5, task, texts, train=(), **settings):

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tiny_run import write_yaml
 
-from softprompt_tf.cli import main
+from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.experiments.reproduce import run_experiments
 from softprompt_tf.experiments.sweep import result_store

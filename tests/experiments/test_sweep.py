@@ -7,19 +7,19 @@ import shutil
 import pytest
 from tiny_run import mood_rows, write_preset, write_rows, write_yaml
 
+from softprompt_tf.backbones import load_t5
 from softprompt_tf.baselines import ModelTuner, TuningSettings, design_prompts, random_prompt
 from softprompt_tf.config import load_config
-from softprompt_tf.directory_lock import locked
-from softprompt_tf.ensemble import PromptEnsemble
 from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
+from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.experiments import runner, sweep
 from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.rows import training_data
 from softprompt_tf.experiments.settings import ARMS, read_sweep
 from softprompt_tf.experiments.sweep import plan_lines, result_store, run_sweep
-from softprompt_tf.run import train_run
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.runs.run import train_run
 from softprompt_tf.tasks import load_task
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("shared_tuners")]

@@ -17,7 +17,7 @@ PROMPT_LENGTHS = {"mood": 3, "story": 7, "reply": 12}
 @pytest.fixture(scope="session")
 def task_prompts(tiny_t5):
     """Three tasks: labels and a template of one field; generation with no template; three labels and two fields."""
-    from softprompt_tf.prompts import TaskPrompt
+    from softprompt_tf.methods import TaskPrompt
 
     generator = np.random.default_rng(11)
 

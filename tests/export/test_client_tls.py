@@ -15,7 +15,7 @@ import pytest
 from fake_model_server import FakeServer
 from tf_serving_protos import read_text_proto
 
-from softprompt_tf.cli import main
+from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, ServingError
 from softprompt_tf.export.client.async_client import AsyncPredictionClient
 from softprompt_tf.export.client.client import PredictionClient

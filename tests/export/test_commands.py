@@ -8,7 +8,7 @@ import pytest
 
 from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.export import commands, list_tasks
-from softprompt_tf.prompts import write_prompt
+from softprompt_tf.methods import write_prompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
@@ -104,7 +104,7 @@ def test_arguments_that_do_not_fit_are_told(arguments, message):
 
 
 def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5, file, tmp_path):
-    from softprompt_tf import t5
+    from softprompt_tf import backbones as t5
     from softprompt_tf.export.versions import saved_model
 
     asked = {}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from tiny_t5 import tiny_vocabulary
 
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.export import write_saved_model
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.t5 import FrozenT5
+from softprompt_tf.methods import TaskPrompt
 
 
 @pytest.mark.slow

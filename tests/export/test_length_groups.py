@@ -7,7 +7,7 @@ from numpy_t5 import encode as numpy_encode
 from numpy_t5 import read_weights
 
 from softprompt_tf.export.graph.length_groups import GROUP_TOKENS, encode_by_length, rows_of_group
-from softprompt_tf.prompts import prepend
+from softprompt_tf.methods import prepend
 
 
 @pytest.mark.parametrize(

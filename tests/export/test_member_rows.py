@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from softprompt_tf.answers import Classification, Generation
-from softprompt_tf.ensemble import vote_for_label, vote_for_text
+from softprompt_tf.evaluation.ensemble import vote_for_label, vote_for_text
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
+from softprompt_tf.inference.answers import Classification, Generation
 
 LN2 = math.log(2)
 

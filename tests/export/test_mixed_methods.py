@@ -11,8 +11,8 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import build_served_tasks, without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.export.session.session_process import run_in_process
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.prompts.task_tensors import row_shape
+from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.methods.task_tensors import row_shape
 
 LABELS = ("red", "blue", "green")
 TEXTS = [

@@ -17,7 +17,7 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_backbone import RECORD_FILE
 from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions.checkpoint_index import read_index
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 pytestmark = pytest.mark.thorough
 

@@ -21,7 +21,7 @@ from softprompt_tf.errors import (
 )
 from softprompt_tf.export import PredictionClient, write_saved_model
 from softprompt_tf.export.versions import saved_model
-from softprompt_tf.prompts import write_npy, write_prompt
+from softprompt_tf.methods import write_npy, write_prompt
 
 PROMPTS = "tables/prompts/.ATTRIBUTES/VARIABLE_VALUE"
 

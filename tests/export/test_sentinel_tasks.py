@@ -7,14 +7,14 @@ from sentinel_t5 import SENTINEL_0, make_sentinel_t5, vocabulary_with_sentinels
 from tiny_t5 import SENTENCES, tiny_vocabulary
 
 from softprompt_tf import PromptedT5
+from softprompt_tf.backbones.tokenization.text_rules import AddedToken, TextRules, with_rules
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.export.session.session_process import run_in_process
-from softprompt_tf.prompts import TaskPrompt
-from softprompt_tf.t5.text_rules import AddedToken, TextRules, with_rules
+from softprompt_tf.methods import TaskPrompt
 
 FORMATS = {"opened": "sentinel", "plain": "text", "story": "sentinel"}
 TEXTS = list(SENTENCES[:6])

@@ -13,7 +13,7 @@ from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_save
 from softprompt_tf.export.graph.stored_rows import as_stored
 from softprompt_tf.export.graph.task_tables import COLUMNS, MEMBERS, TaskTables
 from softprompt_tf.export.versions.task_changes import ListedTask
-from softprompt_tf.prompts import TaskPrompt, write_prompt
+from softprompt_tf.methods import TaskPrompt, write_prompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 

@@ -5,7 +5,7 @@ import pytest
 
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export.graph.served_tasks import affixes_of, build_served_tasks
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tiny_t5 import make_tiny_t5
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ExportError, PromptFileError, VerificationError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
 from softprompt_tf.export.versions.task_changes import ListedTask
-from softprompt_tf.prompts import write_prompt
+from softprompt_tf.methods import write_prompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
@@ -27,7 +27,7 @@ BACKBONE_FILE = "variables/variables.data-00000-of-{:05d}"
 def new_prompt(tiny_t5, *, length=20, seed=5, **fields):
     """A task with a longer prompt, more labels and longer ones than the three that are there."""
     given = {"labels": ("yes", "no", "a warm picture of family life", "dull", "good"), "max_target_tokens": 12}
-    from softprompt_tf.prompts import TaskPrompt
+    from softprompt_tf.methods import TaskPrompt
 
     return TaskPrompt(
         prompt=1.5 * np.random.default_rng(seed).normal(size=(length, 16)).astype(np.float32),

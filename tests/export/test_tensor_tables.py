@@ -13,7 +13,7 @@ from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.task_tables import COLUMNS, TaskTables, columns_of, task_columns, tasks_of
 from softprompt_tf.export.versions.task_shards import StoredTasks
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 pytestmark = pytest.mark.thorough
 

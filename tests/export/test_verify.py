@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
 
-from softprompt_tf.decoding import Greedy
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.versions.verify import check_ops, verify_saved_model
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.inference.decoding import Greedy
+from softprompt_tf.methods import TaskPrompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from softprompt_tf import t5
-from softprompt_tf.cli import main
+from softprompt_tf import backbones as t5
+from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import BackboneMismatchError, DataError, PromptError
 from softprompt_tf.interpretability import draw_heat_map, inspect_prompts
 from softprompt_tf.interpretability.inspection import initial_value
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt, init, prompt_tuning, write_prompt
+from softprompt_tf.methods import TaskPrompt, init, prompt_tuning, write_prompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
 
 projector_config = pytest.importorskip("tensorboard.plugins.projector.projector_config_pb2")
 LABELS = ("good", "bad")

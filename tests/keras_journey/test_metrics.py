@@ -6,8 +6,8 @@ import pytest
 from keras_user import INPUTS, LABELS, TARGETS, make_model
 
 import softprompt_tf as sp
-from softprompt_tf.compiled_parts import known_metrics
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.model.compiled_parts import known_metrics
 
 V = 6
 

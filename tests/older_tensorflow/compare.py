@@ -16,7 +16,7 @@ import numpy as np
 
 import softprompt_tf as sp
 from softprompt_tf.export import write_saved_model
-from softprompt_tf.prompts import TaskPrompt
+from softprompt_tf.methods import TaskPrompt
 
 HERE = Path(__file__).resolve().parent
 TEXTS = ["What is the capital of France?", "a charming film", "", "Käse, 日本語 \U0001f600", "word " * 700]

@@ -4,9 +4,9 @@ import numpy as np
 import t5_models
 from keras import ops
 
-from softprompt_tf.decoding import Greedy, decode
-from softprompt_tf.prompts import injection_of, prepend
-from softprompt_tf.t5.cheaper_passes import Encoded, encode_embeddings, tune
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings, tune
+from softprompt_tf.inference.decoding import Greedy, decode
+from softprompt_tf.methods import injection_of, prepend
 
 
 def answers(t5, case, prompt=None):

@@ -16,9 +16,9 @@ import t5_models
 from answers import answers, answers_under_key_values, until_end, watched_mask
 from tiny_t5 import tiny_vocabulary
 
-from softprompt_tf.prompts import load_prompt
-from softprompt_tf.prompts.foreign_formats import write_peft_adapter
-from softprompt_tf.t5 import load_t5
+from softprompt_tf.backbones import load_t5
+from softprompt_tf.methods import load_prompt
+from softprompt_tf.methods.files.foreign_formats import write_peft_adapter
 
 LIMIT = 1e-4
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from softprompt_tf.backbones import write_preset
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
-from softprompt_tf.t5 import write_preset
 
 pytestmark = pytest.mark.thorough
 
@@ -31,7 +31,7 @@ def command(corpus, vocabulary, tmp_path_factory):
     (directory / "text.txt").write_text("\n".join(documents * 3), encoding="utf-8")
     (directory / "measured.txt").write_text("\n".join(documents[:9]), encoding="utf-8")
     return [
-        sys.executable, "-m", "softprompt_tf.cli", "adapt", str(directory / "tiny"),
+        sys.executable, "-m", "softprompt_tf.cli.cli", "adapt", str(directory / "tiny"),
         "--text", str(directory / "text.txt"), "--steps", str(STEPS), "--learning-rate", "0.02", "--warmup-steps", "4",
         "--cooldown-steps", "8", "--batch-size", "8", "--window", "24", "--checkpoint-every", "3", "--log-every", "1",
         "--measure-every", "10", "--measure-text", str(directory / "measured.txt"), "--measure-documents", "4", "--output",

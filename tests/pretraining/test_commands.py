@@ -5,7 +5,7 @@ import lzma
 
 import pytest
 
-from softprompt_tf import cli
+from softprompt_tf.cli import cli
 from softprompt_tf.pretraining import training_directory
 
 

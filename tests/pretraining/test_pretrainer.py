@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 
+from softprompt_tf.backbones import load_t5, write_preset
+from softprompt_tf.backbones.fingerprint import weights_fingerprint
 from softprompt_tf.errors import NonFiniteLossError, TrainingError
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
-from softprompt_tf.t5 import load_t5, write_preset
-from softprompt_tf.t5.fingerprint import weights_fingerprint
 
 pytestmark = pytest.mark.thorough
 

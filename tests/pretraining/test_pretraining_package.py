@@ -35,7 +35,12 @@ def test_the_half_that_makes_batches_loads_without_tensorflow():
 
 
 def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_prompts():
-    own = ("softprompt_tf.pretraining", "softprompt_tf.atomic_file", "softprompt_tf.errors", "softprompt_tf.t5")
+    own = (
+        "softprompt_tf.pretraining",
+        "softprompt_tf.files.atomic_file",
+        "softprompt_tf.errors",
+        "softprompt_tf.backbones",
+    )
     sources = ("softprompt_tf.tasks.rows", "softprompt_tf.tasks.tensorflow_sources")
     shared = tuple(
         f"softprompt_tf.{name}"

@@ -9,15 +9,15 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 
-from softprompt_tf.directory_lock import locked
+from softprompt_tf.backbones import load_t5
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.pretraining.backbone import BackboneShape
 from softprompt_tf.pretraining.batches import Mixture
 from softprompt_tf.pretraining.bits_per_byte import cut_windows
 from softprompt_tf.pretraining.corpus import draw_documents
 from softprompt_tf.pretraining.pretrainer import PretrainingRun
 from softprompt_tf.pretraining.training_directory import adapt, pretrain
-from softprompt_tf.t5 import load_t5
 
 pytestmark = pytest.mark.thorough
 

@@ -64,8 +64,8 @@ def test_nothing_is_said_of_whole_texts(capsys):
 
 
 def test_fit_on_texts_says_what_is_cut(tiny_t5, capsys):
-    from softprompt_tf.prompted_t5 import PromptedT5
-    from softprompt_tf.prompts import prompt_tuning
+    from softprompt_tf.methods import prompt_tuning
+    from softprompt_tf.model.prompted_t5 import PromptedT5
 
     model = PromptedT5(tiny_t5, prompt_tuning(length=1), max_input_tokens=4, max_target_tokens=30)
     long = "the old miller walks to the river"

@@ -8,9 +8,9 @@ from tiny_run import run_values, write_yaml
 from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError, ExportError, PromptError
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import TaskPrompt, prompt_tuning
-from softprompt_tf.run import TaskData, build_model
+from softprompt_tf.methods import TaskPrompt, prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.runs.run import TaskData, build_model
 from softprompt_tf.tasks import Task, check_labels, load_task, warn_of_labels
 
 WORDS = {"a": 5, "b": 6, "c": 7}

@@ -5,8 +5,8 @@ import io
 import pytest
 import tensorflow as tf
 
-from softprompt_tf.prompted_t5 import PromptedT5
-from softprompt_tf.prompts import prompt_tuning
+from softprompt_tf.methods import prompt_tuning
+from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.training import TargetCrossEntropy, TensorBoardScalars, progress, train_prompt
 from softprompt_tf.training.callbacks import BatchLogs, MeanLogs, is_due
 

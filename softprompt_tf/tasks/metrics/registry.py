@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import nearest
+from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
 from softprompt_tf.tasks.metrics.classification import accuracy, f1, group_accuracy, macro_f1, matthews_correlation
 from softprompt_tf.tasks.metrics.question_answering import exact_match, token_f1

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import nearest
+from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tasks.postprocessors.wsc import wsc_referent
 from softprompt_tf.tasks.rows import Row
 

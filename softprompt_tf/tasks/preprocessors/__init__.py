@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.names import nearest
+from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tasks.preprocessors.answers import one_row_per_answer
 from softprompt_tf.tasks.preprocessors.labels import true_rows
 from softprompt_tf.tasks.preprocessors.multirc import multirc

@@ -1,0 +1,368 @@
+"""A KerasHub T5 that never trains: token ids in, embeddings, encoder output, decoder states and logits out.
+
+`encode` and `decode` run through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do
+there. `forward` has cheaper passes for training a prompt and for scoring; `cheaper_passes.py` says when they are taken.
+Knows nothing of prompts: `encode` takes embeddings, whatever was put in front of them.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+from keras import ops
+
+from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
+from softprompt_tf.backbones.loading.built_layers import spare_tracing
+from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
+from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
+from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
+from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
+from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
+from softprompt_tf.errors import BackboneError
+from softprompt_tf.keras_backend import check_backend, is_tensorflow
+from softprompt_tf.typing import Tensor
+
+# Padding masks are passed by hand. Keras's implicit ones are not used, and it would say so at every model that is built.
+warnings.filterwarnings("ignore", message=r"Layer '(self|cross)_attention' .* does not support masking")
+
+PAD_ID = 0
+EOS_ID = 1
+UNK_ID = 2
+START_ID = 0  # T5 starts the decoder with the padding id.
+NUM_SENTINELS = 100
+
+
+class FrozenT5:
+    """A pretrained T5 with `trainable=False` on every layer, and its tokenizer.
+
+    Args:
+      backbone: a `keras_hub.models.T5Backbone`, float32 or bfloat16. It is frozen in place.
+      tokenizer: the matching `keras_hub.models.T5Tokenizer`.
+      name: what prompt files and messages call it.
+      fingerprint: of the weights before they were quantized, where the backbone comes quantized. Default: computed.
+
+    Raises:
+      BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
+      BackendError: under a Keras backend other than TensorFlow and JAX.
+
+    Example:
+      >>> t5 = FrozenT5(backbone, tokenizer, name="mini")
+      >>> embeddings = t5.embed(token_ids)                    # [B, T, H]
+      >>> encoder_output = t5.encode(embeddings, padding_mask)  # [B, T, H]
+    """
+
+    def __init__(
+        self,
+        backbone: keras_hub.models.T5Backbone,
+        tokenizer: keras_hub.models.T5Tokenizer,
+        *,
+        name: str,
+        fingerprint: str | None = None,
+    ):
+        check_backend()
+        if not isinstance(backbone, keras_hub.models.T5Backbone):
+            raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
+        if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
+            raise BackboneError(f"The tokenizer must be a KerasHub T5Tokenizer. Received: {type(tokenizer).__name__}.")
+        if backbone.dtype_policy.compute_dtype == "float16":
+            # KerasHub adds (1 - mask) * -1e9 in the compute dtype, which overflows to -inf and ends as NaN.
+            raise BackboneError(
+                "A T5 must compute in float32 or bfloat16: float16 gives NaN with any padding. Received: "
+                f"dtype={backbone.dtype_policy.name}. Load it with dtype='float32' or dtype='bfloat16'."
+            )
+        if tokenizer.vocabulary_size() > backbone.vocabulary_size:
+            raise BackboneError(
+                f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
+                f"{backbone.vocabulary_size} rows in the embedding table."
+            )
+        # It has no weights to build. With an unbuilt layer, Keras's JAX trainer traces the model at every call of `fit`.
+        tokenizer.built = True
+        # The recipe computes logits in float32 also where the rest runs in bfloat16.
+        backbone.token_embedding.reverse_dtype = "float32"
+        spare_tracing(backbone)
+        self.backbone = backbone
+        self.freeze()
+        self.forward = FrozenForward(backbone)
+        self.tokenizer = tokenizer
+        self.name = name
+        self._seen_weights: str | None = None  # the fingerprint of the weights as they lie here, once it was asked for
+        if fingerprint is not None:
+            self.fingerprint = fingerprint  # in the place of the cached property
+            self._seen_weights = weights_fingerprint(backbone)
+        self.text_pieces = TextPieces(tokenizer.proto, num_rows=int(backbone.vocabulary_size))
+        if is_tensorflow():
+            # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
+            # would belong to that graph.
+            self.graph_tokenizer = self.text_pieces.graph
+
+    # === Sizes ===
+
+    @property
+    def hidden_dim(self) -> int:
+        """H, the width of an embedding."""
+        return int(self.backbone.hidden_dim)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the rows of the embedding table, padding rows included."""
+        return int(self.backbone.vocabulary_size)
+
+    @property
+    def num_heads(self) -> int:
+        """N, the attention heads of a layer."""
+        return int(self.backbone.num_heads)
+
+    @property
+    def head_dim(self) -> int:
+        """D, the width of a key or a value; not always H / N."""
+        return int(self.backbone.key_value_dim or self.backbone.hidden_dim // self.backbone.num_heads)
+
+    @property
+    def sizes(self) -> BackboneSizes:
+        """What decides how large a task's tensors are."""
+        return BackboneSizes(
+            hidden_dim=self.hidden_dim,
+            encoder_layers=len(self.backbone.encoder_transformer_layers),
+            decoder_layers=len(self.backbone.decoder_transformer_layers),
+            num_heads=self.num_heads,
+            head_dim=self.head_dim,
+        )
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of embeddings and hidden states, "float32" or "bfloat16"."""
+        return str(self.backbone.dtype_policy.compute_dtype)
+
+    @property
+    def dropout(self) -> float:
+        """The largest rate of the dropouts that run while a prompt is trained; `load_t5` gives 0 unless it is asked for another."""
+        return dropout_rate(self.backbone)
+
+    @property
+    def layer_changes(self) -> tuple[str, ...]:
+        """Which layers are not KerasHub's own, unchanged, and in what; () for none. A graph is of the layers as they were."""
+        return tuple(changed_parts(self.backbone))
+
+    @property
+    def training_pass(self) -> TrainingPass:
+        """Which pass trains a prompt: `.name` is "fused" or "layers", and `.reason` says why the slower one."""
+        return training_pass_of(self.backbone)
+
+    # === The forward pass ===
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Look up token embeddings: ids int [B, T] to [B, T, H] in the compute dtype."""
+        return self.backbone.token_embedding(token_ids)
+
+    def encode(self, embeddings: Tensor, padding_mask: Tensor, *, recompute: bool = False) -> Tensor:
+        """Run the encoder.
+
+        Args:
+          embeddings: [B, T, H]; rows in front of the text may be prompts.
+          padding_mask: [B, T] int or bool, 1 = a position to attend to. Padding may stand on either side, as T5's
+            positions are relative.
+          recompute: keep each layer's input only and run the layer again for its gradient.
+
+        Returns:
+          The encoder output [B, T, H]. Rows at masked positions mean nothing.
+        """
+        mask = padding_mask[:, None, :]
+        states, position_bias = embeddings, None
+        for layer in self.backbone.encoder_transformer_layers:
+            run = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
+            states, position_bias = (_remat(run) if recompute else run)(states)
+        return self.backbone.encoder_layer_norm(states)
+
+    def decode(
+        self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
+    ) -> Tensor:
+        """Run the decoder on whole targets, as training does.
+
+        Args:
+          token_ids: int [B, U], the start id and then the targets, shifted by one. Padding stands behind them, where
+            a causal decoder never looks.
+          encoder_output: [B, S, H].
+          encoder_padding_mask: [B, S], 1 = a position to attend to.
+          recompute: keep each layer's input only and run the layer again for its gradient.
+
+        Returns:
+          Decoder states [B, U, H].
+        """
+        encoder_mask = encoder_padding_mask[:, None, :]
+        states, position_bias = self.backbone.token_embedding(token_ids), None
+        for layer in self.backbone.decoder_transformer_layers:
+            run = partial(
+                _run_decoder_layer,
+                layer,
+                position_bias=position_bias,
+                encoder_attention_mask=encoder_mask,
+                use_causal_mask=True,
+            )
+            states, position_bias = (_remat(run) if recompute else run)(states, encoder_output)
+        return self.backbone.decoder_layer_norm(states)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Map decoder states [..., H] to logits [..., V] in float32.
+
+        A tied head scales the states by H^-0.5 first (Raffel et al. 2020; google-research/t5x:t5x/examples/t5/network.py).
+        """
+        if self.backbone.tie_embedding_weights:
+            states = states * self.hidden_dim**-0.5
+        return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+
+    def quantize(self, mode: str, *, filters: Callable[[keras.Layer], bool] | None = None, **kwargs: Any) -> None:
+        """Quantize the projections as `keras.Model.quantize` does; fingerprint and initializers stay those of the float weights.
+
+        The embedding table and the head stay as they are: of the gradient, Keras's int8 head passes only the part of its
+        inputs' scale (Keras 3.15, `ReversibleEmbedding._int8_call`), so that a prompt would be trained on a wrong one.
+
+        Args:
+          mode: as in `keras.Model.quantize`, such as "int8".
+          filters: which of the other layers; None for all.
+          **kwargs: handed to `keras.Model.quantize`.
+        """
+        _ = self.embedding_table, self.fingerprint  # of the weights before quantization
+        table = self.backbone.token_embedding
+        with spared_garbage():
+            self.backbone.quantize(
+                mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
+            )
+        self.freeze()
+        self._seen_weights = None
+
+    # === Text ===
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Turn texts into lists of ids, without an end-of-sequence id; added tokens and sentinels in a text are one id each."""
+        return self.text_pieces.encode(texts)
+
+    def detokenize(self, token_ids: Sequence[Sequence[int]]) -> list[str]:
+        """Turn lists of ids into texts; padding, end of sequence, sentinels and ids that are no token's are left out."""
+        return [self.text_pieces.decode([int(i) for i in ids if self._is_word(int(i))]) for ids in token_ids]
+
+    def sentinel_id(self, k: int) -> int:
+        """Return the id of sentinel `<extra_id_k>`: its piece's, else T5's, which counts down from 99 past the pieces.
+
+        byT5 has no room for sentinels and uses its last bytes, counting down.
+
+        Args:
+          k: from 0 to 99.
+
+        Raises:
+          BackboneError: if k is out of range, or the embedding table has no row for the sentinel.
+
+        Source: google/seqio, `SentencePieceVocabulary(extra_ids=100)`: of 32,000 pieces, sentinel 0 is id 32,099; Xue et al. 2022,
+        ByT5, arXiv:2105.13626, section 3.1: the final 100 byte ids.
+        """
+        if not 0 <= k < NUM_SENTINELS:
+            raise BackboneError(f"A sentinel's number must be from 0 to {NUM_SENTINELS - 1}. Received: k={k}.")
+        piece = self._sentinel_piece(k)
+        if piece is not None:
+            return piece
+        num_pieces = self.tokenizer.vocabulary_size()
+        if self.text_pieces.pieces.is_byte(num_pieces - 1):
+            return num_pieces - 1 - k
+        added = self.text_pieces.id_of(f"<extra_id_{k}>")
+        if added is not None:
+            return added
+        past_pieces = num_pieces + NUM_SENTINELS - 1 - k
+        if past_pieces >= self.vocabulary_size:
+            raise BackboneError(
+                f"The embedding table must have a row for sentinel <extra_id_{k}>. Received: {self.vocabulary_size} rows and "
+                f"{num_pieces} pieces, none of them the sentinel, which puts it at id {past_pieces}. Use the target format "
+                "`text`, or a T5 with sentinels."
+            )
+        return past_pieces
+
+    @cached_property
+    def sentinel_pieces(self) -> tuple[int, ...]:
+        """The ids of the sentinels that are pieces of the vocabulary; () for T5's own, where they lie past the pieces."""
+        ids = map(self._sentinel_piece, range(NUM_SENTINELS))
+        return tuple(piece for piece in ids if piece is not None)
+
+    def _is_word(self, token_id: int) -> bool:
+        if token_id >= self.tokenizer.vocabulary_size():
+            return token_id in self.text_pieces.answer_tokens
+        return token_id > EOS_ID and token_id not in self.sentinel_pieces
+
+    def _sentinel_piece(self, k: int) -> int | None:
+        plain = self._piece_id(f"<extra_id_{k}>")
+        return plain if plain is not None else self._piece_id(f"▁<extra_id_{k}>")  # mT5 has them with a space in front
+
+    def _piece_id(self, piece: str) -> int | None:
+        """Return the id of a piece, None where the vocabulary has no such piece (SentencePiece answers "unknown")."""
+        pieces = self.text_pieces.pieces
+        found = int(pieces.piece_to_id(piece))
+        is_own = found < self.tokenizer.vocabulary_size() and pieces.id_to_piece(found) == piece
+        return found if is_own else None
+
+    # === Identity ===
+
+    @cached_property
+    def embedding_table(self) -> np.ndarray:
+        """The input embeddings as float32 [V, H], from before any quantization of this object's backbone."""
+        return np.asarray(ops.convert_to_numpy(self.backbone.token_embedding.embeddings), dtype=np.float32)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this backbone's weights from any other's; cheap for 11 B parameters too."""
+        self._seen_weights = weights_fingerprint(self.backbone)
+        return self._seen_weights
+
+    def freeze(self) -> None:
+        """Make every weight of the backbone untrainable.
+
+        `backbone.trainable = False` alone does nothing where the backbone has that value and a layer in it has not: Keras passes
+        over an attribute that stays the same.
+        """
+        for layer in self.backbone._flatten_layers():
+            keras.layers.Layer.trainable.fset(layer, False)
+
+    def check_frozen(self) -> None:
+        """Refuse to go on where the backbone's weights can train, or are others than when a prompt was first tied to them.
+
+        Prompts and other models share this object, and a prompt's file names its fingerprint.
+
+        Raises:
+          BackboneError: with the first weight that can train, or both fingerprints.
+        """
+        thawed = [variable.path for variable in self.backbone.weights if variable.trainable]
+        if thawed:
+            raise BackboneError(
+                f"The weights of {self.name} must stay frozen. Received: {len(thawed)} trainable ones, such as {thawed[0]}. Set "
+                "the layers back by `t5.freeze()`; to train the T5 itself, see softprompt_tf.baselines."
+            )
+        now = weights_fingerprint(self.backbone)
+        self._seen_weights = self._seen_weights or now
+        if now != self._seen_weights:
+            raise BackboneError(
+                f"The weights of {self.name} must stay as they were. Received: weights with the fingerprint {now}, before "
+                f"{self._seen_weights}. Load a T5 with the new weights by load_t5((backbone, tokenizer)), and train its prompts."
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.backbone, self.tokenizer.proto, self.name, self.fingerprint)
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """What tells this vocabulary from any other."""
+        return tokenizer_fingerprint(self.tokenizer)
+
+
+def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, name: str, fingerprint: str) -> FrozenT5:
+    """Return the T5 that was pickled."""
+    return FrozenT5(backbone, keras_hub.models.T5Tokenizer(proto=tokenizer_proto), name=name, fingerprint=fingerprint)
+
+
+def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
+    return layer(states, encoder_hidden_states=encoder_output, **others)
+
+
+def _remat(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that keeps its positional arguments and computes the rest again for its gradient."""
+    return keras.remat(lambda *tensors: run(*tensors))  # TensorFlow wants a function with a name

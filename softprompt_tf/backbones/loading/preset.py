@@ -1,0 +1,65 @@
+"""A KerasHub backbone and its vocabulary in, a preset directory out, as `load_t5` and `T5Backbone.from_preset` read it."""
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+
+from softprompt_tf.errors import BackboneError
+from softprompt_tf.files.local_paths import local_target
+
+STORED_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def write_preset(
+    backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, directory: str | Path, *, dtype: str = "float16"
+) -> None:
+    """Write a KerasHub preset directory; one that stood there is replaced.
+
+    Args:
+      backbone: whose weights are written; not quantized.
+      tokenizer_proto: the serialized SentencePiece model.
+      directory: its last part is made in one move, so that nobody finds half a preset.
+      dtype: what the weights are rounded to on the disk; float16 halves the file and keeps 11 bits of each value, bfloat16
+        keeps 8. A copy of the model in that dtype is made where the backbone has another.
+
+    Raises:
+      BackboneError: if it cannot be written, or a weight does not fit float16.
+    """
+    if dtype not in STORED_DTYPES:
+        raise BackboneError(f"`dtype` must be one of {', '.join(STORED_DTYPES)}. Received: dtype={dtype!r}.")
+    directory = local_target(directory, error_type=BackboneError)
+    unfinished = directory.with_name(f".{directory.name}.writing")
+    stored = backbone if backbone.dtype_policy.variable_dtype == dtype else _copy(backbone, dtype)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        stored.save_to_preset(str(unfinished))
+        keras_hub.models.T5Tokenizer(proto=tokenizer_proto).save_to_preset(str(unfinished))
+        if directory.exists():
+            shutil.rmtree(directory)
+        os.replace(unfinished, directory)
+    except OSError as error:
+        raise BackboneError(f"The preset cannot be written. Received: {directory} ({error}).") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _copy(backbone: keras_hub.models.T5Backbone, dtype: str) -> keras_hub.models.T5Backbone:
+    with warnings.catch_warnings():
+        # KerasHub's mask constant, -1e9, overflows in float16 as the copy is built; the copy never computes.
+        warnings.filterwarnings("ignore", message="overflow encountered in cast", category=RuntimeWarning)
+        copy = type(backbone).from_config({**backbone.get_config(), "name": "t5_backbone", "dtype": dtype})
+    for theirs, ours in zip(copy.weights, backbone.weights, strict=True):
+        value = keras.ops.convert_to_numpy(ours).astype("float32")
+        if dtype == "float16" and np.abs(value).max(initial=0.0) > np.finfo(np.float16).max:
+            raise BackboneError(
+                f"A preset in float16 cannot hold values above 65,504. Received: {np.abs(value).max():.3g} in {ours.path}. "
+                "Use dtype='bfloat16' or 'float32'."
+            )
+        theirs.assign(value)
+    return copy

@@ -1,0 +1,1 @@
+"""The passes of a frozen T5: its blocks, the one attention, the two stacks, and what decodes."""

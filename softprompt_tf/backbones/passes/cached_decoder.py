@@ -1,0 +1,187 @@
+"""The frozen T5's decoder with a key/value cache: one step for generation, and one pass that scores many short targets.
+
+KerasHub's own decode loop restacks the whole cache at every step, prefills the padded length and sizes its cross-attention
+cache without a prompt. Here beams of one row share what they see of the encoder output, and a step touches its own slot of the
+cache only. States are rows [M, H], so that a projection is one product and no shape is worked out around it.
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from softprompt_tf.backbones.frozen_t5 import START_ID, FrozenT5
+from softprompt_tf.backbones.passes.attention import (
+    attend,
+    bias_in_front,
+    by_layer,
+    causal_bias,
+    injected_bias,
+    mask_bias,
+)
+from softprompt_tf.backbones.passes.cheaper_passes import by_cost
+from softprompt_tf.backbones.passes.encoder_views import EncoderView
+from softprompt_tf.backbones.passes.frozen_blocks import Shape, join_heads
+from softprompt_tf.backbones.passes.frozen_stacks import run_decoder
+from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
+from softprompt_tf.typing import Tensor
+
+
+class PositionBiases(NamedTuple):
+    """What is added to the scores of self-attention, step by step.
+
+    Args:
+      positions: [N, U, U], the causal mask in it: row u is for the query at u.
+      injected: of keys in front of the cache, as `injected_bias` gives it; None where there are none.
+    """
+
+    positions: Tensor
+    injected: Tensor | None = None
+
+    def at(self, index: Tensor, beams: int) -> Tensor:
+        """Return the bias [1, N, 1, U] of the query at `index`, or [B * G, N, 1, P + U]."""
+        own = ops.take(self.positions, index, axis=1)[None, :, None, :]
+        if self.injected is None:
+            return own
+        has_queries = self.injected.shape[1] != 1  # [B, N, U, P]
+        injected = ops.take(self.injected, [index], axis=2) if has_queries else self.injected
+        return bias_in_front(own, ops.repeat(injected, beams, axis=0))
+
+
+def empty_cache(
+    t5: FrozenT5, num_rows: Tensor, max_tokens: int | Tensor, *, beams: int = 1, key_values: KeyValues | None = None
+) -> tuple[Tensor, ...]:
+    """Return the self-attention cache of every layer: keys and values, each [B * G, N, P + U, D].
+
+    Args:
+      t5: the frozen T5.
+      num_rows: B * G.
+      max_tokens: U.
+      beams: G, of each of the B rows.
+      key_values: what is injected in front of the B rows' tokens. It fills the first P positions; the others are zeros.
+    """
+    shape = (num_rows, t5.num_heads, max_tokens, t5.head_dim)
+    empty = [ops.zeros(shape, dtype=t5.compute_dtype)] * (2 * len(t5.backbone.decoder_transformer_layers))
+    prefixes = by_layer(key_values, t5.compute_dtype)
+    if prefixes is None:
+        return tuple(empty)
+    parts = [part for prefix in prefixes for part in (prefix[0], prefix[1])]
+    return tuple(
+        ops.concatenate([ops.repeat(part, beams, axis=0), zeros], axis=2)
+        for part, zeros in zip(parts, empty, strict=True)
+    )
+
+
+def position_biases(t5: FrozenT5, max_tokens: int | Tensor, key_values: KeyValues | None = None) -> PositionBiases:
+    """Return the decoder's self-attention biases for answers of U tokens, behind what is injected."""
+    injected = None if key_values is None else injected_bias(t5.backbone, key_values, max_tokens)
+    return PositionBiases(causal_bias(t5.backbone, max_tokens), injected)
+
+
+def decode_step(
+    t5: FrozenT5,
+    token_ids: Tensor,
+    index: Tensor,
+    cache: tuple[Tensor, ...],
+    biases: PositionBiases,
+    encoder: EncoderView,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run the decoder on one more token of every row.
+
+    Args:
+      token_ids: int [B, G], the tokens at position `index`; G beams share a row's encoder output.
+      index: scalar int, the position, from 0.
+      cache: as `empty_cache` made it, filled up to `index`.
+      biases: as `position_biases` gives them, with what the cache has in front.
+      encoder: the encoder output as one of its views.
+
+    Returns:
+      The next token's logits float32 [B, G, V], and the cache with this position filled.
+    """
+    beams = token_ids.shape[1]
+    states = t5.backbone.token_embedding(ops.reshape(token_ids, (-1,)))  # [B * G, H]
+    one_token = Shape(ops.shape(states)[0], 1, t5.num_heads, t5.head_dim)
+    of_a_row = one_token._replace(batch=ops.shape(token_ids)[0], length=beams)
+    bias = biases.at(index, beams)
+    place = index + _width(biases.injected)
+    is_here = ops.equal(ops.arange(ops.shape(cache[0])[2]), place)[None, None, :, None]  # [1, 1, P + U, 1]
+    filled: list[Tensor] = []
+
+    def to_self(k: int, states: Tensor) -> Tensor:
+        block = encoder.stack.layers[k].attention
+        query, key, value, _ = block.heads(states, one_token)
+        keys, values = ops.where(is_here, key, cache[2 * k]), ops.where(is_here, value, cache[2 * k + 1])
+        filled.extend((keys, values))
+        return states + block.output(join_heads(attend(query, keys, values, bias)[0], one_token))
+
+    states = run_decoder(encoder.stack, states, to_self, lambda k, states: encoder.attend(k, states, of_a_row))
+    return ops.reshape(t5.logits(states), (-1, beams, t5.vocabulary_size)), tuple(filled)
+
+
+def score_targets(
+    t5: FrozenT5,
+    target_ids: Tensor,
+    encoder_output: Tensor,
+    padding_mask: Tensor,
+    injection: Injection = NO_INJECTION,
+) -> Tensor:
+    """Score C targets of every row in one decoder pass, by whichever way of cross-attention is cheaper for so many tokens.
+
+    The targets of a row stand behind each other as one sequence of C * U positions, each with its own start id and its own
+    positions, and see only themselves and what is injected; so they share the row's encoder output, and nothing is repeated.
+
+    Args:
+      target_ids: int [B, C, U], each with its end of sequence, padded with 0.
+      encoder_output: [B, S, H].
+      padding_mask: [B, S], 1 = a position to attend to.
+      injection: what the rows' tasks inject into the decoder.
+
+    Returns:
+      float32 [B, C]: the sum of log-probabilities of each target's tokens, in nats.
+    """
+    batch, num_targets, length = ops.shape(target_ids)
+    bias = _block_bias(t5, num_targets, length, injection.decoder)
+    flat_ids = ops.reshape(target_ids, (batch, num_targets * length))
+    starts = ops.full_like(target_ids[:, :, :1], START_ID)
+    inputs = ops.reshape(ops.concatenate([starts, target_ids[:, :, :-1]], axis=2), (batch, num_targets * length))
+
+    def decode(is_short: bool) -> Tensor:
+        return t5.forward.decode(
+            t5.embed(inputs),
+            bias,
+            encoder_output,
+            padding_mask,
+            key_values=injection.decoder,
+            cross=injection.cross,
+            is_short=is_short,
+        )
+
+    states = by_cost(
+        t5,
+        num_targets * length,
+        ops.shape(encoder_output)[1],
+        few=lambda: decode(True),
+        many=lambda: decode(False),
+        can_absorb=injection.cross is None,
+    )
+    logits = t5.logits(states)  # [B, C * U, V]
+    picked = ops.squeeze(ops.take_along_axis(logits, flat_ids[..., None], axis=-1), axis=-1)
+    log_probabilities = picked - ops.logsumexp(logits, axis=-1)
+    real = ops.cast(ops.not_equal(flat_ids, 0), "float32")
+    return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
+
+
+def _block_bias(t5: FrozenT5, num_targets: int, length: int, key_values: KeyValues | None) -> Tensor:
+    """Return [1, N, C * U, C * U]: the causal bias [N, U, U] within each target, -1e9 between targets; injected keys in front."""
+    within = causal_bias(t5.backbone, length)
+    block = ops.repeat(ops.arange(num_targets), length)
+    same = mask_bias(block[None, :] == block[:, None])
+    bias = (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
+    if key_values is None:
+        return bias
+    injected = injected_bias(t5.backbone, key_values, length)
+    return bias_in_front(bias, injected if key_values.positions is None else ops.tile(injected, (1, 1, num_targets, 1)))
+
+
+def _width(injected: Tensor | None) -> Any:
+    """Return P of biases [B, 1, 1, P], 0 where there are none."""
+    return 0 if injected is None else ops.shape(injected)[3]

@@ -1,0 +1,148 @@
+"""Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, encoding, and a few tokens.
+
+Rows in front are in the embeddings already when they come here; see `softprompt_tf.injection.put_in_front`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from softprompt_tf.backbones.frozen_t5 import FrozenT5
+from softprompt_tf.backbones.passes.attention import bias_in_front, causal_bias, injected_bias
+from softprompt_tf.backbones.passes.known_layers import check_decoded_by_parts, check_takes_key_values
+from softprompt_tf.injection import NO_INJECTION, Injection
+from softprompt_tf.typing import Tensor
+
+
+class Encoded(NamedTuple):
+    """What the decoder needs of a batch's inputs.
+
+    Args:
+      output: the encoder output [B, S, H].
+      padding_mask: [B, S], 1 = a position to attend to.
+      injection: what the rows' tasks inject.
+    """
+
+    output: Tensor
+    padding_mask: Tensor
+    injection: Injection = NO_INJECTION
+
+
+def tune(
+    t5: FrozenT5,
+    embeddings: Tensor,
+    padding_mask: Tensor,
+    decoder_token_ids: Tensor,
+    injection: Injection = NO_INJECTION,
+    *,
+    num_moving: int | None = None,
+    recompute: bool = False,
+    can_branch: bool = True,
+) -> Tensor:
+    """Return the decoder states that `t5.encode` and `t5.decode` give, with cheaper gradients and without dropout.
+
+    Args:
+      t5: the frozen T5. Its layers run where its form, or a quantization, is none that `FrozenForward` knows.
+      embeddings: [B, S, H].
+      padding_mask: [B, S], 1 = a position to attend to.
+      decoder_token_ids: int [B, U], the start id and then the targets, shifted by one.
+      injection: key/values that the rows' tasks add. Gradients reach them and the embeddings, and nothing else.
+      num_moving: how many rows in front have a gradient, such as those of a prompt; the others' is 0. Default: all.
+      recompute: keep each layer's input only and run the layer again for its gradient: less memory, more time.
+      can_branch: whether the graph may choose between two ways by the sizes of a batch. XLA cannot compile the gradient of
+        such a choice, so that for sizes unknown before the run it needs False.
+
+    Returns:
+      Decoder states [B, U, H].
+    """
+    if not _runs_by_parts(t5, injection):
+        encoder_output = t5.encode(embeddings, padding_mask, recompute=recompute)
+        return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
+    encoder_output = t5.forward.encode(
+        embeddings, padding_mask, injection.encoder, tuning=True, num_moving=num_moving, recompute=recompute
+    )
+    num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
+    embedded, bias = t5.embed(decoder_token_ids), causal_bias(t5.backbone, num_tokens)[None]  # [1, N, U, U]
+    if injection.decoder is not None:
+        bias = bias_in_front(bias, injected_bias(t5.backbone, injection.decoder, num_tokens))
+
+    def decode(is_short: bool) -> Tensor:
+        return t5.forward.decode(
+            embedded,
+            bias,
+            encoder_output,
+            padding_mask,
+            key_values=injection.decoder,
+            cross=injection.cross,
+            is_short=is_short,
+            tuning=True,
+            recompute=recompute,
+        )
+
+    return by_cost(
+        t5,
+        num_tokens,
+        source_length,
+        few=lambda: decode(True),
+        many=lambda: decode(False),
+        can_branch=can_branch,
+        can_absorb=injection.cross is None,
+    )
+
+
+def encode_embeddings(
+    t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor, injection: Injection = NO_INJECTION
+) -> Tensor:
+    """Return the encoder output [B, S, H] as `t5.encode` does, in a graph that is traced sooner where `FrozenForward` is able."""
+    if _runs_by_parts(t5, injection):
+        return t5.forward.encode(embeddings, padding_mask, injection.encoder)
+    return t5.encode(embeddings, padding_mask)
+
+
+def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
+    """Say whether the parts of layers run one by one: those of known layers, and of others where key/values have to go in."""
+    if t5.forward.is_able:
+        return True
+    if has_key_values(injection):
+        check_takes_key_values(t5.backbone)
+        return True
+    return False
+
+
+def has_key_values(injection: Injection) -> bool:
+    """Say whether anything is injected into an attention."""
+    return any(part is not None for part in (injection.encoder, injection.decoder, injection.cross))
+
+
+def by_cost(
+    t5: FrozenT5,
+    num_tokens: Any,
+    source_length: Any,
+    few: Callable[[], Any],
+    many: Callable[[], Any],
+    *,
+    can_branch: bool = True,
+    can_absorb: bool = True,
+) -> Any:
+    """Return what `few` gives where absorbed cross-attention pays, and else what `many` gives.
+
+    Args:
+      t5: `many` is taken where its form, or a quantization, is none that `FrozenForward` knows.
+      num_tokens: how many tokens the decoder reads on one encoder output. Where it or `source_length` is a tensor of
+        unknown value, the graph chooses.
+      source_length: S, the positions of the encoder output.
+      few: looks at the encoder output with absorbed projections.
+      many: looks at it with keys and values.
+      can_branch: whether the graph may choose; else an unknown value means `many`.
+      can_absorb: whether `few` is possible: not where keys and values are injected.
+    """
+    if not t5.forward.is_able:
+        check_decoded_by_parts(t5.backbone)
+        return many()
+    if not can_absorb:
+        return many()
+    is_short = t5.forward.is_short(num_tokens, source_length)
+    if ops.is_tensor(is_short):
+        return ops.cond(is_short, few, many) if can_branch else many()
+    return few() if is_short else many()

@@ -1,0 +1,172 @@
+"""A frozen T5's passes as prompt tuning needs them: gradients of what a task injects and of the encoder output, and of no weight.
+
+Whole stacks run here on the backbone's own variables; the numbers are its layers' up to rounding. There is no dropout.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import keras_hub
+from keras import ops
+
+from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention, is_cheaper
+from softprompt_tf.backbones.passes.attention import (
+    bias_in_front,
+    by_layer,
+    encoder_bias,
+    key_mask_bias,
+    source_mask_bias,
+)
+from softprompt_tf.backbones.passes.frozen_blocks import Norm, Shape
+from softprompt_tf.backbones.passes.frozen_stacks import (
+    CrossAttention,
+    FrozenLayer,
+    FrozenStack,
+    attend_to_self,
+    attend_to_source,
+    run_decoder,
+    run_encoder,
+)
+from softprompt_tf.backbones.passes.known_layers import changed_part
+from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
+from softprompt_tf.injection import KeyValues
+from softprompt_tf.typing import Tensor
+
+
+class FrozenForward:
+    """Passes through the two stacks of one backbone.
+
+    Args:
+      backbone: a `keras_hub.models.T5Backbone`; `is_able` says whether it can run here.
+
+    Example:
+      >>> forward = FrozenForward(t5.backbone)
+      >>> encoder_output = forward.encode(embeddings, padding_mask)                      # [B, S, H]
+      >>> states = forward.decode(token_embeddings, bias, encoder_output, padding_mask)  # [B, U, H]
+    """
+
+    def __init__(self, backbone: keras_hub.models.T5Backbone):
+        self._backbone = backbone
+        self._dtype = str(backbone.dtype_policy.compute_dtype)
+        self._heads = int(backbone.num_heads)
+        self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
+
+    @property
+    def is_able(self) -> bool:
+        """Whether the backbone, as it is now, has KerasHub's own layers, unchanged, with an activation that is known here."""
+        return changed_part(self._backbone) is None
+
+    def is_short(self, num_queries: Any, source_length: Any) -> Any:
+        """Say whether U tokens on S positions are few enough to absorb cross-attention: of numbers a bool, of tensors a tensor."""
+        return is_cheaper(num_queries, source_length, int(self._backbone.hidden_dim), self._width)
+
+    def encode(
+        self,
+        embeddings: Tensor,
+        padding_mask: Tensor,
+        key_values: KeyValues | None = None,
+        *,
+        tuning: bool = False,
+        num_moving: int | None = None,
+        recompute: bool = False,
+    ) -> Tensor:
+        """Run the encoder.
+
+        Args:
+          embeddings: [B, S, H] in the compute dtype.
+          padding_mask: [B, S], 1 = a position to attend to.
+          key_values: what is injected into its self-attention.
+          tuning: whether gradients of embeddings and key/values will be asked for.
+          num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
+          recompute: keep each layer's input only and run the layer again for its gradient.
+
+        Returns:
+          The encoder output [B, S, H].
+        """
+        bias = ops.stop_gradient(encoder_bias(self._backbone, padding_mask))
+        output = run_encoder(
+            self.stack(),
+            _flat(embeddings),
+            bias=ops.cast(bias_in_front(bias, key_values and key_mask_bias(key_values)), self._dtype),
+            shape=self._shape(embeddings),
+            prefixes=by_layer(key_values, self._dtype),
+            tuning=tuning,
+            num_moving=num_moving,
+            recompute=recompute,
+        )
+        return ops.reshape(output, ops.shape(embeddings))
+
+    def decode(
+        self,
+        embeddings: Tensor,
+        bias: Tensor,
+        encoder_output: Tensor,
+        padding_mask: Tensor,
+        *,
+        key_values: KeyValues | None = None,
+        cross: KeyValues | None = None,
+        is_short: bool = True,
+        tuning: bool = False,
+        recompute: bool = False,
+    ) -> Tensor:
+        """Run the decoder on whole targets.
+
+        Args:
+          embeddings: [B, U, H] of the decoder's tokens, in the compute dtype. They have no gradient.
+          bias: [1 or B, N, U, P + U], of positions and of which token may see which, and of the injected keys.
+          encoder_output: [B, S, H].
+          padding_mask: [B, S], 1 = a position to attend to.
+          key_values: what is injected into its self-attention.
+          cross: what is injected into its attention to the encoder output.
+          is_short: whether cross-attention is absorbed, which takes no `cross`; else it has keys and values.
+          tuning: whether gradients of the encoder output and of key/values will be asked for.
+          recompute: keep each layer's input only and run the layer again for its gradient.
+
+        Returns:
+          Decoder states [B, U, H].
+        """
+        stack = self.stack(AbsorbedAttention if is_short else ProjectedAttention)
+        shape = self._shape(embeddings)
+        own_bias = ops.cast(ops.stop_gradient(bias), self._dtype)
+        source_bias = source_mask_bias(padding_mask, cross, self._dtype)
+        own, others = by_layer(key_values, self._dtype), by_layer(cross, self._dtype)
+
+        def to_self(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
+            prefix = prefixes[0] if own else None
+            return attend_to_self(stack.layers[k].attention, states, prefix, bias=own_bias, shape=shape, tuning=tuning)
+
+        def to_source(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
+            run = partial(attend_to_source, bias=source_bias, shape=shape, tuning=tuning)
+            return run(stack.layers[k].cross, states, source, prefixes[-1] if others else None)
+
+        moving = [(encoder_output, *_of_layer(own, k), *_of_layer(others, k)) for k in range(len(stack.layers))]
+        states = _flat(ops.stop_gradient(embeddings))
+        output = run_decoder(stack, states, to_self, to_source, moving=moving, tuning=tuning, recompute=recompute)
+        return ops.reshape(output, ops.shape(embeddings))
+
+    def stack(self, kind: CrossAttention | None = None) -> FrozenStack:
+        """Read the weights of the decoder with cross-attention of a kind, or of the encoder where there is none."""
+        backbone, is_plain = self._backbone, self.is_able
+        layers, last = (
+            (backbone.encoder_transformer_layers, backbone.encoder_layer_norm)
+            if kind is None
+            else (backbone.decoder_transformer_layers, backbone.decoder_layer_norm)
+        )
+        return FrozenStack(
+            [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in layers],
+            Norm.of(last, self._dtype, is_plain=is_plain),
+        )
+
+    def _shape(self, embeddings: Tensor) -> Shape:
+        batch, length = ops.shape(embeddings)[:2]
+        return Shape(batch, length, self._heads, self._width)
+
+
+def _of_layer(prefixes: Sequence[Tensor] | None, layer: int) -> tuple[Tensor, ...]:
+    return (prefixes[layer],) if prefixes else ()
+
+
+def _flat(states: Tensor) -> Tensor:
+    """[B, S, H] to [B * S, H]."""
+    return ops.reshape(states, (-1, states.shape[-1]))

@@ -1,0 +1,186 @@
+"""The two stacks of a T5 whose weights never train: the one encoder loop and the one decoder loop.
+
+The decoder loop serves whole targets and single steps alike: what differs is how a layer attends to itself and to the encoder
+output, which the caller brings. With `tuning`, blocks run with their own gradients.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+
+from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention
+from softprompt_tf.backbones.passes.called_feed_forward import CalledFeedForward
+from softprompt_tf.backbones.passes.frozen_blocks import Norm, SelfAttention, Shape, run_block
+from softprompt_tf.backbones.passes.frozen_feed_forward import feed_forward_of
+from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
+from softprompt_tf.typing import Tensor
+
+CrossAttention = type[AbsorbedAttention] | type[ProjectedAttention]
+
+
+class FrozenLayer(NamedTuple):
+    """The frozen blocks of one layer; an encoder's has no cross-attention."""
+
+    attention: SelfAttention
+    feed_forward: Any
+    cross: Any = None
+
+    @classmethod
+    def of(
+        cls, layer: keras.layers.Layer, dtype: str, kind: CrossAttention | None = None, *, is_plain: bool = True
+    ) -> "FrozenLayer":
+        """Read a layer's weights.
+
+        Args:
+          layer: a KerasHub T5 layer.
+          dtype: what the blocks compute in.
+          kind: the cross-attention of a decoder's layer.
+          is_plain: whether its parts are known and unchanged; else its norms and projections are called themselves.
+        """
+        attention = SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype, is_plain=is_plain)
+        cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype, is_plain=is_plain)
+        return cls(attention, feed_forward_of(layer, dtype) if is_plain else CalledFeedForward(layer), cross)
+
+
+class FrozenStack(NamedTuple):
+    """The layers of a stack and the norm behind them."""
+
+    layers: list[FrozenLayer]
+    last_norm: Norm
+
+
+def run_encoder(
+    stack: FrozenStack,
+    states: Tensor,
+    *,
+    bias: Tensor,
+    shape: Shape,
+    prefixes: Sequence[Tensor] | None = None,
+    tuning: bool = False,
+    num_moving: int | None = None,
+    recompute: bool = False,
+) -> Tensor:
+    """Run the encoder.
+
+    Args:
+      stack: its layers.
+      states: embeddings [B * S, H].
+      bias: [B, N, S, P + S].
+      shape: of the states.
+      prefixes: injected keys and values [2, B, N, P, D] of each layer, or None.
+      tuning: whether blocks run with their own gradients.
+      num_moving: how many rows in front of the embeddings have a gradient; the others' is given as 0. Default: all.
+      recompute: keep each layer's input only and run the layer again for its gradient.
+
+    Returns:
+      The normed output [B * S, H].
+    """
+
+    def run(layer: FrozenLayer, count: int | None, states: Tensor, *prefix: Tensor) -> Tensor:
+        states = attend_to_self(layer.attention, states, *prefix, bias=bias, shape=shape, tuning=tuning, count=count)
+        return _feed_forward(layer.feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+
+    for k, layer in enumerate(stack.layers):
+        run_layer = partial(run, layer, num_moving if k == 0 else None)
+        states = _kept_or_not(run_layer, recompute)(states, *(prefixes[k : k + 1] if prefixes else ()))
+    return _last(stack, states, tuning=tuning)
+
+
+def run_decoder(
+    stack: FrozenStack,
+    states: Tensor,
+    to_self: Callable[..., Tensor],
+    to_source: Callable[..., Tensor],
+    *,
+    moving: Sequence[Sequence[Tensor]] | None = None,
+    tuning: bool = False,
+    recompute: bool = False,
+) -> Tensor:
+    """Run the decoder, on whole targets or on one token of each row.
+
+    Args:
+      stack: its layers.
+      states: embeddings [M, H].
+      to_self: (layer number, states, *moving) -> states with the layer's attention to itself added.
+      to_source: the same with its attention to the encoder output.
+      moving: what gradients reach beside the states, for each layer.
+      tuning: whether blocks run with their own gradients.
+      recompute: keep each layer's input only and run the layer again for its gradient.
+
+    Returns:
+      The normed states [M, H].
+    """
+
+    def run(k: int, states: Tensor, *moving: Tensor) -> Tensor:
+        states = to_self(k, states, *moving)
+        states = to_source(k, states, *moving)
+        return _feed_forward(stack.layers[k].feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+
+    for k in range(len(stack.layers)):
+        states = _kept_or_not(partial(run, k), recompute)(states, *(moving[k] if moving else ()))
+    return _last(stack, states, tuning=tuning)
+
+
+def attend_to_self(
+    block: SelfAttention,
+    states: Tensor,
+    prefix: Tensor | None = None,
+    *,
+    bias: Tensor,
+    shape: Shape,
+    tuning: bool = False,
+    count: int | None = None,
+) -> Tensor:
+    """Run a self-attention block; `count` rows in front have a gradient, where that is not all."""
+    forward = partial(block.forward, bias=bias, shape=shape)
+    inputs = (states,) if prefix is None else (states, prefix)
+    if not (tuning and block.has_gradient):
+        return forward(*inputs)[0]
+    if count is not None and prefix is None:
+        return run_block(forward, partial(block.gradient_in_front, shape=shape, count=count), *inputs)
+    return run_block(forward, partial(block.gradient, shape=shape), *inputs)
+
+
+def attend_to_source(
+    block: Any,
+    states: Tensor,
+    encoder_output: Tensor,
+    prefix: Tensor | None = None,
+    *,
+    bias: Tensor,
+    shape: Shape,
+    tuning: bool = False,
+) -> Tensor:
+    """Run a cross-attention block on an encoder output [B, S, H]."""
+    inputs = (states, encoder_output) if prefix is None else (states, encoder_output, prefix)
+    if not (tuning and block.has_gradient):
+        return block.forward(*inputs, bias=bias, shape=shape)[0]
+
+    def forward(states: Tensor, encoder_output: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
+        output, kept = block.forward(states, encoder_output, *prefix, bias=bias, shape=shape)
+        return output, (kept, encoder_output)
+
+    return run_block(forward, lambda upstream, kept: block.gradient(upstream, *kept, shape=shape), *inputs)
+
+
+def _feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -> Tensor:
+    forward = partial(block.forward, epsilon=epsilon)
+    if not tuning or isinstance(block, CalledFeedForward):
+        return forward(states)[0]
+    return run_block(forward, lambda upstream, kept: (block.gradient(upstream, kept),), states)
+
+
+def _last(stack: FrozenStack, states: Tensor, *, tuning: bool) -> Tensor:
+    block = stack.last_norm
+    if not (tuning and block.has_gradient):
+        return block.forward(states)[0]
+    return run_block(block.forward, block.gradient, states)
+
+
+def _kept_or_not(run: Callable[..., Tensor], recompute: bool) -> Callable[..., Tensor]:
+    """Return a function that, where it recomputes, keeps its inputs only and runs again for its gradient."""
+    if not recompute:
+        return run
+    return keras.remat(lambda *inputs: run(*inputs))  # TensorFlow wants a function with a name

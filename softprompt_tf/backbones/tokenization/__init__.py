@@ -1,0 +1,1 @@
+"""A T5's texts as token ids, in Python and in a graph."""

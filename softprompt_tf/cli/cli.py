@@ -1,0 +1,245 @@
+"""The command line: parse, call one function, print.
+
+Exit status: 0 = done, 2 = a mistake in what was asked, told in one line; 1 = a fault of this library; 130 = interrupted.
+Each command imports what it needs, so that `softprompt query` starts without TensorFlow.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
+from softprompt_tf.cli import predict_command
+from softprompt_tf.config import dump_config, load_config
+from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
+from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
+from softprompt_tf.export import commands as export_commands
+from softprompt_tf.export import query_command, serve_commands
+from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
+from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
+from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_configs
+from softprompt_tf.settings.spelling import check_files
+from softprompt_tf.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parsed = build_parser().parse_args(arguments)
+    format_of_before, warnings.formatwarning = warnings.formatwarning, _one_line
+    try:
+        _check_paths(parsed)
+        parsed.run(parsed)
+        sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
+    except SoftPromptError as error:
+        print(f"softprompt: {error}", file=sys.stderr)
+        return 1 if isinstance(error, VerificationError) else 2
+    except KeyboardInterrupt:
+        print("softprompt: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left, as `| head` does; nothing is to be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        warnings.formatwarning = format_of_before
+    return 0
+
+
+def _check_paths(parsed: argparse.Namespace) -> None:
+    """Tell before anything is loaded that a path to write is remote, or that a backbone's directory is not there.
+
+    Raises:
+      ConfigError: for the first one.
+    """
+    for name in ("output", "predictions"):
+        if getattr(parsed, name, None) is not None:
+            local_target(getattr(parsed, name), error_type=ConfigError)
+    check_backbone_path(getattr(parsed, "backbone", None))
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning as this command's users read it: our own without the place in our code."""
+    if issubclass(category, UserWarning) and Path(filename).is_relative_to(Path(__file__).parents[1]):
+        return f"softprompt: warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="softprompt", description="Soft prompts for one frozen T5: train, export, serve."
+    )
+    parser.add_argument("--version", action="version", version=f"softprompt-tf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", help="train the prompt (or prompts) of a config; goes on where it was stopped")
+    train.add_argument(
+        "config", help="a run's YAML file, or the name of a shipped one, such as sst2; see `softprompt configs`"
+    )
+    train.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as training.steps=50")
+    train.set_defaults(run=_train)
+
+    configs = commands.add_parser("configs", help="list the configs that ship with the library, with their files")
+    configs.add_argument("kind", nargs="?", choices=KINDS, help="only these; default: all")
+    configs.set_defaults(run=_configs)
+
+    evaluate = commands.add_parser("evaluate", help="score a prompt, or several that vote, on a split of a task")
+    evaluate.add_argument("prompt", nargs="+", help="a prompt file; of several each is scored, and their majority vote")
+    evaluate.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
+    evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
+    evaluate.add_argument("--limit", type=int, help="only the first so many rows")
+    evaluate.add_argument("--predictions", help="write one JSON line per row to this file")
+    add_backbone_option(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = commands.add_parser(
+        "predict", help="answer texts with a prompt, or several that vote, one JSON line each"
+    )
+    predict_command.add_arguments(predict)
+    add_backbone_option(predict)
+    predict.set_defaults(run=predict_command.run)
+
+    neighbors = commands.add_parser("neighbors", help="the vocabulary's nearest pieces to each row of a prompt")
+    neighbors.add_argument("prompt", help="a prompt file")
+    neighbors.add_argument("--count", type=int, default=5, help="pieces per row")
+    add_backbone_option(neighbors)
+    neighbors.set_defaults(run=_neighbors)
+
+    export = commands.add_parser(
+        "export", help="write one SavedModel of several tasks, or add, remove and list its tasks"
+    )
+    export_commands.add_arguments(export)
+    export.set_defaults(run=export_commands.run)
+
+    serve = commands.add_parser("serve", help="serve an export on this machine: TF Serving if installed, else our own")
+    serve_commands.add_arguments(serve)
+    serve.set_defaults(run=serve_commands.run)
+
+    query = commands.add_parser("query", help="ask a model server over gRPC, one JSON line per text")
+    query_command.add_arguments(query)
+    query.set_defaults(run=query_command.run)
+
+    convert = commands.add_parser("convert", help="a backbone to a KerasHub preset; a prompt between three formats")
+    convert.add_argument(
+        "input", help="a Hugging Face, T5X, Mesh TensorFlow or KerasHub T5; or a .safetensors, .npy or PEFT prompt"
+    )
+    convert.add_argument(
+        "output", help="a new directory for a backbone; for a prompt a .safetensors or .npy file, or a folder"
+    )
+    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of a backbone's stored weights")
+    convert.add_argument("--vocabulary", help="a SentencePiece file, for a backbone that has none beside it")
+    convert.set_defaults(run=_convert)
+
+    add_interpretability_commands(commands)
+    add_experiment_commands(commands)
+    add_pretraining_commands(commands)
+
+    demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")
+    demo.add_argument("--output", default="demo_run", help="where it works; started again, it goes on")
+    demo.add_argument("--backbone", default="mini", help=f"{BACKBONE_HELP}. Default: mini")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    config = load_config(find_config(arguments.config, "runs"), arguments.overrides)
+    local_target(config.output_dir, error_type=ConfigError)
+    check_backbone_path(config.backbone)
+    from softprompt_tf.runs.run import train_run
+
+    result = train_run(config, on_start=lambda: print(dump_config(config), flush=True))
+    when = "" if result.training.steps_taken else "; finished before, nothing was trained"
+    for name, path in result.prompts.items():
+        metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in result.scores[name].metrics.items())
+        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}{when}); prompt in {path}")
+
+
+def _configs(arguments: argparse.Namespace) -> None:
+    for kind in KINDS if arguments.kind is None else (arguments.kind,):
+        for name, path in shipped_configs(kind).items():
+            print(f"{kind}/{name}  {path}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.tasks import load_task
+
+    check_files(arguments.prompt)
+    task = load_task(find_config(arguments.task, "tasks"))
+    examples = task.examples(arguments.split, limit=arguments.limit)
+
+    from softprompt_tf.backbones import load_t5
+    from softprompt_tf.evaluation.evaluation import evaluate_examples, write_predictions
+    from softprompt_tf.methods import load_prompt
+    from softprompt_tf.model.prompted_t5 import PromptedT5
+    from softprompt_tf.model.task_method import check_fits
+
+    prompts = [load_prompt(path) for path in arguments.prompt]
+    t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
+    for prompt in prompts:
+        check_fits(prompt, t5)
+    _tell_cut_rows(prompts[0], examples, t5, name=f"{task.name}, {arguments.split}")
+    asked = {"task": task.name, "split": arguments.split, "rows": len(examples)}
+    if len(prompts) == 1:
+        scores = evaluate_examples(PromptedT5(t5, prompts[0]), task, examples)
+        print(json.dumps({**asked, **scores.metrics}))
+    else:
+        from softprompt_tf.evaluation.ensemble import PromptEnsemble
+        from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble
+
+        results = evaluate_ensemble(PromptEnsemble(t5, prompts), task, examples)
+        for path, member in zip(arguments.prompt, results.members, strict=True):
+            print(json.dumps({**asked, "prompt": path, **member.metrics}))
+        print(
+            json.dumps({**asked, "mean": results.mean(), "best": results.best(), "ensemble": results.ensemble.metrics})
+        )
+        scores = results.ensemble
+    if arguments.predictions:
+        write_predictions(arguments.predictions, scores.predictions)
+
+
+def _tell_cut_rows(prompt: Any, examples: Any, t5: Any, *, name: str) -> None:
+    from softprompt_tf.tasks import tell_cut_examples
+
+    inputs, targets = prompt.max_input_tokens or 512, prompt.max_target_tokens or 32
+    tell_cut_examples(examples, t5.tokenize, max_input_tokens=inputs, max_target_tokens=targets, name=name)
+
+
+def _neighbors(arguments: argparse.Namespace) -> None:
+    check_files([arguments.prompt])
+    from softprompt_tf.backbones import load_t5
+    from softprompt_tf.methods import load_prompt, nearest_neighbours
+    from softprompt_tf.model.task_method import check_fits
+
+    prompt = load_prompt(arguments.prompt)
+    rows = prompt.prompt
+    t5 = load_t5(arguments.backbone or backbone_of(prompt))
+    check_fits(prompt, t5)
+    pieces = t5.tokenizer.get_vocabulary()
+    ids, cosines = nearest_neighbours(rows, t5.embedding_table[: len(pieces)], count=arguments.count)
+    for row, (row_ids, row_cosines) in enumerate(zip(ids, cosines, strict=True)):
+        near = "  ".join(f"{pieces[i]} {cosine:.2f}" for i, cosine in zip(row_ids, row_cosines, strict=True))
+        print(f"{row:4d}  {near}")
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.cli.convert import convert
+
+    print(convert(arguments.input, arguments.output, dtype=arguments.dtype, vocabulary=arguments.vocabulary))
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from softprompt_tf.demo.demo import run_demo
+
+    run_demo(Path(arguments.output), backbone=arguments.backbone)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Start the command line, so that Ctrl-C ends it without a traceback from the first import on."""
+
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> int:
+    """Run `softprompt`; return the exit status, 130 where it was interrupted."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        from softprompt_tf.cli.cli import main as run
+
+        return run()
+    except BaseException as error:
+        # An interrupted import of a compiled module may end as ImportError or SystemError.
+        if isinstance(error, SystemExit) or not interrupts:
+            raise
+        print("softprompt: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

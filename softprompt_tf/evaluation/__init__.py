@@ -1,0 +1,19 @@
+"""How well a model answers a task: one prompt, or several that vote."""
+
+from typing import TYPE_CHECKING
+
+from softprompt_tf.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from softprompt_tf.evaluation.ensemble import PromptEnsemble as PromptEnsemble
+    from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble as evaluate_ensemble
+    from softprompt_tf.evaluation.evaluation import evaluate_examples as evaluate_examples
+
+_HOME = {
+    "PromptEnsemble": "ensemble",
+    "evaluate_ensemble": "ensemble_scores",
+    "evaluate_examples": "evaluation",
+}
+
+__all__ = sorted(_HOME)
+__getattr__ = lazy_names(__name__, _HOME)

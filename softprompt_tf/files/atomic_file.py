@@ -1,0 +1,58 @@
+"""Writing a file so that no reader ever meets half of it: bytes enter, the whole file or nothing leaves."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.files.local_paths import local_target
+
+
+def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftPromptError]) -> Path:
+    """Write a whole file under a temporary name beside it, sync it to the disk and rename it.
+
+    A process that is killed in between leaves the temporary file, `.<name>.<12 hexadecimal digits>.tmp`.
+
+    Args:
+      path: where the file goes; missing parent directories are made.
+      content: all of its bytes.
+      error_type: what is raised if the file cannot be written.
+
+    Returns:
+      The path.
+
+    Raises:
+      error_type: if the path is remote, or the file cannot be written; whatever stood at `path` before still stands there.
+    """
+    path = local_target(path, error_type=error_type)
+    # In the same directory, since a rename is atomic only within one file system.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(temporary, content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise error_type(f"File {path} cannot be written. Received: {error}. What stood there is kept.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+    return path
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    # The rename has happened; some network file systems refuse to sync a directory, which is no reason to fail.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

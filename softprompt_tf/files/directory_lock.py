@@ -1,0 +1,98 @@
+"""Keep two processes out of one run directory.
+
+The lock belongs to the process: when that ends, in whatever way, the system releases it.
+"""
+
+import contextlib
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.files.local_paths import local_target
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None  # type: ignore[assignment]
+
+LOCK_FILE = ".lock"
+
+
+@contextlib.contextmanager
+def locked(
+    directory: str | os.PathLike[str], *, error_type: type[SoftPromptError], name: str = LOCK_FILE
+) -> Iterator[None]:
+    """Hold a directory's lock for a `with` block; the directory is made where it is missing.
+
+    Args:
+      directory: of the run.
+      error_type: what is raised.
+      name: of the lock's file. A process that is killed leaves it behind, unlocked.
+
+    Raises:
+      error_type: if the directory is remote or cannot be written, or another process, or another run of this one, holds the
+        lock.
+
+    Warns:
+      UserWarning: where the file system has no locks; the block then runs without one.
+    """
+    path = local_target(directory, error_type=error_type) / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _open_locked(path)
+    except BlockingIOError:
+        raise error_type(
+            f"A run directory is for one process at a time. Received: {path.parent}, which {_holder(path)} is using. "
+            "Wait for its end, or choose another directory."
+        ) from None
+    except OSError as error:
+        raise error_type(f"The run directory {path.parent} cannot be made or written: {error}.") from error
+    try:
+        yield
+    finally:
+        # Removed while it is still held, so that no other process's lock is taken away.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _lock(descriptor, path)
+            if _is_file(descriptor, path):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # another run ended in between and took the file with it
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        warnings.warn(f"{path.parent} cannot be locked ({error}). Start no second run in it.", stacklevel=6)
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text("utf-8") or "another process"
+    return "another process"

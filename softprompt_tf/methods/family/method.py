@@ -1,0 +1,121 @@
+"""What a method is: its trained variables, how they start, and how they become the tensors that a task keeps.
+
+A method knows no backbone's code, only its sizes and its vocabulary. Where its tensors go in follows from their names
+(`softprompt_tf.methods.injection`), as rows of different methods share a batch.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.errors import PromptError
+from softprompt_tf.methods.initializers import Vocabulary
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptMethod:
+    """A method with its settings, as `PromptedT5` takes it.
+
+    Args:
+      length: P, rows of the task's tensors.
+      task_ids: the tasks of a model that trains several, in the order of the table; None for one task.
+      seed: of the first values, 0 or more.
+
+    Raises:
+      PromptError: if a setting is wrong.
+    """
+
+    length: int
+    task_ids: tuple[str, ...] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("length", self.length, minimum=1)
+        check_integer("seed", self.seed, minimum=0)
+        _check_task_ids(self.task_ids)
+
+    # === What a method says ===
+
+    @property
+    def name(self) -> str:
+        """Its row in `METHODS`."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """Return what makes a method that folds again from its row in `METHODS`, JSON values; empty where nothing is folded."""
+        return {}
+
+    def shapes(self, sizes: BackboneSizes) -> Shapes:
+        """Return the shapes of one task's trained variables, by name."""
+        raise NotImplementedError
+
+    def draw(
+        self, vocabulary: Vocabulary, sizes: BackboneSizes, seed: int, task_id: str | None
+    ) -> dict[str, np.ndarray]:
+        """Return the first values of one task's variables, float32."""
+        raise NotImplementedError
+
+    def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
+        """Return the task's tensors of its trained variables, both [K, ...] or both without K; the same where nothing is folded."""
+        return variables
+
+    # === What follows from it ===
+
+    @property
+    def num_tasks(self) -> int | None:
+        """K, or None for a model of one task."""
+        return None if self.task_ids is None else len(self.task_ids)
+
+    def start(self, vocabulary: Vocabulary, sizes: BackboneSizes) -> dict[str, np.ndarray]:
+        """Return the first values of the table.
+
+        Task k draws with a seed of its own, made from (seed, k), so that tasks start apart and another task at the end
+        leaves the others as they are; task 0 draws with `seed` itself, as a model of one task does.
+
+        Args:
+          vocabulary: of the backbone.
+          sizes: of the backbone.
+
+        Returns:
+          Name -> float32 [...], or [K, ...] where `task_ids` is given.
+        """
+        if self.task_ids is None:
+            return self.draw(vocabulary, sizes, self.seed, None)
+        drawn = [
+            self.draw(vocabulary, sizes, _task_seed(self.seed, k), task_id) for k, task_id in enumerate(self.task_ids)
+        ]
+        return {name: np.stack([values[name] for values in drawn]) for name in drawn[0]}
+
+
+def checked_task_ids(task_ids: Any) -> tuple[str, ...] | None:
+    """Return task ids as a tuple; a string is refused."""
+    if isinstance(task_ids, str):
+        raise PromptError(f"`task_ids` must be a list of strings. Received: task_ids={task_ids!r}.")
+    return None if task_ids is None else tuple(task_ids)
+
+
+def check_integer(name: str, value: object, *, minimum: int) -> None:
+    """Refuse what is no integer from `minimum`, 0 or 1, up."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        kind = "a positive integer" if minimum else "an integer, 0 or more"
+        raise PromptError(f"`{name}` must be {kind}. Received: {name}={value!r}.")
+
+
+def _task_seed(seed: int, task_index: int) -> int:
+    if task_index == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, task_index)).generate_state(1, np.uint64)[0])
+
+
+def _check_task_ids(task_ids: tuple[str, ...] | None) -> None:
+    if task_ids is None:
+        return
+    if not task_ids or not all(isinstance(task_id, str) and task_id for task_id in task_ids):
+        raise PromptError(f"`task_ids` must be non-empty strings. Received: task_ids={task_ids!r}.")
+    if len(set(task_ids)) != len(task_ids):
+        raise PromptError(f"`task_ids` must differ from each other. Received: task_ids={task_ids!r}.")

@@ -1,0 +1,1 @@
+"""The files that keep a task, and the formats of other tools."""

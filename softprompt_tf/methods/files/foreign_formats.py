@@ -1,0 +1,229 @@
+"""Prompts of other tools: a .npy file [P, H] or a PEFT adapter folder enters or leaves, as a `TaskPrompt`.
+
+`.npy` is what google-research/prompt-tuning publishes; a PEFT adapter folder (huggingface/peft) holds
+`adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`: a prompt's rows, or a prefix (see
+`peft_prefix.py`). Neither has a fingerprint, so only sizes can be checked against a backbone.
+"""
+
+import io
+import json
+import tokenize
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import ml_dtypes
+import numpy as np
+import safetensors.numpy
+
+from softprompt_tf.errors import PromptError, PromptFileError
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.large_file_pointer import refuse_pointer
+from softprompt_tf.files.portable_names import own_name
+from softprompt_tf.methods.files import peft_prefix
+from softprompt_tf.methods.files.task_prompt import TaskPrompt
+from softprompt_tf.methods.files.tensor_file import read_tensor
+from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, PROMPT
+
+PEFT_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+PEFT_TENSOR = "prompt_embeddings"
+PEFT_TASK = "SEQ_2_SEQ_LM"
+_PEFT_TYPES = ("PROMPT_TUNING", peft_prefix.PREFIX_TYPE)
+NPY_MAGIC = b"\x93NUMPY"
+# NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
+NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
+
+
+def read_npy(path: str | Path) -> TaskPrompt:
+    """Read a prompt [P, H] from a .npy file of any floating dtype; the task id is the file's stem.
+
+    Raises:
+      PromptFileError: if the file is missing, cut short, pickled or holds no prompt.
+    """
+    path = Path(path)
+    refuse_pointer(path, error_type=PromptFileError)
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise ValueError("the first bytes are not those of a .npy file")
+        # A memory map compares the header's shape with the file's size before anything is allocated.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError as error:
+        raise PromptFileError(f"Prompt file must exist. Received: {path}.") from error
+    except NPY_ERRORS as error:
+        reason = " ".join(str(error).split())  # some of NumPy's messages have several lines
+        raise PromptFileError(f"Prompt file {path} must be a whole .npy file. Received: {reason}.") from error
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2 and array.dtype.names is None:
+        array = array.view(ml_dtypes.bfloat16)  # NumPy has no name for bfloat16 and writes "two bytes"
+    return task_prompt_of(path, prompt=array, task_id=path.stem)
+
+
+def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
+    """Write the bare prompt [P, H], float32, as a .npy file; all else that is known of it is lost.
+
+    Raises:
+      PromptFileError: if the name does not end in .npy, the task has other tensors too, or the file cannot be written.
+      PromptError: if the task has no prompt.
+    """
+    if Path(path).suffix != ".npy":
+        raise PromptFileError(f"`path` must end in .npy. Received: {path}.")
+    content = io.BytesIO()
+    np.save(content, _prompt_alone(task_prompt), allow_pickle=False)
+    return write_atomically(path, content.getvalue(), error_type=PromptFileError)
+
+
+def read_peft_adapter(path: str | Path) -> TaskPrompt:
+    """Read a prompt-tuning or prefix-tuning adapter of PEFT; the task id is the folder's name.
+
+    For a sequence-to-sequence model PEFT keeps `num_transformer_submodules` times `num_virtual_tokens` rows, two times
+    by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read. A prefix becomes
+    keys and values of the decoder's self-attention.
+
+    Raises:
+      PromptFileError: if the folder lacks a file, is an adapter of another kind or for another kind of model, or holds more
+        than a prompt.
+    """
+    path = Path(path)
+    config = _read_peft_config(path / PEFT_CONFIG)
+    _check_peft_kind(path, config)
+    if not (path / PEFT_WEIGHTS).exists():
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold {PEFT_WEIGHTS}. Received: {sorted(item.name for item in path.iterdir())}. "
+            "Pickle files (.bin) are never read: save the adapter with safe_serialization=True."
+        )
+    rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
+    known = {"task_id": path.resolve().name, "backbone": str(config.get("base_model_name_or_path") or "")}
+    if config["peft_type"] == peft_prefix.PREFIX_TYPE:
+        tensors = {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}
+        return task_prompt_of(path, tensors=tensors, method=peft_prefix.METHOD, **known)
+    length = _checked_length(path, config, rows)
+    return task_prompt_of(path, prompt=rows[:length], **known)
+
+
+def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
+    peft_type, task_type, modules = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
+    if peft_type not in _PEFT_TYPES:
+        raise PromptFileError(
+            f"PEFT adapter {path} must be of type {' or '.join(_PEFT_TYPES)}. Received: peft_type={peft_type!r}."
+        )
+    if task_type not in (PEFT_TASK, None):
+        raise PromptFileError(
+            f"PEFT adapter {path} must be for an encoder-decoder (task_type {PEFT_TASK}). Received: task_type={task_type!r}, "
+            f"made for {config.get('base_model_name_or_path')}. A prompt for another kind of model means nothing to a T5."
+        )
+    if modules:
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold a prompt alone. Received: modules_to_save={modules}, which change the backbone. "
+            "Train the prompt without them."
+        )
+
+
+def _checked_length(path: Path, config: dict[str, Any], rows: np.ndarray) -> int:
+    """Return P; the file's rows must be as many as the config says."""
+    length, submodules, width = (
+        config.get(key) for key in ("num_virtual_tokens", "num_transformer_submodules", "token_dim")
+    )
+    known = [submodules] if _is_count(submodules) else [1, 2]
+    if not _is_count(length) or rows.ndim != 2 or len(rows) not in [length * factor for factor in known]:
+        wanted = "num_virtual_tokens times num_transformer_submodules"
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold {wanted} rows [P, H]. Received: num_virtual_tokens={length}, "
+            f"num_transformer_submodules={submodules}, tensor {list(rows.shape)}."
+        )
+    if width not in (None, rows.shape[1]):
+        raise PromptFileError(
+            f"PEFT adapter {path} must hold rows of the width that its config says. Received: token_dim={width}, tensor "
+            f"{list(rows.shape)}."
+        )
+    return length
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def write_peft_adapter(
+    path: str | Path, task_prompt: TaskPrompt, *, num_attention_heads: int | None = None, num_layers: int | None = None
+) -> Path:
+    """Write a task as a PEFT adapter folder for a sequence-to-sequence model: prompt tuning, or prefix tuning of the decoder.
+
+    Args:
+      path: the folder; made where it is missing.
+      task_prompt: its backbone's name becomes `base_model_name_or_path`.
+      num_attention_heads: N of the backbone; PEFT keeps it but prompt tuning does not use it.
+      num_layers: L of the backbone; the same holds.
+
+    Raises:
+      PromptFileError: if a file cannot be written, or PEFT cannot hold the task's keys and values.
+    """
+    path = Path(path)
+    config: dict[str, Any] = {
+        "base_model_name_or_path": own_name(task_prompt.backbone) or None,
+        "inference_mode": True,
+        "revision": None,
+        "task_type": PEFT_TASK,
+    }
+    if PROMPT in task_prompt.tensors:
+        rows = _prompt_alone(task_prompt)
+        config |= _prompt_config(task_prompt, num_attention_heads, num_layers)
+    else:
+        rows = peft_prefix.rows_of(task_prompt)
+        config |= peft_prefix.config_of(task_prompt)
+    weights = safetensors.numpy.save({PEFT_TENSOR: np.ascontiguousarray(rows)}, metadata={"format": "pt"})
+    write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
+    config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    write_atomically(path / PEFT_CONFIG, config_text.encode(), error_type=PromptFileError)
+    return path
+
+
+def _prompt_alone(task_prompt: TaskPrompt) -> np.ndarray:
+    """Return a task's prompt; without its other tensors it would answer otherwise, so a task that has such is refused."""
+    others = [name for name in task_prompt.tensors if name != PROMPT]
+    prompt = task_prompt.prompt
+    if others:
+        raise PromptFileError(
+            f"This format holds a prompt alone. Received: a task with {', '.join(others)} too. Write a .safetensors file."
+        )
+    return prompt
+
+
+def _prompt_config(task_prompt: TaskPrompt, num_attention_heads: int | None, num_layers: int | None) -> dict[str, Any]:
+    return {
+        "num_attention_heads": num_attention_heads,
+        "num_layers": num_layers,
+        "num_transformer_submodules": 1,  # the encoder alone; PEFT would otherwise expect as many unused rows again
+        "num_virtual_tokens": task_prompt.length,
+        "peft_type": "PROMPT_TUNING",
+        "prompt_tuning_init": "RANDOM",
+        "prompt_tuning_init_text": None,
+        "token_dim": task_prompt.hidden_dim,
+        "tokenizer_name_or_path": None,
+    }
+
+
+def task_prompt_of(path: Path, **fields: Any) -> TaskPrompt:
+    """Return the `TaskPrompt` of a file's fields; what is wrong with them is said with the file's name.
+
+    Raises:
+      PromptFileError: if the prompt is no finite [P, H], or a field has the wrong type.
+    """
+    try:
+        return TaskPrompt(**fields)
+    except PromptError as error:
+        raise PromptFileError(f"{error} File: {path}.") from error
+
+
+def _read_peft_config(path: Path) -> dict[str, Any]:
+    refuse_pointer(path, error_type=PromptFileError)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PromptFileError(
+            f"A folder is read as a PEFT adapter and must hold {PEFT_CONFIG}. Received: {path.parent}. "
+            "Name the .safetensors file itself where the folder holds one."
+        ) from error
+    except (ValueError, OSError) as error:
+        raise PromptFileError(f"{path} must be a JSON file. Received: {error}.") from error
+    if not isinstance(config, dict):
+        raise PromptFileError(f"{path} must hold a JSON object. Received: {type(config).__name__}.")
+    return config

@@ -1,0 +1,66 @@
+"""A task's named tensors in, read-only float32 copies out, where each is known, finite and of its form."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from softprompt_tf.errors import PromptError
+from softprompt_tf.methods.task_tensors import KEY_VALUES, METHOD_TENSORS, PROMPT, TENSORS, MethodTensors, num_axes
+from softprompt_tf.settings.spelling import nearest
+
+_FORMS = {PROMPT: "[P, H]", **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]")}
+
+
+def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
+    """Refuse tensors that are unknown, that the method does not have, or that it lacks.
+
+    Raises:
+      PromptError: with their names.
+    """
+    for name in tensors:
+        if name not in TENSORS:
+            raise PromptError(f"A task's tensors have known names. Received: `{name}`.{nearest(str(name), TENSORS)}")
+    required, optional = METHOD_TENSORS.get(method, MethodTensors((), tuple(TENSORS)))
+    is_lacking = not tensors or not set(required) <= set(tensors)
+    if is_lacking or not set(tensors) <= {*required, *optional}:
+        received = ", ".join(name for name in TENSORS if name in tensors)
+        wanted = [*required, *([f"any of {', '.join(optional)}"] if optional else [])]
+        raise PromptError(
+            f"A task of the method {method} has the tensors: {' and '.join(wanted)}. Received: {received or 'none'}."
+        )
+
+
+def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return read-only float32 copies of usable tensors of known names.
+
+    Raises:
+      PromptError: if one is not finite, floating and of its form, or the keys and values differ in their rows.
+    """
+    checked = {name: _checked(name, tensors[name]) for name in TENSORS if name in tensors}
+    rows = {name: len(checked[name]) for name in KEY_VALUES if name in checked}
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in rows.items())
+        raise PromptError(f"The keys and values of a task must have equally many rows. Received: {counts}.")
+    return checked
+
+
+def _checked(name: str, value: np.ndarray) -> np.ndarray:
+    array = np.asarray(value)
+    is_pair = name not in KEY_VALUES or array.shape[2:3] == (2,)
+    if array.ndim != num_axes(name) or 0 in array.shape or not is_pair:
+        raise PromptError(
+            f"`{name}` must have the shape {_FORMS[name]}, one task's rows. Received: shape {list(array.shape)}."
+        )
+    # bfloat16 is no NumPy dtype of its own: ml_dtypes registers it with kind "V", and its name tells it apart.
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+        raise PromptError(f"`{name}` must be floating. Received: dtype {array.dtype}.")
+    with np.errstate(over="ignore"):  # float64 beyond float32's range becomes infinite, which is refused below
+        values = np.array(array, dtype=np.float32, order="C")
+    bad_rows = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    if bad_rows.size:
+        raise PromptError(
+            f"`{name}` must be finite. Received: NaN or infinite values in {bad_rows.size} of {len(values)} rows, "
+            f"the first in row {bad_rows[0]}."
+        )
+    values.setflags(write=False)
+    return values

@@ -1,0 +1,267 @@
+"""How a prompt starts: the embedding table [V, H] and a seed enter, the first value [P, H] of a prompt leaves.
+
+Each public function makes a `PromptInitializer`, a frozen callable in two steps: given a `Vocabulary` it returns a
+function of (seed, shape). The first step ties it to a backbone, the second draws, so one initializer serves any
+number of tasks and backbones. Everything is NumPy and drawn from Philox, so a seed gives the same rows again.
+Source: Lester, Al-Rfou, Constant 2021, section 2.1, arXiv:2104.08691.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from softprompt_tf.errors import PromptError
+from softprompt_tf.methods.files.prompt_file import load_prompt
+
+NUM_SPECIAL_IDS = 3  # pad, end of sequence, unknown: the first ids of every T5 vocabulary
+NAMES = ("random_uniform", "sampled_vocabulary", "class_labels", "text:", "file:")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """What an initializer may know of a backbone.
+
+    Args:
+      embeddings: [V, H] the input embedding table, floating.
+      tokenize: text -> token ids, with no end of sequence added.
+      num_pieces: pieces of the tokenizer; rows of the table from here on belong to no piece. None means all V rows do.
+    """
+
+    embeddings: np.ndarray
+    tokenize: Callable[[str], list[int]]
+    num_pieces: int | None = None
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.embeddings)
+        if len(shape) != 2:
+            raise PromptError(f"`embeddings` must be a [V, H] table. Received: shape {list(shape)}.")
+        if self.num_pieces is not None and not 0 < self.num_pieces <= shape[0]:
+            raise PromptError(f"`num_pieces` must be 1 to V={shape[0]}. Received: num_pieces={self.num_pieces}.")
+
+    @property
+    def hidden_dim(self) -> int:
+        """H, the width of one embedding."""
+        return int(self.embeddings.shape[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptInitializer:
+    """A way to start a prompt; two are equal where their descriptions are.
+
+    Args:
+      description: how the initializer was made, such as "random_uniform(scale=0.5)".
+      draw: (vocabulary, seed, (P, H)) -> [P, H] rows.
+
+    Example:
+      `random_uniform()(vocabulary)(0, (20, 512))` is a float32 array [20, 512].
+    """
+
+    description: str
+    draw: Callable[[Vocabulary, int, tuple[int, int]], np.ndarray] = dataclasses.field(compare=False, repr=False)
+
+    def __call__(self, vocabulary: Vocabulary) -> Callable[[int, tuple[int, int]], np.ndarray]:
+        """Return the function (seed, (P, H)) -> float32 [P, H] for one backbone's vocabulary."""
+
+        def draw(seed: int, shape: tuple[int, int]) -> np.ndarray:
+            if shape[1] != vocabulary.hidden_dim:
+                raise PromptError(
+                    f"A prompt must be as wide as the embeddings. Received: prompt {list(shape)}, "
+                    f"embeddings with H={vocabulary.hidden_dim}."
+                )
+            return np.ascontiguousarray(self.draw(vocabulary, seed, shape), dtype=np.float32)
+
+        return draw
+
+
+def random_uniform(scale: float = 0.5) -> PromptInitializer:
+    """Draw every value uniformly from [-scale, scale).
+
+    The recipe's own initializer is `jax.nn.initializers.uniform(0.5)`, which draws from [0, 0.5) and so gives every
+    row the same mean direction; the ports of the method to other libraries draw from [-0.5, 0.5). This follows the
+    ports. Either way the rows lie off the embeddings' manifold: `sampled_vocabulary` is the better start.
+
+    Args:
+      scale: half the width of the interval, above 0.
+    """
+    if not (math.isfinite(scale) and scale > 0):
+        raise PromptError(f"`scale` must be a finite number above 0. Received: scale={scale}.")
+
+    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
+        return _generator(seed).uniform(-scale, scale, shape)
+
+    return PromptInitializer(f"random_uniform(scale={scale})", draw)
+
+
+def sampled_vocabulary(population_size: int = 5000) -> PromptInitializer:
+    """Take the embeddings of pieces drawn from the most frequent ones.
+
+    A SentencePiece vocabulary is sorted by frequency, so the population is the first `population_size` pieces after
+    the special ids 0 to 2 (pad, end of sequence, unknown), which are left out: their embeddings stand for no text.
+    Rows are drawn without replacement, unless the prompt is longer than the population.
+
+    Args:
+      population_size: how many pieces to draw from; a smaller vocabulary is used whole.
+    """
+    if population_size < 1:
+        raise PromptError(f"`population_size` must be a positive integer. Received: population_size={population_size}.")
+
+    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
+        num_pieces = vocabulary.num_pieces or len(vocabulary.embeddings)
+        population = np.arange(NUM_SPECIAL_IDS, min(NUM_SPECIAL_IDS + population_size, num_pieces))
+        if not population.size:
+            raise PromptError(
+                f"`sampled_vocabulary` needs more than {NUM_SPECIAL_IDS} pieces. Received: {num_pieces} pieces."
+            )
+        ids = _generator(seed).choice(population, shape[0], replace=shape[0] > population.size)
+        return np.asarray(vocabulary.embeddings[ids])  # [P, H]
+
+    return PromptInitializer(f"sampled_vocabulary(population_size={population_size})", draw)
+
+
+def class_labels(labels: Sequence[str], fallback: PromptInitializer | None = None) -> PromptInitializer:
+    """Start one row from each label, the mean of its tokens' embeddings, and the other rows from `fallback`.
+
+    Args:
+      labels: the label words, in the order of the rows; at most P.
+      fallback: the initializer of the rows after the labels. Default `sampled_vocabulary()`.
+    """
+    if isinstance(labels, str) or not labels or not all(isinstance(label, str) and label for label in labels):
+        raise PromptError(f"`labels` must be a list of non-empty strings. Received: labels={labels!r}.")
+    names, rest = tuple(labels), fallback or sampled_vocabulary()
+
+    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
+        if len(names) > shape[0]:
+            raise PromptError(
+                f"A prompt must have a row for each class label. Received: {len(names)} labels, length={shape[0]}. "
+                "Make the prompt longer or use `sampled_vocabulary`."
+            )
+        rows = np.stack([_token_rows(vocabulary, name).mean(axis=0) for name in names])  # [C, H]
+        return _fill(rows, rest, vocabulary, seed, shape)
+
+    return PromptInitializer(f"class_labels({list(names)}, fallback={rest.description})", draw)
+
+
+def from_text(text: str, fallback: PromptInitializer | None = None) -> PromptInitializer:
+    """Start the first rows from the tokens of a text, in order, and the other rows from `fallback`.
+
+    A text of more tokens than the prompt has rows is cut, with a warning.
+
+    Args:
+      text: such as "Classify the sentiment of this review:".
+      fallback: the initializer of the rows after the text. Default `sampled_vocabulary()`.
+    """
+    if not text.strip():
+        raise PromptError(f"`text` must not be empty. Received: text={text!r}.")
+    rest = fallback or sampled_vocabulary()
+
+    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
+        rows = _token_rows(vocabulary, text)  # [tokens, H]
+        if len(rows) > shape[0]:
+            warnings.warn(
+                f"The text of the prompt is cut: it has {len(rows)} tokens and the prompt {shape[0]} rows.",
+                stacklevel=2,
+            )
+        return _fill(rows[: shape[0]], rest, vocabulary, seed, shape)
+
+    return PromptInitializer(f"from_text({text!r}, fallback={rest.description})", draw)
+
+
+def from_array(array: np.ndarray) -> PromptInitializer:
+    """Start from an array of the prompt's exact shape; the seed has no effect.
+
+    Args:
+      array: [P, H], finite; a copy is kept.
+    """
+    values = np.array(array, dtype=np.float32)
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise PromptError(f"`array` must be a finite [P, H] array. Received: shape {list(values.shape)}.")
+    digest = hashlib.sha256(values.tobytes()).hexdigest()[:12]
+
+    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
+        return _exactly(values, shape, "The array").copy()
+
+    return PromptInitializer(f"from_array(shape={list(values.shape)}, sha256={digest})", draw)
+
+
+def from_file(path: str | Path) -> PromptInitializer:
+    """Start from a trained prompt of the exact shape, read when the prompt is made; the seed has no effect.
+
+    This is how a prompt is carried over from one task to another (Vu et al. 2022, SPoT, arXiv:2110.07904).
+
+    Args:
+      path: a .safetensors prompt file, a .npy [P, H], or a PEFT adapter folder. It should come from the same backbone;
+        only its width is checked.
+    """
+
+    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
+        return _exactly(load_prompt(path).prompt, shape, f"The prompt file {path}")
+
+    return PromptInitializer(f"from_file({str(path)!r})", draw)
+
+
+def from_name(text: str, labels: Sequence[str] | None = None, *, population_size: int = 5000) -> PromptInitializer:
+    """Return the initializer that a config names.
+
+    Args:
+      text: "random_uniform", "sampled_vocabulary", "class_labels", "text:<the text>" or "file:<path>".
+      labels: the task's label words, for "class_labels".
+      population_size: of the vocabulary sample, alone or as the fallback of labels and text.
+
+    Raises:
+      PromptError: for any other name, with the nearest one.
+    """
+    kind, _, argument = text.partition(":")
+    sample = sampled_vocabulary(population_size)
+    if text == "random_uniform":
+        return random_uniform()
+    if text == "sampled_vocabulary":
+        return sample
+    if text == "class_labels":
+        return class_labels(labels or (), fallback=sample)
+    if kind == "text" and argument:
+        return from_text(argument.strip(), fallback=sample)
+    if kind == "file" and argument:
+        return from_file(argument.strip())
+    nearest = difflib.get_close_matches(text, NAMES, n=1) or difflib.get_close_matches(kind + ":", NAMES, n=1)
+    has_other = bool(nearest) and nearest[0] != text
+    hint = f"Did you mean {nearest[0]!r}?" if has_other else "A text or a path follows `text:` and `file:`."
+    raise PromptError(f"`init` must be one of {', '.join(NAMES)}. Received: init={text!r}. {hint}")
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def _token_rows(vocabulary: Vocabulary, text: str) -> np.ndarray:
+    """Return the embeddings [tokens, H] of a text, float32."""
+    ids, table_rows = np.asarray(vocabulary.tokenize(text), dtype=np.int64), len(vocabulary.embeddings)
+    if not ids.size:
+        raise PromptError(f"A label or text must have at least one token. Received: {text!r}.")
+    if ids.max() >= table_rows:
+        raise PromptError(f"The tokenizer must fit the embeddings. Received: token id {ids.max()}, V={table_rows}.")
+    return np.asarray(vocabulary.embeddings[ids], dtype=np.float32)
+
+
+def _fill(
+    rows: np.ndarray, fallback: PromptInitializer, vocabulary: Vocabulary, seed: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return `rows` and below them rows of the fallback, [P, H] together."""
+    missing = shape[0] - len(rows)
+    if not missing:
+        return rows
+    return np.concatenate([rows, fallback(vocabulary)(seed, (missing, shape[1]))])
+
+
+def _exactly(values: np.ndarray, shape: tuple[int, int], subject: str) -> np.ndarray:
+    if values.shape != tuple(shape):
+        raise PromptError(
+            f"{subject} must have the prompt's exact shape. Received: {list(values.shape)} for a prompt {list(shape)}. "
+            f"Set the prompt's length to {values.shape[0]} where only the length differs."
+        )
+    return values

@@ -1,0 +1,90 @@
+"""Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and its front is put before embeddings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+from softprompt_tf.errors import PromptError
+from softprompt_tf.injection import Front, Injection, KeyValues
+from softprompt_tf.methods.task_tensors import (
+    CROSS_KEY_VALUES,
+    DECODER_KEY_VALUES,
+    DECODER_PAST_KEY_VALUES,
+    ENCODER_KEY_VALUES,
+    PROMPT,
+)
+
+
+def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = None) -> Injection:
+    """Return what a batch's rows inject.
+
+    Args:
+      tensors: name of `TENSORS` -> [B, P, ...].
+      masks: name -> [B, P], 1 = a row that counts. Default: all do.
+    """
+
+    def part(kind: Any, name: str) -> Any:
+        return kind(tensors[name], (masks or {}).get(name)) if name in tensors else None
+
+    return Injection(
+        front=part(Front, PROMPT),
+        encoder=part(KeyValues, ENCODER_KEY_VALUES),
+        decoder=_with_past(part(KeyValues, DECODER_KEY_VALUES), part(KeyValues, DECODER_PAST_KEY_VALUES)),
+        cross=part(KeyValues, CROSS_KEY_VALUES),
+    )
+
+
+def _with_past(plain: KeyValues | None, past: KeyValues | None) -> KeyValues | None:
+    """Put keys and values without positions in front of those that have one."""
+    if past is None:
+        return plain
+    parts = [part for part in (plain, past) if part is not None]
+    masks = [ops.ones_like(part.rows[..., 0, 0, 0, 0]) if part.mask is None else part.mask for part in parts]
+    has_position = [ops.full_like(mask, part is past) for part, mask in zip(parts, masks, strict=True)]
+    rows = [part.rows for part in parts]
+    return KeyValues(*(ops.concatenate(pieces, axis=1) for pieces in (rows, masks, has_position)))
+
+
+def put_in_front(front: Front | None, embeddings: Any, padding_mask: Any) -> tuple[Any, Any]:
+    """Put injected rows in front of embeddings [B, T, H] with mask [B, T], as `prepend` does; nothing where there are none."""
+    if front is None:
+        return embeddings, padding_mask
+    return prepend(front.rows, embeddings, padding_mask, prompt_mask=front.mask)
+
+
+def prepend(prompt: Any, embeddings: Any, padding_mask: Any, *, prompt_mask: Any = None) -> tuple[Any, Any]:
+    """Put a prompt in front of the embeddings and grow the mask by its length.
+
+    Args:
+      prompt: [B, P, H], cast to the dtype of `embeddings`.
+      embeddings: [B, T, H].
+      padding_mask: [B, T], 1 or True = real token; bool, integer or floating.
+      prompt_mask: [B, P], for rows whose prompt is shorter than P. Default None, every row of a prompt counts.
+
+    Returns:
+      Embeddings [B, P + T, H] and mask [B, P + T], each of the dtype it came in.
+
+    Raises:
+      PromptError: if the widths differ, or a tensor has the wrong rank.
+
+    Source: Lester et al. 2021, arXiv:2104.08691, section 2.
+    """
+    _check(prompt, embeddings, padding_mask, prompt_mask)
+    front = ops.ones_like(prompt[:, :, 0]) if prompt_mask is None else prompt_mask  # [B, P]
+    mask = ops.concatenate([ops.cast(front, padding_mask.dtype), padding_mask], axis=1)  # [B, P + T]
+    return ops.concatenate([ops.cast(prompt, embeddings.dtype), embeddings], axis=1), mask  # [B, P + T, H]
+
+
+def _check(prompt: Any, embeddings: Any, padding_mask: Any, prompt_mask: Any) -> None:
+    if len(prompt.shape) != 3 or len(embeddings.shape) != 3 or prompt.shape[2] != embeddings.shape[2]:
+        raise PromptError(
+            "A prompt [B, P, H] must be as wide as the embeddings [B, T, H]. "
+            f"Received: prompt {list(prompt.shape)}, embeddings {list(embeddings.shape)}."
+        )
+    if len(padding_mask.shape) != 2:
+        raise PromptError(f"`padding_mask` must have the shape [B, T]. Received: shape {list(padding_mask.shape)}.")
+    if prompt_mask is not None and (len(prompt_mask.shape) != 2 or prompt_mask.shape[1] != prompt.shape[1]):
+        raise PromptError(
+            f"`prompt_mask` must have the shape [B, P], P={prompt.shape[1]}. Received: shape {list(prompt_mask.shape)}."
+        )

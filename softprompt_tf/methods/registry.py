@@ -1,0 +1,24 @@
+"""The prompt methods by name. Another method is one file in `family` and one row here."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from softprompt_tf.methods.family.method import PromptMethod
+from softprompt_tf.methods.family.method_config import MethodConfig
+from softprompt_tf.methods.family.p_tuning_v2 import PTuningV2Config, p_tuning_v2
+from softprompt_tf.methods.family.prefix_tuning import PrefixTuningConfig, prefix_tuning
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig, prompt_tuning
+
+
+class MethodRow(NamedTuple):
+    """A method: its constructor, and its section of a config."""
+
+    make: Callable[..., PromptMethod]
+    config: type[MethodConfig]
+
+
+METHODS: dict[str, MethodRow] = {
+    "prompt_tuning": MethodRow(prompt_tuning, PromptTuningConfig),
+    "prefix_tuning": MethodRow(prefix_tuning, PrefixTuningConfig),
+    "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
+}

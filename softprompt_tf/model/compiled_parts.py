@@ -1,0 +1,72 @@
+"""What `compile` of a `TextModel` puts in the place of Keras's own: the mean of the losses, and metrics by name."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.model.token_metrics import METRICS, LabelAccuracy
+from softprompt_tf.replicas import mean_over_replicas, num_replicas
+from softprompt_tf.typing import Tensor
+
+
+class MeanLoss(keras.metrics.Mean):
+    """The mean of the batches' losses, each weighted by what the loss itself is a mean of, such as target tokens.
+
+    Attributes:
+      weights: `weights.next` is the weight of the loss that comes next, in this thread; a replica has a thread of its own.
+    """
+
+    def __init__(self, name: str = "loss"):
+        super().__init__(name=name)
+        self.weights = threading.local()
+
+    def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
+        weight = getattr(self.weights, "next", None)
+        if weight is None:
+            super().update_state(values, sample_weight=sample_weight)
+            return
+        self.weights.next = None
+        # Each replica keeps an equal part, so that each alone has the right mean too.
+        super().update_state(mean_over_replicas(values), sample_weight=weight / num_replicas())
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse a loss by name.
+
+    Raises:
+      ConfigError: with the loss to use.
+    """
+    if any(isinstance(each, str) for each in keras.tree.flatten(loss)):
+        raise ConfigError(
+            "Losses of Keras by name take probabilities and count padding; this model gives logits. "
+            f"Received: loss={loss!r}. Use TargetCrossEntropy()."
+        )
+
+
+def known_metrics(metrics: Any, give_labels: Callable[[LabelAccuracy], None]) -> Any:
+    """Put this library's metrics in the place of their names, in any form that `compile` takes metrics in.
+
+    Args:
+      metrics: a name, a metric, or a list or dictionary of such.
+      give_labels: gives a label accuracy the model's labels.
+
+    Raises:
+      ConfigError: for another metric by name.
+    """
+    if isinstance(metrics, dict):
+        return {name: known_metrics(metric, give_labels) for name, metric in metrics.items()}
+    if isinstance(metrics, (list, tuple)):
+        return [known_metrics(metric, give_labels) for metric in metrics]
+    if isinstance(metrics, str):
+        if metrics.lower() not in METRICS:
+            raise ConfigError(
+                f"Metrics by name must be among {', '.join(METRICS)}: Keras's own count padding. Received: {metrics!r}. "
+                "Pass a keras.metrics.Metric where you know that it fits."
+            )
+        metrics = METRICS[metrics.lower()](name=metrics)
+    if isinstance(metrics, LabelAccuracy):
+        give_labels(metrics)
+    return metrics

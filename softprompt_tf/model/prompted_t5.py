@@ -1,0 +1,384 @@
+"""Where the frozen T5 and a method meet: a functional Keras model that trains nothing but the task's tensors.
+
+Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `score` answer, `save_prompt` keeps the result.
+"""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import keras_hub
+import numpy as np
+
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
+from softprompt_tf.backbones.passes.cheaper_passes import has_key_values, tune
+from softprompt_tf.errors import BackboneError, PromptError, TrainingError
+from softprompt_tf.inference.answers import Classification, Generation
+from softprompt_tf.inference.decoding import Sampler, get_sampler
+from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
+from softprompt_tf.methods import (
+    PromptMethod,
+    TaskPrompt,
+    injection_of,
+    write_prompt,
+)
+from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.model.prompted_inputs import embed, encode, tied
+from softprompt_tf.model.task_match import TrainedFor
+from softprompt_tf.model.task_method import check_takes_key_values, method_of, method_of_config, table_of
+from softprompt_tf.model.text_model import TextModel
+from softprompt_tf.tasks import check_labels, warn_of_labels
+from softprompt_tf.texts.text_arguments import checked_limit
+from softprompt_tf.texts.text_rows import is_one_text
+from softprompt_tf.typing import Tensor
+
+if TYPE_CHECKING:
+    from softprompt_tf.inference.answering import Answerer
+    from softprompt_tf.texts.text_batches import TextBatches
+
+
+@keras.saving.register_keras_serializable("softprompt_tf")
+class PromptedT5(TextModel):
+    """A frozen T5 with what a method trains for a task, such as a prompt in front of its input.
+
+    Args:
+      t5: the frozen T5, as `load_t5` gives it.
+      prompt: the method and how it starts (`prompt_tuning(...)`, `prefix_tuning(...)`, of one task or of several), or a trained
+        task (`load_prompt(...)`). Default: `prompt_tuning()`.
+      labels: the label words of the task, for `classify`. Default: those of a loaded prompt.
+      max_input_tokens: where inputs are cut, the end of sequence included. Default 512, or a loaded prompt's.
+      max_target_tokens: where targets are cut and generation stops. Default 32, or a loaded prompt's.
+      target_format: "text": the decoder writes targets alone; "sentinel": `<extra_id_0>` in front of them, one token more
+        than `max_target_tokens`; it never shows in an answer. Default "text", or a loaded prompt's.
+
+    Call arguments:
+      A dictionary of int32 tensors: `encoder_token_ids` [B, T], `encoder_padding_mask` [B, T], `decoder_token_ids` [B, U]
+      and `decoder_padding_mask` [B, U]; with several tasks also `task_id` [B], the index into `task_ids`.
+
+    Returns:
+      Logits float32 [B, U, V].
+
+    Raises:
+      BackboneMismatchError: where a loaded prompt was made for another backbone.
+      PromptError: where two labels are the same to the model.
+
+    Example:
+      >>> t5 = sp.load_t5("mini")
+      >>> model = sp.PromptedT5(t5, sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"])))
+      >>> model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
+      >>> model.fit({"encoder_text": ["a charming film"], "decoder_text": ["positive"]}, epochs=5)
+      >>> model.generate(["a charming film"])
+
+    Source: Lester et al. 2021, arXiv:2104.08691; Li & Liang 2021, arXiv:2101.00190 (keys and values).
+    """
+
+    def __init__(
+        self,
+        t5: FrozenT5,
+        prompt: PromptMethod | TaskPrompt | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        max_input_tokens: int | None = None,
+        max_target_tokens: int | None = None,
+        target_format: str | None = None,
+        name: str = "prompted_t5",
+    ):
+        _check_parts(t5, labels)
+        method, loaded = method_of(prompt, t5)
+        table = table_of(method, t5)
+
+        # === Functional Model ===
+        inputs = {
+            key: keras.Input((None,), dtype="int32", name=key)
+            for key in ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
+        }
+        if method.task_ids is not None:
+            inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
+        embeddings, mask, injection = embed(t5, table, inputs)
+        states = t5.encode(tied(embeddings, injection), mask)
+        states = t5.decode(inputs["decoder_token_ids"], states, mask)
+        super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
+
+        # === Config ===
+        self.t5 = t5
+        self.tokenizer = t5.tokenizer
+        self.prompt_table = table
+        self.method = method
+        self.task_ids = method.task_ids
+        self.max_input_tokens = _limit("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
+        self.max_target_tokens = _limit("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
+        self.target_format = target_format or loaded.target_format
+        self.labels = self._checked_labels(labels if labels is not None else loaded.labels, self.max_target_tokens)
+        warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
+        self.gradient_checkpointing = False
+        self._sampler: Sampler = get_sampler("greedy")
+        self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
+        if is_tensorflow():
+            _ = self._answerer  # a wrong target format is an error here, and not at the first answer
+
+    @property
+    def prompt_variable(self) -> keras.Variable:
+        """The rows in front of the input as they are trained: float32 [P, H], or [K, P, H] with several tasks.
+
+        Raises:
+          PromptError: if the method trains something else.
+        """
+        variables = self.prompt_table.variables_by_name
+        if PROMPT not in variables:
+            raise PromptError(
+                f"This needs the trained rows of a prompt. Received: the method {self.method.name}, which trains "
+                f"{', '.join(variables)}. See `model.prompt_table.variables_by_name`."
+            )
+        return variables[PROMPT]
+
+    @property
+    def text_batches(self) -> "TextBatches":
+        """What turns this model's texts into token dictionaries; it needs TensorFlow."""
+        require_tensorflow("Texts")
+        from softprompt_tf.texts.text_batches import TextBatches, opening_id_of
+
+        opening_id = opening_id_of(self.t5, self.target_format)
+        return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id)
+
+    @cached_property
+    def _answerer(self) -> "Answerer":
+        text_batches = self.text_batches
+        from softprompt_tf.inference.answering import Answerer
+
+        run = partial(encode, self.t5, self.prompt_table)
+        return Answerer(self.t5, run, text_batches, labels=self.labels, sampler=self._sampler)
+
+    # === Training ===
+
+    def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
+        is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
+        if is_symbolic or (training and self.t5.dropout):
+            if not is_symbolic and has_key_values(injection_of(self.prompt_table.tensors())):
+                check_takes_key_values(self.method, self.t5)  # the T5 may have been given dropout since
+            return super().call(inputs, training=training, mask=mask)
+        embeddings, padding_mask, injection = embed(self.t5, self.prompt_table, inputs)
+        ids = inputs["decoder_token_ids"]
+        states = tune(
+            self.t5,
+            embeddings,
+            padding_mask,
+            ids,
+            injection,
+            num_moving=None if injection.front is None else injection.front.rows.shape[1],
+            recompute=bool(training) and self.gradient_checkpointing,
+            can_branch=not (self.compiled and self.jit_compile),
+        )
+        return self.t5.logits(states)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
+        return super().make_train_function(force)
+
+    def compile(
+        self,
+        *args: Any,
+        sampler: str | Sampler = "greedy",
+        gradient_checkpointing: bool = False,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Compile as any Keras model.
+
+        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length anew.
+
+        Args:
+          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
+          gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
+            less memory, more time, the same numbers up to rounding.
+
+        Raises:
+          TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others.
+
+        Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
+        """
+        if gradient_checkpointing and self.t5.dropout:
+            raise TrainingError(
+                "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
+                f"dropout={self.t5.dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
+            )
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+        self.sampler = sampler
+        self.gradient_checkpointing = gradient_checkpointing
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        if config is None:
+            return config
+        config["gradient_checkpointing"] = self.gradient_checkpointing
+        if not hasattr(self.sampler, "get_config"):
+            return config
+        return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def quantize(self, mode: str, *, filters: Any = None, **kwargs: Any) -> None:
+        """Quantize the frozen T5's projections as `keras.Model.quantize` does; the prompt stays float32 and alone trainable.
+
+        The embedding table and the head stay as they are: see `FrozenT5.quantize`.
+        """
+        self.t5.quantize(mode, filters=lambda layer: _is_chosen(layer, filters), **kwargs)
+        self.train_function = self.test_function = self.predict_function = None
+        if is_tensorflow():
+            self._answerer.forget_graphs()
+
+    # === Answers ===
+
+    @property
+    def sampler(self) -> Sampler:
+        """How `generate` decodes."""
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, sampler: str | Sampler) -> None:
+        self._sampler = get_sampler(sampler)
+        if is_tensorflow():
+            self._answerer.sampler = self._sampler
+
+    def generate(self, inputs: str | Sequence[str], *, max_tokens: int | None = None, task_id: Any = None) -> Any:
+        """Answer texts with texts: a list for a list, one string for one string.
+
+        Args:
+          inputs: one text or several, as the model saw them in training (with the template applied, if there was one).
+          max_tokens: where an answer is cut, a sentinel in front not counted. Default `max_target_tokens`.
+          task_id: with several tasks, one name or index for all rows or a sequence with one for each.
+        """
+        if is_one_text(inputs):
+            return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text  # type: ignore[list-item]
+        return [answer.text for answer in self.generate_scored(inputs, max_tokens=max_tokens, task_id=task_id)]
+
+    def generate_scored(
+        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
+    ) -> list[Generation]:
+        """Answer texts with texts and their scores; arguments as in `generate`."""
+        return self._answerer.generate_scored(texts, max_tokens=max_tokens, task_id=task_id)
+
+    def classify(
+        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
+    ) -> list[Classification]:
+        """Choose the likeliest label of each text, by the log-probability of the label's whole text.
+
+        Args:
+          texts: as in `generate`.
+          labels: the label words. Default `self.labels`.
+          task_id: as in `generate`.
+        """
+        return self._answerer.classify(texts, labels=labels, task_id=task_id)
+
+    def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
+        """Return the log-probability of each target given its text, in nats: of its pieces, of the end of sequence and, in
+        the format "sentinel", of the sentinel."""
+        return self._answerer.score(texts, targets, task_id=task_id)
+
+    def trained_for(self, task_id: Any = None) -> tuple[TrainedFor, ...]:
+        """Return what is known of the task that the prompt for `task_id` was trained for: an entry, or none."""
+        if self.task_ids is None:
+            return self._trained_for
+        return (TrainedFor(task_id),) if isinstance(task_id, str) else ()
+
+    # === Keeping ===
+
+    def prompt_value(self, task_id: str | None = None) -> np.ndarray:
+        """Return one task's rows in front of the input, float32 [P, H]."""
+        _ = self.prompt_variable  # a method without such rows is an error
+        return self.task_tensors(task_id)[PROMPT]
+
+    def task_tensors(self, task_id: str | None = None) -> dict[str, np.ndarray]:
+        """Return one task's tensors by name, float32, as a file keeps them; what a network makes of others is folded."""
+        tensors = {
+            name: np.asarray(keras.ops.convert_to_numpy(value), np.float32)
+            for name, value in self.prompt_table.tensors().items()
+        }
+        if self.task_ids is None:
+            return tensors
+        if task_id not in self.task_ids:
+            raise PromptError(f"`task_id` must be one of {list(self.task_ids)}. Received: task_id={task_id!r}.")
+        index = self.task_ids.index(task_id)
+        return {name: value[index] for name, value in tensors.items()}
+
+    def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
+        """Return the task with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
+        self.t5.check_frozen()
+        known: dict[str, Any] = {
+            "method": self.method.name,
+            "backbone": self.t5.name,
+            "backbone_fingerprint": self.t5.fingerprint,
+            "tokenizer_fingerprint": self.t5.tokenizer_fingerprint,
+            "labels": self.labels,
+            "max_input_tokens": self.max_input_tokens,
+            "max_target_tokens": self.max_target_tokens,
+            "target_format": self.target_format,
+        }
+        known.update(fields)
+        known["labels"] = self._checked_labels(known["labels"], known["max_target_tokens"] or self.max_target_tokens)
+        return TaskPrompt(tensors=self.task_tensors(task_id), task_id=task_id, **known)
+
+    def save_prompt(self, path: str | Path, *, task_id: str, **fields: Any) -> None:
+        """Write one task's prompt to a `.safetensors` file; `fields` as in `task_prompt`."""
+        write_prompt(path, self.task_prompt(task_id, **fields))
+
+    def _checked_labels(self, labels: Sequence[str], limit: int) -> tuple[str, ...]:
+        return check_labels(labels, self.t5.tokenize, max_target_tokens=limit, error_type=PromptError)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            # Keras prints a config whose class it does not know, with no other word on where the class is.
+            "read_by": "softprompt_tf.load_model(path)",
+            "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
+            "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
+            "t5_name": self.t5.name,
+            "method": self.method.name,
+            "method_settings": self.method.settings(),
+            "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
+            "task_ids": self.task_ids,
+            "labels": self.labels,
+            "max_input_tokens": self.max_input_tokens,
+            "max_target_tokens": self.max_target_tokens,
+            "target_format": self.target_format,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
+        backbone = deserialized_backbone(config["backbone"], custom_objects)
+        tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
+        t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
+        method = method_of_config(config, t5)
+        keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
+        model = cls(t5, method, **{key: config[key] for key in keys if key in config})
+        t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
+        return model
+
+
+def _check_parts(t5: Any, labels: Any) -> None:
+    if not isinstance(t5, FrozenT5):
+        raise BackboneError(
+            f"`t5` must be a T5 from load_t5. Received: {t5 if isinstance(t5, str) else type(t5).__name__!r}. "
+            "Load it first, t5 = load_t5(...); many models may share it."
+        )
+    if isinstance(labels, (str, bytes)):
+        raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
+
+
+def _limit(name: str, value: Any, default: int) -> int:
+    return default if value is None else checked_limit(name, value)
+
+
+def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
+    """Say whether Keras's `filters` (a pattern, several, a function, or None) choose a layer."""
+    if filters is None or callable(filters):
+        return filters is None or bool(filters(layer))
+    patterns = [filters] if isinstance(filters, str) else filters
+    return any(re.search(pattern, layer.name) for pattern in patterns)

@@ -1,0 +1,96 @@
+"""The method of a model: chosen, of a loaded task or of a saved model's config; and the table of what it trains for one T5."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.passes.cheaper_passes import has_key_values
+from softprompt_tf.errors import BackboneError, PromptError
+from softprompt_tf.methods import (
+    METHODS,
+    PromptMethod,
+    TaskPrompt,
+    TaskTable,
+    Vocabulary,
+    check_backbone,
+    injection_of,
+    kept_tensors,
+    prompt_tuning,
+)
+from softprompt_tf.methods.family.kept_tensors import unknown_tensors
+from softprompt_tf.methods.task_tensors import PROMPT
+
+
+def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
+    """Return the table of what a method trains, with its first values."""
+    vocabulary = Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size())
+    table = TaskTable(
+        method.shapes(t5.sizes),
+        num_tasks=method.num_tasks,
+        initial_values=method.start(vocabulary, t5.sizes),
+        fold=partial(method.fold, sizes=t5.sizes),
+        dtype=t5.backbone.dtype_policy,
+        name="prompt",
+    )
+    if has_key_values(injection_of(table.tensors())):
+        check_takes_key_values(method, t5)
+    return table
+
+
+def check_takes_key_values(method: PromptMethod, t5: FrozenT5) -> None:
+    """Refuse a T5 with dropout, which runs through KerasHub's layers, for a method that trains keys and values.
+
+    Raises:
+      BackboneError: with the rate.
+    """
+    if t5.dropout:
+        raise BackboneError(
+            f"The method {method.name} needs a T5 without dropout. Received: a backbone with dropout={t5.dropout}. "
+            "Load it without, by `load_t5(..., dropout=0.0)`."
+        )
+
+
+def method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[PromptMethod, TaskPrompt]:
+    """Return the method, and what a loaded task knows of itself (nothing, for a fresh one)."""
+    if isinstance(prompt, TaskPrompt):
+        check_fits(prompt, t5)
+        return kept_tensors(prompt), prompt
+    if prompt is not None and not isinstance(prompt, PromptMethod):
+        raise PromptError(
+            "`prompt` must be a method such as prompt_tuning(length=20) or a prompt from load_prompt(path). "
+            f"Received: {type(prompt).__name__}."
+        )
+    return prompt or prompt_tuning(), TaskPrompt(prompt=np.zeros((1, 1), np.float32))
+
+
+def method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
+    """Return the method of a saved model; the real values follow with its weights."""
+    task_ids = None if config["task_ids"] is None else tuple(config["task_ids"])
+    if config.get("method_settings"):
+        return METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=0)
+    # Files of earlier versions hold rows in front of the input alone, and their number.
+    shapes = config.get("shapes") or {PROMPT: (config["prompt_length"], t5.hidden_dim)}
+    return unknown_tensors(config["method"], {name: tuple(shape) for name, shape in shapes.items()}, task_ids)
+
+
+def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
+    """Refuse a prompt that was made for another backbone or tokenizer than this T5's.
+
+    Raises:
+      BackboneMismatchError: with the names of both.
+    """
+    check_backbone(
+        prompt,
+        backbone=t5.name,
+        fingerprint=t5.fingerprint,
+        hidden_dim=t5.hidden_dim,
+        tokenizer_fingerprint=t5.tokenizer_fingerprint,
+        sizes=t5.sizes,
+    )
+
+
+def _one_text(t5: FrozenT5) -> Callable[[str], list[int]]:
+    return lambda text: t5.tokenize([text])[0]

@@ -1,0 +1,284 @@
+"""A functional Keras model of one frozen T5 that is fitted on texts: the training half of `PromptedT5`.
+
+Its arguments are those of `keras.Model`. Texts become token dictionaries, and every reported mean is weighted by what it is a
+mean of.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.errors import PromptError
+from softprompt_tf.keras_backend import is_tensorflow
+from softprompt_tf.model.compiled_parts import MeanLoss, check_loss, known_metrics
+from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
+from softprompt_tf.texts.feed import tell_all, with_telling
+from softprompt_tf.texts.token_feed import TokenFeed
+
+if TYPE_CHECKING:
+    from softprompt_tf.texts.text_batches import TextBatches
+    from softprompt_tf.texts.text_feed import TextFeed
+
+
+class TextModel(keras.Model):
+    """What `PromptedT5` is to Keras; it lends its `t5`, `text_batches`, `labels` and `prompt_variable`."""
+
+    t5: FrozenT5
+    labels: tuple[str, ...]
+
+    @property
+    def text_batches(self) -> "TextBatches":
+        """What turns this model's texts into token dictionaries."""
+        raise NotImplementedError
+
+    @property
+    def prompt_variable(self) -> keras.Variable:
+        """The one trainable variable."""
+        raise NotImplementedError
+
+    # === Frozen ===
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the prompt is trained; the T5 never is."""
+        return bool(keras.Model.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        self.t5.freeze()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self.t5.check_frozen()
+        force = self._has_other_layers("train") or force
+        reason = self.t5.training_pass.reason
+        if reason and reason != getattr(self, "_told_reason", ""):
+            self._told_reason = reason
+            warnings.warn(
+                f"The prompt is trained through KerasHub's layers, which takes longer than the fused pass, because {reason}.",
+                stacklevel=3,
+            )
+        return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        return super().make_test_function(self._has_other_layers("test") or force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        return super().make_predict_function(self._has_other_layers("predict") or force)
+
+    def _has_other_layers(self, function: str) -> bool:
+        """Say whether layers of the T5 were changed since a function was last made: its graph is of the layers as they were."""
+        now, name = "; ".join((*self.t5.layer_changes, f"dropout {self.t5.dropout}")), f"_layers_of_{function}"
+        before = getattr(self, name, now)
+        setattr(self, name, now)
+        return bool(before != now)
+
+    def summary(self, *args: Any, print_fn: Callable[[str], Any] | None = None, **kwargs: Any) -> None:
+        """Print what `keras.Model.summary` does, and which pass trains the prompt."""
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        (print_fn or print)(f" Training pass: {self.t5.training_pass}")
+
+    def _run_through_graph(self, inputs: Any, operation_fn: Any = lambda layer: layer, call_fn: Any = None) -> Any:
+        """Run the layers as Keras does, but for `keras.models.clone_model`, which puts new layers in their place."""
+        table = getattr(self, "prompt_table", None)
+        made = None if table is None else operation_fn(table)
+        if isinstance(made, keras.Layer) and made is not table:
+            raise PromptError(
+                "`clone_model` would give a model of new random weights that knows no texts. Received: a PromptedT5. Make a second "
+                "one of the same T5, PromptedT5(model.t5, prompt_tuning(...)), or copy this one by copy.deepcopy(model)."
+            )
+        return super()._run_through_graph(inputs, operation_fn, call_fn)
+
+    # === Compiling ===
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Compile as any Keras model.
+
+        Args:
+          metrics, weighted_metrics: Keras metrics, and these by name: "accuracy" (or "acc", "token_accuracy"), "exact_match",
+            "label_accuracy".
+
+        Raises:
+          ConfigError: for a loss or another metric by name: Keras's own would count padding.
+        """
+        check_loss(loss)
+        metrics, weighted_metrics = (known_metrics(each, self._with_labels) for each in (metrics, weighted_metrics))
+        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
+        # Past Keras's tracking, which would report the loss twice.
+        object.__setattr__(self, "_loss_tracker", MeanLoss())
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        sample_weight = per_position(sample_weight)
+        weights = [
+            loss.weight_of(y, sample_weight) for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")
+        ]
+        self._loss_tracker.weights.next = weights[0] if weights else None
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return super().compute_metrics(x, y, y_pred, per_position(sample_weight))
+
+    def _with_labels(self, metric: LabelAccuracy) -> None:
+        def ids(labels: Sequence[str]) -> list[list[int]]:
+            return [[i for i in row if i] for row in self.text_batches.target_ids([labels])[0].tolist()]
+
+        metric.bind(self.labels, ids)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Build what `compile` left open, under a strategy.
+
+        Keras takes the mean over the replicas' first batches to learn their shapes, which fails where they differ; shapes are
+        known here. It would also read a batch of a generator that nobody trains on.
+        """
+        if self._distribute_strategy is None:
+            return
+        tokens = {tensor.name: keras.KerasTensor(tensor.shape, tensor.dtype) for tensor in self.inputs}
+        targets = keras.KerasTensor((None, None), "int32")
+        weights = keras.KerasTensor((None, 1), "float32")
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=(tokens, targets, weights))
+
+    # === Training ===
+
+    @property
+    def _feed(self) -> "TextFeed | TokenFeed":
+        if not is_tensorflow():
+            return TokenFeed()
+        from softprompt_tf.texts.text_feed import TextFeed
+
+        return TextFeed(self.text_batches, self.labels)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> Any:
+        """Train the prompt as `keras.Model.fit` does; arguments that are not named here are Keras's.
+
+        Args:
+          x: token dictionaries, or texts: {"encoder_text": [...], "decoder_text": [...]} (and "task_id", names or indices,
+            with several tasks) or a DataFrame with such columns; a list, array or Series of input texts with the targets in `y`;
+            or batches of either as a `tf.data.Dataset`, a `PyDataset` or a generator.
+          batch_size: rows, for texts in memory. Default 32, or what `steps_per_epoch` steps need to read every row.
+          shuffle: for texts in memory: a new order every epoch, from `keras.utils.set_random_seed`, in which rows of similar
+            length share a batch.
+          validation_split: share of the rows, the last ones, that are validated on; for texts in memory.
+          class_weight: label word, or index into `labels`, -> weight of the rows with that target.
+          sample_weight: one weight for each row.
+          steps_per_epoch: batches an epoch; texts in memory are read again from the start as often as that takes.
+
+        Raises:
+          DataError: if the texts or weights do not fit.
+          BackboneError: if a weight of the T5 was made trainable, or changed.
+        """
+        if validation_data is not None:
+            validation_split = 0.0  # as in Keras, whose documentation says that the data wins
+        feed, held_out = self._feed.training(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            steps=steps_per_epoch,
+            validation_split=validation_split,
+            validation_batch_size=validation_batch_size,
+            validation_steps=validation_steps,
+        )
+        if validation_data is not None:
+            held_out = self._feed.validation(
+                validation_data, batch_size=validation_batch_size, else_size=batch_size, steps=validation_steps
+            )
+        size = validation_batch_size or batch_size
+        with self._feed.plainly(feed, held_out):
+            history = super().fit(
+                feed.x,
+                feed.y,
+                batch_size=None if feed.is_batched else batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=with_telling(callbacks, feed, held_out),
+                validation_split=0.0 if feed.is_batched else validation_split,
+                validation_data=None if held_out is None else (held_out.x, held_out.y, held_out.sample_weight),
+                shuffle=shuffle and not feed.is_batched,
+                sample_weight=feed.sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=None if held_out is None or held_out.is_batched else size,
+                validation_freq=validation_freq,
+            )
+        tell_all(feed, held_out)
+        return history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts are taken as `fit` takes them."""
+        others = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
+        if kwargs.get("_use_cached_eval_dataset"):  # Keras's `fit`, with data that it has been given
+            return super().evaluate(x, y, batch_size, sample_weight=sample_weight, steps=steps, **others)
+        feed = self._feed.evaluation(x, y, sample_weight, batch_size=batch_size, steps=steps)
+        size = None if feed.is_batched else batch_size
+        with self._feed.plainly(feed):
+            results = super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)
+        tell_all(feed)
+        return results
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Take one step on one batch as `keras.Model.train_on_batch` does; texts and weights as `fit` takes them."""
+        feed = self._feed.one_batch(x, y, sample_weight, class_weight=class_weight)
+        with self._feed.plainly(feed):
+            return super().train_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Return loss and metrics of one batch as `keras.Model.test_on_batch` does; texts as `fit` takes them."""
+        feed = self._feed.one_batch(x, y, sample_weight)
+        with self._feed.plainly(feed):
+            return super().test_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return logits of token dictionaries as `keras.Model.predict` does; `generate`, `classify` and `score` answer texts."""
+        return super().predict(self._feed.without_texts(x, "predict"), *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return logits of one batch of token dictionaries as `keras.Model.predict_on_batch` does."""
+        return super().predict_on_batch(self._feed.without_texts(x, "predict_on_batch"))

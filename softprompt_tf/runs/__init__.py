@@ -1,0 +1,1 @@
+"""A run: its config in, its directory out, checked against what it began with."""

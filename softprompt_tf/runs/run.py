@@ -1,0 +1,301 @@
+"""A run's config in, a run directory out: the prompt, the resolved config, metrics, predictions, logs and checkpoints.
+
+OUTPUT/prompt.safetensors    the prompt that did best on the dev split (one task)
+OUTPUT/TASK.safetensors      likewise, one file per task, where several are trained at once
+OUTPUT/config.yaml           the config as it was resolved
+OUTPUT/run.json              digests of the rows and of the backbone
+OUTPUT/metrics.json          the dev split's metrics, every evaluation, and the time of a step
+OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
+OUTPUT/logs/                 TensorBoard
+OUTPUT/checkpoints/          what a run that was cut short goes on from
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from softprompt_tf.backbones import EOS_ID, FrozenT5, load_t5
+from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
+from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.evaluation.evaluation import TaskScores, evaluate_examples, write_predictions
+from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.methods import PromptMethod
+from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
+from softprompt_tf.tasks import (
+    BatchStream,
+    Example,
+    Task,
+    TokenizedExamples,
+    check_labels,
+    load_task,
+    score,
+    tell_cut_examples,
+    tokenize_examples,
+    warn_of_labels,
+)
+from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Args:
+      prompts: task name -> prompt file.
+      scores: task name -> metrics and predictions on the dev split.
+      training: how the training went.
+      output_dir: the run directory.
+    """
+
+    prompts: dict[str, Path]
+    scores: dict[str, TaskScores]
+    training: TrainingResult
+    output_dir: Path
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with the rows to train on and those that choose the best step."""
+
+    task: Task
+    train: list[Example]
+    validation: list[Example]
+
+
+def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) -> RunResult:
+    """Train, or go on training, what a config asks for, and write the run directory.
+
+    Args:
+      config: of the run.
+      on_start: is called when all is read and checked, before the first step.
+
+    Raises:
+      ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
+      TrainingError: if the run directory holds a run of other settings, rows or backbone, another process is using it, or the
+        training cannot go on.
+    """
+    data = [_read(load_task(task)) for task in config.tasks]
+    with locked(config.output_dir, error_type=TrainingError):
+        return _train_run(config, data, on_start)
+
+
+def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> RunResult:
+    output_dir = Path(config.output_dir)
+    record = RunRecord(output_dir, has_begun=check_settings(output_dir, config))
+    rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
+    record.check_rows(rows, [each.task for each in data])
+    record.check_first_values(config.prompt.first_values)
+    strategy = make_strategy(config.training.strategy)
+    keras.utils.set_random_seed(config.seed % 2**32)
+    with strategy.scope():
+        t5 = load_t5(config.backbone, dtype=config.training.precision)
+        record.check_backbone(config.backbone, t5.fingerprint)
+        model = build_model(t5, config, [each.task for each in data])
+    write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
+    if on_start is not None:
+        on_start()
+    _tell_cut_rows(model, data)
+    training = train_prompt(
+        model,
+        training_batches(t5, model, data, config),
+        steps=config.training.steps,
+        seed=config.seed,
+        evaluate=lambda: _dev_metrics(model, data),
+        evaluate_every=config.training.evaluate_every,
+        patience=config.training.early_stopping_patience,
+        checkpoint_dir=output_dir / "checkpoints",
+        checkpoint_every=config.training.checkpoint_every,
+        config_digest=config_digest(config),
+        log_dir=output_dir / "logs",
+    )
+    scores = {each.task.name: _score(model, each) for each in data}
+    prompts = _save_prompts(model, data, scores, config)
+    _write_results(output_dir, scores, training)
+    return RunResult(prompts=prompts, scores=scores, training=training, output_dir=output_dir)
+
+
+def _read(task: Task) -> TaskData:
+    if task.train is None or task.validation is None:
+        missing = "train" if task.train is None else "validation"
+        raise ConfigError(
+            f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
+        )
+    return TaskData(task, task.examples("train"), task.examples("validation"))
+
+
+def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
+    for each in data:
+        for split, examples in (("train", each.train), ("validation", each.validation)):
+            tell_cut_examples(
+                examples,
+                model.t5.tokenize,
+                max_input_tokens=each.task.max_input_tokens,
+                max_target_tokens=model.max_target_tokens,
+                name=f"{each.task.name}, {split}",
+            )
+
+
+def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
+    """Return the compiled model that a config asks for, its prompt as it starts.
+
+    Raises:
+      ConfigError: if a task's labels are the same to the model.
+    """
+    for task in tasks:
+        check_task_labels(task, t5)
+        if len(tasks) > 1:  # the model of one task knows its labels and warns of them
+            limit = task.target_token_limit(t5.tokenize)
+            warn_of_labels(task.label_words, t5.tokenize, max_target_tokens=limit)
+    model = PromptedT5(
+        t5,
+        prompt_method(config, tasks),
+        labels=tasks[0].label_words if len(tasks) == 1 else (),
+        max_input_tokens=max(task.max_input_tokens for task in tasks),
+        max_target_tokens=max(task.target_token_limit(t5.tokenize) for task in tasks),
+        target_format=shared_target_format(tasks),
+    )
+    model.compile(
+        optimizer=_optimizer(config.training),
+        loss=TargetCrossEntropy(z_loss=config.training.z_loss),
+        gradient_checkpointing=config.training.gradient_checkpointing,
+    )
+    return model
+
+
+def check_task_labels(task: Task, t5: FrozenT5) -> None:
+    """Refuse a task with two labels that are the same to a T5, with a ConfigError."""
+    check_labels(
+        task.label_words,
+        t5.tokenize,
+        max_target_tokens=task.target_token_limit(t5.tokenize),
+        error_type=ConfigError,
+        subject=f"the labels of task {task.name}",
+    )
+
+
+def shared_target_format(tasks: Sequence[Task]) -> str:
+    """Return the one `target_format` of tasks that are trained at once; a ConfigError if they differ."""
+    formats = {task.name: task.target_format for task in tasks}
+    if len(set(formats.values())) != 1:
+        received = ", ".join(f"{name}: {value}" for name, value in formats.items())
+        raise ConfigError(
+            f"Tasks that are trained at once must have the same `target_format`. Received: {received}. Train them one by one."
+        )
+    return tasks[0].target_format
+
+
+def prompt_method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
+    """Return the method that a config asks for, which knows how its prompts start."""
+    names = [task.name for task in tasks]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"The tasks of a run must have different names. Received: {', '.join(names)}.")
+    starts = [TaskStart(task.name, tuple(task.label_words)) for task in tasks]
+    method: PromptMethod = config.prompt.make(starts, seed=config.seed)
+    return method
+
+
+def _optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
+    rate = _learning_rate(training)
+    if training.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    return Adafactor(rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step)
+
+
+def _learning_rate(training: TrainingConfig) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Return the steady rate, or a schedule that warms up from 0 and falls as a cosine to 0 or stays."""
+    warms_up = training.warmup_steps > 0
+    if training.schedule == "constant" and not warms_up:
+        return training.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warms_up else training.learning_rate,
+        decay_steps=max(1, training.steps - training.warmup_steps),
+        alpha=1.0 if training.schedule == "constant" else 0.0,
+        warmup_target=training.learning_rate if warms_up else None,
+        warmup_steps=training.warmup_steps,
+    )
+
+
+def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], config: RunConfig) -> BatchStream:
+    """Return the seeded stream of a run's training rows, those of several tasks mixed."""
+    tokenized = [
+        tokenize_examples(
+            each.train,
+            t5.tokenize,
+            max_input_tokens=each.task.max_input_tokens,
+            max_target_tokens=model.max_target_tokens,
+            eos_id=EOS_ID,
+            opening_id=model.text_batches.opening_id,
+            task_index=index,
+        )
+        for index, each in enumerate(data)
+    ]
+    return BatchStream(
+        TokenizedExamples.concatenate(tokenized),
+        batch_size=config.training.batch_size,
+        seed=config.seed,
+        length_buckets=config.training.length_buckets,
+        pad_to_multiple_of=config.training.pad_to_multiple_of,
+        with_task_id=model.task_ids is not None,
+    )
+
+
+def _score(model: PromptedT5, data: TaskData) -> TaskScores:
+    task_id = data.task.name if model.task_ids is not None else None
+    return evaluate_examples(model, data.task, data.validation, task_id=task_id)
+
+
+def _dev_metrics(model: PromptedT5, data: Sequence[TaskData]) -> dict[str, float]:
+    """Return every task's metrics on its dev split, under "metric", or "task/metric" where there are several tasks."""
+    if len(data) == 1:
+        return _score(model, data[0]).metrics
+    return {f"{each.task.name}/{name}": value for each in data for name, value in _score(model, each).metrics.items()}
+
+
+def _save_prompts(
+    model: PromptedT5, data: Sequence[TaskData], scores: Mapping[str, TaskScores], config: RunConfig
+) -> dict[str, Path]:
+    files = {}
+    for each in data:
+        task = each.task
+        files[task.name] = Path(config.output_dir) / ("prompt" if len(data) == 1 else task.name)
+        files[task.name] = files[task.name].with_name(files[task.name].name + ".safetensors")
+        model.save_prompt(
+            files[task.name],
+            task_id=task.name,
+            template=task.inputs,
+            labels=task.label_words,
+            max_input_tokens=task.max_input_tokens,
+            max_target_tokens=task.target_token_limit(model.t5.tokenize),
+            metrics=scores[task.name].metrics,
+            training_config=config.model_dump(mode="json"),
+        )
+    return files
+
+
+def _write_results(output_dir: Path, scores: Mapping[str, TaskScores], training: TrainingResult) -> None:
+    metrics = {
+        "validation": {name: each.metrics for name, each in scores.items()},
+        "score": float(np.mean([score(each.metrics) for each in scores.values()])),
+        "best_step": training.best_step,
+        "steps_done": training.steps_done,
+        "stopped_early": training.stopped_early,
+        "seconds_per_step": training.seconds_per_step or _last_seconds_per_step(output_dir),
+        "history": [{"step": each.step, "score": each.score, "metrics": each.metrics} for each in training.history],
+    }
+    text = json.dumps(metrics, indent=2) + "\n"
+    write_atomically(output_dir / "metrics.json", text.encode("utf-8"), error_type=TrainingError)
+    predictions = [prediction for each in scores.values() for prediction in each.predictions]
+    write_predictions(output_dir / "predictions.jsonl", predictions)
+
+
+def _last_seconds_per_step(output_dir: Path) -> float:
+    """Return what an earlier start measured, where this one had no step to take."""
+    path = output_dir / "metrics.json"
+    return float(json.loads(path.read_text("utf-8")).get("seconds_per_step", 0.0)) if path.is_file() else 0.0

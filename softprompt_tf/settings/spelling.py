@@ -1,0 +1,47 @@
+"""The name that a user most likely meant: a wrong name and the known ones enter, the end of a message leaves."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from softprompt_tf.errors import DataError
+from softprompt_tf.files.local_paths import local_source
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean `x`?" for the known name that is closest to a wrong one, else the known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean `{close[0]}`?"
+    return f" Known: {', '.join(names[:30]) or 'none'}."
+
+
+def nearest_file(path: Path) -> str:
+    """Return what to say after the name of a file that is not there: the closest one, or those of its kind."""
+    if not path.parent.is_dir():
+        return " Its directory does not exist either."
+    names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
+    stems = {Path(name).stem: name for name in names}  # the ending says little: many names share it
+    close = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean `{stems[close[0]]}`?"
+    alike = [name for name in names if _kind(name) == _kind(path.name)]
+    return f" Known: {', '.join(alike[:30])}." if alike else ""
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuse files or folders that are not there, before anything slow is loaded.
+
+    Raises:
+      DataError: for the first one.
+    """
+    for path in (local_source(each, error_type=DataError) for each in paths):
+        if not path.exists():
+            raise DataError(f"No such file: {path}.{nearest_file(path)}")
+
+
+def _kind(name: str) -> str:
+    """Return a name's ending, without that of a packed file."""
+    path = Path(name)
+    return path.with_suffix("").suffix if path.suffix in (".gz", ".xz") else path.suffix

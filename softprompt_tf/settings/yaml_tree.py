@@ -1,0 +1,135 @@
+"""YAML as a tree that remembers where each value stands: a file enters, plain values and their lines leave; and the
+way back, from values to text that reads back to the same values."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.files.local_paths import local_source
+from softprompt_tf.settings.spelling import nearest_file
+
+KeyPath = tuple[str, ...]
+
+
+@dataclass
+class Tree:
+    """The values of a YAML mapping and where each stands.
+
+    Args:
+      values: keys are text, sequences are tuples.
+      places: key path -> "file:line" or "override `key=value`"; the path () is the whole tree.
+      whole: key paths whose value replaces the one below it instead of being merged into it.
+    """
+
+    values: dict[str, Any]
+    places: dict[KeyPath, str]
+    whole: set[KeyPath] = field(default_factory=set)
+
+    def place(self, path: KeyPath) -> str:
+        """Return the place of a key, or of the nearest key above it."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+def read_yaml(path: Path) -> Tree:
+    """Read one YAML file; an empty file is an empty mapping.
+
+    Raises:
+      ConfigError: if the file is missing, no YAML, no mapping, or says a key twice; names file and line.
+    """
+    path = local_source(path, error_type=ConfigError)
+    if path.is_dir():
+        raise ConfigError(f"A config must be a file. Received: the directory {path}.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"No such config file: {path}.{nearest_file(path)}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} must be UTF-8 text ({error.reason} at byte {error.start}).") from None
+    loader, node = _compose(text, str(path))
+    tree = Tree({}, {(): str(path)})
+    values = _construct(loader, node, (), tree.places, str(path)) if node else {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values. Received: {type(values).__name__}.")
+    tree.values = values
+    tree.places[()] = str(path)
+    return tree
+
+
+def parse_value(text: str, place: str) -> tuple[Any, list[KeyPath]]:
+    """Read one value of YAML, for whose mistakes `place` is named; return it and the key paths in it."""
+    loader, node = _compose(text, place)
+    places: dict[KeyPath, str] = {}
+    return (_construct(loader, node, (), places, place) if node else None), list(places)
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Write values as YAML that `read_tree` reads back to the same values."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads scalars as YAML 1.2 does: `no` is a word, `1e-5` is a number, `1:30` is no number."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever either kind of YAML would not read back as text."""
+
+
+_SCALARS = (
+    ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
+    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*)"), list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan"),
+        list("-+.0123456789"),
+    ),
+)
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _regexp, _first in _SCALARS:
+    _whole = re.compile(rf"(?:{_regexp.pattern})$")
+    _Loader.add_implicit_resolver(_tag, _whole, _first)
+    _Dumper.add_implicit_resolver(_tag, _whole, _first)
+
+
+def _compose(text: str, name: str) -> tuple[_Loader, yaml.Node | None]:
+    try:
+        loader = _Loader(text)
+        return loader, loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{name}{line} is not YAML: {error.problem or error.context}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not YAML: {str(error).splitlines()[0]}.") from None
+
+
+def _construct(loader: _Loader, node: yaml.Node, path: KeyPath, places: dict[KeyPath, str], name: str) -> Any:
+    places[path] = f"{name}:{node.start_mark.line + 1}"
+    if isinstance(node, yaml.SequenceNode):
+        return tuple(
+            _construct(loader, item, (*path, str(number)), places, name) for number, item in enumerate(node.value)
+        )
+    if not isinstance(node, yaml.MappingNode):
+        try:
+            return loader.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"{places[path]} is not YAML: {str(error).splitlines()[0]}.") from None
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = str(loader.construct_object(key_node, deep=True))
+        line = f"{name}:{key_node.start_mark.line + 1}"
+        if key in values:
+            raise ConfigError(
+                f"`{'.'.join((*path, key))}` must stand once. Received: {places[(*path, key)]} and {line}."
+            )
+        values[key] = _construct(loader, value_node, (*path, key), places, name)
+        places[(*path, key)] = line
+    return values

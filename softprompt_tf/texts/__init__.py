@@ -1,0 +1,1 @@
+"""Texts in any form that Keras takes arrays in, made into a model's batches of tokens."""

@@ -1,0 +1,174 @@
+"""Texts become token dictionaries, for one model: in a graph for training, in Python for inference."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from softprompt_tf.backbones import START_ID, FrozenT5
+from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.target_format import TARGET_FORMATS
+from softprompt_tf.tasks import ended_ids
+from softprompt_tf.texts.text_arguments import checked_limit
+from softprompt_tf.texts.text_rows import as_text, listed
+
+NotePieces = Callable[[tf.RaggedTensor, tf.RaggedTensor], None]
+
+
+@dataclass(frozen=True)
+class TextBatches:
+    """Converts the texts of one model.
+
+    Args:
+      t5: whose tokenizer is used.
+      max_input_tokens: where inputs are cut, the end of sequence included.
+      max_target_tokens: where targets are cut, the end of sequence included, the opening id not.
+      task_ids: the tasks of a model with several prompts, else None.
+      opening_id: stands in front of every target; see `opening_id_of`.
+    """
+
+    t5: FrozenT5
+    max_input_tokens: int
+    max_target_tokens: int
+    task_ids: tuple[str, ...] | None = None
+    opening_id: int = 0
+
+    def tokenize(
+        self, texts: Mapping[str, tf.Tensor], note: NotePieces | None = None
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Turn a batch of texts into the model's inputs and its targets, inside a graph.
+
+        Args:
+          texts: `encoder_text` and `decoder_text`, string [B]; with several tasks `task_id` [B], names or indices.
+          note: is shown the pieces of inputs and targets, ragged [B, None], before they are cut.
+
+        Returns:
+          The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
+        """
+        input_pieces, target_pieces = (
+            self.t5.graph_tokenizer.tokenize(texts[key]) for key in ("encoder_text", "decoder_text")
+        )
+        if note is not None:
+            note(input_pieces, target_pieces)
+        inputs, input_mask = pieces_to_ids(input_pieces, self.max_input_tokens)
+        targets, _ = pieces_to_ids(target_pieces, self.max_target_tokens)
+        targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
+        tokens = {
+            "encoder_token_ids": inputs,
+            "encoder_padding_mask": input_mask,
+            "decoder_token_ids": tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID),
+            "decoder_padding_mask": tf.cast(targets != 0, tf.int32),
+        }
+        if self.task_ids is not None:
+            tokens["task_id"] = self._graph_task_indices(texts["task_id"])
+        return tokens, targets
+
+    def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
+        """Tokenize C targets for each of B rows; return int32 [B, C, U], opened and ended, 0 where padded."""
+        targets = [[as_text(text) for text in row] for row in targets]
+        known = {text: self.t5.tokenize([text])[0] for row in targets for text in row}
+        ends = {text: ended_ids(ids, self.max_target_tokens, opening_id=self.opening_id) for text, ids in known.items()}
+        length = max((len(ids) for ids in ends.values()), default=1)
+        padded = {text: ids + [0] * (length - len(ids)) for text, ids in ends.items()}
+        num_targets = len(targets[0]) if targets else 1
+        return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
+
+    def answer_tokens(self, max_tokens: int | None = None) -> int:
+        """Return how many tokens are decoded for an answer of `max_tokens` (default `max_target_tokens`).
+
+        Raises:
+          ConfigError: if `max_tokens` is no whole number above 0.
+        """
+        wanted = self.max_target_tokens if max_tokens is None else checked_limit("max_tokens", max_tokens)
+        return wanted + int(self.opening_id > 0)
+
+    def inference(
+        self, texts: Sequence[str], task_id: Any, *, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
+        """Yield row numbers and encoder inputs, the longest rows last, each batch padded to its own longest row."""
+        texts = [as_text(text) for text in listed(texts, "texts")]
+        ids = [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize(texts)]
+        tasks = self.task_indices(task_id, len(ids))
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            padded = tf.keras.utils.pad_sequences([ids[k] for k in rows], dtype="int32", padding="post")
+            # By length: a text may hold the padding token itself.
+            mask = tf.sequence_mask([len(ids[k]) for k in rows], dtype=tf.int32)
+            batch = {"encoder_token_ids": tf.constant(padded), "encoder_padding_mask": mask}
+            if tasks is not None:
+                batch["task_id"] = tf.constant(tasks[rows])
+            yield rows, batch
+
+    def task_indices(self, task_id: Any, num_rows: int) -> np.ndarray | None:
+        """Turn task names or indices, one for all rows or one for each, into int32 [B]; None for a model of one task."""
+        if self.task_ids is None:
+            if task_id is not None:
+                raise DataError(f"`task_id` is for a model of several prompts. Received: task_id={task_id!r}.")
+            return None
+        if task_id is None:
+            raise DataError(f"`task_id` must say which of {list(self.task_ids)} each row asks for. Received: none.")
+        is_one = isinstance(task_id, (str, bytes)) or not (hasattr(task_id, "__len__") or tf.is_tensor(task_id))
+        each = [task_id] * num_rows if is_one else listed(task_id, "task_id")
+        if len(each) != num_rows:
+            raise DataError(f"`task_id` must have one entry for each row. Received: {len(each)} for {num_rows} rows.")
+        return np.array([self._task_index(name) for name in each], np.int32)
+
+    def _task_index(self, name: Any) -> int:
+        names = self.task_ids or ()
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", errors="replace")
+        if isinstance(name, str) and name in names:
+            return names.index(name)
+        if isinstance(name, (int, np.integer)) and not isinstance(name, bool) and 0 <= name < len(names):
+            return int(name)
+        raise DataError(f"`task_id` must be one of {list(names)} or an index into them. Received: {name!r}.")
+
+    def _graph_task_indices(self, task_id: tf.Tensor) -> tf.Tensor:
+        """Turn task names or indices [B] into int32 [B], inside a graph."""
+        names = tf.constant(self.task_ids or ())
+        if task_id.dtype == tf.string:
+            is_it = tf.equal(task_id[:, None], names[None])  # [B, K]
+        else:
+            is_it = tf.equal(tf.cast(task_id, tf.int32)[:, None], tf.range(tf.size(names))[None])
+        is_known = tf.reduce_any(is_it, axis=1)
+        unknown = tf.boolean_mask(task_id, tf.logical_not(is_known))
+        unknown = unknown if task_id.dtype == tf.string else tf.strings.as_string(unknown)
+        received = tf.strings.reduce_join(unknown, separator=", ")
+        rule = f"`task_id` must be one of {list(self.task_ids or ())} or an index into them. Received: "
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_known), [rule + received + "."])]):
+            return tf.argmax(tf.cast(is_it, tf.int32), axis=1, output_type=tf.int32)
+
+
+def opening_id_of(t5: FrozenT5, target_format: str) -> int:
+    """Return the id that the decoder writes before a target: sentinel 0 in the format "sentinel", 0 (nothing) in "text".
+
+    Raises:
+      ConfigError: for another format.
+      BackboneError: if the T5 has no sentinel.
+
+    Source: "span corruption + sentinel" of Lester et al. 2021, arXiv:2104.08691, section 3.2.
+    """
+    if target_format not in TARGET_FORMATS:
+        raise ConfigError(f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: {target_format!r}.")
+    return t5.sentinel_id(0) if target_format == "sentinel" else 0
+
+
+def put_in_front(ids: tf.Tensor, opening_ids: tf.Tensor) -> tf.Tensor:
+    """Put each row's opening id in front of its target, inside a graph; `ended_ids` is the same for lists.
+
+    Args:
+      ids: int32 [B, U], 0 where padded.
+      opening_ids: int32 [B], 0 for a row that opens with its text.
+
+    Returns:
+      int32 [B, U], or [B, U + 1] where any row has an opening id.
+    """
+    is_opened = opening_ids > 0
+    moved = tf.concat([opening_ids[:, None], ids], axis=1)  # [B, U + 1]
+    plain = tf.pad(ids, [[0, 0], [0, 1]])
+    width = tf.shape(ids)[1] + tf.cast(tf.reduce_any(is_opened), tf.int32)
+    return tf.where(is_opened[:, None], moved, plain)[:, :width]
