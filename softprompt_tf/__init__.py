@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from softprompt_tf.inference.decoding import Beam as Beam
     from softprompt_tf.inference.decoding import Greedy as Greedy
     from softprompt_tf.methods import init as init
+    from softprompt_tf.methods import late_prompts as late_prompts
     from softprompt_tf.methods import load_prompt as load_prompt
     from softprompt_tf.methods import p_tuning_v2 as p_tuning_v2
     from softprompt_tf.methods import prefix_tuning as prefix_tuning
@@ -46,6 +47,7 @@ _MODULE_OF = {
     "TargetCrossEntropy": "training",
     "TokenAccuracy": "model.token_metrics",
     "init": "methods",
+    "late_prompts": "methods",
     "load_model": "saving",
     "load_prompt": "methods",
     "load_t5": "backbones",

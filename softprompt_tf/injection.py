@@ -21,6 +21,20 @@ class Front(NamedTuple):
     mask: Tensor | None = None
 
 
+class LateFront(NamedTuple):
+    """Rows that enter in front of the input's states before one layer of the encoder; the layers below do not see them.
+
+    Args:
+      layer: the encoder layer, from 1.
+      rows: [B, P, H].
+      mask: [B, P], 1 = a row that counts. None: all do.
+    """
+
+    layer: int
+    rows: Tensor
+    mask: Tensor | None = None
+
+
 class KeyValues(NamedTuple):
     """Keys and values in front of those that an attention makes itself, in every layer.
 
@@ -45,12 +59,16 @@ class Injection(NamedTuple):
       encoder: keys and values of the encoder's self-attention.
       decoder: keys and values of the decoder's self-attention.
       cross: keys and values of the decoder's attention to the encoder output.
+      late: rows in front from a layer of the encoder on, those of the lowest layer first.
+      behind: rows in front of the encoder output, which the decoder sees beside it.
     """
 
     front: Front | None = None
     encoder: KeyValues | None = None
     decoder: KeyValues | None = None
     cross: KeyValues | None = None
+    late: tuple[LateFront, ...] = ()
+    behind: Front | None = None
 
 
 NO_INJECTION = Injection()

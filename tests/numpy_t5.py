@@ -37,16 +37,22 @@ def with_key_values(weights, *, encoder=None, decoder=None, cross=None):
     return SimpleNamespace(**{**vars(weights), "injected": injected})
 
 
-def encode(weights, embeddings):
-    """Return the encoder output [T, H] for embeddings [T, H]."""
-    length = len(embeddings)
-    bias = _position_bias(weights.encoder_bias, length, bidirectional=True)
+def encode(weights, embeddings, *, late=None, behind=None):
+    """Return the encoder output [T, H] for embeddings [T, H].
+
+    `late` is a layer and the rows [P, H] that enter in front before it; `behind`, rows in front of the encoder output.
+    """
     states = np.asarray(embeddings, np.float64)
+    bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)
     for k, layer in enumerate(weights.encoder):
+        if late is not None and late[0] == k:
+            states = np.concatenate([late[1], states])
+            bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)
         normed, extra = _rms_norm(states, layer.self_norm, weights.epsilon), _injected(weights, "encoder", k)
         states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
         states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
-    return _rms_norm(states, weights.encoder_norm, weights.epsilon)
+    output = _rms_norm(states, weights.encoder_norm, weights.epsilon)
+    return output if behind is None else np.concatenate([behind, output])
 
 
 def decode(weights, token_ids, encoder_output):

@@ -130,6 +130,7 @@ def test_the_public_names_are_these():
         "TargetCrossEntropy",
         "TokenAccuracy",
         "init",
+        "late_prompts",
         "load_model",
         "load_prompt",
         "load_t5",

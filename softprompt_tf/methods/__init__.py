@@ -10,6 +10,7 @@ from softprompt_tf.lazy_names import lazy_names
 if TYPE_CHECKING:
     from softprompt_tf.methods import initializers as initializers
     from softprompt_tf.methods.family.kept_tensors import kept_tensors as kept_tensors
+    from softprompt_tf.methods.family.late_prompts import late_prompts as late_prompts
     from softprompt_tf.methods.family.method import PromptMethod as PromptMethod
     from softprompt_tf.methods.family.p_tuning_v2 import p_tuning_v2 as p_tuning_v2
     from softprompt_tf.methods.family.prefix_tuning import prefix_tuning as prefix_tuning
@@ -43,6 +44,7 @@ _HOME = {
     "check_members": "files.members",
     "injection_of": "injection",
     "kept_tensors": "family.kept_tensors",
+    "late_prompts": "family.late_prompts",
     "load_prompt": "files.prompt_file",
     "nearest_neighbours": "neighbours",
     "p_tuning_v2": "family.p_tuning_v2",

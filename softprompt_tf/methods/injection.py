@@ -6,13 +6,15 @@ from typing import Any
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues
+from softprompt_tf.injection import Front, Injection, KeyValues, LateFront
 from softprompt_tf.methods.task_tensors import (
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
+    LATE_PROMPTS,
     PROMPT,
+    PROMPT_BEHIND_ENCODER,
 )
 
 
@@ -32,6 +34,12 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
         encoder=part(KeyValues, ENCODER_KEY_VALUES),
         decoder=_with_past(part(KeyValues, DECODER_KEY_VALUES), part(KeyValues, DECODER_PAST_KEY_VALUES)),
         cross=part(KeyValues, CROSS_KEY_VALUES),
+        late=tuple(
+            LateFront(layer, tensors[name], (masks or {}).get(name))
+            for name, layer in LATE_PROMPTS.items()
+            if name in tensors
+        ),
+        behind=part(Front, PROMPT_BEHIND_ENCODER),
     )
 
 

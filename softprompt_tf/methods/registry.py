@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.p_tuning_v2 import PTuningV2Config, p_tuning_v2
@@ -21,4 +22,5 @@ METHODS: dict[str, MethodRow] = {
     "prompt_tuning": MethodRow(prompt_tuning, PromptTuningConfig),
     "prefix_tuning": MethodRow(prefix_tuning, PrefixTuningConfig),
     "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
+    "late_prompts": MethodRow(late_prompts, LatePromptsConfig),
 }

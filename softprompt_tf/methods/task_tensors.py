@@ -4,7 +4,7 @@ Each has rows along its first axis, and tasks may differ in their number of rows
 sizes. Task files, the tables that train and the tables that serve use these names and shapes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from softprompt_tf.backbone_sizes import BackboneSizes
@@ -14,6 +14,10 @@ ENCODER_KEY_VALUES = "encoder_key_values"
 DECODER_KEY_VALUES = "decoder_key_values"
 DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
 CROSS_KEY_VALUES = "cross_key_values"
+PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
+MOST_ENCODER_LAYERS = 64
+# Name of the rows that enter before an encoder layer -> the layer; those before layer 0 are `PROMPT`.
+LATE_PROMPTS: Mapping[str, int] = {f"prompt_before_layer_{layer}": layer for layer in range(1, MOST_ENCODER_LAYERS)}
 
 # Name -> the shape of one row. Of key/values, axis 1 tells keys (0) from values (1).
 TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
@@ -22,6 +26,8 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     DECODER_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     DECODER_PAST_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
+    PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
+    **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
 }
 KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
 
@@ -37,6 +43,13 @@ class MethodTensors(NamedTuple):
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
     "prompt_tuning": MethodTensors(required=(PROMPT,)),
 }
+
+
+def entry_layer(names: Collection[str]) -> int | None:
+    """Return the first encoder layer that sees anything of tensors of these names; None where the whole encoder does not."""
+    if {PROMPT, ENCODER_KEY_VALUES} & set(names):
+        return 0
+    return min((LATE_PROMPTS[name] for name in names if name in LATE_PROMPTS), default=None)
 
 
 def row_shape(name: str, sizes: BackboneSizes) -> tuple[int, ...]:

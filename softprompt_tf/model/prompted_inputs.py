@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected
 from softprompt_tf.injection import Injection
 from softprompt_tf.methods import TaskTable, injection_of, put_in_front
 from softprompt_tf.typing import Tensor
@@ -14,7 +14,7 @@ from softprompt_tf.typing import Tensor
 def encode(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Encoded:
     """Run the encoder on a batch with what its tasks inject."""
     embeddings, mask, injection = embed(t5, table, batch)
-    return Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
+    return encode_injected(t5, embeddings, mask, injection)
 
 
 def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Injection]:
@@ -26,8 +26,10 @@ def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> tuple[
 
 
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:
-    """Return embeddings that depend on key/values: Keras's functional model has no place for them, but has to know the table."""
-    for part in (injection.encoder, injection.decoder, injection.cross):
+    """Return embeddings that depend on all that goes in elsewhere: Keras's functional model has no place for that, but has to
+    know the table."""
+    for part in (injection.encoder, injection.decoder, injection.cross, *injection.late, injection.behind):
         if part is not None:
-            embeddings = embeddings + 0 * ops.sum(part.rows, axis=(1, 2, 3, 4, 5))[:, None, None]
+            axes = tuple(range(1, len(part.rows.shape)))
+            embeddings = embeddings + 0 * ops.sum(part.rows, axis=axes)[:, None, None]
     return embeddings

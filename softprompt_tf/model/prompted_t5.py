@@ -16,10 +16,11 @@ import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
-from softprompt_tf.backbones.passes.cheaper_passes import has_key_values, tune
+from softprompt_tf.backbones.passes.cheaper_passes import goes_inside, tune
 from softprompt_tf.errors import BackboneError, PromptError, TrainingError
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Sampler, get_sampler
+from softprompt_tf.injection import Injection
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.methods import (
     PromptMethod,
@@ -30,7 +31,7 @@ from softprompt_tf.methods import (
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.model.prompted_inputs import embed, encode, tied
 from softprompt_tf.model.task_match import TrainedFor
-from softprompt_tf.model.task_method import check_takes_key_values, method_of, method_of_config, table_of
+from softprompt_tf.model.task_method import check_has_no_dropout, method_of, method_of_config, settled, table_of
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.texts.text_arguments import checked_limit
@@ -90,6 +91,7 @@ class PromptedT5(TextModel):
     ):
         _check_parts(t5, labels)
         method, loaded = method_of(prompt, t5)
+        method = settled(method, t5)
         table = table_of(method, t5)
 
         # === Functional Model ===
@@ -158,8 +160,8 @@ class PromptedT5(TextModel):
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
-            if not is_symbolic and has_key_values(injection_of(self.prompt_table.tensors())):
-                check_takes_key_values(self.method, self.t5)  # the T5 may have been given dropout since
+            if not is_symbolic and goes_inside(injection_of(self.prompt_table.tensors())):
+                check_has_no_dropout(self.method, self.t5)  # the T5 may have been given dropout since
             return super().call(inputs, training=training, mask=mask)
         embeddings, padding_mask, injection = embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
@@ -169,7 +171,7 @@ class PromptedT5(TextModel):
             padding_mask,
             ids,
             injection,
-            num_moving=None if injection.front is None else injection.front.rows.shape[1],
+            num_moving=_num_moving(injection),
             recompute=bool(training) and self.gradient_checkpointing,
             can_branch=not (self.compiled and self.jit_compile),
         )
@@ -370,6 +372,13 @@ def _check_parts(t5: Any, labels: Any) -> None:
         )
     if isinstance(labels, (str, bytes)):
         raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
+
+
+def _num_moving(injection: Injection) -> int | None:
+    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
+    if injection.front is not None:
+        return int(injection.front.rows.shape[1])
+    return 0 if injection.encoder is None else None
 
 
 def _limit(name: str, value: Any, default: int) -> int:

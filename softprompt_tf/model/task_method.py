@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.passes.cheaper_passes import has_key_values
+from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
+from softprompt_tf.backbones.passes.state_size import state_size
 from softprompt_tf.errors import BackboneError, PromptError
 from softprompt_tf.methods import (
     METHODS,
@@ -35,13 +36,18 @@ def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
         dtype=t5.backbone.dtype_policy,
         name="prompt",
     )
-    if has_key_values(injection_of(table.tensors())):
-        check_takes_key_values(method, t5)
+    if goes_inside(injection_of(table.tensors())):
+        check_has_no_dropout(method, t5)
     return table
 
 
-def check_takes_key_values(method: PromptMethod, t5: FrozenT5) -> None:
-    """Refuse a T5 with dropout, which runs through KerasHub's layers, for a method that trains keys and values.
+def settled(method: PromptMethod, t5: FrozenT5) -> PromptMethod:
+    """Return the method with what it leaves to the backbone, such as the size of the states that it goes in between."""
+    return method.settled(t5.sizes, lambda layer: state_size(t5, layer))
+
+
+def check_has_no_dropout(method: PromptMethod, t5: FrozenT5) -> None:
+    """Refuse a T5 with dropout, which runs through KerasHub's layers, for a method that goes in between or behind them.
 
     Raises:
       BackboneError: with the rate.

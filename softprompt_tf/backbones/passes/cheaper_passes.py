@@ -1,6 +1,6 @@
 """Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, encoding, and a few tokens.
 
-Rows in front are in the embeddings already when they come here; see `softprompt_tf.injection.put_in_front`.
+Rows in front of the input are in the embeddings already when they come here; see `softprompt_tf.methods.put_in_front`.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from keras import ops
 
 from softprompt_tf.backbones.frozen_t5 import FrozenT5
 from softprompt_tf.backbones.passes.attention import bias_in_front, causal_bias, injected_bias
+from softprompt_tf.backbones.passes.encoder_rows import behind, encode_with_rows
 from softprompt_tf.backbones.passes.known_layers import check_decoded_by_parts, check_takes_key_values
 from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.typing import Tensor
@@ -36,6 +37,7 @@ def tune(
     decoder_token_ids: Tensor,
     injection: Injection = NO_INJECTION,
     *,
+    first: int | None = 0,
     num_moving: int | None = None,
     recompute: bool = False,
     can_branch: bool = True,
@@ -44,10 +46,11 @@ def tune(
 
     Args:
       t5: the frozen T5. Its layers run where its form, or a quantization, is none that `FrozenForward` knows.
-      embeddings: [B, S, H].
+      embeddings: [B, S, H], or what stands at `first`.
       padding_mask: [B, S], 1 = a position to attend to.
       decoder_token_ids: int [B, U], the start id and then the targets, shifted by one.
-      injection: key/values that the rows' tasks add. Gradients reach them and the embeddings, and nothing else.
+      injection: what the rows' tasks add, but for rows in front of the input. Gradients reach that and the embeddings.
+      first: the first encoder layer that runs: `embeddings` are the states before it. None: they are the encoder output.
       num_moving: how many rows in front have a gradient, such as those of a prompt; the others' is 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient: less memory, more time.
       can_branch: whether the graph may choose between two ways by the sizes of a batch. XLA cannot compile the gradient of
@@ -56,12 +59,11 @@ def tune(
     Returns:
       Decoder states [B, U, H].
     """
-    if not _runs_by_parts(t5, injection):
-        encoder_output = t5.encode(embeddings, padding_mask, recompute=recompute)
-        return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
-    encoder_output = t5.forward.encode(
-        embeddings, padding_mask, injection.encoder, tuning=True, num_moving=num_moving, recompute=recompute
+    encoder_output, padding_mask = _encode(
+        t5, embeddings, padding_mask, injection, first=first, num_moving=num_moving, tuning=True, recompute=recompute
     )
+    if not _runs_by_parts(t5, injection):
+        return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
     num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
     embedded, bias = t5.embed(decoder_token_ids), causal_bias(t5.backbone, num_tokens)[None]  # [1, N, U, U]
     if injection.decoder is not None:
@@ -95,16 +97,49 @@ def encode_embeddings(
     t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor, injection: Injection = NO_INJECTION
 ) -> Tensor:
     """Return the encoder output [B, S, H] as `t5.encode` does, in a graph that is traced sooner where `FrozenForward` is able."""
-    if _runs_by_parts(t5, injection):
-        return t5.forward.encode(embeddings, padding_mask, injection.encoder)
-    return t5.encode(embeddings, padding_mask)
+    return _encode(t5, embeddings, padding_mask, injection)[0]
+
+
+def encode_injected(
+    t5: FrozenT5, states: Tensor, padding_mask: Tensor, injection: Injection, *, first: int | None = 0
+) -> Encoded:
+    """Return what the decoder needs of rows with all that their tasks inject.
+
+    Args:
+      t5: the frozen T5.
+      states: embeddings [B, S, H] with injected rows in front, or what stands at `first`.
+      padding_mask: [B, S], 1 = a position to attend to.
+      injection: what the rows' tasks inject.
+      first: as in `tune`.
+    """
+    return Encoded(*_encode(t5, states, padding_mask, injection, first=first), injection)
+
+
+def states_before(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor, layer: int | None) -> Tensor:
+    """Return the states [B, S, H] before an encoder layer, of embeddings without injected rows; None: the encoder output."""
+    if layer is None:
+        return encode_embeddings(t5, embeddings, padding_mask)
+    check_takes_key_values(t5.backbone)
+    return embeddings if layer == 0 else t5.forward.encode(embeddings, padding_mask, layers=slice(0, layer))
+
+
+def _encode(
+    t5: FrozenT5, states: Tensor, padding_mask: Tensor, injection: Injection, *, first: int | None = 0, **how: Any
+) -> tuple[Tensor, Tensor]:
+    """Return the encoder output with what stands behind it, and its mask."""
+    if first is None:
+        return behind(injection.behind, states, padding_mask)
+    if first or _runs_by_parts(t5, injection):
+        return encode_with_rows(t5.forward, states, padding_mask, injection, first=first, **how)
+    encoder_output = t5.encode(states, padding_mask, recompute=how.get("recompute", False))
+    return behind(injection.behind, encoder_output, padding_mask)
 
 
 def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
-    """Say whether the parts of layers run one by one: those of known layers, and of others where key/values have to go in."""
+    """Say whether the parts of layers run one by one: those of known layers, and of others where something goes in between."""
     if t5.forward.is_able:
         return True
-    if has_key_values(injection):
+    if has_key_values(injection) or injection.late:
         check_takes_key_values(t5.backbone)
         return True
     return False
@@ -113,6 +148,11 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
 def has_key_values(injection: Injection) -> bool:
     """Say whether anything is injected into an attention."""
     return any(part is not None for part in (injection.encoder, injection.decoder, injection.cross))
+
+
+def goes_inside(injection: Injection) -> bool:
+    """Say whether anything is injected elsewhere than in front of the input."""
+    return has_key_values(injection) or bool(injection.late) or injection.behind is not None
 
 
 def by_cost(

@@ -33,6 +33,8 @@ from softprompt_tf.backbones.passes.projected_attention import ProjectedAttentio
 from softprompt_tf.injection import KeyValues
 from softprompt_tf.typing import Tensor
 
+ALL_LAYERS = slice(0, None)
+
 
 class FrozenForward:
     """Passes through the two stacks of one backbone.
@@ -70,30 +72,34 @@ class FrozenForward:
         tuning: bool = False,
         num_moving: int | None = None,
         recompute: bool = False,
+        layers: slice = ALL_LAYERS,
     ) -> Tensor:
-        """Run the encoder.
+        """Run the encoder, or some of its layers.
 
         Args:
-          embeddings: [B, S, H] in the compute dtype.
+          embeddings: [B, S, H] in the compute dtype, or the states before the first of the layers.
           padding_mask: [B, S], 1 = a position to attend to.
           key_values: what is injected into its self-attention.
           tuning: whether gradients of embeddings and key/values will be asked for.
           num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
+          layers: which run. Default: all.
 
         Returns:
-          The encoder output [B, S, H].
+          The encoder output [B, S, H], or the states behind the last of the layers, where that is not the encoder's last.
         """
         bias = ops.stop_gradient(encoder_bias(self._backbone, padding_mask))
+        prefixes = by_layer(key_values, self._dtype)
         output = run_encoder(
-            self.stack(),
+            self.stack(layers=layers),
             _flat(embeddings),
             bias=ops.cast(bias_in_front(bias, key_values and key_mask_bias(key_values)), self._dtype),
             shape=self._shape(embeddings),
-            prefixes=by_layer(key_values, self._dtype),
+            prefixes=prefixes and prefixes[layers],
             tuning=tuning,
             num_moving=num_moving,
             recompute=recompute,
+            to_the_end=layers.stop is None,
         )
         return ops.reshape(output, ops.shape(embeddings))
 
@@ -145,16 +151,16 @@ class FrozenForward:
         output = run_decoder(stack, states, to_self, to_source, moving=moving, tuning=tuning, recompute=recompute)
         return ops.reshape(output, ops.shape(embeddings))
 
-    def stack(self, kind: CrossAttention | None = None) -> FrozenStack:
-        """Read the weights of the decoder with cross-attention of a kind, or of the encoder where there is none."""
+    def stack(self, kind: CrossAttention | None = None, layers: slice = ALL_LAYERS) -> FrozenStack:
+        """Read the weights of layers of the decoder with cross-attention of a kind, or of the encoder where there is none."""
         backbone, is_plain = self._backbone, self.is_able
-        layers, last = (
+        of_stack, last = (
             (backbone.encoder_transformer_layers, backbone.encoder_layer_norm)
             if kind is None
             else (backbone.decoder_transformer_layers, backbone.decoder_layer_norm)
         )
         return FrozenStack(
-            [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in layers],
+            [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in of_stack[layers]],
             Norm.of(last, self._dtype, is_plain=is_plain),
         )
 

@@ -61,8 +61,9 @@ def run_encoder(
     tuning: bool = False,
     num_moving: int | None = None,
     recompute: bool = False,
+    to_the_end: bool = True,
 ) -> Tensor:
-    """Run the encoder.
+    """Run the encoder, or some of its layers.
 
     Args:
       stack: its layers.
@@ -73,9 +74,10 @@ def run_encoder(
       tuning: whether blocks run with their own gradients.
       num_moving: how many rows in front of the embeddings have a gradient; the others' is given as 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient.
+      to_the_end: whether the stack's layers are the last ones, which the norm follows.
 
     Returns:
-      The normed output [B * S, H].
+      The normed output [B * S, H], or the states behind the stack's layers.
     """
 
     def run(layer: FrozenLayer, count: int | None, states: Tensor, *prefix: Tensor) -> Tensor:
@@ -85,6 +87,8 @@ def run_encoder(
     for k, layer in enumerate(stack.layers):
         run_layer = partial(run, layer, num_moving if k == 0 else None)
         states = _kept_or_not(run_layer, recompute)(states, *(prefixes[k : k + 1] if prefixes else ()))
+    if not to_the_end:
+        return states
     return _last(stack, states, tuning=tuning)
 
 

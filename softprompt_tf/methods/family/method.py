@@ -5,7 +5,7 @@ A method knows no backbone's code, only its sizes and its vocabulary. Where its 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.initializers import Vocabulary
 
 Shapes = dict[str, tuple[int, ...]]
+StateSize = Callable[[int | None], float]
+"""An encoder layer, or None for the encoder output -> the root mean square of the states there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,10 @@ class PromptMethod:
     ) -> dict[str, np.ndarray]:
         """Return the first values of one task's variables, float32."""
         raise NotImplementedError
+
+    def settled(self, sizes: BackboneSizes, state_size: StateSize) -> "PromptMethod":
+        """Return the method with what it leaves to the backbone filled in; the same where that is nothing."""
+        return self
 
     def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
         """Return the task's tensors of its trained variables, both [K, ...] or both without K; the same where nothing is folded."""

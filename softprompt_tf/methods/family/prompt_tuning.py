@@ -87,10 +87,9 @@ def prompt_tuning(
     )
 
 
-class PromptTuningConfig(MethodConfig):
-    """The prompt: its length P and where its first values come from."""
+class PromptRowsConfig(MethodConfig):
+    """What methods with rows of width H have in common: where the rows' first values come from."""
 
-    method: Literal["prompt_tuning"] = Field(default="prompt_tuning", description="the name of a prompt method")
     init: str = Field(
         default="class_labels",
         pattern=r"^(class_labels|sampled_vocabulary|random_uniform|text:[\s\S]+|file:[\s\S]+)$",
@@ -102,16 +101,25 @@ class PromptTuningConfig(MethodConfig):
     def first_values(self) -> str:
         return self.init
 
-    def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PromptTuning:
+    def init_of(self, tasks: Sequence[TaskStart]) -> Initializer | Mapping[str, Initializer]:
+        """Return the initializer of one task, or one for each of several."""
         inits = {task.name: self._initializer(task) for task in tasks}
-        task_ids = task_ids_of(tasks)
-        return prompt_tuning(self.length, inits if task_ids else inits[tasks[0].name], task_ids=task_ids, seed=seed)
+        return inits if len(tasks) > 1 else inits[tasks[0].name]
 
     def _initializer(self, task: TaskStart) -> Initializer:
         name = self.init
         if name == "class_labels" and not task.label_words:
             name = "sampled_vocabulary"  # a task without labels has none to start from
         return from_name(name, task.label_words, population_size=self.population_size)
+
+
+class PromptTuningConfig(PromptRowsConfig):
+    """The prompt: its length P and where its first values come from."""
+
+    method: Literal["prompt_tuning"] = Field(default="prompt_tuning", description="the name of a prompt method")
+
+    def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PromptTuning:
+        return prompt_tuning(self.length, self.init_of(tasks), task_ids=task_ids_of(tasks), seed=seed)
 
 
 def _check_init(init: object, task_ids: tuple[str, ...] | None) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.task_tensors import KEY_VALUES, METHOD_TENSORS, PROMPT, TENSORS, MethodTensors, num_axes
+from softprompt_tf.methods.task_tensors import KEY_VALUES, METHOD_TENSORS, TENSORS, MethodTensors, num_axes
 from softprompt_tf.settings.spelling import nearest
 
-_FORMS = {PROMPT: "[P, H]", **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]")}
+_FORMS = {**dict.fromkeys(TENSORS, "[P, H]"), **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]")}
 
 
 def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:

@@ -1,0 +1,35 @@
+"""Gradients of a model's trained variables against slopes that two losses tell."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import softprompt_tf as sp
+
+
+def check_gradients(model, tokens, targets):
+    """Assert that each trained variable has a gradient, and that it is the slope of the loss in a drawn direction."""
+    loss = sp.TargetCrossEntropy()
+
+    def value():
+        return loss(targets, model(tokens, training=True))
+
+    with tf.GradientTape() as tape:
+        tape.watch(model.trainable_variables[0].value)
+        now = value()
+    gradients = tape.gradient(now, [variable.value for variable in model.trainable_variables])
+
+    rng = np.random.default_rng(4)
+    assert model.trainable_variables
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        before = variable.numpy()
+        direction = rng.normal(size=before.shape).astype(np.float32)
+        step = 2e-2 / np.linalg.norm(direction)
+        losses = []
+        for sign in (1, -1):
+            variable.assign(before + sign * step * direction)
+            losses.append(float(value()))
+        variable.assign(before)
+        slope = (losses[0] - losses[1]) / (2 * step)
+        assert np.abs(gradient).max() > 1e-6, variable.path
+        assert slope == pytest.approx(float(np.sum(gradient * direction)), rel=0.05, abs=2e-3), variable.path
