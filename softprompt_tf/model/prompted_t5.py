@@ -293,9 +293,15 @@ class PromptedT5(TextModel):
     # === Keeping ===
 
     def prompt_value(self, task_id: str | None = None) -> np.ndarray:
-        """Return one task's rows in front of the input, float32 [P, H]."""
-        _ = self.prompt_variable  # a method without such rows is an error
-        return self.task_tensors(task_id)[PROMPT]
+        """Return one task's rows in front of the input, float32 [P, H].
+
+        Raises:
+          PromptError: if the task has no such rows.
+        """
+        tensors = self.task_tensors(task_id)
+        if PROMPT not in tensors:
+            _ = self.prompt_variable  # the error, with what the method trains
+        return tensors[PROMPT]
 
     def task_tensors(self, task_id: str | None = None) -> dict[str, np.ndarray]:
         """Return one task's tensors by name, float32, as a file keeps them; what a network makes of others is folded."""
