@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 Encode = Callable[..., tuple[tf.Tensor, tf.Tensor]]
-"""Prompt [B, P, H], its mask [B, P], token ids [B, T], their mask [B, T], others [B, ...] -> encoder output [B, P + T, H], mask."""
+"""Rows in front [B, P, H], their mask, token ids [B, T], their mask, others [B, ...] -> states [B, P + T, H], their mask."""
 
 # What one more group costs, in tokens: the weights are read once more. An estimate: see `benchmarks/length_groups.py`.
 GROUP_TOKENS = 64
@@ -30,7 +30,7 @@ def encode_by_length(
     Args:
       encode: runs the encoder on some of the rows.
       prompt: [B, P, H], with prompt_mask int32 [B, P].
-      token_ids: int32 [B, T], with mask int32 [B, T]; padding stands behind the text.
+      token_ids: int32 [B, T], or what stands in their place [B, T, ...], with mask int32 [B, T]; padding stands behind the text.
       *others: [B, ...], what else `encode` takes of each row.
       dtype: of the encoder output.
 
@@ -42,7 +42,7 @@ def encode_by_length(
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
     lengths = tf.gather(lengths, order)
     from_the_longest = [tf.gather(part, order) for part in (prompt, prompt_mask, token_ids, mask, *others)]
-    (num_rows, width), num_vectors = tf.unstack(tf.shape(token_ids)), tf.shape(prompt)[1]
+    (num_rows, width), num_vectors = tf.unstack(tf.shape(mask)), tf.shape(prompt)[1]
 
     def encode_group(first: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Encode the group that starts at row `first`, and put it behind the groups before it."""

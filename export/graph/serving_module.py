@@ -5,16 +5,14 @@ and an answer that means nothing; it never fails its neighbours, as a model serv
 callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA ops, which some servers cannot compile.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from softprompt_tf.backbones import EOS_ID, FrozenT5
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
-from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
 from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
-from softprompt_tf.export.graph.length_groups import encode_by_length
+from softprompt_tf.export.graph.graph_functions import DECODER_TENSORS, ENCODER_TENSORS, GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row
 from softprompt_tf.export.graph.served_tasks import (
@@ -23,32 +21,12 @@ from softprompt_tf.export.graph.served_tasks import (
     MAX_SCORED_TOKENS,
     ServedTasks,
 )
+from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
 from softprompt_tf.export.graph.task_tables import MEMBERS, TaskTables
 from softprompt_tf.inference.answers import NO_SCORE
-from softprompt_tf.inference.decoding import Greedy, Sampler, decode
-from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front
-from softprompt_tf.methods.task_tensors import (
-    CROSS_KEY_VALUES,
-    DECODER_KEY_VALUES,
-    DECODER_PAST_KEY_VALUES,
-    ENCODER_KEY_VALUES,
-    PROMPT,
-)
+from softprompt_tf.inference.decoding import Greedy, Sampler
+from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.texts.text_batches import put_in_front as put_ids_in_front
-
-ENCODER_TENSORS = (ENCODER_KEY_VALUES,)  # beside prompts, of which every graph has a table
-DECODER_TENSORS = (DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
-
-
-class _SharedFunctions(NamedTuple):
-    """The parts that several signatures call: each is traced, and stored, once."""
-
-    encode: Callable[
-        ..., tuple[tf.Tensor, tf.Tensor]
-    ]  # prompt [B, P, H], its mask, ids [B, T], their mask, other tables
-    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]  # encoder output [B, S, H], its mask, other tables, limits [B]
-    score: Callable[..., tf.Tensor]  # encoder output, its mask, other tables, target ids [B, C, U]
 
 
 class _Rows(NamedTuple):
@@ -86,7 +64,7 @@ class ServingModule(tf.Module):
         self.backbone_variables = _plain_variables(t5)
         self.tokenizer = t5.graph_tokenizer
         self.tables = TaskTables(tasks, table_dtype=table_dtype, row_shapes=row_shapes)
-        self._shared = _Untracked(_shared_functions(t5, sampler or Greedy(), self.tables.row_shapes))
+        self._shared = _Untracked(GraphFunctions.of(t5, sampler or Greedy(), self.tables.row_shapes))
 
     # === Signatures ===
 
@@ -158,7 +136,9 @@ class ServingModule(tf.Module):
         ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
         num_rows = tf.shape(text)[0]
         prompt_mask = tf.ones(tf.shape(prompt)[:2], tf.int32)
-        encoded = self._shared.value.encode(prompt, prompt_mask, ids, mask, *self._nothing(ENCODER_TENSORS, num_rows))
+        functions = self._shared.value
+        alone = [tf.tile(tf.range(num_rows)[:, None], [1, len(self._entries)])] if functions.shares_texts else []
+        encoded = functions.encode(prompt, prompt_mask, ids, mask, *alone, *self._nothing(ENCODER_TENSORS, num_rows))
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
         ids, scores = self._shared.value.decode(*encoded, *self._nothing(DECODER_TENSORS, num_rows), limits)
         return _answers(self._texts(ids), scores, status)
@@ -194,16 +174,26 @@ class ServingModule(tf.Module):
 
     def _encode(self, rows: _Rows) -> tuple[tf.Tensor, ...]:
         """Return the encoder output [B', P + T, H], its mask, P being the longest prompt of this batch, and the decoder's parts."""
-        ids, mask = text_to_ids(self._t5.value, rows.text, self.tables.of("max_input_tokens", rows.task))
-        members = rows.members
+        members, limit = rows.members, self.tables.of("max_input_tokens", rows.task)
         task = members.spread(rows.task)
 
         def parts(names: Collection[str]) -> list[tf.Tensor]:
             return [part for name in self._having(names) for part in self.tables.rows(name, task, members.member)]
 
+        def key_of(names: Collection[str]) -> tf.Tensor:
+            return self.tables.key(names, task, members.member)
+
         prompt = self.tables.rows(PROMPT, task, members.member)
-        encode = self._shared.value.encode
-        encoded = encode(*prompt, members.spread(ids), members.spread(mask), *parts(ENCODER_TENSORS))
+        if not self._shared.value.shares_texts:
+            ids, mask = text_to_ids(self._t5.value, rows.text, limit)
+            inputs = [members.spread(ids), members.spread(mask)]
+        else:
+            text, limit = members.spread(rows.text), members.spread(limit)
+            equal, streams = streams_of(text, limit, key_of, self._entries)
+            once = first_rows(equal)
+            ids, mask = text_to_ids(self._t5.value, tf.gather(text, once), tf.gather(limit, once))
+            inputs = [tf.gather(ids, equal), tf.gather(mask, equal), streams]
+        encoded = self._shared.value.encode(*prompt, *inputs, *parts(ENCODER_TENSORS))
         return *encoded, *parts(DECODER_TENSORS)
 
     def _nothing(self, names: Collection[str], num_rows: tf.Tensor) -> list[tf.Tensor]:
@@ -213,6 +203,10 @@ class ServingModule(tf.Module):
             shape = self.tables.row_shapes[name]
             parts += [tf.zeros([num_rows, 1, *shape]), tf.zeros([num_rows, 1], tf.int32)]
         return parts
+
+    @property
+    def _entries(self) -> list[list[str]]:
+        return entries_of(self.tables.row_shapes)
 
     def _having(self, names: Collection[str]) -> list[str]:
         return [name for name in names if name in self.tables.row_shapes]
@@ -228,53 +222,6 @@ class ServingModule(tf.Module):
             is_word |= tf.reduce_any(ids[:, :, None] == tf.constant(added, tf.int32), axis=-1)
         pieces = tf.ragged.boolean_mask(ids, is_word)
         return self.tokenizer.detokenize(pieces)
-
-
-def _shared_functions(t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> _SharedFunctions:
-    wide = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
-    states = tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
-    flat = tf.TensorSpec([None, None], tf.int32)
-    into_encoder, into_decoder = (
-        [name for name in names if name in row_shapes] for names in (ENCODER_TENSORS, DECODER_TENSORS)
-    )
-
-    def specs(names: Collection[str]) -> list[tf.TensorSpec]:
-        return [spec for name in names for spec in (tf.TensorSpec([None, None, *row_shapes[name]], tf.float32), flat)]
-
-    def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
-        injection = _injection((PROMPT, *into_encoder), (prompt, prompt_mask, *parts))
-        embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), mask)
-        return encode_embeddings(t5, embeddings, mask, injection), mask
-
-    @tf.function(input_signature=[wide, flat, flat, flat, *specs(into_encoder)], autograph=False)
-    def encode(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
-        return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, *parts, dtype=t5.compute_dtype)
-
-    limits_spec = tf.TensorSpec([None], tf.int32)
-
-    @tf.function(input_signature=[states, flat, *specs(into_decoder), limits_spec], autograph=False)
-    def decode_rows(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
-        *parts, limits = inputs
-        encoded = Encoded(encoder_output, mask, _injection(into_decoder, parts))
-        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
-        ids, scores = decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
-        # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
-        is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
-        return ids, tf.where(is_finite, scores, float("nan"))
-
-    targets_spec = tf.TensorSpec([None, None, None], tf.int32)
-
-    @tf.function(input_signature=[states, flat, *specs(into_decoder), targets_spec], autograph=False)
-    def score(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
-        *parts, target_ids = inputs
-        return score_targets(t5, target_ids, encoder_output, mask, _injection(into_decoder, parts))
-
-    return _SharedFunctions(encode, decode_rows, score)
-
-
-def _injection(names: Collection[str], parts: Sequence[tf.Tensor]) -> Injection:
-    """Return what rows of tables inject; `parts` are the values and the mask of each name, one behind the other."""
-    return injection_of(dict(zip(names, parts[::2], strict=True)), dict(zip(names, parts[1::2], strict=True)))
 
 
 class _Untracked:

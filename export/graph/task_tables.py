@@ -137,6 +137,17 @@ class TaskTables(tf.Module):
             rows = tf.reshape(rows, [*tf.unstack(tf.shape(mask)), *shape])
         return tf.cast(rows, tf.float32), tf.cast(mask, tf.int32)
 
+    def key(self, names: Collection[str], row: tf.Tensor, member: tf.Tensor) -> tf.Tensor:
+        """Return string [B], equal for rows that have the same values of these tensors; "" for a task that has none of them.
+
+        Args:
+          names: of tensors that the graph has tables of.
+          row, member: as in `rows`.
+        """
+        lengths = tf.add_n([self.of(f"{name}_lengths", row) for name in names])
+        own = tf.strings.join([tf.strings.as_string(row), tf.strings.as_string(member)], separator=" ")
+        return tf.where(lengths > 0, own, "")
+
     def labels(self, row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the label words [B, C], their ids [B, C, U], and which of them are labels, bool [B, C].
 

@@ -1,0 +1,128 @@
+"""The parts of a served graph that several signatures call: each is traced, and stored, once."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.passes.cached_decoder import score_targets
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.export.graph.length_groups import encode_by_length
+from softprompt_tf.export.graph.shared_texts import encode_streams, entries_of
+from softprompt_tf.inference.decoding import Sampler, decode
+from softprompt_tf.injection import Injection
+from softprompt_tf.methods import injection_of, put_in_front
+from softprompt_tf.methods.task_tensors import (
+    CROSS_KEY_VALUES,
+    DECODER_KEY_VALUES,
+    DECODER_PAST_KEY_VALUES,
+    ENCODER_KEY_VALUES,
+    LATE_PROMPTS,
+    PROMPT,
+    PROMPT_BEHIND_ENCODER,
+)
+
+# What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
+ENCODER_TENSORS = (ENCODER_KEY_VALUES, *LATE_PROMPTS, PROMPT_BEHIND_ENCODER)
+DECODER_TENSORS = (DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
+
+
+class GraphFunctions(NamedTuple):
+    """Encoder, decoder and scores of a served graph.
+
+    Args:
+      encode: prompt [B, P, H], its mask, ids [B, T], their mask, where texts are shared the streams [B, stages], then rows
+        and mask of each of the graph's `ENCODER_TENSORS` -> the encoder output and its mask.
+      decode: the encoder output [B, S, H], its mask, rows and mask of each of the graph's `DECODER_TENSORS`, limits [B] -> ids,
+        scores.
+      score: as `decode`, with target ids [B, C, U] in the place of limits -> log-likelihoods [B, C].
+      shares_texts: whether equal texts are encoded once: in a graph with tables of what enters behind the embeddings.
+    """
+
+    encode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+    decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+    score: Callable[..., tf.Tensor]
+    shares_texts: bool
+
+    @classmethod
+    def of(cls, t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> "GraphFunctions":
+        """Make the functions of a graph with tables of these tensors."""
+        shares_texts = bool(set(row_shapes) - {PROMPT, ENCODER_KEY_VALUES})
+        return cls(
+            _encode(t5, row_shapes, shares_texts=shares_texts),
+            _decode(t5, row_shapes, sampler),
+            _score(t5, row_shapes),
+            shares_texts,
+        )
+
+
+def _encode(
+    t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]], *, shares_texts: bool
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    names = [name for name in ENCODER_TENSORS if name in row_shapes]
+    front = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
+    streams = [tf.TensorSpec([None, len(entries_of(row_shapes))], tf.int32)] if shares_texts else []
+
+    def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
+        injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
+        embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), mask)
+        return encode_embeddings(t5, embeddings, mask, injection), mask
+
+    @tf.function(input_signature=[front, _FLAT, _FLAT, _FLAT, *streams, *_specs(names, row_shapes)], autograph=False)
+    def encode(prompt, prompt_mask, token_ids, mask, *others):  # type: ignore[no-untyped-def]
+        if not shares_texts:
+            return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, *others, dtype=t5.compute_dtype)
+        streams, *parts = others
+        injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
+        return encode_streams(t5, token_ids, mask, streams, injection)
+
+    return encode  # type: ignore[no-any-return]
+
+
+def _decode(
+    t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]], sampler: Sampler
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    names = [name for name in DECODER_TENSORS if name in row_shapes]
+    limits_spec = tf.TensorSpec([None], tf.int32)
+
+    @tf.function(input_signature=[_states(t5), _FLAT, *_specs(names, row_shapes), limits_spec], autograph=False)
+    def decode_rows(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
+        *parts, limits = inputs
+        encoded = Encoded(encoder_output, mask, _injection(names, parts))
+        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
+        ids, scores = decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
+        # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
+        is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
+        return ids, tf.where(is_finite, scores, float("nan"))
+
+    return decode_rows  # type: ignore[no-any-return]
+
+
+def _score(t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]]) -> Callable[..., tf.Tensor]:
+    names = [name for name in DECODER_TENSORS if name in row_shapes]
+    targets_spec = tf.TensorSpec([None, None, None], tf.int32)
+
+    @tf.function(input_signature=[_states(t5), _FLAT, *_specs(names, row_shapes), targets_spec], autograph=False)
+    def score(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
+        *parts, target_ids = inputs
+        return score_targets(t5, target_ids, encoder_output, mask, _injection(names, parts))
+
+    return score  # type: ignore[no-any-return]
+
+
+_FLAT = tf.TensorSpec([None, None], tf.int32)
+
+
+def _states(t5: FrozenT5) -> tf.TensorSpec:
+    return tf.TensorSpec([None, None, t5.hidden_dim], t5.compute_dtype)
+
+
+def _specs(names: Collection[str], row_shapes: Mapping[str, tuple[int, ...]]) -> list[tf.TensorSpec]:
+    """Return rows and mask of each table."""
+    return [spec for name in names for spec in (tf.TensorSpec([None, None, *row_shapes[name]], tf.float32), _FLAT)]
+
+
+def _injection(names: Collection[str], parts: Sequence[tf.Tensor]) -> Injection:
+    """Return what rows of tables inject; `parts` are the values and the mask of each name, one behind the other."""
+    return injection_of(dict(zip(names, parts[::2], strict=True)), dict(zip(names, parts[1::2], strict=True)))

@@ -1,0 +1,142 @@
+"""In a served graph: each text of a batch is encoded once for all rows that ask for it, up to where their tasks enter the encoder.
+
+Rows with equal texts go through the encoder as one stream. A stream parts where a task's own rows enter: at the embeddings for a
+prompt, before a layer for a late prompt, never for rows behind the encoder or for what goes into the decoder alone.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
+from softprompt_tf.backbones.passes.encoder_rows import behind
+from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
+from softprompt_tf.injection import Front, Injection, KeyValues
+from softprompt_tf.methods.task_tensors import ENCODER_KEY_VALUES, LATE_PROMPTS, PROMPT
+
+KeyOf = Callable[[Collection[str]], tf.Tensor]
+"""Names of tensors -> string [B], equal for rows that have the same values of them; "" where a row has none."""
+
+
+class _Streams(NamedTuple):
+    """The streams of a batch behind some layers."""
+
+    states: tf.Tensor  # [S, W + T, H], W places for rows in front of the text
+    front_mask: tf.Tensor  # int32 [S, W]
+    of_row: tf.Tensor  # int32 [B], each row's stream
+
+    def of(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return states and mask of the streams that these rows of the batch are in."""
+        streams = tf.gather(self.of_row, rows)
+        return tf.gather(self.states, streams), tf.gather(self.front_mask, streams)
+
+
+def entries_of(names: Collection[str]) -> list[list[str]]:
+    """Return, for each stage of a graph with tables of these tensors, which of them enter at its beginning."""
+    first = [name for name in (PROMPT, ENCODER_KEY_VALUES) if name in names]
+    return [first, *([name] for name in LATE_PROMPTS if name in names)]
+
+
+def streams_of(
+    text: tf.Tensor, limit: tf.Tensor, key_of: KeyOf, entries: Sequence[Collection[str]]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Number the streams of a batch.
+
+    Args:
+      text: string [B].
+      limit: int32 [B], where the text is cut.
+      key_of: which rows have the same tensors.
+      entries: as `entries_of` gives them.
+
+    Returns:
+      int32 [B], equal for rows of equal inputs; and int32 [B, stages], the stream of a row during each stage. Both count from 0
+      in the order of the rows.
+    """
+    _, equal = tf.unique(tf.strings.join([text, tf.strings.as_string(limit)], separator="\0"))
+    stages = [equal]
+    for names in entries:
+        parted = tf.strings.join([tf.strings.as_string(stages[-1]), key_of(names)], separator=" ")
+        stages.append(tf.unique(parted)[1])
+    return equal, tf.stack(stages[1:], axis=1)
+
+
+def first_rows(numbers: tf.Tensor) -> tf.Tensor:
+    """Return the first row int32 [S] of each number of int32 [B], which count from 0."""
+    return tf.math.unsorted_segment_min(tf.range(tf.size(numbers)), numbers, tf.reduce_max(numbers) + 1)
+
+
+def encode_streams(
+    t5: FrozenT5, token_ids: tf.Tensor, mask: tf.Tensor, streams: tf.Tensor, injection: Injection
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Run the encoder on the streams of a batch, stage by stage, and give each row what its stream ends with.
+
+    Args:
+      t5: the frozen T5.
+      token_ids: int32 [B, T], with mask int32 [B, T].
+      streams: int32 [B, stages], as `streams_of` numbers them; one stage, and one more for each of `injection.late`.
+      injection: what the rows' tasks inject, with a front; masks are given.
+
+    Returns:
+      The encoder output [B, P + T, H] with rows behind it in front, and its mask.
+    """
+    entering = [injection.front, *injection.late]
+    width = tf.reduce_max(tf.stack([tf.shape(part.rows)[1] for part in entering]))  # type: ignore[union-attr]
+    firsts = [0, *(late.layer for late in injection.late)]
+    now = None
+    for stage, last in enumerate([*firsts[1:], None]):
+        front = _right_aligned(entering[stage], width)  # type: ignore[arg-type]
+        run = _layers(t5, firsts[stage], last)
+        now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, injection.encoder)
+    states, front_mask = now.of(tf.range(tf.shape(mask)[0]))  # type: ignore[union-attr]
+    output: tuple[tf.Tensor, tf.Tensor] = behind(injection.behind, states, tf.concat([front_mask, mask], axis=1))
+    return output
+
+
+def _next(
+    t5: FrozenT5,
+    run: Encode,
+    before: _Streams | None,
+    of_row: tf.Tensor,
+    front: tuple[tf.Tensor, tf.Tensor],
+    token_ids: tf.Tensor,
+    mask: tf.Tensor,
+    key_values: KeyValues | None,
+) -> _Streams:
+    """Let rows enter the streams before some layers, and run these."""
+    rows = first_rows(of_row)
+    new, new_mask = (tf.gather(part, rows) for part in front)
+    if before is None:
+        head, head_mask, tail = new, new_mask, tf.gather(token_ids, rows)
+    else:
+        states, head_mask = before.of(rows)
+        width = tf.shape(new)[1]
+        head = tf.where(new_mask[:, :, None] > 0, tf.cast(new, states.dtype), states[:, :width])
+        head_mask, tail = tf.maximum(head_mask, new_mask), states[:, width:]
+    others = [] if key_values is None else [tf.gather(key_values.rows, rows), tf.gather(key_values.mask, rows)]
+    states, _ = encode_by_length(run, head, head_mask, tail, tf.gather(mask, rows), *others, dtype=t5.compute_dtype)
+    return _Streams(states, head_mask, of_row)
+
+
+def _layers(t5: FrozenT5, first: int, last: int | None) -> Encode:
+    """Return what runs encoder layers on rows in front [S, W, H] and what stands behind them: token ids, or states [S, T, H]."""
+
+    def run(
+        head: tf.Tensor, head_mask: tf.Tensor, tail: tf.Tensor, tail_mask: tf.Tensor, *others: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        tail = t5.embed(tail) if first == 0 else tail
+        states = tf.concat([tf.cast(head, tail.dtype), tail], axis=1)
+        mask = tf.concat([head_mask, tail_mask], axis=1)
+        key_values = KeyValues(*others) if others else None
+        if (first, last) == (0, None):
+            return encode_embeddings(t5, states, mask, Injection(encoder=key_values)), mask
+        return t5.forward.encode(states, mask, key_values, layers=slice(first, last)), mask
+
+    return run
+
+
+def _right_aligned(part: Front, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return rows and mask with as many masked rows in front as make them `width`."""
+    missing = width - tf.shape(part.rows)[1]
+    return tf.pad(part.rows, [[0, 0], [missing, 0], [0, 0]]), tf.pad(part.mask, [[0, 0], [missing, 0]])

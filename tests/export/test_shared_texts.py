@@ -1,0 +1,188 @@
+"""Equal texts of a batch are encoded once up to where their tasks enter; every row answers as plain NumPy does for it alone."""
+
+import numpy as np
+import numpy_t5
+import pytest
+import tensorflow as tf
+
+from softprompt_tf.export.graph import shared_texts
+from softprompt_tf.export.graph.served_tasks import build_served_tasks
+from softprompt_tf.export.graph.serving_module import ServingModule
+from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
+from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.methods.task_tensors import row_shape
+
+LABELS = ("red", "blue", "green")
+FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
+# Every task beside every other, texts equal and not, out of order.
+ASKED = [
+    ("behind", FILM),
+    ("front", FILM),
+    ("late", RAIN),
+    ("far", FILM),
+    ("cross", FILM),
+    ("late", FILM),
+    ("prefix", RAIN),
+    ("short", RAIN),
+    ("behind", YES),
+    ("late", FILM),
+    ("short", FILM),
+]
+TARGET = "nobody could say"
+
+
+def task_of(t5, seed, **lengths):
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: rng.normal(size=(length, *row_shape(name, t5.sizes))).astype(np.float32)
+        for name, length in lengths.items()
+    }
+    known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
+    return TaskPrompt(tensors=tensors, method="any", tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
+
+
+@pytest.fixture(scope="module")
+def tasks(tiny_t5):
+    return {
+        "front": task_of(tiny_t5, 1, prompt=4),
+        "behind": task_of(tiny_t5, 2, prompt_behind_encoder=3),
+        "short": task_of(tiny_t5, 3, prompt_behind_encoder=1, decoder_key_values=2),
+        "late": task_of(tiny_t5, 4, prompt_before_layer_1=5),
+        "far": task_of(tiny_t5, 5, prompt_before_layer_1=2),
+        "cross": task_of(tiny_t5, 6, cross_key_values=2),
+        "prefix": task_of(tiny_t5, 7, encoder_key_values=3),
+    }
+
+
+def module_of(t5, tasks):
+    served = build_served_tasks(t5, tasks)
+    return ServingModule(t5, served, row_shapes={name: row_shape(name, t5.sizes) for name in served.tensors})
+
+
+@pytest.fixture(scope="module")
+def signatures(tiny_t5, tasks):
+    return module_of(tiny_t5, tasks).signatures()
+
+
+def asked(pairs):
+    task_ids, texts = zip(*pairs, strict=True)
+    return {"task_id": tf.constant(task_ids), "text": tf.constant(texts)}
+
+
+def twin_and_output(t5, task, text):
+    tensors = dict(task.tensors)
+    front = tensors.pop("prompt", np.zeros((0, 16)))
+    behind, late = tensors.pop("prompt_behind_encoder", None), tensors.pop("prompt_before_layer_1", None)
+    extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
+    twin = numpy_t5.with_key_values(numpy_t5.read_weights(t5.backbone), **extra)
+    embeddings = np.concatenate([front, twin.table[[*t5.tokenize([text])[0], 1]]])
+    return twin, numpy_t5.encode(twin, embeddings, late=None if late is None else (1, late), behind=behind)
+
+
+def test_every_row_is_scored_as_plain_numpy_does(tiny_t5, tasks, signatures):
+    found = signatures["score"](**asked(ASKED), target=tf.constant([TARGET] * len(ASKED)))
+
+    ids = [*tiny_t5.tokenize([TARGET])[0], 1]
+    for row, (name, text) in enumerate(ASKED):
+        twin, output = twin_and_output(tiny_t5, tasks[name], text)
+        expected = numpy_t5.target_log_probability(twin, ids, output)
+        assert found["log_likelihood"][row].numpy() == pytest.approx(expected, rel=1e-4), (name, text)
+        assert found["status"][row].numpy() == b""
+
+
+def test_every_row_is_written_as_plain_numpy_does(tiny_t5, tasks, signatures):
+    found = signatures["serving_default"](**asked(ASKED))
+
+    for row, (name, text) in enumerate(ASKED):
+        ids, score = numpy_t5.greedy(*twin_and_output(tiny_t5, tasks[name], text), 6)
+        assert found["output"][row].numpy().decode() == tiny_t5.detokenize([ids])[0]
+        assert found["score"][row].numpy() == pytest.approx(score, rel=1e-4), (name, text)
+
+
+def test_labels_of_shared_texts_are_those_of_rows_alone(signatures):
+    together = signatures["classify"](**asked(ASKED))
+
+    for row, pair in enumerate(ASKED):
+        alone = signatures["classify"](**asked([pair]))
+        np.testing.assert_allclose(
+            together["log_probabilities"][row], alone["log_probabilities"][0], rtol=1e-5, atol=1e-5
+        )
+        assert together["label"][row].numpy() == alone["label"][0].numpy()
+
+
+def test_bad_rows_leave_those_alone_that_share_their_text(tiny_t5, tasks):
+    huge = task_of(tiny_t5, 8, prompt_behind_encoder=2)
+    huge.tensors["prompt_behind_encoder"].setflags(write=True)
+    huge.tensors["prompt_behind_encoder"][0] = 3e38
+    signature = module_of(tiny_t5, {**tasks, "huge": huge}).signatures()["classify"]
+    good = [("behind", FILM), ("cross", FILM)]
+    expected = signature(**asked(good))["log_probabilities"]
+
+    found = signature(**asked([("huge", FILM), good[0], ("nobody", FILM), good[1], ("huge", FILM)]))
+
+    np.testing.assert_allclose(found["log_probabilities"].numpy()[[1, 3]], expected, rtol=1e-5, atol=1e-5)
+    statuses = [status.decode() for status in found["status"].numpy()]
+    assert [bool(status) for status in statuses] == [True, False, True, False, True]
+    assert "must be finite" in statuses[0]
+
+
+def test_a_prompt_that_a_request_brings_shares_nothing(tiny_t5, tasks, signatures):
+    prompts = np.random.default_rng(9).normal(size=(2, 3, 16)).astype(np.float32)
+
+    found = signatures["generate_with_prompt"](prompt=tf.constant(prompts), text=tf.constant([FILM, FILM]))
+
+    weights = numpy_t5.read_weights(tiny_t5.backbone)
+    embeddings = weights.table[[*tiny_t5.tokenize([FILM])[0], 1]]
+    for row, prompt in enumerate(prompts):
+        ids, score = numpy_t5.greedy(weights, numpy_t5.encode(weights, np.concatenate([prompt, embeddings])), 32)
+        assert found["output"][row].numpy().decode() == tiny_t5.detokenize([ids])[0]
+        assert found["score"][row].numpy() == pytest.approx(score, rel=1e-3)
+
+
+# === Streams ===
+
+STAGES = [["prompt"], ["prompt_before_layer_1"]]
+
+
+def test_streams_part_where_tasks_enter():
+    text = tf.constant(["a", "a", "b", "a", "a"])
+    limits = tf.constant([9, 9, 9, 9, 8])
+    keys = {"prompt": ["", "0 0", "", "", ""], "prompt_before_layer_1": ["", "", "1 0", "1 0", ""]}
+
+    equal, streams = streams_of(text, limits, lambda names: tf.constant(keys[names[0]]), STAGES)
+
+    assert equal.numpy().tolist() == [0, 0, 1, 0, 2]
+    assert streams.numpy().T.tolist() == [[0, 1, 2, 0, 3], [0, 1, 2, 3, 4]]
+    assert first_rows(streams[:, 0]).numpy().tolist() == [0, 1, 2, 4]
+
+
+def test_stages_are_the_layers_where_tables_enter():
+    assert entries_of(["prompt", "cross_key_values"]) == [["prompt"]]
+    assert entries_of(["prompt_before_layer_12", "encoder_key_values", "prompt", "prompt_before_layer_2"]) == [
+        ["prompt", "encoder_key_values"],
+        ["prompt_before_layer_2"],
+        ["prompt_before_layer_12"],
+    ]
+
+
+def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
+    seen = []
+
+    def counted(run, head, head_mask, tail, tail_mask, *others, dtype):
+        seen.append(int(tf.shape(tail)[0]))
+        return by_length(run, head, head_mask, tail, tail_mask, *others, dtype=dtype)
+
+    by_length = shared_texts.encode_by_length
+    monkeypatch.setattr(shared_texts, "encode_by_length", counted)
+    module = module_of(tiny_t5, tasks)
+
+    with_functions_run = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        module.classify(**asked(ASKED))
+    finally:
+        tf.config.run_functions_eagerly(with_functions_run)
+
+    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys. From layer 1 on also RAIN and FILM with "late", and
+    # FILM with "far".
+    assert seen == [5, 8]
