@@ -77,6 +77,12 @@ class AsyncPredictionClient:
         """Return the most likely label of each row."""
         return await self._ask(calls.classify_call(texts, task_id), timeout_s)
 
+    async def classify_all(
+        self, texts: Sequence[str], tasks: Sequence[str], *, timeout_s: float | None = None
+    ) -> list[dict[str, Classification]]:
+        """Return the most likely label of each text by each of several tasks, as `PredictionClient.classify_all` does."""
+        return calls.by_text(await self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
+
     async def score(
         self,
         texts: Sequence[str],

@@ -85,6 +85,29 @@ class PredictionClient:
         """Return the most likely label of each row; arguments and errors as in `generate`."""
         return self._ask(calls.classify_call(texts, task_id), timeout_s)
 
+    def classify_all(
+        self, texts: Sequence[str], tasks: Sequence[str], *, timeout_s: float | None = None
+    ) -> list[dict[str, Classification]]:
+        """Return the most likely label of each text by each of several tasks.
+
+        Rows of one text stand together. A server encodes the text once for all tasks that enter behind the encoder, and below
+        their layer for late prompts.
+
+        Args:
+          texts: B input texts.
+          tasks: K task ids.
+          timeout_s: seconds for each request, in place of the client's.
+
+        Returns:
+          For each text, task id -> answer.
+
+        Raises:
+          DataError: if an argument does not fit, or a task is named twice.
+          RowError: if the server could not answer some rows, of which row r is text r // K by task r % K.
+          ServingError: if the request failed.
+        """
+        return calls.by_text(self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
+
     def score(
         self,
         texts: Sequence[str],

@@ -135,6 +135,21 @@ def classify_call(texts: Sequence[str], task_id: str | Sequence[str]) -> Predict
     return PredictionCall("classify", _text_columns(texts, task_id), read_classifications)
 
 
+def classify_all_call(texts: Sequence[str], tasks: Sequence[str]) -> PredictionCall[Classification]:
+    """Ask for the most likely labels of every text by every task; the rows of a text stand together, so that it is encoded once."""
+    text, ids = _column("texts", texts), _column("tasks", tasks)
+    if not ids or len(set(ids)) != len(ids):
+        raise DataError(f"`tasks` must be task ids, each once. Received: tasks={list(tasks)!r}.")
+    columns = {"task_id": ids * len(text), "text": [row for row in text for _ in ids]}
+    return PredictionCall("classify", columns, read_classifications)
+
+
+def by_text(answers: Sequence[Answer], tasks: Sequence[str]) -> list[dict[str, Answer]]:
+    """Return the answers of a call for all tasks as task id -> answer of each text."""
+    step = len(tasks)
+    return [dict(zip(tasks, answers[start : start + step], strict=True)) for start in range(0, len(answers), step)]
+
+
 def score_call(texts: Sequence[str], targets: Sequence[str], task_id: str | Sequence[str]) -> PredictionCall[float]:
     """Ask for log P(target | text), in nats."""
     columns = _text_columns(texts, task_id)

@@ -82,6 +82,23 @@ def test_classify_asks_its_signature(server):
     assert server.requests[0].model_spec.signature_name == "classify"
 
 
+def test_all_tasks_are_asked_of_each_text(server):
+    server.predict = lambda inputs: {
+        "label": strings(*inputs["task_id"].tolist()),
+        "probability": np.ones(4, np.float32),
+        "labels": np.array([[b"yes"]] * 4, object),
+        "log_probabilities": np.zeros((4, 1), np.float32),
+        "status": strings(b"", b"", b"", b""),
+    }
+
+    answers = run(server, lambda client: client.classify_all(["x", "y"], ["rte", "cb"]))
+
+    assert [[(task, answer.label) for task, answer in row.items()] for row in answers] == [
+        [("rte", "rte"), ("cb", "cb")]
+    ] * 2
+    assert server.requests[0].inputs["text"].string_val[:] == [b"x", b"x", b"y", b"y"]
+
+
 def test_score_returns_floats(server):
     server.predict = lambda inputs: {
         "log_likelihood": np.array([-len(target) for target in inputs["target"].tolist()], np.float32),

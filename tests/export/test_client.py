@@ -122,6 +122,50 @@ def test_classify_drops_the_padding_labels(client, server):
     assert server.requests[0].model_spec.signature_name == "classify"
 
 
+def labelled(inputs):
+    """Label each row with its task and its text."""
+    words = [
+        f"{task.decode()} {text.decode()}".encode()
+        for task, text in zip(inputs["task_id"], inputs["text"], strict=True)
+    ]
+    rows = len(words)
+    return {
+        "label": strings(*words),
+        "probability": np.ones(rows, np.float32),
+        "labels": np.array([[word] for word in words], object),
+        "log_probabilities": np.zeros((rows, 1), np.float32),
+        "status": strings(*[b""] * rows),
+    }
+
+
+def test_all_tasks_are_asked_of_each_text(client, server):
+    server.predict = labelled
+
+    answers = client.classify_all(["x", "y", "z"], ["rte", "cb"])
+
+    assert [{task: answer.label for task, answer in row.items()} for row in answers] == [
+        {"rte": "rte x", "cb": "cb x"},
+        {"rte": "rte y", "cb": "cb y"},
+        {"rte": "rte z", "cb": "cb z"},
+    ]
+    # Requests of four rows here: those of one text stand together, as it is encoded once for them.
+    assert [request.inputs["text"].string_val[:] for request in server.requests] == [
+        [b"x", b"x", b"y", b"y"],
+        [b"z", b"z"],
+    ]
+
+
+def test_no_texts_for_all_tasks_ask_nobody(client, server):
+    assert client.classify_all([], ["rte"]) == []
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("tasks", [[], ["rte", "rte"], "rte"])
+def test_tasks_that_are_none_or_named_twice_are_errors(client, tasks):
+    with pytest.raises(DataError, match="`tasks` must be"):
+        client.classify_all(["x"], tasks)
+
+
 def test_score_sends_targets_and_returns_floats(client, server):
     server.predict = lambda inputs: {
         "log_likelihood": np.array([-len(target) for target in inputs["target"].tolist()], np.float32),
