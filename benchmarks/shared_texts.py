@@ -126,9 +126,8 @@ def report(times: Times, counts: list[int], shape: str) -> None:
     print(
         f"T5 of the shape {shape}, {TEXTS} texts of {TOKENS} tokens; {processor}, {os.cpu_count()} cores, TF {tf.__version__}\n"
     )
-    print(
-        "| tasks of each text | rows | behind the encoder | beside one task | in front | beside one task |\n|---|---|---|---|---|---|"
-    )
+    print("| tasks of each text | rows | behind the encoder | beside one task | in front | beside one task |")
+    print("|---|---|---|---|---|---|")
     for count in counts:
         cells = [f"| {count} | {count * TEXTS} "]
         for place in ("behind", "front"):

@@ -70,6 +70,31 @@ def test_every_target_scores_as_it_does_alone(case):
         np.testing.assert_allclose(scores[k], expected, rtol=1e-4)
 
 
+def test_targets_of_one_token_are_scored_by_the_first_step(case):
+    t5, encoded, weights, outputs = case
+    ids = [1, 20, 30]
+
+    scores = score_targets(t5, np.array([[[token] for token in ids]] * 3), *encoded).numpy()
+
+    for k, output in enumerate(outputs):
+        np.testing.assert_allclose(scores[k], numpy_t5.log_probabilities(weights, [0], output)[0, ids], rtol=1e-4)
+
+
+def test_targets_of_a_row_share_its_first_step(case, monkeypatch):
+    t5, encoded, _, _ = case
+    decode, lengths = t5.forward.decode, []
+
+    def counted(states, *rest, **how):
+        lengths.append(states.shape[1])
+        return decode(states, *rest, **how)
+
+    monkeypatch.setattr(t5.forward, "decode", counted)
+
+    score_targets(t5, np.array([[[9, 8, 1], [9, 1, 0], [7, 1, 0]]] * 3), *encoded)
+
+    assert lengths == [1 + 3 * 2]
+
+
 @pytest.mark.usefixtures("cross_attention")
 def test_scores_are_the_same_inside_a_graph_of_unknown_sizes(case):
     t5, encoded, _, _ = case

@@ -126,8 +126,8 @@ def score_targets(
 ) -> Tensor:
     """Score C targets of every row in one decoder pass, by whichever way of cross-attention is cheaper for so many tokens.
 
-    The targets of a row stand behind each other as one sequence of C * U positions, each with its own start id and its own
-    positions, and see only themselves and what is injected; so they share the row's encoder output, and nothing is repeated.
+    The targets of a row stand behind each other as one sequence behind one start id, 1 + C * (U - 1) tokens. Each has its own
+    positions and sees only the start, itself and what is injected; so they share the row's encoder output and its first step.
 
     Args:
       target_ids: int [B, C, U], each with its end of sequence, padded with 0.
@@ -139,10 +139,10 @@ def score_targets(
       float32 [B, C]: the sum of log-probabilities of each target's tokens, in nats.
     """
     batch, num_targets, length = ops.shape(target_ids)
-    bias = _block_bias(t5, num_targets, length, injection.decoder)
-    flat_ids = ops.reshape(target_ids, (batch, num_targets * length))
-    starts = ops.full_like(target_ids[:, :, :1], START_ID)
-    inputs = ops.reshape(ops.concatenate([starts, target_ids[:, :, :-1]], axis=2), (batch, num_targets * length))
+    bias = _side_by_side_bias(t5, num_targets, length, injection.decoder)
+    start = ops.full_like(target_ids[:, 0, :1], START_ID)
+    behind_start = ops.reshape(target_ids[:, :, :-1], (batch, num_targets * (length - 1)))
+    inputs = ops.concatenate([start, behind_start], axis=1)  # [B, 1 + C * (U - 1)]
 
     def decode(is_short: bool) -> Tensor:
         return t5.forward.decode(
@@ -157,29 +157,39 @@ def score_targets(
 
     states = by_cost(
         t5,
-        num_targets * length,
+        1 + num_targets * (length - 1),
         ops.shape(encoder_output)[1],
         few=lambda: decode(True),
         many=lambda: decode(False),
         can_absorb=injection.cross is None,
     )
-    logits = t5.logits(states)  # [B, C * U, V]
-    picked = ops.squeeze(ops.take_along_axis(logits, flat_ids[..., None], axis=-1), axis=-1)
-    log_probabilities = picked - ops.logsumexp(logits, axis=-1)
-    real = ops.cast(ops.not_equal(flat_ids, 0), "float32")
-    return ops.sum(ops.reshape(log_probabilities * real, (batch, num_targets, length)), axis=-1)
+    logits = t5.logits(states)  # [B, 1 + C * (U - 1), V]
+    normalizers = ops.logsumexp(logits, axis=-1)
+    first_ids, next_ids = target_ids[:, :, 0], ops.reshape(target_ids[:, :, 1:], (batch, num_targets * (length - 1)))
+    firsts = ops.take_along_axis(logits[:, 0], first_ids, axis=-1) - normalizers[:, :1]  # [B, C]
+    nexts = ops.squeeze(ops.take_along_axis(logits[:, 1:], next_ids[..., None], axis=-1), axis=-1) - normalizers[:, 1:]
+    nexts = ops.reshape(nexts * _is_real(next_ids), (batch, num_targets, length - 1))
+    return firsts * _is_real(first_ids) + ops.sum(nexts, axis=-1)
 
 
-def _block_bias(t5: FrozenT5, num_targets: int, length: int, key_values: KeyValues | None) -> Tensor:
-    """Return [1, N, C * U, C * U]: the causal bias [N, U, U] within each target, -1e9 between targets; injected keys in front."""
-    within = causal_bias(t5.backbone, length)
-    block = ops.repeat(ops.arange(num_targets), length)
-    same = mask_bias(block[None, :] == block[:, None])
-    bias = (ops.tile(within, (1, num_targets, num_targets)) + same)[None]
+def _is_real(ids: Tensor) -> Tensor:
+    return ops.cast(ops.not_equal(ids, 0), "float32")
+
+
+def _side_by_side_bias(t5: FrozenT5, num_targets: Any, length: Any, key_values: KeyValues | None) -> Tensor:
+    """Return [1 or B, 1 or N, Q, P + Q], Q = 1 + C * (U - 1): causal from the start id on and within each target, -1e9 between
+    targets; injected keys in front."""
+    behind_start, step = ops.arange(num_targets * (length - 1)), ops.maximum(length - 1, 1)
+    zero = ops.zeros_like(ops.arange(1))
+    position = ops.concatenate([zero, 1 + behind_start % step], axis=0)  # [Q]
+    target = ops.concatenate([zero, 1 + behind_start // step], axis=0)
+    is_seen = ops.logical_or(target[None, :] == target[:, None], target[None, :] == 0)
+    within = ops.take(ops.take(causal_bias(t5.backbone, length), position, axis=1), position, axis=2)  # [N, Q, Q]
+    bias = (within + mask_bias(is_seen))[None]
     if key_values is None:
         return bias
     injected = injected_bias(t5.backbone, key_values, length)
-    return bias_in_front(bias, injected if key_values.positions is None else ops.tile(injected, (1, 1, num_targets, 1)))
+    return bias_in_front(bias, injected if key_values.positions is None else ops.take(injected, position, axis=2))
 
 
 def _width(injected: Tensor | None) -> Any:
