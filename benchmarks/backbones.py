@@ -29,7 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from softprompt_tf.backbones import load_t5
 from softprompt_tf.config import SPLITS, RunConfig, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError
-from softprompt_tf.evaluation.evaluation import evaluate_examples, majority_baseline
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import majority_baseline
 from softprompt_tf.methods import load_prompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run import train_run

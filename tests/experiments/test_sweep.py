@@ -13,6 +13,7 @@ from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments import runner, sweep
 from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.rows import training_data
@@ -77,14 +78,15 @@ def test_a_prompts_result_is_that_of_its_training_run(place, finished, tmp_path)
 def test_each_baselines_result_is_that_of_the_baseline_alone(place, finished):
     t5, task = load_t5(place.backbone), load_task(place.mood)
     train, rows = task.examples("train"), task.examples("validation")
-    alone = {
+    designs = {
         "prompt_design_zero_shot": design_prompts(t5, task, shots=0),
         "prompt_design_few_shot": design_prompts(t5, task, train, shots=2, seed=1),
-        "random_prompt": random_prompt(t5, task, length=3, seed=1),
     }
+    drawn = random_prompt(t5, task, length=3, seed=1)
 
-    for arm, model in alone.items():
-        assert metrics_of(finished, arm) == evaluate_examples(model, task, rows).metrics, arm
+    for arm, design in designs.items():
+        assert metrics_of(finished, arm) == score_answers(task, rows, design.ask(task, rows)).metrics, arm
+    assert metrics_of(finished, "random_prompt") == evaluate_examples(drawn, task, rows).metrics
 
 
 def test_model_tunings_results_are_those_of_the_tuner_alone(place, methods, finished):
