@@ -157,8 +157,8 @@ class Runner:
     # === Results ===
 
     def _result(self, scoring: Scoring, record: TrialRecord, model: AnswersTexts) -> RunResult:
-        """Return a trained trial's result: as it was measured in training, or on another task now."""
-        if scoring.eval_task.name == scoring.task.name:
+        """Return a trained trial's result: as it was measured in training, or on other rows now."""
+        if scoring.eval_task == scoring.task:
             share = record.seconds / len(scoring.trial.tasks)  # so that a run on several tasks is counted once
             return _filled(scoring, record.metrics[scoring.task.name], record.step, share)
         started = time.monotonic()
