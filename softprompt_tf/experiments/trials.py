@@ -127,6 +127,6 @@ class Vote:
 
 
 def _told(experiment: str, arm: str, x: object, task: TaskConfig, eval_task: TaskConfig, seed: str) -> str:
-    scored_on = f"other rows, {scored_split(eval_task)}" if task.name == eval_task.name else eval_task.name
+    scored_on = f"other rows ({scored_split(eval_task)})" if task.name == eval_task.name else eval_task.name
     where = task.name if task == eval_task else f"{task.name} on {scored_on}"
     return ", ".join(part for part in (experiment, arm, "" if x is None else f"x {x}", where, seed) if part)

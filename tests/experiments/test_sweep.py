@@ -303,7 +303,7 @@ def test_a_prompt_is_scored_on_other_rows_of_its_own_task(place, tmp_path):
     model = PromptedT5(load_t5(place.backbone), load_prompt(path))
     assert outcome.made == 2
     assert asked.metrics == evaluate_examples(model, task, task.examples("test")).metrics != own.metrics
-    assert lines[-1].startswith("    rows, prompt_tuning, mood on other rows, test, seed 1: ")
+    assert lines[-1].startswith("    rows, prompt_tuning, mood on other rows (test), seed 1: ")
 
 
 def test_rows_of_another_number_are_another_run(place, tmp_path):
