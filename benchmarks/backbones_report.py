@@ -7,7 +7,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,12 @@ class FinishedRun:
       method: `PROMPT` or `MODEL`.
       seed: the run's seed.
       accuracy: on the validation rows, of the evaluation that did best, in [0, 1].
-      last_accuracy: of the last evaluation.
       best_step: the step of the best one.
-      steps: steps done.
       majority: accuracy on the validation rows of their own commonest answer.
       num_rows: validation rows.
       test_accuracy: of the best weights on the test rows; None for a task without.
       test_majority: accuracy on the test rows of their own commonest answer, or None.
-      seconds_per_step: median.
-      seconds: from the start that finished the run to its end, the loading of data and backbone included.
+      seconds: of training and evaluating, those before a restart included.
     """
 
     arm: str
@@ -46,14 +43,11 @@ class FinishedRun:
     method: str
     seed: int
     accuracy: float
-    last_accuracy: float
-    best_step: int
-    steps: int
+    best_step: int | None
     majority: float
     num_rows: int
     test_accuracy: float | None
     test_majority: float | None
-    seconds_per_step: float
     seconds: float
 
 
@@ -72,11 +66,14 @@ class Summary:
     count: int
 
 
-def write_report(output: Path, *, tasks: Sequence[str], arms: Mapping[str, str], title: str) -> str:
-    """Write results.json, results.md and results.png of the finished runs below a directory.
+def write_report(
+    output: Path, runs: Sequence[FinishedRun], *, tasks: Sequence[str], arms: Mapping[str, str], title: str
+) -> str:
+    """Write results.json, results.md and results.png.
 
     Args:
-      output: holds ARM/TASK/RUN/result.json, or, where the runs are elsewhere, the results.json of an earlier report.
+      output: where to.
+      runs: what is reported. If there is none, the runs in the results.json of an earlier report.
       tasks, arms: as in `markdown_table`; other runs are left out.
       title: of the chart.
 
@@ -86,22 +83,15 @@ def write_report(output: Path, *, tasks: Sequence[str], arms: Mapping[str, str],
     Raises:
       ConfigError: if no run is finished.
     """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(output.glob("*/*/*/result.json"))]
-    if not found and (output / "results.json").is_file():
-        found = json.loads((output / "results.json").read_text(encoding="utf-8"))
-    runs = [run for run in (FinishedRun(**values) for values in found) if run.arm in arms and run.task in tasks]
+    runs = [run for run in runs or _reported(output) if run.arm in arms and run.task in tasks]
     if not runs:
         raise ConfigError(f"A report needs a finished run of these arms and tasks. Received: none in {output}.")
-    write_json(output / "results.json", [asdict(run) for run in runs])
+    rows = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
+    write_atomically(output / "results.json", rows.encode("utf-8"), error_type=TrainingError)
     table = markdown_table(runs, tasks=tasks, arms=arms)
     write_atomically(output / "results.md", table.encode("utf-8"), error_type=TrainingError)
     write_plot(output / "results.png", runs, tasks=tasks, arms=arms, title=title)
     return table
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode("utf-8"), error_type=TrainingError)
 
 
 def summarize(values: Iterable[float]) -> Summary | None:
@@ -142,6 +132,13 @@ def markdown_table(runs: Sequence[FinishedRun], *, tasks: Sequence[str], arms: M
             if any(cells.values()):
                 lines.append([task, label, *(cell for split in splits for cell in _split_cells(cells, split))])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _reported(output: Path) -> list[FinishedRun]:
+    """Return the runs of an earlier report, which may have had more fields."""
+    path = output / "results.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return [FinishedRun(**{field.name: values[field.name] for field in fields(FinishedRun)}) for values in found]
 
 
 def _split_cells(cells: Mapping[str, Sequence[FinishedRun]], split: str) -> list[str]:

@@ -1,16 +1,19 @@
 """An ensemble answers as its prompts do one by one, and the majority decides."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from tiny_t5 import HIDDEN_DIM, make_tiny_t5
 
-from softprompt_tf.errors import BackboneMismatchError, PromptError
+from softprompt_tf.errors import BackboneMismatchError, DataError, PromptError
 from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label, vote_for_text
+from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.tasks import Task
 
 pytestmark = pytest.mark.thorough
 
@@ -100,6 +103,31 @@ def test_the_text_of_most_members_wins():
 
 def test_texts_with_equal_votes_are_decided_by_their_score():
     assert vote_for_text([Generation("blue", -1.0), Generation("green", -0.1)]) == Generation("green", -0.1)
+
+
+def test_the_members_and_the_vote_are_scored_on_the_same_answers(t5):
+    members = [member(seed) for seed in range(3)]
+    task = Task(name="asked", inputs="{text}", labels={label: label for label in LABELS}, metrics=("accuracy",))
+    rows = dataclasses.replace(task, validation=[{"text": text, "label": "no"} for text in TEXTS]).examples(
+        "validation"
+    )
+
+    scores = evaluate_ensemble(PromptEnsemble(t5, members), task, rows)
+
+    ensemble = PromptEnsemble(t5, members)
+    each = zip(*ensemble.classify_each([row.inputs for row in rows], labels=LABELS), strict=True)
+    expected = [[answer.label for answer in column] for column in each]
+    assert [[p.output for p in alone.predictions] for alone in scores.members] == expected
+    assert [alone.metrics["accuracy"] for alone in scores.members] == [c.count("no") / len(c) for c in expected]
+    votes = [answer.label for answer in ensemble.classify([row.inputs for row in rows], labels=LABELS)]
+    assert [p.output for p in scores.ensemble.predictions] == votes
+
+
+def test_an_ensemble_is_not_scored_on_no_rows(t5):
+    task = Task(name="asked", inputs="{text}", labels={label: label for label in LABELS}, metrics=("accuracy",))
+
+    with pytest.raises(DataError, match="at least one row. Received: none, for task 'asked'"):
+        evaluate_ensemble(PromptEnsemble(t5, [member(0), member(1)]), task, [])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.evaluation.evaluation import evaluate_examples, majority_baseline, write_predictions
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import majority_baseline, score_answers, write_predictions
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.tasks import Task
 
@@ -128,8 +129,27 @@ def test_the_majority_baseline_is_postprocessed_too():
 
 @pytest.mark.parametrize("task", [CHOICES, TEXTS], ids=["labels", "text"])
 def test_no_rows_are_refused(task):
-    with pytest.raises(DataError, match=f"at least one row. Received: none, for task '{task.name}'."):
-        evaluate_examples(FakeModel(), task, [])
+    model = FakeModel()
+    for evaluate in (lambda: evaluate_examples(model, task, []), lambda: score_answers(task, [], [])):
+        with pytest.raises(DataError, match=f"at least one row. Received: none, for task '{task.name}'."):
+            evaluate()
+    assert model.calls == []
+
+
+def test_answers_from_anywhere_are_scored_without_a_model(moods):
+    answers = [Generation(text, -1.5) for text in ("positive", "negative", "positive", "neither")]
+
+    scores = score_answers(CHOICES, moods, answers)
+
+    # The first two are right; precision and recall of "positive" are 1/2.
+    assert scores.metrics == {"accuracy": 0.5, "f1": 0.5}
+    assert [(p.output, p.score, p.label_log_probabilities) for p in scores.predictions][3] == ("neither", -1.5, None)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_one_answer_for_each_row_is_needed(moods, count):
+    with pytest.raises(DataError, match=f"one answer for each row. Received: {count} answers, 4 rows of task 'mood'"):
+        score_answers(CHOICES, moods, [Generation("positive", -1.0)] * count)
 
 
 def test_the_majority_baseline_answers_with_the_commonest_training_target(moods):

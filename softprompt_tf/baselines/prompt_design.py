@@ -9,15 +9,13 @@ al. 2021, arXiv:2104.08691, compare with. The words in between are this library'
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.evaluation.evaluation import Answers
+from softprompt_tf.evaluation.asking import AnswersTexts, TaskAnswers, ask
 from softprompt_tf.inference.answering import answerer_without_prompt
-from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.tasks import Example, Task
 
 ANSWER_MARK = "answer:"
@@ -25,33 +23,25 @@ ANSWER_MARK = "answer:"
 
 @dataclass(frozen=True)
 class DesignedPrompts:
-    """A frozen model that reads every text behind an instruction and solved rows; what `evaluate_examples` asks.
+    """An instruction and solved rows that stand in front of every text that a frozen model reads.
 
     Args:
-      answers: the frozen model.
+      model: the frozen model.
       t5: whose tokenizer counts.
       instruction: in front of all; may be empty.
       shots: the solved rows, in order.
       max_input_tokens: of the whole text, the end of sequence included.
     """
 
-    answers: Answers
+    model: AnswersTexts
     t5: FrozenT5
     instruction: str
     shots: tuple[Example, ...]
     max_input_tokens: int
 
-    def classify(
-        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
-    ) -> list[Classification]:
-        """Choose the likeliest label of each text; see `PromptedT5.classify`."""
-        return self.answers.classify(self.designed(texts), labels=labels)
-
-    def generate_scored(
-        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
-    ) -> list[Generation]:
-        """Answer texts with texts; see `PromptedT5.generate`."""
-        return self.answers.generate_scored(self.designed(texts), max_tokens=max_tokens)
+    def ask(self, task: Task, examples: Sequence[Example]) -> TaskAnswers:
+        """Answer a task's rows with labels or texts, ready for `score_answers`."""
+        return ask(self.model, task, self.designed([example.inputs for example in examples]))
 
     def designed(self, texts: Sequence[str]) -> list[str]:
         """Put the instruction and as many solved rows as fit in front of each text.
@@ -89,7 +79,7 @@ def design_prompts(
     instruction: str | None = None,
     max_input_tokens: int | None = None,
 ) -> DesignedPrompts:
-    """Return the frozen model behind a designed prompt, ready for `evaluate_examples`.
+    """Return a designed prompt in front of the frozen model.
 
     Args:
       t5: the frozen T5.
@@ -102,16 +92,21 @@ def design_prompts(
 
     Raises:
       ConfigError, DataError: as `draw_shots`.
+
+    Example:
+      >>> design = design_prompts(t5, task, task.examples("train"), shots=4)
+      >>> rows = task.examples("validation")
+      >>> score_answers(task, rows, design.ask(task, rows)).metrics
     """
     limit = task.max_input_tokens if max_input_tokens is None else max_input_tokens
-    answers = answerer_without_prompt(
+    model = answerer_without_prompt(
         t5,
         max_input_tokens=limit,
         max_target_tokens=task.target_token_limit(t5.tokenize),
         target_format=task.target_format,
     )
     return DesignedPrompts(
-        answers=answers,
+        model=model,
         t5=t5,
         instruction=default_instruction(task) if instruction is None else instruction,
         shots=draw_shots(train, shots, seed=seed),

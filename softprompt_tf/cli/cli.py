@@ -176,7 +176,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     examples = task.examples(arguments.split, limit=arguments.limit)
 
     from softprompt_tf.backbones import load_t5
-    from softprompt_tf.evaluation.evaluation import evaluate_examples, write_predictions
+    from softprompt_tf.evaluation.evaluation import evaluate_examples
+    from softprompt_tf.evaluation.scores import write_predictions
     from softprompt_tf.methods import load_prompt
     from softprompt_tf.model.prompted_t5 import PromptedT5
     from softprompt_tf.model.task_method import check_fits

@@ -12,7 +12,8 @@ from pathlib import Path
 from softprompt_tf.backbones import FrozenT5, load_t5
 from softprompt_tf.config import RunConfig, load_config
 from softprompt_tf.errors import TrainingError, VerificationError
-from softprompt_tf.evaluation.evaluation import evaluate_examples, majority_baseline
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import majority_baseline
 from softprompt_tf.export.client.client import Classification, PredictionClient
 from softprompt_tf.export.server.server import ModelServer
 from softprompt_tf.export.versions.saved_model import write_saved_model

@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING
 from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from softprompt_tf.evaluation.asking import ask as ask
     from softprompt_tf.evaluation.ensemble import PromptEnsemble as PromptEnsemble
     from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble as evaluate_ensemble
     from softprompt_tf.evaluation.evaluation import evaluate_examples as evaluate_examples
+    from softprompt_tf.evaluation.scores import score_answers as score_answers
 
 _HOME = {
     "PromptEnsemble": "ensemble",
+    "ask": "asking",
     "evaluate_ensemble": "ensemble_scores",
     "evaluate_examples": "evaluation",
+    "score_answers": "scores",
 }
 
 __all__ = sorted(_HOME)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from softprompt_tf.evaluation.asking import TaskAnswers
 from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label, vote_for_text
-from softprompt_tf.evaluation.evaluation import TaskScores, evaluate_examples
-from softprompt_tf.inference.answers import Classification, Generation
+from softprompt_tf.evaluation.scores import TaskScores, check_rows, score_answers
 from softprompt_tf.model.task_match import warn_of_other_tasks
 from softprompt_tf.tasks import Example, Task
 
@@ -43,31 +43,27 @@ def evaluate_ensemble(ensemble: PromptEnsemble, task: Task, examples: Sequence[E
       task: its label words and metrics are used.
       examples: the rows.
 
+    Raises:
+      DataError: if there is no example.
+
     Warns:
       UserWarning: for each prompt that was trained for another task.
     """
+    check_rows(task, examples)
     warn_of_other_tasks(ensemble, task)
-    texts = [example.inputs for example in examples]
+    answers, voted = _ask_each(ensemble, task, [example.inputs for example in examples])
+    return EnsembleScores(
+        members=tuple(score_answers(task, examples, column) for column in zip(*answers, strict=True)),
+        ensemble=score_answers(task, examples, voted),
+    )
+
+
+def _ask_each(
+    ensemble: PromptEnsemble, task: Task, texts: Sequence[str]
+) -> tuple[Sequence[tuple[Any, ...]], TaskAnswers]:
+    """Return each text's answers, one for each prompt, and the vote on each text."""
     if task.label_words:
         choices = ensemble.classify_each(texts, labels=task.label_words)
-        columns: list[list[Any]] = [list(column) for column in zip(*choices, strict=True)]
-        voted: list[Any] = [vote_for_label(answers) for answers in choices]
-    else:
-        generations = ensemble.generate_each(texts)
-        columns = [list(column) for column in zip(*generations, strict=True)]
-        voted = [vote_for_text(answers) for answers in generations]
-    members = tuple(evaluate_examples(_Given(column), task, examples) for column in columns)
-    return EnsembleScores(members=members, ensemble=evaluate_examples(_Given(voted), task, examples))
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Answers that are there already, in the form in which `evaluate_examples` asks for them."""
-
-    answers: list[Any]
-
-    def classify(self, texts: Sequence[str], **_: Any) -> list[Classification]:
-        return self.answers
-
-    def generate_scored(self, texts: Sequence[str], **_: Any) -> list[Generation]:
-        return self.answers
+        return choices, [vote_for_label(answers) for answers in choices]
+    generations = ensemble.generate_each(texts)
+    return generations, [vote_for_text(answers) for answers in generations]

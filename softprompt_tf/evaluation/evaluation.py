@@ -1,70 +1,15 @@
-"""A model and a task's split in, metrics and one prediction per row out.
+"""Ask a model about the rows of a task and score its answers."""
 
-A task with labels is answered by the likeliest label, any other by generated text.
-"""
-
-import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
-from softprompt_tf.errors import DataError
-from softprompt_tf.files.atomic_file import write_atomically
-from softprompt_tf.files.portable_names import own_name
-from softprompt_tf.inference.answers import Classification, Generation
+from softprompt_tf.evaluation.asking import AnswersTexts, ask
+from softprompt_tf.evaluation.scores import TaskScores, check_rows, score_answers
 from softprompt_tf.model.task_match import warn_of_other_tasks
-from softprompt_tf.tasks import Example, Task, compute_metrics, postprocessed
-
-
-class Answers(Protocol):
-    """What evaluation asks of a model: `PromptedT5` and a bare `Answerer` are such."""
-
-    def classify(
-        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
-    ) -> list[Classification]: ...
-
-    def generate_scored(
-        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
-    ) -> list[Generation]: ...
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model made of one row.
-
-    Args:
-      inputs: the text that it read.
-      target: the right answer.
-      output: its answer.
-      score: the answer's log-probability in nats: among the labels for a task with labels, else of the generated text.
-      location: where the row stands, such as "dev.tsv:17".
-      label_log_probabilities: of each label, for a task with labels.
-      references: all answers that the metrics take for right, for a task that names them.
-      answer: what the metrics compare, for a task with postprocessors; else it is `output`.
-    """
-
-    inputs: str
-    target: str
-    output: str
-    score: float
-    location: str
-    label_log_probabilities: dict[str, float] | None = None
-    references: tuple[str, ...] | None = None
-    answer: str | None = None
-
-
-@dataclass(frozen=True)
-class TaskScores:
-    """The metrics of a split, in [0, 1] unless the metric says otherwise, and its predictions."""
-
-    metrics: dict[str, float]
-    predictions: tuple[Prediction, ...]
+from softprompt_tf.tasks import Example, Task
 
 
 def evaluate_examples(
-    model: Answers, task: Task, examples: Sequence[Example], *, task_id: str | None = None
+    model: AnswersTexts, task: Task, examples: Sequence[Example], *, task_id: str | None = None
 ) -> TaskScores:
     """Answer every example and compute the task's metrics.
 
@@ -80,62 +25,7 @@ def evaluate_examples(
     Warns:
       UserWarning: if a prompt was trained for another task: its task id, labels, template or target format differ.
     """
-    if not examples:
-        raise DataError(f"An evaluation needs at least one row. Received: none, for task {task.name!r}.")
+    check_rows(task, examples)
     warn_of_other_tasks(model, task, task_id=task_id)
-    texts = [example.inputs for example in examples]
-    if task.label_words:
-        choices = model.classify(texts, labels=task.label_words, task_id=task_id)
-        predictions = [_of_choice(task, *pair) for pair in zip(examples, choices, strict=True)]
-    else:
-        answers = model.generate_scored(texts, task_id=task_id)
-        predictions = [_of_text(task, *pair) for pair in zip(examples, answers, strict=True)]
-    answered = [p.output if p.answer is None else p.answer for p in predictions]
-    return TaskScores(metrics=_metrics(task, examples, answered), predictions=tuple(predictions))
-
-
-def majority_baseline(task: Task, train: Sequence[Example], examples: Sequence[Example]) -> dict[str, float]:
-    """Return the metrics of always answering with the commonest target of the training split."""
-    commonest = Counter(example.target for example in train).most_common(1)[0][0]
-    answers = [postprocessed(commonest, example.row, task.postprocess) for example in examples]
-    return _metrics(task, examples, answers)
-
-
-def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
-    """Write one JSON object per prediction and line, whole or not at all; of a row's file only its own name."""
-    rows = [{**asdict(prediction), "location": own_name(prediction.location)} for prediction in predictions]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    write_atomically(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8"), error_type=DataError)
-
-
-def _metrics(task: Task, examples: Sequence[Example], answers: Sequence[str]) -> dict[str, float]:
-    """Score answers that are postprocessed already."""
-    return compute_metrics(
-        task.metrics,
-        [example.right_answers for example in examples],
-        answers,
-        task.label_words,
-        groups=[example.group for example in examples] if task.group_by else (),
-    )
-
-
-def _of_choice(task: Task, example: Example, choice: Classification) -> Prediction:
-    logs = dict(zip(choice.labels, choice.log_probabilities, strict=True))
-    return _prediction(task, example, choice.label, logs[choice.label], logs)
-
-
-def _of_text(task: Task, example: Example, answer: Generation) -> Prediction:
-    return _prediction(task, example, answer.text, answer.score, None)
-
-
-def _prediction(task: Task, example: Example, output: str, score: float, logs: dict[str, float] | None) -> Prediction:
-    return Prediction(
-        inputs=example.inputs,
-        target=example.target,
-        output=output,
-        score=score,
-        location=example.row.location,
-        label_log_probabilities=logs,
-        references=example.references or None,
-        answer=postprocessed(output, example.row, task.postprocess) if task.postprocess else None,
-    )
+    answers = ask(model, task, [example.inputs for example in examples], task_id=task_id)
+    return score_answers(task, examples, answers)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.baselines import ModelTuner, design_prompts, random_prompt
+from softprompt_tf.baselines import DesignedPrompts, ModelTuner, design_prompts, random_prompt
 from softprompt_tf.config import RunConfig, TaskConfig
+from softprompt_tf.evaluation.asking import AnswersTexts
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.evaluation.ensemble_scores import EnsembleScores, evaluate_ensemble
-from softprompt_tf.evaluation.evaluation import Answers, evaluate_examples
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.prompt_tuner import PromptTuner, TrialRecord, read_record, write_record
 from softprompt_tf.experiments.results import RunResult, digest, score_of
@@ -154,9 +156,9 @@ class Runner:
 
     # === Results ===
 
-    def _result(self, scoring: Scoring, record: TrialRecord, model: Answers) -> RunResult:
-        """Return a trained trial's result: as it was measured in training, or on another task now."""
-        if scoring.eval_task.name == scoring.task.name:
+    def _result(self, scoring: Scoring, record: TrialRecord, model: AnswersTexts) -> RunResult:
+        """Return a trained trial's result: as it was measured in training, or on other rows now."""
+        if scoring.eval_task == scoring.task:
             share = record.seconds / len(scoring.trial.tasks)  # so that a run on several tasks is counted once
             return _filled(scoring, record.metrics[scoring.task.name], record.step, share)
         started = time.monotonic()
@@ -166,22 +168,13 @@ class Runner:
     def _untrained_result(self, t5: FrozenT5, trial: Trial, scoring: Scoring) -> RunResult:
         started = time.monotonic()
         task, settings = load_task(scoring.eval_task), trial.settings
+        examples = scored_examples(scoring.eval_task, settings.rows)
         if trial.arm == "random_prompt":
-            model: Answers = random_prompt(t5, task, length=settings.prompt.length, seed=trial.seed)
+            model = random_prompt(t5, task, length=settings.prompt.length, seed=trial.seed)
+            scores = evaluate_examples(model, task, examples)
         else:
-            design = trial.config["prompt_design"]
-            train = training_data(scoring.task, settings.rows).train if design["shots"] else ()
-            model = design_prompts(
-                t5,
-                task,
-                train,
-                shots=design["shots"],
-                seed=trial.seed,
-                instruction=design["instructions"].get(task.name),
-                max_input_tokens=design["max_input_tokens"],
-            )
-        metrics = _metrics(model, scoring.eval_task, trial)
-        return _filled(scoring, metrics, None, time.monotonic() - started)
+            scores = score_answers(task, examples, _design(t5, trial, scoring).ask(task, examples))
+        return _filled(scoring, scores.metrics, None, time.monotonic() - started)
 
 
 _NOTHING = TrialRecord({}, 0, 0.0, 0.0)
@@ -204,7 +197,20 @@ def _filled(scoring: Scoring, metrics: dict[str, float], step: int | None, secon
     )
 
 
-def _metrics(model: Answers, task: TaskConfig, trial: Trial) -> dict[str, float]:
+def _design(t5: FrozenT5, trial: Trial, scoring: Scoring) -> DesignedPrompts:
+    task, settings = load_task(scoring.eval_task), trial.config["prompt_design"]
+    return design_prompts(
+        t5,
+        task,
+        training_data(scoring.task, trial.settings.rows).train if settings["shots"] else (),
+        shots=settings["shots"],
+        seed=trial.seed,
+        instruction=settings["instructions"].get(task.name),
+        max_input_tokens=settings["max_input_tokens"],
+    )
+
+
+def _metrics(model: AnswersTexts, task: TaskConfig, trial: Trial) -> dict[str, float]:
     return evaluate_examples(model, load_task(task), scored_examples(task, trial.settings.rows)).metrics
 
 

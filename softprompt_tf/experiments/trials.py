@@ -9,7 +9,7 @@ from typing import Any
 
 from softprompt_tf.config import TaskConfig
 from softprompt_tf.experiments.results import digest
-from softprompt_tf.experiments.rows import task_identity
+from softprompt_tf.experiments.rows import scored_split, task_identity
 from softprompt_tf.experiments.settings import RunSettings
 from softprompt_tf.tasks import LENGTH_BUCKETS
 
@@ -79,7 +79,7 @@ class Scoring:
       experiment, arm, x: as in `RunResult`.
       trial: what is scored.
       task: what it was trained on; of several, the one that is scored.
-      eval_task: what it is scored on.
+      eval_task: what it is scored on: the same task, the same with other rows, or another task.
     """
 
     experiment: str
@@ -127,5 +127,6 @@ class Vote:
 
 
 def _told(experiment: str, arm: str, x: object, task: TaskConfig, eval_task: TaskConfig, seed: str) -> str:
-    where = task.name if task.name == eval_task.name else f"{task.name} on {eval_task.name}"
+    scored_on = f"other rows ({scored_split(eval_task)})" if task.name == eval_task.name else eval_task.name
+    where = task.name if task == eval_task else f"{task.name} on {scored_on}"
     return ", ".join(part for part in (experiment, arm, "" if x is None else f"x {x}", where, seed) if part)

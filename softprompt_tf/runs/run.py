@@ -21,7 +21,8 @@ import numpy as np
 from softprompt_tf.backbones import EOS_ID, FrozenT5, load_t5
 from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
 from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.evaluation.evaluation import TaskScores, evaluate_examples, write_predictions
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import TaskScores, write_predictions
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.methods import PromptMethod

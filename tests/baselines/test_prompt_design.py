@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from softprompt_tf.baselines import DesignedPrompts, design_prompts, draw_shots, random_prompt
+from softprompt_tf.baselines import design_prompts, draw_shots, random_prompt
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation import score_answers
 from softprompt_tf.inference.answering import answerer_without_prompt
 
 
@@ -75,7 +75,7 @@ def test_the_frozen_model_is_asked_the_designed_texts(tiny_t5, task_data):
     mood = task_data["mood"]
     design = design_prompts(tiny_t5, mood.task, mood.train, shots=2, seed=1, max_input_tokens=120)
 
-    scores = evaluate_examples(design, mood.task, mood.validation)
+    scores = score_answers(mood.task, mood.validation, design.ask(mood.task, mood.validation))
 
     bare = answerer_without_prompt(tiny_t5, max_input_tokens=120, max_target_tokens=9)
     texts = design.designed([example.inputs for example in mood.validation])
@@ -84,18 +84,14 @@ def test_the_frozen_model_is_asked_the_designed_texts(tiny_t5, task_data):
     assert [p.score for p in scores.predictions] == pytest.approx([max(c.log_probabilities) for c in expected])
 
 
-def test_generations_are_cut_where_the_caller_says(tiny_t5, task_data):
-    asked = []
+def test_a_task_without_labels_is_answered_by_texts(tiny_t5, task_data):
+    echo = task_data["echo"]
+    design = design_prompts(tiny_t5, echo.task, echo.train, shots=1, seed=1)
 
-    class Answers:
-        def generate_scored(self, texts, *, max_tokens):
-            asked.append((list(texts), max_tokens))
-            return ["answer"]
+    answers = design.ask(echo.task, echo.validation)
 
-    design = DesignedPrompts(Answers(), tiny_t5, "Say:", (), 50)
-
-    assert design.generate_scored(["a b"], max_tokens=3) == ["answer"]
-    assert asked == [(["Say: a b"], 3)]
+    texts = design.designed([example.inputs for example in echo.validation])
+    assert answers == design.model.generate_scored(texts)
 
 
 def test_a_random_prompt_is_the_draw_of_its_seed_and_does_not_train(tiny_t5, task_data):

@@ -27,10 +27,10 @@ def report_script():
 
 
 @pytest.fixture(scope="session")
-def tuning_script(report_script):
-    return _load("model_tuning")
+def comparison_script():
+    return _load("backbones_comparison")
 
 
 @pytest.fixture(scope="session")
-def backbones_script(tuning_script):
+def backbones_script(report_script, comparison_script):
     return _load("backbones")

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from tiny_run import mood_rows, write_preset, write_rows, write_yaml
 
 from softprompt_tf.backbones import load_t5
@@ -13,12 +15,15 @@ from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments import runner, sweep
 from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.rows import training_data
 from softprompt_tf.experiments.settings import ARMS, read_sweep
 from softprompt_tf.experiments.sweep import plan_lines, result_store, run_sweep
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.methods import load_prompt
+from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run import train_run
 from softprompt_tf.tasks import load_task
 
@@ -77,14 +82,15 @@ def test_a_prompts_result_is_that_of_its_training_run(place, finished, tmp_path)
 def test_each_baselines_result_is_that_of_the_baseline_alone(place, finished):
     t5, task = load_t5(place.backbone), load_task(place.mood)
     train, rows = task.examples("train"), task.examples("validation")
-    alone = {
+    designs = {
         "prompt_design_zero_shot": design_prompts(t5, task, shots=0),
         "prompt_design_few_shot": design_prompts(t5, task, train, shots=2, seed=1),
-        "random_prompt": random_prompt(t5, task, length=3, seed=1),
     }
+    drawn = random_prompt(t5, task, length=3, seed=1)
 
-    for arm, model in alone.items():
-        assert metrics_of(finished, arm) == evaluate_examples(model, task, rows).metrics, arm
+    for arm, design in designs.items():
+        assert metrics_of(finished, arm) == score_answers(task, rows, design.ask(task, rows)).metrics, arm
+    assert metrics_of(finished, "random_prompt") == evaluate_examples(drawn, task, rows).metrics
 
 
 def test_model_tunings_results_are_those_of_the_tuner_alone(place, methods, finished):
@@ -278,6 +284,26 @@ def test_a_prompt_is_scored_on_another_task_with_its_limits(place, tmp_path):
     assert set(results["mood"].metrics) == {"accuracy", "macro_f1"}
     assert set(results["echo"].metrics) == {"exact_match"}
     assert results["echo"].task == "mood"
+
+
+def test_a_prompt_is_scored_on_other_rows_of_its_own_task(place, tmp_path):
+    """Of the same name, whose result must not be that of the rows that it was chosen by."""
+    write_rows(tmp_path / "one.jsonl", mood_rows()[:1])
+    values = {**yaml.safe_load(Path(place.mood).read_text(encoding="utf-8")), "test": "one.jsonl"}
+    other = str(
+        write_yaml(tmp_path / "other.yaml", {k: v for k, v in values.items() if k not in ("train", "validation")})
+    )
+    plan = plan_of(place, {"rows": {"tasks": [place.mood], "evaluate_on": {place.mood: [other]}, "seeds": [1]}})
+
+    outcome, lines = run(plan, tmp_path / "out")
+
+    own, asked = (result_store(tmp_path / "out").read(scoring.config) for scoring in plan.scorings)
+    (path,) = (tmp_path / "out").glob("trials/*/prompt.safetensors")
+    task = load_task(other)
+    model = PromptedT5(load_t5(place.backbone), load_prompt(path))
+    assert outcome.made == 2
+    assert asked.metrics == evaluate_examples(model, task, task.examples("test")).metrics != own.metrics
+    assert lines[-1].startswith("    rows, prompt_tuning, mood on other rows (test), seed 1: ")
 
 
 def test_rows_of_another_number_are_another_run(place, tmp_path):
