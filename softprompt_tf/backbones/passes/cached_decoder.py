@@ -141,8 +141,7 @@ def score_targets(
     batch, num_targets, length = ops.shape(target_ids)
     bias = _side_by_side_bias(t5, num_targets, length, injection.decoder)
     start = ops.full_like(target_ids[:, 0, :1], START_ID)
-    behind_start = ops.reshape(target_ids[:, :, :-1], (batch, num_targets * (length - 1)))
-    inputs = ops.concatenate([start, behind_start], axis=1)  # [B, 1 + C * (U - 1)]
+    inputs = ops.concatenate([start, ops.reshape(target_ids[:, :, :-1], (batch, -1))], axis=1)  # [B, 1 + C * (U - 1)]
 
     def decode(is_short: bool) -> Tensor:
         return t5.forward.decode(
@@ -165,10 +164,11 @@ def score_targets(
     )
     logits = t5.logits(states)  # [B, 1 + C * (U - 1), V]
     normalizers = ops.logsumexp(logits, axis=-1)
-    first_ids, next_ids = target_ids[:, :, 0], ops.reshape(target_ids[:, :, 1:], (batch, num_targets * (length - 1)))
+    first_ids, next_ids = target_ids[:, :, 0], ops.reshape(target_ids[:, :, 1:], (batch, -1))
     firsts = ops.take_along_axis(logits[:, 0], first_ids, axis=-1) - normalizers[:, :1]  # [B, C]
-    nexts = ops.squeeze(ops.take_along_axis(logits[:, 1:], next_ids[..., None], axis=-1), axis=-1) - normalizers[:, 1:]
-    nexts = ops.reshape(nexts * _is_real(next_ids), (batch, num_targets, length - 1))
+    next_ids = ops.concatenate([start, next_ids], axis=1)  # the start id is no real token, and adds nothing
+    nexts = ops.squeeze(ops.take_along_axis(logits, next_ids[..., None], axis=-1), axis=-1) - normalizers
+    nexts = ops.reshape((nexts * _is_real(next_ids))[:, 1:], (batch, num_targets, length - 1))
     return firsts * _is_real(first_ids) + ops.sum(nexts, axis=-1)
 
 
@@ -179,13 +179,14 @@ def _is_real(ids: Tensor) -> Tensor:
 def _side_by_side_bias(t5: FrozenT5, num_targets: Any, length: Any, key_values: KeyValues | None) -> Tensor:
     """Return [1 or B, 1 or N, Q, P + Q], Q = 1 + C * (U - 1): causal from the start id on and within each target, -1e9 between
     targets; injected keys in front."""
-    behind_start, step = ops.arange(num_targets * (length - 1)), ops.maximum(length - 1, 1)
-    zero = ops.zeros_like(ops.arange(1))
-    position = ops.concatenate([zero, 1 + behind_start % step], axis=0)  # [Q]
-    target = ops.concatenate([zero, 1 + behind_start // step], axis=0)
+    step = ops.maximum(length - 1, 1)
+    place = ops.arange(1 + num_targets * (length - 1))  # [Q]
+    target = (place + step - 1) // step  # 0: the start id
+    position = place - step * ops.maximum(target - 1, 0)
     is_seen = ops.logical_or(target[None, :] == target[:, None], target[None, :] == 0)
-    within = ops.take(ops.take(causal_bias(t5.backbone, length), position, axis=1), position, axis=2)  # [N, Q, Q]
-    bias = (within + mask_bias(is_seen))[None]
+    pairs = position[:, None] * length + position[None, :]
+    within = ops.reshape(causal_bias(t5.backbone, length), (t5.num_heads, -1))  # [N, U * U]
+    bias = (ops.take(within, pairs, axis=1) + mask_bias(is_seen))[None]
     if key_values is None:
         return bias
     injected = injected_bias(t5.backbone, key_values, length)

@@ -39,7 +39,7 @@ def encode_with_rows(
     Returns:
       The encoder output with the rows behind it in front, [B, P + S, H], and its mask [B, P + S].
     """
-    width = _width(injection.front) if first == 0 else 0
+    width = _width(injection.front) if injection.late and first == 0 else 0
     for late in injection.late:
         if late.layer > first:
             states = _run(
