@@ -1,6 +1,7 @@
 """The parts of a served graph that several signatures call: each is traced, and stored, once."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
 from softprompt_tf.export.graph.length_groups import encode_by_length
 from softprompt_tf.export.graph.shared_texts import encode_streams, entries_of
 from softprompt_tf.inference.decoding import Sampler, decode
@@ -32,6 +34,7 @@ class GraphFunctions(NamedTuple):
     """Encoder, decoder and scores of a served graph.
 
     Args:
+      tokenize: texts [B], where each is cut [B] -> ids [B, T], their mask.
       encode: prompt [B, P, H], its mask, ids [B, T], their mask, where texts are shared the streams [B, stages], then rows
         and mask of each of the graph's `ENCODER_TENSORS` -> the encoder output and its mask.
       decode: the encoder output [B, S, H], its mask, rows and mask of each of the graph's `DECODER_TENSORS`, limits [B] -> ids,
@@ -40,6 +43,7 @@ class GraphFunctions(NamedTuple):
       shares_texts: whether equal texts are encoded once: in a graph with tables of what enters behind the embeddings.
     """
 
+    tokenize: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     encode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     score: Callable[..., tf.Tensor]
@@ -50,6 +54,7 @@ class GraphFunctions(NamedTuple):
         """Make the functions of a graph with tables of these tensors."""
         shares_texts = bool(set(row_shapes) - {PROMPT, ENCODER_KEY_VALUES})
         return cls(
+            tf.function(partial(text_to_ids, t5), input_signature=[_TEXTS, _LIMITS], autograph=False),
             _encode(t5, row_shapes, shares_texts=shares_texts),
             _decode(t5, row_shapes, sampler),
             _score(t5, row_shapes),
@@ -84,9 +89,8 @@ def _decode(
     t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]], sampler: Sampler
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     names = [name for name in DECODER_TENSORS if name in row_shapes]
-    limits_spec = tf.TensorSpec([None], tf.int32)
 
-    @tf.function(input_signature=[_states(t5), _FLAT, *_specs(names, row_shapes), limits_spec], autograph=False)
+    @tf.function(input_signature=[_states(t5), _FLAT, *_specs(names, row_shapes), _LIMITS], autograph=False)
     def decode_rows(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
         *parts, limits = inputs
         encoded = Encoded(encoder_output, mask, _injection(names, parts))
@@ -112,6 +116,7 @@ def _score(t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]]) -> Callable[
 
 
 _FLAT = tf.TensorSpec([None, None], tf.int32)
+_TEXTS, _LIMITS = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)
 
 
 def _states(t5: FrozenT5) -> tf.TensorSpec:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from softprompt_tf.backbones import EOS_ID, FrozenT5
-from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
 from softprompt_tf.export.graph.graph_functions import DECODER_TENSORS, ENCODER_TENSORS, GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row
@@ -115,7 +114,7 @@ class ServingModule(tf.Module):
         """
         rows = self._look_up(task_id, text)
         target, target_status = valid_text(target, "target")
-        ids, _ = text_to_ids(self._t5.value, target, MAX_SCORED_TOKENS + 1)  # [B, U]
+        ids, _ = self._shared.value.tokenize(target, tf.fill(tf.shape(target), MAX_SCORED_TOKENS + 1))  # [B, U]
         is_long = tf.shape(ids)[1] > MAX_SCORED_TOKENS
         too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
@@ -133,10 +132,10 @@ class ServingModule(tf.Module):
         is_finite = tf.reduce_all(tf.math.is_finite(prompt), axis=[1, 2])
         status = first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
         prompt = tf.where(is_finite[:, None, None], prompt, 0.0)
-        ids, mask = text_to_ids(self._t5.value, text, DEFAULT_MAX_INPUT_TOKENS)
+        functions = self._shared.value
+        ids, mask = functions.tokenize(text, tf.fill(tf.shape(text), DEFAULT_MAX_INPUT_TOKENS))
         num_rows = tf.shape(text)[0]
         prompt_mask = tf.ones(tf.shape(prompt)[:2], tf.int32)
-        functions = self._shared.value
         alone = [tf.tile(tf.range(num_rows)[:, None], [1, len(self._entries)])] if functions.shares_texts else []
         encoded = functions.encode(prompt, prompt_mask, ids, mask, *alone, *self._nothing(ENCODER_TENSORS, num_rows))
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
@@ -185,13 +184,13 @@ class ServingModule(tf.Module):
 
         prompt = self.tables.rows(PROMPT, task, members.member)
         if not self._shared.value.shares_texts:
-            ids, mask = text_to_ids(self._t5.value, rows.text, limit)
+            ids, mask = self._shared.value.tokenize(rows.text, limit)
             inputs = [members.spread(ids), members.spread(mask)]
         else:
             text, limit = members.spread(rows.text), members.spread(limit)
             equal, streams = streams_of(text, limit, key_of, self._entries)
             once = first_rows(equal)
-            ids, mask = text_to_ids(self._t5.value, tf.gather(text, once), tf.gather(limit, once))
+            ids, mask = self._shared.value.tokenize(tf.gather(text, once), tf.gather(limit, once))
             inputs = [tf.gather(ids, equal), tf.gather(mask, equal), streams]
         encoded = self._shared.value.encode(*prompt, *inputs, *parts(ENCODER_TENSORS))
         return *encoded, *parts(DECODER_TENSORS)
