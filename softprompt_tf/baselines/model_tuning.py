@@ -8,12 +8,11 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.backbones import EOS_ID, FrozenT5
@@ -21,17 +20,17 @@ from softprompt_tf.backbones.loading.built_layers import backbone_like
 from softprompt_tf.backbones.passes.fused_forward import FusedForward
 from softprompt_tf.backbones.passes.known_layers import check_plain
 from softprompt_tf.baselines.tuning_settings import TuningSettings as TuningSettings
-from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
 from softprompt_tf.errors import BackboneError, NonFiniteLossError, TrainingError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.inference.answering import Answerer, answerer_without_prompt
 from softprompt_tf.runs.run import TaskData, check_task_labels, shared_target_format
-from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
+from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.texts.text_batches import opening_id_of
-from softprompt_tf.training import Evaluation, TargetCrossEntropy
+from softprompt_tf.training import BestSoFar, Evaluation, TargetCrossEntropy
 from softprompt_tf.training.progress import tell_finished
+from softprompt_tf.training.saved_run import Checkpoints, SavedRun
 
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
@@ -96,8 +95,8 @@ class ModelTuner:
         signature = (dict.fromkeys(_INPUTS, _IDS), _IDS, tf.TensorSpec([], tf.float32))
         self._train_step = tf.function(self._take_step, input_signature=signature, autograph=False)
         self._answerers: dict[tuple[int, int, str], Answerer] = {}
-        self._best: list[np.ndarray] = []
-        self._progress = TuningProgress()
+        self._best = BestSoFar()
+        self._reset()
 
     def tune(
         self,
@@ -133,21 +132,25 @@ class ModelTuner:
         self, data: Sequence[TaskData], settings: TuningSettings, seed: int, state_path: Path | None, run_digest: str
     ) -> TunedModel:
         self._reset()
-        run = self._identity(data, settings, seed) if state_path is not None else {}
-        if state_path is not None and state_path.is_file():
-            self._progress, self._best = load_state(state_path, self._groups(), run_digest=run_digest, run=run)
-            if self._progress.step >= settings.steps:
-                tell_finished(self._progress.step, settings.steps)
+        saved = None
+        if state_path is not None:
+            saved = SavedRun(
+                Checkpoints(state_path.parent, name=state_path.name),
+                lambda: {"trainable": self._variables, "optimizer": self._optimizer.variables},
+                seed=seed,
+                config_digest=run_digest,
+                settings=self._identity(data, settings, seed),
+            )
+            self._resume(saved, settings.steps)
         batches = _batches(self.t5, data, settings.batch_size, seed)
-        while self._progress.step < settings.steps:
+        while self._step < settings.steps:
             started = time.monotonic()
             self._advance(batches, settings)
-            self._keep(self._dev_metrics(data))
-            self._progress.seconds += time.monotonic() - started
-            if state_path is not None:
-                save_state(state_path, self._groups(), self._best, self._progress, run_digest=run_digest, run=run)
-        for variable, value in zip(self._variables, self._best, strict=True):
-            variable.assign(value)
+            self._best = self._best.after(self._step, self._dev_metrics(data), self._variables)
+            self._seconds += time.monotonic() - started
+            if saved is not None:
+                saved.save(self._step, best=self._best, counts=self._counts())
+        self._best.restore(self._variables)
         return self._result([each.task.name for each in data])
 
     def _identity(self, data: Sequence[TaskData], settings: TuningSettings, seed: int) -> dict[str, object]:
@@ -181,11 +184,24 @@ class ModelTuner:
             variable.assign(start)
         for variable in self._optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        self._best, self._progress = [], TuningProgress()
+        self._step, self._seconds, self._seconds_per_step = 0, 0.0, 0.0
+        self._best = BestSoFar()
+
+    def _resume(self, saved: SavedRun, last_step: int) -> None:
+        checkpoint = saved.resume()
+        if checkpoint is None:
+            return
+        self._step, self._best = checkpoint.step, checkpoint.best
+        self._seconds, self._seconds_per_step = (checkpoint.counts[name] for name in ("seconds", "seconds_per_step"))
+        if self._step >= last_step:
+            tell_finished(self._step, last_step)
+
+    def _counts(self) -> dict[str, float]:
+        return {"seconds": self._seconds, "seconds_per_step": self._seconds_per_step}
 
     def _advance(self, batches: BatchStream, settings: TuningSettings) -> None:
         """Train up to the next evaluation."""
-        first, every = self._progress.step, settings.evaluate_every
+        first, every = self._step, settings.evaluate_every
         last = min(settings.steps, (first // every + 1) * every)
         times = []
         for step in range(first, last):
@@ -195,8 +211,8 @@ class ModelTuner:
             times.append(time.perf_counter() - start)
             if not math.isfinite(loss):
                 raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step + 1}.")
-        self._progress.step = last
-        self._progress.seconds_per_step = statistics.median(times)
+        self._step = last
+        self._seconds_per_step = statistics.median(times)
 
     def _take_step(self, inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -210,42 +226,31 @@ class ModelTuner:
         self._optimizer.apply(gradients, self._variables)
         return loss
 
-    def _dev_metrics(self, data: Sequence[TaskData]) -> dict[str, dict[str, float]]:
-        return {
-            each.task.name: evaluate_examples(self.answerer(each.task), each.task, each.validation).metrics
-            for each in data
-        }
-
-    def _keep(self, metrics: Mapping[str, dict[str, float]]) -> None:
-        """Note an evaluation, and the weights if it is the best; of equal ones the earlier stays."""
-        mean = statistics.fmean(score(each) for each in metrics.values())
-        one = len(metrics) == 1
-        named = {(k if one else f"{task}/{k}"): v for task, each in metrics.items() for k, v in each.items()}
-        best = self._progress.best
-        self._progress.history += (Evaluation(self._progress.step, mean, named),)
-        if best is None or mean > best.score:
-            self._progress.best_step = self._progress.step
-            self._best = arrays_of(self._variables)
-
-    def _groups(self) -> dict[str, list[keras.Variable]]:
-        return {"weights": self._variables, "optimizer": self._optimizer.variables}
+    def _dev_metrics(self, data: Sequence[TaskData]) -> dict[str, float]:
+        """Return the metrics on the validation rows, under "metric", or "task/metric" where there are several tasks."""
+        named: dict[str, float] = {}
+        for each in data:
+            metrics = evaluate_examples(self.answerer(each.task), each.task, each.validation).metrics
+            prefix = f"{each.task.name}/" if len(data) > 1 else ""
+            named |= {f"{prefix}{name}": value for name, value in metrics.items()}
+        return named
 
     def _result(self, tasks: Sequence[str]) -> TunedModel:
-        progress, best = self._progress, self._progress.best or Evaluation(0, math.nan, {})
+        history = self._best.history
+        # Where no score was a number, the weights are those of the last step.
+        chosen = next((each for each in history if each.step == self._best.step), history[-1])
         prefixes = {task: f"{task}/" if len(tasks) > 1 else "" for task in tasks}
         return TunedModel(
             metrics={
-                task: {
-                    name.removeprefix(start): value for name, value in best.metrics.items() if name.startswith(start)
-                }
+                task: {k.removeprefix(start): value for k, value in chosen.metrics.items() if k.startswith(start)}
                 for task, start in prefixes.items()
             },
-            best_score=best.score,
-            best_step=best.step,
-            steps_done=progress.step,
-            history=progress.history,
-            seconds_per_step=progress.seconds_per_step,
-            seconds=progress.seconds,
+            best_score=chosen.score,
+            best_step=chosen.step,
+            steps_done=self._step,
+            history=history,
+            seconds_per_step=self._seconds_per_step,
+            seconds=self._seconds,
         )
 
 

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,13 +24,14 @@ from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.pretraining.batches import Batch
 from softprompt_tf.pretraining.recent_losses import RecentLosses
-from softprompt_tf.pretraining.train_state import load_state, save_state
+from softprompt_tf.training.saved_run import Checkpoints, SavedRun
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from softprompt_tf.pretraining.bits_per_byte import MeasuredText
 
+_FREE_TO_CHANGE = ("steps", "cooldown_steps", "checkpoint_every", "log_every", "measure_every")
 _STEPS_IN_FLIGHT = 16  # steps that JAX may be behind; their losses are read late, so that the device never waits
 
 
@@ -64,6 +65,11 @@ class PretrainingRun:
     measure_every: int = 500
     seed: int = 1
     precision: str = "bfloat16"
+
+    @property
+    def fixed(self) -> dict[str, object]:
+        """Return the settings that must stay as they are when a run goes on."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE_TO_CHANGE}
 
     def rate_factor(self, step: int) -> float:
         """Return the factor of the peak rate at a step, in [0, 1]: the lower one of warm-up and cool-down.
@@ -111,6 +117,12 @@ class Pretrainer:
             self.optimizer = keras.optimizers.Adafactor(run.peak_learning_rate)
             self.optimizer.build(backbone.trainable_variables)
         self.take_step = _make_step(backbone, self.optimizer, run.precision, strategy)
+        self._saved = SavedRun(
+            Checkpoints(self.directory, name="state.safetensors"),
+            lambda: {"trainable": backbone.weights, "optimizer": self.optimizer.variables},
+            seed=run.seed,
+            settings=run.fixed,
+        )
 
     def measure(self, batches: list[Batch]) -> float:
         """Return the mean loss over batches, in nats per target token."""
@@ -172,10 +184,6 @@ class Pretrainer:
     # === State ===
 
     @property
-    def _state_file(self) -> Path:
-        return self.directory / "state.safetensors"
-
-    @property
     def _log_file(self) -> Path:
         return self.directory / "log.jsonl"
 
@@ -186,20 +194,20 @@ class Pretrainer:
           TrainingError: if it cannot be written; the last one is kept.
         """
         self.take_step.write_back()
-        save_state(self._state_file, self.backbone, self.optimizer, step=self.step, num_tokens=self.num_tokens)
-        if self._on_checkpoint:
+        if self._saved.save(self.step, counts={"num_tokens": self.num_tokens}) and self._on_checkpoint:
             self._on_checkpoint(self)
 
     def load_state(self) -> bool:
         """Go back to the last state, if there is one; return whether there was. Later lines of the log are dropped.
 
         Raises:
-          TrainingError: if the file is damaged or of a backbone of another shape.
+          TrainingError: if the file is damaged, of a run of other settings or of a backbone of another shape.
         """
-        if not self._state_file.is_file():
+        checkpoint = self._saved.resume()
+        if checkpoint is None:
             self._log_file.unlink(missing_ok=True)  # of a run that was killed before its first state
             return False
-        self.step, self.num_tokens = load_state(self._state_file, self.backbone, self.optimizer)
+        self.step, self.num_tokens = checkpoint.step, checkpoint.counts["num_tokens"]
         self.take_step.read_variables()
         if self._log_file.is_file():
             kept = [line for line in self._log_file.read_text("utf-8").splitlines() if _step_of(line) <= self.step]

@@ -7,7 +7,7 @@ metric or, where a task has several, by their mean.
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -50,13 +50,26 @@ class BestSoFar:
     def has_scored(self, step: int) -> bool:
         return any(evaluation.step == step for evaluation in self.history)
 
-    def after(self, evaluation: Evaluation, weights: tuple[np.ndarray, ...]) -> "BestSoFar":
-        """Return the state with one more evaluation; of equal scores the earlier one stays, and NaN never wins."""
+    def after(self, step: int, metrics: dict[str, float], variables: Iterable[keras.Variable]) -> "BestSoFar":
+        """Return the state with one more evaluation; of equal scores the earlier one stays, and NaN never wins.
+
+        Args:
+          step: of the evaluation.
+          metrics: its metrics, at least one.
+          variables: what is trained; their values are copied if the score is a gain.
+        """
+        evaluation = Evaluation(step=step, score=mean_score(metrics), metrics=metrics)
         history = (*self.history, evaluation)
         if math.isnan(evaluation.score) or (self.score is not None and evaluation.score <= self.score):
             waited = self.evaluations_without_gain + 1
             return dataclasses.replace(self, evaluations_without_gain=waited, history=history)
-        return BestSoFar(score=evaluation.score, step=evaluation.step, weights=weights, history=history)
+        weights = tuple(np.array(variable.numpy()) for variable in variables)
+        return BestSoFar(score=evaluation.score, step=step, weights=weights, history=history)
+
+    def restore(self, variables: Iterable[keras.Variable]) -> None:
+        """Put the best weights into the variables; do nothing before the first gain."""
+        for variable, value in zip(variables, self.weights, strict=False):
+            variable.assign(value)
 
 
 class KeepBestPrompt(keras.callbacks.Callback):
@@ -132,19 +145,17 @@ class KeepBestPrompt(keras.callbacks.Callback):
 
     def restore_best(self) -> None:
         """Put the best weights into the model's trainable variables; do nothing before the first evaluation."""
-        for variable, value in zip(self.model.trainable_variables, self.best.weights, strict=False):
-            variable.assign(value)
+        self.best.restore(self.model.trainable_variables)
 
     def _score(self, step: int) -> Evaluation:
         metrics = {name: float(value) for name, value in self._evaluate().items()}
         if not metrics:
             raise TrainingError("`evaluate` must return at least one metric. Received: an empty dictionary.")
-        evaluation = Evaluation(step=step, score=mean_score(metrics), metrics=metrics)
-        self.best = self.best.after(evaluation, tuple(np.array(v.numpy()) for v in self.model.trainable_variables))
+        self.best = self.best.after(step, metrics, self.model.trainable_variables)
         if self._on_best is not None and self.best.step == step:
             weights = self.best.weights
             self._on_best(weights[0] if len(weights) == 1 else weights, metrics)
-        return evaluation
+        return self.best.history[-1]
 
 
 def mean_score(metrics: Mapping[str, float]) -> float:

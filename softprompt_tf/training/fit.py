@@ -105,7 +105,7 @@ def train_prompt(
     with contextlib.nullcontext() if checkpoint_dir is None else _locked(Path(checkpoint_dir)):
         _prepare(model)
         keep_best = _make_keep_best(model, evaluate, evaluate_every or steps, on_best, patience, steps)
-        checkpoint = _make_checkpoint(model, checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
+        checkpoint = _make_checkpoint(checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
         if checkpoint is not None:
             checkpoint.resume(model)
         if keep_best is not None:
@@ -161,7 +161,6 @@ def _make_keep_best(
 
 
 def _make_checkpoint(
-    model: keras.Model,
     directory: str | os.PathLike[str] | None,
     every: int,
     seed: int,
@@ -170,9 +169,7 @@ def _make_checkpoint(
 ) -> PromptCheckpoint | None:
     if directory is None:
         return None
-    checkpoint = PromptCheckpoint(directory, every_steps=every, seed=seed, config_digest=digest, keep_best=keep_best)
-    checkpoint.set_model(model)
-    return checkpoint
+    return PromptCheckpoint(directory, every_steps=every, seed=seed, config_digest=digest, keep_best=keep_best)
 
 
 def _fit(

@@ -1,15 +1,13 @@
 """A model in training enters; its checkpoints are written every few steps, and a new process goes on from the newest."""
 
 import os
-from collections.abc import Iterator
 
 import keras
-import numpy as np
 
-from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.training.best_prompt import BestSoFar, KeepBestPrompt
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.training.best_prompt import KeepBestPrompt
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
-from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, latest_checkpoint, write_checkpoint
+from softprompt_tf.training.saved_run import Checkpoints, Groups, SavedRun
 
 
 class PromptCheckpoint(keras.callbacks.Callback):
@@ -37,14 +35,15 @@ class PromptCheckpoint(keras.callbacks.Callback):
         super().__init__()
         if every_steps < 1:
             raise ConfigError(f"`every_steps` must be at least 1. Received: every_steps={every_steps}.")
-        self._directory = directory
+        self._run = SavedRun(
+            Checkpoints(directory, keep=keep),
+            lambda: _variables(self.model),
+            seed=seed,
+            config_digest=config_digest,
+        )
         self._every_steps = every_steps
-        self._seed = seed
-        self._config_digest = config_digest
         self._keep_best = keep_best
-        self._keep = keep
         self._previous = 0
-        self._saved_step: int | None = None
 
     def resume(self, model: keras.Model) -> int:
         """Put the newest checkpoint's state into the model and the callbacks.
@@ -58,15 +57,11 @@ class PromptCheckpoint(keras.callbacks.Callback):
         Raises:
           TrainingError: if the checkpoint is of another run or another model.
         """
-        checkpoint = latest_checkpoint(self._directory)
-        if checkpoint is None:
-            return steps_done(model)
-        check_same_run(checkpoint, seed=self._seed, config_digest=self._config_digest)
-        _restore(model, checkpoint.tensors)
-        if self._keep_best is not None:
+        self.set_model(model)
+        checkpoint = self._run.resume()
+        if checkpoint is not None and self._keep_best is not None:
             self._keep_best.best = checkpoint.best
-        self._saved_step = checkpoint.step
-        return checkpoint.step
+        return steps_done(model)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._previous = steps_done(self.model)
@@ -83,36 +78,9 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write a checkpoint of this moment, unless this step has one."""
-        step = steps_done(self.model)
-        if step == self._saved_step:
-            return
-        checkpoint = Checkpoint(
-            step=step,
-            seed=self._seed,
-            config_digest=self._config_digest,
-            tensors={name: np.array(variable.numpy()) for name, variable in _state(self.model)},
-            best=BestSoFar() if self._keep_best is None else self._keep_best.best,
-        )
-        write_checkpoint(self._directory, checkpoint, keep=self._keep)
-        self._saved_step = step
+        self._run.save(steps_done(self.model), best=None if self._keep_best is None else self._keep_best.best)
 
 
-def _state(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+def _variables(model: keras.Model) -> Groups:
     random = [variable for variable in model.variables if variable.name == "seed_generator_state"]
-    groups = {"trainable": model.trainable_variables, "optimizer": model.optimizer.variables, "random": random}
-    for group, variables in groups.items():
-        for index, variable in enumerate(variables):
-            yield f"{group}.{index}", variable
-
-
-def _restore(model: keras.Model, tensors: dict[str, np.ndarray]) -> None:
-    variables = dict(_state(model))
-    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-    received = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != received:
-        raise TrainingError(
-            f"A checkpoint must fit the model and its optimizer, which have {expected}. Received: {received}. "
-            "Was the prompt's length or the optimizer changed?"
-        )
-    for name, variable in variables.items():
-        variable.assign(tensors[name])
+    return {"trainable": model.trainable_variables, "optimizer": model.optimizer.variables, "random": random}

@@ -9,6 +9,7 @@ from tiny_t5 import make_tiny_t5
 from softprompt_tf.baselines import ModelTuner, TuningSettings, model_tuning
 from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.training.saved_run import SavedRun
 
 pytestmark = pytest.mark.thorough
 
@@ -65,16 +66,16 @@ def test_a_killed_run_ends_as_one_that_was_not(tuner, task_data, tmp_path, monke
     data = [task_data["mood"]]
     whole = tuner.tune(data, SHORT, seed=3)
     weights = weights_of(tuner.t5)
-    save = model_tuning.save_state
+    save = SavedRun.save
 
-    def save_and_die(path, groups, best, progress, **keywords):
-        save(path, groups, best, progress, **keywords)
-        if progress.step == 3:
+    def save_and_die(run, step, **keywords):
+        save(run, step, **keywords)
+        if step == 3:
             raise KeyboardInterrupt
 
     path = tmp_path / "state.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr(model_tuning, "save_state", save_and_die)
+        patch.setattr(SavedRun, "save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             tuner.tune(data, SHORT, seed=3, state_path=path)
 

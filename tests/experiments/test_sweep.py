@@ -199,7 +199,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(
         return wrapper
 
     with monkeypatch.context() as patch:
-        for place_of in ("experiments.prompt_tuner", "experiments.results", "baselines.tuning_state"):
+        for place_of in ("experiments.prompt_tuner", "experiments.results", "training.checkpoint"):
             name = f"softprompt_tf.{place_of}.write_atomically"
             patch.setattr(name, counted(_attribute(name)))
         with pytest.raises(Killed):

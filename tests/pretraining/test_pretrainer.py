@@ -1,5 +1,6 @@
 """The pretraining loop on a tiny T5: it learns, it goes on after a stop as if there had been none, and its preset loads."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -226,6 +227,15 @@ def test_state_replaces_the_last_one_and_nothing_else_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
     assert trainer.load_state()
     assert trainer.step == 2
+
+
+def test_a_state_of_other_settings_is_refused_by_name(tmp_path):
+    make_trainer(tmp_path).save_state()
+    faster, longer = (dataclasses.replace(RUN, **change) for change in ({"peak_learning_rate": 0.5}, {"steps": 99}))
+
+    assert make_trainer(tmp_path, run=longer).load_state()
+    with pytest.raises(TrainingError, match=r"`peak_learning_rate` is 0\.5, it was 0\.02"):
+        make_trainer(tmp_path, run=faster).load_state()
 
 
 # === The preset ===

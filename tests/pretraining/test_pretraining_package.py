@@ -35,27 +35,21 @@ def test_the_half_that_makes_batches_loads_without_tensorflow():
 
 
 def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_prompts():
-    own = (
-        "softprompt_tf.pretraining",
-        "softprompt_tf.files.atomic_file",
-        "softprompt_tf.errors",
-        "softprompt_tf.backbones",
-    )
+    own = ("softprompt_tf.pretraining", "softprompt_tf.errors", "softprompt_tf.backbones")
     sources = ("softprompt_tf.tasks.rows", "softprompt_tf.tasks.tensorflow_sources")
     shared = tuple(
         f"softprompt_tf.{name}"
         for name in (
-            "backbone_option",
-            "directory_lock",
+            "files",
             "keras_backend",
             "lazy_names",
-            "local_paths",
-            "names",
-            "setting_changes",
+            "settings",
+            "training.distribution",
+            "training.saved_run",
             "typing",
         )
     )
-    allowed = (*own, *sources, *shared, "softprompt_tf.training.distribution")
+    allowed = (*own, *sources, *shared)
     for path in Path(pretraining.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             module = getattr(node, "module", None) or ""
