@@ -1,66 +1,76 @@
 """A model in training enters; its checkpoints are written every few steps, and a new process goes on from the newest."""
 
 import os
+import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.training.best_prompt import KeepBestPrompt
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
-from softprompt_tf.training.saved_run import Checkpoints, Groups, SavedRun
+from softprompt_tf.training.saved_run import STEP_FILE, Checkpoints, Groups, SavedRun
 
 
 class PromptCheckpoint(keras.callbacks.Callback):
-    """Save the prompt, the optimizer and the data position every few steps; goes after all other callbacks.
+    """Save what is trained, the optimizer and the data position every few steps; goes after all other callbacks.
 
     Args:
-      directory: folder of the checkpoints, one run's alone.
+      directory: folder of the checkpoints, one run's alone. None if nothing is kept.
       every_steps: int. Steps between two checkpoints. Default 100.
       seed: int. The run's seed; a run of another seed refuses the checkpoint.
       config_digest: str. The run's config in short; likewise. Default "".
+      settings: Mapping or None. What decides the run's outcome, JSON values; likewise, with the names of what differs.
       keep_best: KeepBestPrompt or None. The callback whose state is saved along. Default None.
+      name: str. Of each file. Without a step in it there is one file, which each checkpoint replaces.
       keep: int. How many checkpoints stay. Default 2.
+
+    Attributes:
+      seconds: float. What the run took up to its last checkpoint, those before a resume included.
     """
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | None,
         *,
         seed: int,
         every_steps: int = 100,
         config_digest: str = "",
+        settings: Mapping[str, Any] | None = None,
         keep_best: KeepBestPrompt | None = None,
+        name: str = STEP_FILE,
         keep: int = 2,
     ):
         super().__init__()
         if every_steps < 1:
             raise ConfigError(f"`every_steps` must be at least 1. Received: every_steps={every_steps}.")
         self._run = SavedRun(
-            Checkpoints(directory, keep=keep),
+            None if directory is None else Checkpoints(directory, name=name, keep=keep),
             lambda: _variables(self.model),
             seed=seed,
             config_digest=config_digest,
+            settings=settings,
         )
         self._every_steps = every_steps
         self._keep_best = keep_best
         self._previous = 0
+        self.seconds = 0.0
+        self._started = time.monotonic()
 
     def resume(self, model: keras.Model) -> int:
-        """Put the newest checkpoint's state into the model and the callbacks.
-
-        Args:
-          model: compiled, with a built optimizer.
-
-        Returns:
-          How many batches the run has taken; 0 where there is no checkpoint.
+        """Put the newest checkpoint's state into a compiled model and the callbacks; return how many batches the run has taken.
 
         Raises:
           TrainingError: if the checkpoint is of another run or another model.
         """
         self.set_model(model)
         checkpoint = self._run.resume()
-        if checkpoint is not None and self._keep_best is not None:
-            self._keep_best.best = checkpoint.best
+        if checkpoint is not None:
+            self.seconds = checkpoint.counts.get("seconds", 0.0)
+            if self._keep_best is not None:
+                self._keep_best.best = checkpoint.best
+        self._started = time.monotonic() - self.seconds
         return steps_done(model)
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -78,7 +88,10 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write a checkpoint of this moment, unless this step has one."""
-        self._run.save(steps_done(self.model), best=None if self._keep_best is None else self._keep_best.best)
+        seconds = time.monotonic() - self._started
+        best = None if self._keep_best is None else self._keep_best.best
+        if self._run.save(steps_done(self.model), best=best, counts={"seconds": seconds}):
+            self.seconds = seconds
 
 
 def _variables(model: keras.Model) -> Groups:

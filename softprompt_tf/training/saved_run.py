@@ -1,7 +1,8 @@
 """What of a run outlives its process: its variables go into checkpoints, and a new process takes them from the newest one."""
 
+import contextlib
+import glob
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from softprompt_tf.errors import TrainingError
 from softprompt_tf.training.best_prompt import BestSoFar
 from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, read_checkpoint, write_checkpoint
 
+STEP_FILE = "step-{step}.safetensors"
 Groups = Mapping[str, Sequence[keras.Variable]]  # "trainable", "optimizer" and, where there are any, "random"
 
 
@@ -22,15 +24,15 @@ class Checkpoints:
 
     Args:
       directory: where they are.
-      name: of each file, a format string of `step`. One without it names one file, which each checkpoint replaces: for runs
-        that train all weights, where two would be too much.
+      name: of each file; "{step}" stands for the step. A name without it is one file, which each checkpoint replaces: for
+        runs that train all weights, where two would be too much.
       keep: how many stay.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, name: str = "step-{step:08d}.safetensors", keep: int = 2):
+    def __init__(self, directory: str | os.PathLike[str], *, name: str = STEP_FILE, keep: int = 2):
         self._directory = Path(directory)
         self._name = name
-        self._pattern = re.sub(r"\{.*?\}", "*", name)
+        self._pattern = glob.escape(name).replace("{step}", "*")
         self._keep = keep
 
     def write(self, checkpoint: Checkpoint) -> Path:
@@ -39,20 +41,17 @@ class Checkpoints:
         Raises:
           TrainingError: if the file cannot be written; no older one is deleted or changed then.
         """
-        path = write_checkpoint(self._directory / self._name.format(step=checkpoint.step), checkpoint)
+        path = write_checkpoint(self._directory / self._name.replace("{step}", f"{checkpoint.step:08d}"), checkpoint)
         unfinished = self._directory.glob(f".{self._pattern}.*.tmp")  # of a process that was killed while it wrote
         for old in [*self._newest_first()[self._keep :], *unfinished]:
             old.unlink(missing_ok=True)
         return path
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest whole checkpoint, or None if there is none at all.
-
-        Warns:
-          UserWarning: for each damaged file that is passed over.
+        """Return the newest whole checkpoint, or None if there is none at all; warn of damaged ones that are passed over.
 
         Raises:
-          TrainingError: if there are checkpoints but none can be read; to start anew is for the user to decide.
+          TrainingError: if there are checkpoints but none can be read; to start again is for the user to decide.
         """
         paths = self._newest_first()
         for path in paths:
@@ -77,7 +76,7 @@ class SavedRun:
     """A run's variables in memory and its checkpoints on the disk.
 
     Args:
-      checkpoints: the files, one run's alone.
+      checkpoints: the files, one run's alone. None if nothing is kept.
       variables: Callable. Returns the variables that a checkpoint holds, by group.
       seed: the run's seed; a checkpoint of another seed is refused.
       config_digest: the run's config in short; likewise.
@@ -86,7 +85,7 @@ class SavedRun:
 
     def __init__(
         self,
-        checkpoints: Checkpoints,
+        checkpoints: Checkpoints | None,
         variables: Callable[[], Groups],
         *,
         seed: int,
@@ -104,36 +103,28 @@ class SavedRun:
         Raises:
           TrainingError: if it is damaged, of another run or of another model.
         """
-        checkpoint = self._checkpoints.newest()
+        checkpoint = self._checkpoints.newest() if self._checkpoints else None
         if checkpoint is None:
             return None
         check_same_run(checkpoint, **self._identity)
         variables = dict(_named(self._variables()))
-        misfits = list(_misfits(variables, checkpoint.tensors))
+        misfits = "; ".join(list(_misfits(variables, checkpoint.tensors))[:3])
         if misfits:
-            raise _refusal(
-                checkpoint.path,
-                f"it must fit the model and its optimizer, but {'; '.join(misfits[:3])}: was the prompt's length, the "
-                "model or the optimizer changed?",
-            )
+            why = f"it must fit the model and its optimizer, but {misfits}: was one of them, or the prompt's length, changed?"
+            raise _refusal(checkpoint.path, why)
         for name, variable in variables.items():
             variable.assign(checkpoint.tensors[name])
         self._saved_step = checkpoint.step
         return checkpoint
 
     def save(self, step: int, *, best: BestSoFar | None = None, counts: Mapping[str, Any] | None = None) -> bool:
-        """Write a checkpoint of this moment, unless this step has one; return whether it was written.
-
-        Raises:
-          TrainingError: if it cannot be written; older ones are kept.
-        """
+        """Write a checkpoint of this moment, unless this step has one; return whether it had none."""
         if step == self._saved_step:
             return False
-        tensors = {name: variable.numpy() for name, variable in _named(self._variables())}
-        checkpoint = Checkpoint(
-            step=step, tensors=tensors, best=best or BestSoFar(), counts=counts or {}, **self._identity
-        )
-        self._checkpoints.write(checkpoint)
+        if self._checkpoints:
+            tensors = {name: variable.numpy() for name, variable in _named(self._variables())}
+            best, counts = best or BestSoFar(), counts or {}
+            self._checkpoints.write(Checkpoint(step=step, tensors=tensors, best=best, counts=counts, **self._identity))
         self._saved_step = step
         return True
 
@@ -157,3 +148,13 @@ def _refusal(path: Path | None, why: str) -> TrainingError:
         f"A state must be whole and of the run's own backbone. Received: {path} ({why}). "
         "Remove it, or choose another directory, to start a new run."
     )
+
+
+@contextlib.contextmanager
+def saved_on_interrupt(save: Callable[[], object]) -> Iterator[None]:
+    """Save a run's state where Ctrl-C ends the `with` block; the interrupt goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        save()
+        raise

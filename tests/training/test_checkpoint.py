@@ -125,13 +125,23 @@ def test_frozen_weights_are_not_saved(tiny, tmp_path):
 
 def test_a_name_without_a_step_is_one_file_that_is_replaced(tmp_path):
     (tmp_path / ".state.safetensors.0a1b2c3d4e5f.tmp").write_bytes(b"cut short")
+    (tmp_path / "other.safetensors").write_bytes(b"of another run")
     checkpoints = Checkpoints(tmp_path, name="state.safetensors")
 
     for step in [2, 4]:
         checkpoints.write(make_checkpoint(step))
 
-    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.safetensors", "state.safetensors"]
     assert checkpoints.newest().step == 4
+
+
+def test_a_name_may_hold_any_characters(tmp_path):
+    checkpoints = Checkpoints(tmp_path, name="state [1] {2}.safetensors")
+
+    path = checkpoints.write(make_checkpoint(2))
+
+    assert path.name == "state [1] {2}.safetensors"
+    assert checkpoints.newest().step == 2
 
 
 def test_what_a_run_counts_and_is_defined_by_comes_back(tmp_path):
