@@ -199,7 +199,8 @@ class Pretrainer:
         """Write weights, optimizer and step to one file, which replaces the last one in one move, or raise TrainingError."""
         self.take_step.write_back()
         counts = {"num_tokens": self.num_tokens, "losses": self._recent.known, "measured_step": self._measured_step}
-        if self._saved.save(self.step, counts=counts) and self._on_checkpoint:
+        self._saved.save(self.step, counts=counts)
+        if self._on_checkpoint:
             self._on_checkpoint(self)
 
     def _save_interrupted(self) -> None:

@@ -55,6 +55,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self._every_steps = every_steps
         self._keep_best = keep_best
         self._previous = 0
+        self._saved_step: int | None = None
         self.seconds = 0.0
         self._started = time.monotonic()
 
@@ -67,7 +68,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self.set_model(model)
         checkpoint = self._run.resume()
         if checkpoint is not None:
-            self.seconds = checkpoint.counts.get("seconds", 0.0)
+            self.seconds, self._saved_step = checkpoint.counts.get("seconds", 0.0), checkpoint.step
             if self._keep_best is not None:
                 self._keep_best.best = checkpoint.best
         self._started = time.monotonic() - self.seconds
@@ -88,10 +89,13 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write a checkpoint of this moment, unless this step has one."""
-        seconds = time.monotonic() - self._started
+        step = steps_done(self.model)
+        if step == self._saved_step:
+            return
+        self.seconds = time.monotonic() - self._started
         best = None if self._keep_best is None else self._keep_best.best
-        if self._run.save(steps_done(self.model), best=best, counts={"seconds": seconds}):
-            self.seconds = seconds
+        self._run.save(step, best=best, counts={"seconds": self.seconds})
+        self._saved_step = step
 
 
 def _variables(model: keras.Model) -> Groups:

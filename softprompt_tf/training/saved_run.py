@@ -95,7 +95,6 @@ class SavedRun:
         self._checkpoints = checkpoints
         self._variables = variables
         self._identity: dict[str, Any] = {"seed": seed, "config_digest": config_digest, "settings": settings or {}}
-        self._saved_step: int | None = None
 
     def resume(self) -> Checkpoint | None:
         """Put the newest checkpoint's values into the variables and return it; None where there is none.
@@ -114,19 +113,15 @@ class SavedRun:
             raise _refusal(checkpoint.path, why)
         for name, variable in variables.items():
             variable.assign(checkpoint.tensors[name])
-        self._saved_step = checkpoint.step
         return checkpoint
 
-    def save(self, step: int, *, best: BestSoFar | None = None, counts: Mapping[str, Any] | None = None) -> bool:
-        """Write a checkpoint of this moment, unless this step has one; return whether it had none."""
-        if step == self._saved_step:
-            return False
-        if self._checkpoints:
-            tensors = {name: variable.numpy() for name, variable in _named(self._variables())}
-            best, counts = best or BestSoFar(), counts or {}
-            self._checkpoints.write(Checkpoint(step=step, tensors=tensors, best=best, counts=counts, **self._identity))
-        self._saved_step = step
-        return True
+    def save(self, step: int, *, best: BestSoFar | None = None, counts: Mapping[str, Any] | None = None) -> None:
+        """Write a checkpoint of this moment."""
+        if self._checkpoints is None:
+            return
+        tensors = {name: variable.numpy() for name, variable in _named(self._variables())}
+        best, counts = best or BestSoFar(), counts or {}
+        self._checkpoints.write(Checkpoint(step=step, tensors=tensors, best=best, counts=counts, **self._identity))
 
 
 def _named(groups: Groups) -> Iterator[tuple[str, keras.Variable]]:

@@ -292,6 +292,18 @@ def test_state_replaces_the_last_one_and_nothing_else_is_left(tmp_path):
     assert trainer.step == 2
 
 
+def test_a_state_that_is_saved_again_holds_the_weights_of_then(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.save_state()
+    trainer.backbone.token_embedding.embeddings.assign(np.ones((100, 16), np.float32))
+
+    trainer.save_state()
+
+    again = make_trainer(tmp_path)
+    again.load_state()
+    np.testing.assert_array_equal(np.asarray(again.backbone.token_embedding.embeddings), np.ones((100, 16)))
+
+
 def test_a_state_of_other_settings_is_refused_by_name(tmp_path):
     make_trainer(tmp_path).save_state()
     faster, longer = (dataclasses.replace(RUN, **change) for change in ({"peak_learning_rate": 0.5}, {"steps": 99}))
