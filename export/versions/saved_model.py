@@ -118,10 +118,15 @@ def write_version_files(
 
 
 def _config_of(sampler: Sampler) -> dict[str, Any] | None:
-    """Return a sampler as Keras serializes it; None for one that JSON cannot hold."""
+    """Return a sampler as Keras serializes it; None for one that JSON cannot hold.
+
+    A class that is registered is found by that name, so the module that it is in now is left out.
+    """
     if not hasattr(sampler, "get_config"):
         return None
     config: dict[str, Any] = keras.saving.serialize_keras_object(sampler)
+    if config.get("registered_name"):
+        config = {**config, "module": None}
     try:
         return json.loads(json.dumps(config))
     except TypeError:

@@ -5,15 +5,11 @@ on the validation rows are kept. A run that was killed goes on from its last eva
 """
 
 import contextlib
-import math
-import statistics
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.backbones import EOS_ID, FrozenT5
@@ -21,20 +17,17 @@ from softprompt_tf.backbones.loading.built_layers import backbone_like
 from softprompt_tf.backbones.passes.fused_forward import FusedForward
 from softprompt_tf.backbones.passes.known_layers import check_plain
 from softprompt_tf.baselines.tuning_settings import TuningSettings as TuningSettings
-from softprompt_tf.baselines.tuning_state import TuningProgress, arrays_of, load_state, save_state
-from softprompt_tf.errors import BackboneError, NonFiniteLossError, TrainingError
+from softprompt_tf.errors import BackboneError, TrainingError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.inference.answering import Answerer, answerer_without_prompt
-from softprompt_tf.runs.run import TaskData, check_task_labels, shared_target_format
-from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, score, tokenize_examples
+from softprompt_tf.runs.run import TaskData, check_task_labels, named_metrics, shared_target_format
+from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.texts.text_batches import opening_id_of
-from softprompt_tf.training import Evaluation, TargetCrossEntropy
-from softprompt_tf.training.progress import tell_finished
-
-_IDS = tf.TensorSpec([None, None], tf.int32)
-_INPUTS = ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
+from softprompt_tf.training import Evaluation, KeepBestPrompt, PromptCheckpoint, TargetCrossEntropy
+from softprompt_tf.training.callbacks import steps_done
+from softprompt_tf.training.fit import TrainingResult, train
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class TunedModel:
       best_step: its step; the tuner's weights are those of it.
       steps_done: batches taken.
       history: every evaluation, oldest first; metrics under "metric", or "task/metric" where there are several tasks.
-      seconds_per_step: median over the steps since the last evaluation, 0 where this process took none.
+      seconds_per_step: median over this process's steps, 0 where it took none.
       seconds: of training and evaluating, those before a restart included.
     """
 
@@ -88,16 +81,10 @@ class ModelTuner:
         backbone = backbone_like(t5.backbone)
         self.t5 = FrozenT5(backbone, t5.tokenizer, name=f"{t5.name}, tuned")
         backbone.trainable = True
-        self._variables = backbone.trainable_variables
-        self._forward = FusedForward(backbone, dtype=precision)
-        self._loss = TargetCrossEntropy(z_loss=z_loss)
-        self._optimizer = keras.optimizers.Adam(1.0, global_clipnorm=1.0)  # each step sets its own rate
-        self._optimizer.build(self._variables)
-        signature = (dict.fromkeys(_INPUTS, _IDS), _IDS, tf.TensorSpec([], tf.float32))
-        self._train_step = tf.function(self._take_step, input_signature=signature, autograph=False)
+        self._model = _WholeModel(backbone, precision=precision, z_loss=z_loss)
+        self._model.compile(keras.optimizers.Adam(1.0, global_clipnorm=1.0))  # each step sets its own rate
+        self._model.optimizer.build(backbone.trainable_variables)
         self._answerers: dict[tuple[int, int, str], Answerer] = {}
-        self._best: list[np.ndarray] = []
-        self._progress = TuningProgress()
 
     def tune(
         self,
@@ -121,34 +108,41 @@ class ModelTuner:
           ConfigError: if the tasks differ in their target format, or two labels of a task are the same to the model.
           TrainingError: if the state is damaged or of a run of other settings, rows or weights, or another process is using its
             directory.
-          NonFiniteLossError: if the loss is not finite.
+          NonFiniteLossError: if the loss is not finite; names the step, counted from 1.
+          KeyboardInterrupt: as it came, after the state was saved.
         """
         for each in data:
             check_task_labels(each.task, self.t5)
-        lock = contextlib.nullcontext() if state_path is None else locked(state_path.parent, error_type=TrainingError)
-        with lock:
-            return self._tune(data, settings, seed, state_path, run_digest)
-
-    def _tune(
-        self, data: Sequence[TaskData], settings: TuningSettings, seed: int, state_path: Path | None, run_digest: str
-    ) -> TunedModel:
-        self._reset()
-        run = self._identity(data, settings, seed) if state_path is not None else {}
-        if state_path is not None and state_path.is_file():
-            self._progress, self._best = load_state(state_path, self._groups(), run_digest=run_digest, run=run)
-            if self._progress.step >= settings.steps:
-                tell_finished(self._progress.step, settings.steps)
-        batches = _batches(self.t5, data, settings.batch_size, seed)
-        while self._progress.step < settings.steps:
-            started = time.monotonic()
-            self._advance(batches, settings)
-            self._keep(self._dev_metrics(data))
-            self._progress.seconds += time.monotonic() - started
+        with contextlib.ExitStack() as stack:
             if state_path is not None:
-                save_state(state_path, self._groups(), self._best, self._progress, run_digest=run_digest, run=run)
-        for variable, value in zip(self._variables, self._best, strict=True):
-            variable.assign(value)
-        return self._result([each.task.name for each in data])
+                stack.enter_context(locked(state_path.parent, error_type=TrainingError))
+            result = self._train(data, settings, seed, state_path, run_digest)
+        return _tuned([each.task.name for each in data], result)
+
+    def _train(
+        self, data: Sequence[TaskData], settings: TuningSettings, seed: int, state_path: Path | None, run_digest: str
+    ) -> TrainingResult:
+        self._reset()
+        keep_best = KeepBestPrompt(
+            lambda: self._dev_metrics(data), every_steps=settings.evaluate_every, last_step=settings.steps
+        )
+        state = PromptCheckpoint(
+            state_path and state_path.parent,
+            name=state_path.name if state_path else "",
+            every_steps=settings.evaluate_every,
+            seed=seed,
+            config_digest=run_digest,
+            settings=self._identity(data, settings, seed) if state_path else None,
+            keep_best=keep_best,
+        )
+        optimizer = self._model.optimizer
+        set_rate = keras.callbacks.LambdaCallback(
+            on_train_batch_begin=lambda batch, logs=None: optimizer.learning_rate.assign(
+                settings.rate(steps_done(self._model))
+            )
+        )
+        batches = _batches(self.t5, data, settings.batch_size, seed)
+        return train(self._model, batches, keep_best, state, steps=settings.steps, callbacks=[set_rate])
 
     def _identity(self, data: Sequence[TaskData], settings: TuningSettings, seed: int) -> dict[str, object]:
         """Return what decides a run's outcome; how long it runs and how often it is scored may change."""
@@ -179,74 +173,55 @@ class ModelTuner:
     def _reset(self) -> None:
         for variable, start in zip(self.t5.backbone.weights, self._start.backbone.weights, strict=True):
             variable.assign(start)
-        for variable in self._optimizer.variables:
+        for variable in self._model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        self._best, self._progress = [], TuningProgress()
 
-    def _advance(self, batches: BatchStream, settings: TuningSettings) -> None:
-        """Train up to the next evaluation."""
-        first, every = self._progress.step, settings.evaluate_every
-        last = min(settings.steps, (first // every + 1) * every)
-        times = []
-        for step in range(first, last):
-            start = time.perf_counter()
-            inputs, targets = batches.batch(step)
-            loss = float(self._train_step(inputs, targets, settings.rate(step)))
-            times.append(time.perf_counter() - start)
-            if not math.isfinite(loss):
-                raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step + 1}.")
-        self._progress.step = last
-        self._progress.seconds_per_step = statistics.median(times)
+    def _dev_metrics(self, data: Sequence[TaskData]) -> dict[str, float]:
+        scored = {
+            each.task.name: evaluate_examples(self.answerer(each.task), each.task, each.validation) for each in data
+        }
+        return named_metrics({task: scores.metrics for task, scores in scored.items()})
 
-    def _take_step(self, inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+
+def _tuned(tasks: Sequence[str], result: TrainingResult) -> TunedModel:
+    chosen = result.chosen
+    prefixes = {task: f"{task}/" if len(tasks) > 1 else "" for task in tasks}
+    return TunedModel(
+        metrics={
+            task: {k.removeprefix(start): value for k, value in chosen.metrics.items() if k.startswith(start)}
+            for task, start in prefixes.items()
+        },
+        best_score=chosen.score,
+        best_step=chosen.step,
+        steps_done=result.steps_done,
+        history=result.history,
+        seconds_per_step=result.seconds_per_step,
+        seconds=result.seconds,
+    )
+
+
+class _WholeModel(keras.Model):
+    """All weights of a T5 as a Keras model: a step trains them on the fused forward pass."""
+
+    def __init__(self, backbone: keras.Model, *, precision: str, z_loss: float):
+        super().__init__()
+        self.backbone = backbone
+        self._forward = FusedForward(backbone, dtype=precision)
+        self._target_loss = TargetCrossEntropy(z_loss=z_loss)
+        self.built = True
+
+    def train_step(self, data: tuple[dict[str, tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
+        inputs, targets = data
+        variables = self.backbone.trainable_variables
         with tf.GradientTape() as tape:
             mask = inputs["encoder_padding_mask"]
             encoded = self._forward.encode(inputs["encoder_token_ids"], mask)
             logits = self._forward.logits(self._forward.decode(inputs["decoder_token_ids"], encoded, mask))
-            loss = self._loss(targets, tf.reshape(logits, [*tf.unstack(tf.shape(targets)), logits.shape[-1]]))
+            loss = self._target_loss(targets, tf.reshape(logits, [*tf.unstack(tf.shape(targets)), logits.shape[-1]]))
         # Dense, so that the embedding table is clipped and moved as every other weight is.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self._variables)]
-        self._optimizer.learning_rate.assign(rate)
-        self._optimizer.apply(gradients, self._variables)
-        return loss
-
-    def _dev_metrics(self, data: Sequence[TaskData]) -> dict[str, dict[str, float]]:
-        return {
-            each.task.name: evaluate_examples(self.answerer(each.task), each.task, each.validation).metrics
-            for each in data
-        }
-
-    def _keep(self, metrics: Mapping[str, dict[str, float]]) -> None:
-        """Note an evaluation, and the weights if it is the best; of equal ones the earlier stays."""
-        mean = statistics.fmean(score(each) for each in metrics.values())
-        one = len(metrics) == 1
-        named = {(k if one else f"{task}/{k}"): v for task, each in metrics.items() for k, v in each.items()}
-        best = self._progress.best
-        self._progress.history += (Evaluation(self._progress.step, mean, named),)
-        if best is None or mean > best.score:
-            self._progress.best_step = self._progress.step
-            self._best = arrays_of(self._variables)
-
-    def _groups(self) -> dict[str, list[keras.Variable]]:
-        return {"weights": self._variables, "optimizer": self._optimizer.variables}
-
-    def _result(self, tasks: Sequence[str]) -> TunedModel:
-        progress, best = self._progress, self._progress.best or Evaluation(0, math.nan, {})
-        prefixes = {task: f"{task}/" if len(tasks) > 1 else "" for task in tasks}
-        return TunedModel(
-            metrics={
-                task: {
-                    name.removeprefix(start): value for name, value in best.metrics.items() if name.startswith(start)
-                }
-                for task, start in prefixes.items()
-            },
-            best_score=best.score,
-            best_step=best.step,
-            steps_done=progress.step,
-            history=progress.history,
-            seconds_per_step=progress.seconds_per_step,
-            seconds=progress.seconds,
-        )
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+        self.optimizer.apply(gradients, variables)
+        return {"loss": loss}
 
 
 def _batches(t5: FrozenT5, data: Sequence[TaskData], batch_size: int, seed: int) -> BatchStream:

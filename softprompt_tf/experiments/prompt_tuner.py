@@ -6,12 +6,10 @@ that was killed goes on from its checkpoint.
 
 import json
 import shutil
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,8 +21,7 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.methods import TaskPrompt, Vocabulary, load_prompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run import TaskData, build_model, prompt_method, training_batches
-from softprompt_tf.training import TrainingResult, train_prompt
-from softprompt_tf.training.callbacks import Logs, is_due, steps_done
+from softprompt_tf.training import train_prompt
 
 _MODELS = 16  # kept with their graphs
 
@@ -114,7 +111,6 @@ class PromptTuner:
 
     def _train(self, model: PromptedT5, config: RunConfig, data: TaskData, run_digest: str) -> TrialRecord:
         directory, training = Path(config.output_dir), config.training
-        clock = _Clock(directory / "seconds.json", every_steps=training.checkpoint_every)
         result = train_prompt(
             model,
             training_batches(self.t5, model, [data], config),
@@ -126,12 +122,11 @@ class PromptTuner:
             checkpoint_dir=directory / "checkpoints",
             checkpoint_every=training.checkpoint_every,
             config_digest=run_digest,
-            callbacks=[clock],
         )
         record = TrialRecord(
-            metrics={data.task.name: _best_metrics(result)},
-            step=result.best_step or 0,
-            seconds=clock.seconds(),
+            metrics={data.task.name: result.chosen.metrics},
+            step=result.chosen.step,
+            seconds=result.seconds,
             seconds_per_step=result.seconds_per_step,
         )
         model.save_prompt(
@@ -166,27 +161,3 @@ def write_record(directory: Path, record: TrialRecord) -> None:
     """Say that a trial is finished; goes last."""
     content = json.dumps(record.__dict__, indent=2) + "\n"
     write_atomically(directory / "trial.json", content.encode("utf-8"), error_type=TrainingError)
-
-
-def _best_metrics(result: TrainingResult) -> dict[str, float]:
-    return next(each.metrics for each in result.history if each.step == result.best_step)
-
-
-class _Clock(keras.callbacks.Callback):
-    """Counts a run's seconds over restarts: those up to a checkpoint are kept in a file."""
-
-    def __init__(self, path: Path, *, every_steps: int):
-        super().__init__()
-        self._path, self._every_steps, self._previous = path, every_steps, 0
-        self._before = float(json.loads(path.read_text())) if path.is_file() else 0.0
-        self._started = time.monotonic()
-
-    def seconds(self) -> float:
-        """Return the seconds up to now."""
-        return self._before + time.monotonic() - self._started
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        step: int = steps_done(self.model)
-        if is_due(self._previous, step, self._every_steps):
-            write_atomically(self._path, json.dumps(self.seconds()).encode(), error_type=TrainingError)
-        self._previous = step

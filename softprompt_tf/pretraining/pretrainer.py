@@ -1,16 +1,15 @@
 """Batches in, a trained T5 out: the loop around the step, resumable at any moment.
 
-A run directory holds `state.safetensors` (weights, optimizer, step; replaced in one move) and `log.jsonl`. A trainer that is
-made again on the same directory goes on from the last state; the batches of the steps in between are made anew and are the
-same, so a run that was stopped ends as one that was not.
+A run directory holds `state.safetensors` (a checkpoint, replaced in one move) and `log.jsonl`. A trainer that is made again on
+the same directory goes on from it, and a run that was stopped ends as one that was not. The loop is not `model.fit`: it also
+runs under JAX, where losses are read late, and its batches are of several objectives.
 """
 
 import contextlib
-import json
-import math
+import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,19 +18,21 @@ import keras_hub
 import numpy as np
 
 from softprompt_tf.errors import TrainingError
-from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.pretraining.batches import Batch
 from softprompt_tf.pretraining.recent_losses import RecentLosses
-from softprompt_tf.pretraining.train_state import load_state, save_state
+from softprompt_tf.pretraining.run_log import RunLog
+from softprompt_tf.training.saved_run import Checkpoints, SavedRun, saved_on_interrupt
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from softprompt_tf.pretraining.bits_per_byte import MeasuredText
 
-_STEPS_IN_FLIGHT = 16  # steps that JAX may be behind; their losses are read late, so that the device never waits
+_FREE_TO_CHANGE = ("steps", "cooldown_steps", "checkpoint_every", "log_every", "measure_every")
+# Steps that JAX may be behind; their losses are read late, so that the device never waits.
+_STEPS_IN_FLIGHT = 0 if is_tensorflow() else 16
 
 
 class Batches(Protocol):
@@ -64,6 +65,11 @@ class PretrainingRun:
     measure_every: int = 500
     seed: int = 1
     precision: str = "bfloat16"
+
+    @property
+    def fixed(self) -> dict[str, object]:
+        """Return the settings that must stay as they are when a run goes on."""
+        return {name: value for name, value in asdict(self).items() if name not in _FREE_TO_CHANGE}
 
     def rate_factor(self, step: int) -> float:
         """Return the factor of the peak rate at a step, in [0, 1]: the lower one of warm-up and cool-down.
@@ -103,7 +109,11 @@ class Pretrainer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.step = 0
         self.num_tokens = 0
+        self._recent = RecentLosses(_STEPS_IN_FLIGHT)
+        self._measured_step = -1
+        self._timed_from = (0, time.monotonic())  # tokens and time at the last line of losses
         self._on_checkpoint = on_checkpoint
+        self._log = RunLog(self.directory / "log.jsonl")
         strategy = strategy or _strategy_in_use()
         backbone.trainable = True
         with strategy.scope() if strategy else contextlib.nullcontext():
@@ -111,6 +121,12 @@ class Pretrainer:
             self.optimizer = keras.optimizers.Adafactor(run.peak_learning_rate)
             self.optimizer.build(backbone.trainable_variables)
         self.take_step = _make_step(backbone, self.optimizer, run.precision, strategy)
+        self._saved = SavedRun(
+            Checkpoints(self.directory, name="state.safetensors"),
+            lambda: {"trainable": backbone.weights, "optimizer": self.optimizer.variables},
+            seed=run.seed,
+            settings=run.fixed,
+        )
 
     def measure(self, batches: list[Batch]) -> float:
         """Return the mean loss over batches, in nats per target token."""
@@ -128,31 +144,44 @@ class Pretrainer:
 
         Raises:
           NonFiniteLossError: names the step, counted from 0; the state of before is kept.
+          KeyboardInterrupt: as it came, after the state was saved; under JAX the last state is gone back to.
         """
-        recent = RecentLosses(0 if is_tensorflow() else _STEPS_IN_FLIGHT)
-        if self.step == 0:
-            self._log_measures(held_out, text)
-        tokens_before, since = self.num_tokens, time.monotonic()
-        for step, objective, batch in batches.prefetch(self.step, self.run.steps):
-            rate = self.run.peak_learning_rate * self.run.rate_factor(step)
-            recent.add(step, objective, rate, self.take_step(batch, rate))
-            self.step = step + 1
-            self.num_tokens += sum(int(np.count_nonzero(batch[key])) for key in ("encoder_token_ids", "targets"))
-            if self.step % self.run.log_every == 0:
-                losses = recent.means()
-                seconds = time.monotonic() - since
-                self._log(
-                    num_tokens=self.num_tokens,
-                    tokens_per_s=round((self.num_tokens - tokens_before) / seconds),
-                    loss=losses,
-                )
-                tokens_before, since = self.num_tokens, time.monotonic()
-            if self.step % self.run.measure_every == 0 or self.step == self.run.steps:
-                recent.settle()
-                self._log_measures(held_out, text)
-            if self.step % self.run.checkpoint_every == 0 or self.step == self.run.steps:
-                recent.settle()  # a state is kept of finite losses only
-                self.save_state()
+        measure = functools.partial(self._log_measures, held_out, text)
+
+        def due(step: int) -> list[Callable[[], None]]:
+            run, is_last = self.run, step == self.run.steps  # read at each step: a planner may change them
+            acts = [self._log_losses] if step % run.log_every == 0 else []
+            acts += [measure] if is_last or step % run.measure_every == 0 else []
+            return acts + ([self.save_state] if is_last or step % run.checkpoint_every == 0 else [])
+
+        self._timed_from = (self.num_tokens, time.monotonic())
+        owed = due(self.step) if self.step else [measure]  # all made before, unless an interrupt came first
+        if self._log_losses in owed and self._recent.known:
+            self._log_losses()
+        if measure in owed and self._measured_step != self.step:
+            measure()
+        with saved_on_interrupt(self._save_interrupted):
+            for drawn in batches.prefetch(self.step, self.run.steps):
+                self._take(drawn)
+                acts = due(self.step)
+                if acts:
+                    self._recent.settle()  # nothing is done with weights of a loss that is no number
+                for act in acts:
+                    act()
+
+    def _take(self, drawn: tuple[int, str, Batch]) -> None:
+        step, objective, batch = drawn
+        rate = self.run.peak_learning_rate * self.run.rate_factor(step)
+        # Before the step: most interrupts come while it is taken, and are seen right behind it.
+        self.num_tokens += sum(int(np.count_nonzero(batch[key])) for key in ("encoder_token_ids", "targets"))
+        self._recent.add(step, objective, rate, self.take_step(batch, rate))
+        self.step = step + 1
+
+    def _log_losses(self) -> None:
+        losses, (tokens, since) = self._recent.means(), self._timed_from
+        tokens_per_s = round((self.num_tokens - tokens) / (time.monotonic() - since))
+        self._log.write(self.step, num_tokens=self.num_tokens, tokens_per_s=tokens_per_s, loss=losses)
+        self._timed_from = (self.num_tokens, time.monotonic())
 
     def _log_measures(self, held_out: dict[str, list[Batch]], text: "MeasuredText | None") -> None:
         measures: dict[str, object] = {}
@@ -161,50 +190,43 @@ class Pretrainer:
         if text:
             measures["bits_per_byte"] = round(text.measure().bits_per_byte, 4)
         if measures:
-            self._log(num_tokens=self.num_tokens, **measures)
-
-    def _log(self, **values: object) -> None:
-        line = json.dumps({"step": self.step, **values})
-        print(line, flush=True)
-        with self._log_file.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+            self._log.write(self.step, num_tokens=self.num_tokens, **measures)
+        self._measured_step = self.step
 
     # === State ===
 
-    @property
-    def _state_file(self) -> Path:
-        return self.directory / "state.safetensors"
-
-    @property
-    def _log_file(self) -> Path:
-        return self.directory / "log.jsonl"
-
     def save_state(self) -> None:
-        """Write weights, optimizer and step to one file, which replaces the last one in one move.
-
-        Raises:
-          TrainingError: if it cannot be written; the last one is kept.
-        """
+        """Write weights, optimizer and step to one file, which replaces the last one in one move, or raise TrainingError."""
         self.take_step.write_back()
-        save_state(self._state_file, self.backbone, self.optimizer, step=self.step, num_tokens=self.num_tokens)
+        counts = {"num_tokens": self.num_tokens, "losses": self._recent.known, "measured_step": self._measured_step}
+        self._saved.save(self.step, counts=counts)
         if self._on_checkpoint:
             self._on_checkpoint(self)
+
+    def _save_interrupted(self) -> None:
+        if not is_tensorflow():
+            return  # a step of JAX gives its inputs' memory away: there may be nothing to save
+        self._recent.settle()
+        self.step = int(self.optimizer.iterations)  # the interrupt may have come between the step and its count
+        self.save_state()
 
     def load_state(self) -> bool:
         """Go back to the last state, if there is one; return whether there was. Later lines of the log are dropped.
 
         Raises:
-          TrainingError: if the file is damaged or of a backbone of another shape.
+          TrainingError: if the file is damaged, of a run of other settings or of a backbone of another shape.
         """
-        if not self._state_file.is_file():
-            self._log_file.unlink(missing_ok=True)  # of a run that was killed before its first state
+        checkpoint = self._saved.resume()
+        if checkpoint is None:
+            self._log.keep_until(-1)  # of a run that was killed before its first state
             return False
-        self.step, self.num_tokens = load_state(self._state_file, self.backbone, self.optimizer)
+        self.step, self.num_tokens = checkpoint.step, checkpoint.counts["num_tokens"]
+        # A state from before these were kept was saved behind them.
+        self._recent = RecentLosses(_STEPS_IN_FLIGHT)
+        self._recent.known |= checkpoint.counts.get("losses", {})
+        self._measured_step = checkpoint.counts.get("measured_step", self.step)
         self.take_step.read_variables()
-        if self._log_file.is_file():
-            kept = [line for line in self._log_file.read_text("utf-8").splitlines() if _step_of(line) <= self.step]
-            content = "".join(f"{line}\n" for line in kept).encode("utf-8")
-            write_atomically(self._log_file, content, error_type=TrainingError)
+        self._log.keep_until(self.step)
         return True
 
 
@@ -229,11 +251,3 @@ def _make_step(
     from softprompt_tf.pretraining.train_step import TrainStep
 
     return TrainStep(backbone, optimizer, precision=precision, strategy=strategy)
-
-
-def _step_of(line: str) -> float:
-    """Return the step of a line of the log; infinity for a line that was cut off by a kill."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

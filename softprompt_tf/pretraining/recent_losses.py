@@ -1,4 +1,4 @@
-"""The losses of a run since the last line of its log, read from the device as late as they may be."""
+"""The losses of a run since its last report, read from the device as late as they may be."""
 
 import math
 from collections import deque
@@ -10,16 +10,19 @@ from softprompt_tf.errors import NonFiniteLossError
 
 
 class RecentLosses:
-    """The losses since the last line of the log, the newest of them perhaps still in the making on a device.
+    """The losses since the last report, the newest of them perhaps still in the making on a device.
 
     Args:
       in_flight: how many losses may be waited for; 0 reads each one at once.
+
+    Attributes:
+      known: the losses that were read, by objective; a state takes them along.
     """
 
     def __init__(self, in_flight: int):
+        self.known: dict[str, list[float]] = {}
         self._in_flight = in_flight
         self._waiting: deque[tuple[int, str, float, Any]] = deque()
-        self._known: dict[str, list[float]] = {}
 
     def add(self, step: int, objective: str, rate: float, loss: Any) -> None:
         """Take the loss of a step; the step and its rate are for the message.
@@ -37,8 +40,8 @@ class RecentLosses:
     def means(self) -> dict[str, float]:
         """Return the mean loss of each objective, and begin anew."""
         self.settle()
-        means = {name: round(float(np.mean(losses)), 4) for name, losses in sorted(self._known.items())}
-        self._known = {}
+        means = {name: round(float(np.mean(losses)), 4) for name, losses in sorted(self.known.items())}
+        self.known = {}
         return means
 
     def _read(self, left: int) -> None:
@@ -46,4 +49,4 @@ class RecentLosses:
             step, objective, rate, loss = self._waiting.popleft()
             if not math.isfinite(loss := float(loss)):
                 raise NonFiniteLossError(f"The loss must be finite. Received: {loss} at step {step}, rate {rate:.3g}.")
-            self._known.setdefault(objective, []).append(loss)
+            self.known.setdefault(objective, []).append(loss)

@@ -29,7 +29,6 @@ from softprompt_tf.settings.setting_changes import setting_changes
 NUM_SENTINELS = 100
 HELD_OUT_BATCHES = 8
 _MAX_VOCABULARY_DOCUMENTS = 60_000
-_FREE_TO_CHANGE = ("steps", "cooldown_steps", "checkpoint_every", "log_every", "measure_every")
 
 
 def pretrain(
@@ -223,7 +222,7 @@ def _settings(
         "kind_weights": dict(kind_weights or {}),
         # Weights of tasks only where some are chosen: the settings of a run from before there were any hold none.
         "mixture": {name: value for name, value in asdict(mixture).items() if value != {}},
-        "run": {name: value for name, value in asdict(run).items() if name not in _FREE_TO_CHANGE},
+        "run": run.fixed,
     }
 
 

@@ -253,10 +253,13 @@ def _score(model: PromptedT5, data: TaskData) -> TaskScores:
 
 
 def _dev_metrics(model: PromptedT5, data: Sequence[TaskData]) -> dict[str, float]:
-    """Return every task's metrics on its dev split, under "metric", or "task/metric" where there are several tasks."""
-    if len(data) == 1:
-        return _score(model, data[0]).metrics
-    return {f"{each.task.name}/{name}": value for each in data for name, value in _score(model, each).metrics.items()}
+    return named_metrics({each.task.name: _score(model, each).metrics for each in data})
+
+
+def named_metrics(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the metrics of tasks by name: "metric", or "task/metric" where there are several tasks."""
+    one = len(scored) == 1
+    return {k if one else f"{task}/{k}": value for task, metrics in scored.items() for k, value in metrics.items()}
 
 
 def _save_prompts(

@@ -16,7 +16,8 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.tasks import LENGTH_BUCKETS, Example, Task
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest, file_facts
-from softprompt_tf.training.checkpoint import check_same_run, latest_checkpoint
+from softprompt_tf.training.checkpoint import check_same_run
+from softprompt_tf.training.saved_run import Checkpoints
 
 FORMAT = "softprompt-tf-run/1"
 
@@ -65,7 +66,7 @@ def check_settings(output_dir: Path, config: RunConfig) -> bool:
     Raises:
       TrainingError: names each setting that differs, with both values.
     """
-    checkpoint = latest_checkpoint(output_dir / "checkpoints")
+    checkpoint = Checkpoints(output_dir / "checkpoints").newest()
     if checkpoint is None:
         return False
     digest = config_digest(config)

@@ -7,7 +7,7 @@ metric or, where a task has several, by their mean.
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -50,13 +50,18 @@ class BestSoFar:
     def has_scored(self, step: int) -> bool:
         return any(evaluation.step == step for evaluation in self.history)
 
-    def after(self, evaluation: Evaluation, weights: tuple[np.ndarray, ...]) -> "BestSoFar":
-        """Return the state with one more evaluation; of equal scores the earlier one stays, and NaN never wins."""
+    def after(self, step: int, metrics: dict[str, float], variables: Iterable[keras.Variable]) -> "BestSoFar":
+        """Return the state with one more evaluation; of equal scores the earlier one stays, and NaN never wins.
+
+        The values of `variables`, which are trained, are copied where the score is a gain.
+        """
+        evaluation = Evaluation(step=step, score=mean_score(metrics), metrics=metrics)
         history = (*self.history, evaluation)
         if math.isnan(evaluation.score) or (self.score is not None and evaluation.score <= self.score):
             waited = self.evaluations_without_gain + 1
             return dataclasses.replace(self, evaluations_without_gain=waited, history=history)
-        return BestSoFar(score=evaluation.score, step=evaluation.step, weights=weights, history=history)
+        weights = tuple(np.array(variable.numpy()) for variable in variables)
+        return BestSoFar(score=evaluation.score, step=step, weights=weights, history=history)
 
 
 class KeepBestPrompt(keras.callbacks.Callback):
@@ -65,7 +70,8 @@ class KeepBestPrompt(keras.callbacks.Callback):
     Adds `val_score` and `val_<metric>` to the logs of the steps that were scored, for the callbacks after it.
 
     Args:
-      evaluate: Callable. Scores the model as it is now: metric names to values, higher is better.
+      evaluate: Callable or None. Scores the model as it is now: metric names to values, higher is better. With None nothing is
+        scored, and the last weights stay.
       every_steps: int. Steps between two evaluations. The last step is scored in any case.
       on_best: Callable or None. Is handed what is trained and the metrics at each gain: the value of the one trainable
         variable, such as a prompt, or a tuple of several.
@@ -78,7 +84,7 @@ class KeepBestPrompt(keras.callbacks.Callback):
 
     def __init__(
         self,
-        evaluate: Evaluate,
+        evaluate: Evaluate | None,
         *,
         every_steps: int,
         on_best: OnBest | None = None,
@@ -109,8 +115,9 @@ class KeepBestPrompt(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         step = steps_done(self.model)
         if is_due(self._previous, step, self._every_steps) or step == self._last_step:
-            evaluation = self._score(step)
-            if logs is not None:
+            self._score(step)
+            if logs is not None and self.best.has_scored(step):
+                evaluation = self.best.history[-1]
                 logs["val_score"] = evaluation.score
                 logs.update({f"val_{name}": value for name, value in evaluation.metrics.items()})
         self._previous = step
@@ -126,7 +133,8 @@ class KeepBestPrompt(keras.callbacks.Callback):
     def catch_up(self) -> None:
         """Score the step that a resumed run stands at, if the run was killed while it was being scored."""
         step = steps_done(self.model)
-        is_wanted = step > 0 and (step % self._every_steps == 0 or step == self._last_step)
+        is_last = self._last_step is not None and step >= self._last_step
+        is_wanted = step > 0 and (step % self._every_steps == 0 or is_last)
         if is_wanted and not self.best.has_scored(step):
             self._score(step)
 
@@ -135,16 +143,16 @@ class KeepBestPrompt(keras.callbacks.Callback):
         for variable, value in zip(self.model.trainable_variables, self.best.weights, strict=False):
             variable.assign(value)
 
-    def _score(self, step: int) -> Evaluation:
+    def _score(self, step: int) -> None:
+        if self._evaluate is None:
+            return
         metrics = {name: float(value) for name, value in self._evaluate().items()}
         if not metrics:
             raise TrainingError("`evaluate` must return at least one metric. Received: an empty dictionary.")
-        evaluation = Evaluation(step=step, score=mean_score(metrics), metrics=metrics)
-        self.best = self.best.after(evaluation, tuple(np.array(v.numpy()) for v in self.model.trainable_variables))
+        self.best = self.best.after(step, metrics, self.model.trainable_variables)
         if self._on_best is not None and self.best.step == step:
             weights = self.best.weights
             self._on_best(weights[0] if len(weights) == 1 else weights, metrics)
-        return evaluation
 
 
 def mean_score(metrics: Mapping[str, float]) -> float:

@@ -1,16 +1,17 @@
-"""The state of a run enters; a small file on disk leaves, and the other way round.
+"""The file format of every run's state: of a trained prompt, of tuned weights and of pretraining.
 
-A checkpoint holds what a run needs to go on as if it had never stopped: the trainable variables (the prompt), the
-optimizer's slots and counter, the states of the random generators, how many batches were taken, and the best prompt so
-far. The frozen T5 is not in it. It is one safetensors file, written to a temporary name, synced and renamed.
+A checkpoint holds what a run needs to go on as if it had never stopped: the trained variables, the optimizer's slots and
+counter, the states of the random generators, how many batches were taken, the best weights so far, and what the run counts.
+A frozen T5 is not in it. It is one safetensors file, written to a temporary name, synced and renamed.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
-import warnings
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -18,11 +19,14 @@ import safetensors.numpy
 
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation
+from softprompt_tf.training.earlier_states import in_todays_terms
 from softprompt_tf.version import __version__
 
 FORMAT = "softprompt-tf-checkpoint/1"
 _BEST = "best."
+_HINT = "Take back the change, or choose another output directory to start a new run."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,42 +35,39 @@ class Checkpoint:
 
     Attributes:
       step: batches taken so far; the next one is batch number `step`, counted from 0.
-      seed: the run's seed, of which every batch is a function.
+      seed: the run's seed, of which every batch is a function; None in files that do not have it.
       config_digest: the run's config in short, "" if it has none.
       tensors: "<group>.<index>" to value, where the group is trainable, optimizer or random.
-      best: the evaluations and the best prompt so far.
+      best: the evaluations and the best weights so far.
+      settings: what decides the run's outcome, JSON values; {} if the digest alone says it.
+      counts: what the run counts, JSON values, such as the tokens seen.
+      path: the file that it was read from.
     """
 
     step: int
-    seed: int
+    seed: int | None
     config_digest: str
     tensors: dict[str, np.ndarray]
     best: BestSoFar
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    counts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    path: pathlib.Path | None = None
 
 
-def write_checkpoint(directory: str | os.PathLike[str], checkpoint: Checkpoint, *, keep: int = 2) -> pathlib.Path:
-    """Write one checkpoint and delete all but the newest `keep` of them.
-
-    Returns:
-      The new file, "step-<8 digits>.safetensors".
+def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> pathlib.Path:
+    """Write one checkpoint, which replaces what stood at `path` in one move; return the path.
 
     Raises:
-      TrainingError: if the file cannot be written; no older one is deleted then.
+      TrainingError: if the file cannot be written; what stood there is kept.
     """
-    directory = pathlib.Path(directory)
     best = {f"{_BEST}{index}": weights for index, weights in enumerate(checkpoint.best.weights)}
     tensors = {name: np.asarray(value, order="C") for name, value in {**checkpoint.tensors, **best}.items()}
-    path = directory / f"step-{checkpoint.step:08d}.safetensors"
-    write_atomically(path, safetensors.numpy.save(tensors, _metadata(checkpoint, tensors)), error_type=TrainingError)
-    for old in _newest_first(directory)[keep:]:
-        old.unlink(missing_ok=True)
-    for unfinished in directory.glob(".step-*.tmp"):  # of a process that was killed while it wrote
-        unfinished.unlink(missing_ok=True)
-    return path
+    content = safetensors.numpy.save(tensors, _metadata(checkpoint, tensors))
+    return write_atomically(pathlib.Path(path), content, error_type=TrainingError)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read one checkpoint.
+    """Read one checkpoint, also one of the formats from before all runs had the same one.
 
     Raises:
       TrainingError: if the file is truncated, altered or of another kind.
@@ -77,57 +78,49 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
     except (OSError, safetensors.SafetensorError) as error:
         raise TrainingError(f"A checkpoint must be a whole safetensors file. Received: {path} ({error}).") from error
+    if metadata.get("format") == FORMAT and metadata.get("crc32") != _crc32(tensors):
+        raise TrainingError(f"A checkpoint's values must match its checksum. Received: {path}, which was altered.")
+    if "format" not in metadata:
+        metadata, tensors = in_todays_terms(metadata, tensors, todays_format=FORMAT)
     if metadata.get("format") != FORMAT:
         raise TrainingError(f"A checkpoint must have the format {FORMAT}. Received: {path} ({metadata.get('format')}).")
-    if metadata.get("crc32") != _crc32(tensors):
-        raise TrainingError(f"A checkpoint's values must match its checksum. Received: {path}, which was altered.")
     return Checkpoint(
         step=int(metadata["step"]),
-        seed=int(metadata["seed"]),
+        seed=json.loads(metadata["seed"]),
         config_digest=metadata["config_digest"],
         tensors={name: value for name, value in tensors.items() if not name.startswith(_BEST)},
         best=_best_from_json(metadata["best"], tensors),
+        settings=json.loads(metadata.get("settings", "{}")),
+        counts=json.loads(metadata.get("counts", "{}")),
+        path=pathlib.Path(path),
     )
 
 
-def latest_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint | None:
-    """Return the newest whole checkpoint of a folder, or None if the folder has none at all.
-
-    Warns:
-      UserWarning: for each damaged file that is passed over.
-
-    Raises:
-      TrainingError: if there are checkpoints but none can be read; to start anew is for the user to decide.
-    """
-    paths = _newest_first(pathlib.Path(directory))
-    for path in paths:
-        try:
-            return read_checkpoint(path)
-        except TrainingError as error:
-            warnings.warn(f"Passing over a checkpoint: {error}", stacklevel=2)
-    if paths:
-        raise TrainingError(
-            f"At least one checkpoint must be whole. Received: {directory} with {len(paths)} damaged ones. "
-            "Delete the folder to start anew."
-        )
-    return None
-
-
-def check_same_run(checkpoint: Checkpoint, *, seed: int, config_digest: str) -> None:
+def check_same_run(
+    checkpoint: Checkpoint, *, seed: int | None, config_digest: str, settings: Mapping[str, Any] | None = None
+) -> None:
     """Refuse a checkpoint of a run with other settings.
 
     Raises:
-      TrainingError: if the seed or the config differs.
+      TrainingError: if the seed, the config or the settings differ.
     """
-    hint = "Take back the change, or choose another output directory to start a new run."
-    if checkpoint.seed != seed:
+    changes = (
+        setting_changes(checkpoint.settings, json.loads(json.dumps(settings or {}))) if checkpoint.settings else []
+    )
+    if changes:
         raise TrainingError(
-            f"A run goes on with the seed it began with, {checkpoint.seed}. Received: seed={seed}. {hint}"
+            "A run goes on with the settings and the data it began with. Received: other settings or data: "
+            f"{'; '.join(changes)}. {_HINT}"
+        )
+    if checkpoint.seed is not None and checkpoint.seed != seed:
+        raise TrainingError(
+            f"A run goes on with the seed it began with, {checkpoint.seed}. Received: seed={seed}. {_HINT}"
         )
     if checkpoint.config_digest != config_digest:
         raise TrainingError(
+            "A checkpoint must be of the same run. "
             f"A run goes on with the config it began with (digest {checkpoint.config_digest!r}). "
-            f"Received: a config of digest {config_digest!r}. {hint}"
+            f"Received: a config of digest {config_digest!r}, that of a run with other settings. {_HINT}"
         )
 
 
@@ -137,9 +130,11 @@ def _metadata(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> dict[st
         "format": FORMAT,
         "library_version": __version__,
         "step": str(checkpoint.step),
-        "seed": str(checkpoint.seed),
+        "seed": json.dumps(checkpoint.seed),
         "config_digest": checkpoint.config_digest,
         "best": json.dumps(best),
+        "settings": json.dumps(checkpoint.settings),
+        "counts": json.dumps(checkpoint.counts),
         "crc32": _crc32(tensors),
     }
 
@@ -157,7 +152,3 @@ def _crc32(tensors: dict[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         checksum = zlib.crc32(tensors[name].tobytes(), checksum)
     return f"{checksum:08x}"
-
-
-def _newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(directory.glob("step-*.safetensors"), reverse=True)

@@ -16,11 +16,14 @@ import tensorflow as tf
 
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.directory_lock import locked
-from softprompt_tf.training.best_prompt import BestSoFar, Evaluate, Evaluation, KeepBestPrompt, OnBest
+from softprompt_tf.training.best_prompt import Evaluate, Evaluation, KeepBestPrompt, OnBest
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss, steps_done
 from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress, tell_finished
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
+from softprompt_tf.training.saved_run import saved_on_interrupt
 from softprompt_tf.training.tensorboard import TensorBoardScalars
+
+Report = ProgressBar | ProgressLines | TensorBoardScalars
 
 
 class Batches(Protocol):
@@ -42,6 +45,7 @@ class TrainingResult:
       seconds_per_step: median over this process's steps, 0 if it took none.
       stopped_early: whether `patience` ran out before the last step.
       steps_taken: batches taken by this call; 0 where the run was finished before.
+      seconds: of training and evaluating, those before a resume included.
     """
 
     steps_done: int
@@ -51,6 +55,12 @@ class TrainingResult:
     seconds_per_step: float
     stopped_early: bool
     steps_taken: int = 0
+    seconds: float = 0.0
+
+    @property
+    def chosen(self) -> Evaluation:
+        """The evaluation whose weights are in the model: the best one; the last one where no score was a number."""
+        return next((each for each in self.history if each.step == self.best_step), self.history[-1])
 
 
 def train_prompt(
@@ -103,30 +113,59 @@ def train_prompt(
     if steps < 1:
         raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")
     with contextlib.nullcontext() if checkpoint_dir is None else _locked(Path(checkpoint_dir)):
-        _prepare(model)
-        keep_best = _make_keep_best(model, evaluate, evaluate_every or steps, on_best, patience, steps)
-        checkpoint = _make_checkpoint(model, checkpoint_dir, checkpoint_every, seed, config_digest, keep_best)
-        if checkpoint is not None:
-            checkpoint.resume(model)
-        if keep_best is not None:
-            keep_best.catch_up()
-
-        batch_logs = BatchLogs()
-        reports: list[ProgressBar | ProgressLines | TensorBoardScalars] = [progress(last_step=steps)]
+        keep_best = KeepBestPrompt(
+            evaluate, every_steps=evaluate_every or steps, on_best=on_best, patience=patience, last_step=steps
+        )
+        checkpoint = PromptCheckpoint(
+            checkpoint_dir, every_steps=checkpoint_every, seed=seed, config_digest=config_digest, keep_best=keep_best
+        )
+        reports: list[Report] = [progress(last_step=steps)]
         if log_dir is not None:
             reports.append(TensorBoardScalars(log_dir))
+        return train(model, batches, keep_best, checkpoint, steps=steps, reports=reports, callbacks=callbacks)
+
+
+def train(
+    model: keras.Model,
+    batches: Batches,
+    keep_best: KeepBestPrompt,
+    checkpoint: PromptCheckpoint,
+    *,
+    steps: int,
+    reports: Sequence[Report] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainingResult:
+    """Train whatever is trainable in a model, as `train_prompt` does, with the caller's own evaluation, state and reports."""
+    _prepare(model)
+    keep_best.set_model(model)
+    checkpoint.resume(model)
+    keep_best.catch_up()
+    batch_logs, first_step = BatchLogs(), steps_done(model)
+    if first_step >= steps or keep_best.is_exhausted:
+        tell_finished(first_step, steps)
+        keep_best.restore_best()
+    else:
         ordered = [batch_logs, StopOnNonFiniteLoss(), keep_best, *reports, *callbacks, checkpoint]
-        first_step = steps_done(model)
-        is_finished = first_step >= steps or (keep_best is not None and keep_best.is_exhausted)
-        if not is_finished:
-            _fit(model, batches, steps, [callback for callback in ordered if callback is not None], checkpoint, reports)
-        else:
-            tell_finished(first_step, steps)
-            if keep_best is not None:
-                keep_best.restore_best()
-        return dataclasses.replace(
-            _result(model, steps, keep_best, batch_logs), steps_taken=steps_done(model) - first_step
-        )
+        dataset, left = batches.dataset(first_step=first_step), steps - first_step
+        with contextlib.ExitStack() as stack:
+            for report in reports:
+                stack.callback(report.close)
+            stack.enter_context(saved_on_interrupt(checkpoint.save))
+            model.fit(dataset, epochs=1, steps_per_epoch=left, shuffle=False, verbose=0, callbacks=ordered)
+        if steps_done(model) < steps and not model.stop_training:
+            raise TrainingError(
+                f"Batches must go on until step {steps}. Received: a data set that ended at step {steps_done(model)}."
+            )
+    return TrainingResult(
+        steps_done=steps_done(model),
+        best_step=keep_best.best.step,
+        best_score=keep_best.best.score,
+        history=keep_best.best.history,
+        seconds_per_step=batch_logs.seconds_per_step,
+        stopped_early=steps_done(model) < steps,
+        steps_taken=steps_done(model) - first_step,
+        seconds=checkpoint.seconds,
+    )
 
 
 def _locked(checkpoint_dir: Path) -> contextlib.AbstractContextManager[None]:
@@ -148,65 +187,3 @@ def _prepare(model: keras.Model) -> None:
     if not model.optimizer.built:
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-
-
-def _make_keep_best(
-    model: keras.Model, evaluate: Evaluate | None, every: int, on_best: OnBest | None, patience: int | None, steps: int
-) -> KeepBestPrompt | None:
-    if evaluate is None:
-        return None
-    keep_best = KeepBestPrompt(evaluate, every_steps=every, on_best=on_best, patience=patience, last_step=steps)
-    keep_best.set_model(model)
-    return keep_best
-
-
-def _make_checkpoint(
-    model: keras.Model,
-    directory: str | os.PathLike[str] | None,
-    every: int,
-    seed: int,
-    digest: str,
-    keep_best: KeepBestPrompt | None,
-) -> PromptCheckpoint | None:
-    if directory is None:
-        return None
-    checkpoint = PromptCheckpoint(directory, every_steps=every, seed=seed, config_digest=digest, keep_best=keep_best)
-    checkpoint.set_model(model)
-    return checkpoint
-
-
-def _fit(
-    model: keras.Model,
-    batches: Batches,
-    steps: int,
-    callbacks: list[keras.callbacks.Callback],
-    checkpoint: PromptCheckpoint | None,
-    reports: list[ProgressBar | ProgressLines | TensorBoardScalars],
-) -> None:
-    first_step = steps_done(model)
-    dataset = batches.dataset(first_step=first_step)
-    try:
-        model.fit(dataset, epochs=1, steps_per_epoch=steps - first_step, shuffle=False, verbose=0, callbacks=callbacks)
-    except KeyboardInterrupt:
-        if checkpoint is not None:
-            checkpoint.save()
-        raise
-    finally:
-        for report in reports:
-            report.close()
-    if steps_done(model) < steps and not model.stop_training:
-        raise TrainingError(
-            f"Batches must go on until step {steps}. Received: a data set that ended at step {steps_done(model)}."
-        )
-
-
-def _result(model: keras.Model, steps: int, keep_best: KeepBestPrompt | None, batch_logs: BatchLogs) -> TrainingResult:
-    best = BestSoFar() if keep_best is None else keep_best.best
-    return TrainingResult(
-        steps_done=steps_done(model),
-        best_step=best.step,
-        best_score=best.score,
-        history=best.history,
-        seconds_per_step=batch_logs.seconds_per_step,
-        stopped_early=steps_done(model) < steps,
-    )

@@ -1,72 +1,78 @@
 """A model in training enters; its checkpoints are written every few steps, and a new process goes on from the newest."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
-import numpy as np
 
-from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.training.best_prompt import BestSoFar, KeepBestPrompt
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.training.best_prompt import KeepBestPrompt
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
-from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, latest_checkpoint, write_checkpoint
+from softprompt_tf.training.saved_run import STEP_FILE, Checkpoints, Groups, SavedRun
 
 
 class PromptCheckpoint(keras.callbacks.Callback):
-    """Save the prompt, the optimizer and the data position every few steps; goes after all other callbacks.
+    """Save what is trained, the optimizer and the data position every few steps; goes after all other callbacks.
 
     Args:
-      directory: folder of the checkpoints, one run's alone.
+      directory: folder of the checkpoints, one run's alone. None if nothing is kept.
       every_steps: int. Steps between two checkpoints. Default 100.
       seed: int. The run's seed; a run of another seed refuses the checkpoint.
       config_digest: str. The run's config in short; likewise. Default "".
+      settings: Mapping or None. What decides the run's outcome, JSON values; likewise, with the names of what differs.
       keep_best: KeepBestPrompt or None. The callback whose state is saved along. Default None.
+      name: str. Of each file. Without a step in it there is one file, which each checkpoint replaces.
       keep: int. How many checkpoints stay. Default 2.
+
+    Attributes:
+      seconds: float. What the run took up to its last checkpoint, those before a resume included.
     """
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | None,
         *,
         seed: int,
         every_steps: int = 100,
         config_digest: str = "",
+        settings: Mapping[str, Any] | None = None,
         keep_best: KeepBestPrompt | None = None,
+        name: str = STEP_FILE,
         keep: int = 2,
     ):
         super().__init__()
         if every_steps < 1:
             raise ConfigError(f"`every_steps` must be at least 1. Received: every_steps={every_steps}.")
-        self._directory = directory
+        self._run = SavedRun(
+            None if directory is None else Checkpoints(directory, name=name, keep=keep),
+            lambda: _variables(self.model),
+            seed=seed,
+            config_digest=config_digest,
+            settings=settings,
+        )
         self._every_steps = every_steps
-        self._seed = seed
-        self._config_digest = config_digest
         self._keep_best = keep_best
-        self._keep = keep
         self._previous = 0
         self._saved_step: int | None = None
+        self.seconds = 0.0
+        self._started = time.monotonic()
 
     def resume(self, model: keras.Model) -> int:
-        """Put the newest checkpoint's state into the model and the callbacks.
-
-        Args:
-          model: compiled, with a built optimizer.
-
-        Returns:
-          How many batches the run has taken; 0 where there is no checkpoint.
+        """Put the newest checkpoint's state into a compiled model and the callbacks; return how many batches the run has taken.
 
         Raises:
           TrainingError: if the checkpoint is of another run or another model.
         """
-        checkpoint = latest_checkpoint(self._directory)
-        if checkpoint is None:
-            return steps_done(model)
-        check_same_run(checkpoint, seed=self._seed, config_digest=self._config_digest)
-        _restore(model, checkpoint.tensors)
-        if self._keep_best is not None:
-            self._keep_best.best = checkpoint.best
-        self._saved_step = checkpoint.step
-        return checkpoint.step
+        self.set_model(model)
+        checkpoint = self._run.resume()
+        if checkpoint is not None:
+            self.seconds, self._saved_step = checkpoint.counts.get("seconds", 0.0), checkpoint.step
+            if self._keep_best is not None:
+                self._keep_best.best = checkpoint.best
+        self._started = time.monotonic() - self.seconds
+        return steps_done(model)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._previous = steps_done(self.model)
@@ -86,33 +92,12 @@ class PromptCheckpoint(keras.callbacks.Callback):
         step = steps_done(self.model)
         if step == self._saved_step:
             return
-        checkpoint = Checkpoint(
-            step=step,
-            seed=self._seed,
-            config_digest=self._config_digest,
-            tensors={name: np.array(variable.numpy()) for name, variable in _state(self.model)},
-            best=BestSoFar() if self._keep_best is None else self._keep_best.best,
-        )
-        write_checkpoint(self._directory, checkpoint, keep=self._keep)
+        self.seconds = time.monotonic() - self._started
+        best = None if self._keep_best is None else self._keep_best.best
+        self._run.save(step, best=best, counts={"seconds": self.seconds})
         self._saved_step = step
 
 
-def _state(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+def _variables(model: keras.Model) -> Groups:
     random = [variable for variable in model.variables if variable.name == "seed_generator_state"]
-    groups = {"trainable": model.trainable_variables, "optimizer": model.optimizer.variables, "random": random}
-    for group, variables in groups.items():
-        for index, variable in enumerate(variables):
-            yield f"{group}.{index}", variable
-
-
-def _restore(model: keras.Model, tensors: dict[str, np.ndarray]) -> None:
-    variables = dict(_state(model))
-    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-    received = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != received:
-        raise TrainingError(
-            f"A checkpoint must fit the model and its optimizer, which have {expected}. Received: {received}. "
-            "Was the prompt's length or the optimizer changed?"
-        )
-    for name, variable in variables.items():
-        variable.assign(tensors[name])
+    return {"trainable": model.trainable_variables, "optimizer": model.optimizer.variables, "random": random}

@@ -7,8 +7,10 @@ import pytest
 from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.baselines import ModelTuner, TuningSettings, model_tuning
-from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
+from softprompt_tf.errors import BackboneError, ConfigError, NonFiniteLossError, TrainingError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.training.checkpoint import read_checkpoint
+from softprompt_tf.training.saved_run import SavedRun
 
 pytestmark = pytest.mark.thorough
 
@@ -65,16 +67,16 @@ def test_a_killed_run_ends_as_one_that_was_not(tuner, task_data, tmp_path, monke
     data = [task_data["mood"]]
     whole = tuner.tune(data, SHORT, seed=3)
     weights = weights_of(tuner.t5)
-    save = model_tuning.save_state
+    save = SavedRun.save
 
-    def save_and_die(path, groups, best, progress, **keywords):
-        save(path, groups, best, progress, **keywords)
-        if progress.step == 3:
+    def save_and_die(run, step, **keywords):
+        save(run, step, **keywords)
+        if step == 3:
             raise KeyboardInterrupt
 
     path = tmp_path / "state.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr(model_tuning, "save_state", save_and_die)
+        patch.setattr(SavedRun, "save", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             tuner.tune(data, SHORT, seed=3, state_path=path)
 
@@ -83,6 +85,35 @@ def test_a_killed_run_ends_as_one_that_was_not(tuner, task_data, tmp_path, monke
     assert [each.step for each in whole.history] == [3, 6, 7]
     assert without_time(resumed) == without_time(whole)
     assert all(np.array_equal(*pair) for pair in zip(weights, weights_of(tuner.t5), strict=True))
+
+
+class Interrupted(TuningSettings):
+    """Settings whose run is interrupted before its fifth step."""
+
+    def rate(self, step):
+        if step == 4:
+            raise KeyboardInterrupt
+        return super().rate(step)
+
+
+def test_an_interrupted_run_goes_on_from_the_step_that_it_was_at(tuner, task_data, tmp_path):
+    data, path = [task_data["mood"]], tmp_path / "state.safetensors"
+    whole = tuner.tune(data, SHORT, seed=3)
+    weights = weights_of(tuner.t5)
+    with pytest.raises(KeyboardInterrupt):
+        tuner.tune(data, Interrupted(**SHORT.model_dump()), seed=3, state_path=path)
+    left_at = read_checkpoint(path).step
+
+    resumed = tuner.tune(data, SHORT, seed=3, state_path=path)
+
+    assert left_at == 4
+    assert without_time(resumed) == without_time(whole)
+    assert all(np.array_equal(*pair) for pair in zip(weights, weights_of(tuner.t5), strict=True))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tuner, task_data):
+    with pytest.raises(NonFiniteLossError, match="must be finite. Received: loss=nan at step 2"):
+        tuner.tune([task_data["mood"]], SHORT.model_copy(update={"learning_rate": float("inf")}), seed=3)
 
 
 def test_a_state_of_another_run_or_a_damaged_one_is_refused(tuner, task_data, tmp_path):

@@ -176,7 +176,7 @@ def test_a_damaged_record_of_backbones_is_told(place, tmp_path):
 def test_finished_trials_leave_a_prompt_and_no_checkpoints_or_weights(finished):
     left = {path.name for path in (finished / "trials").rglob("*") if path.is_file()}
 
-    assert left == {"prompt.safetensors", "trial.json", "seconds.json"}
+    assert left == {"prompt.safetensors", "trial.json"}
 
 
 class Killed(BaseException):
@@ -190,7 +190,7 @@ EVERY_WRITE = [pytest.param(k, marks=() if k == 5 else pytest.mark.slow) for k i
 def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(
     place, finished, new_tuners, tmp_path, monkeypatch, kill_at
 ):
-    """Killed at one of the writes to the disk: of a checkpoint's time, a state, a record or a result."""
+    """Killed at one of the writes to the disk: of a checkpoint, a record or a result."""
     plan = plan_of(place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}})
     writes = 0
 
@@ -205,7 +205,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(
         return wrapper
 
     with monkeypatch.context() as patch:
-        for place_of in ("experiments.prompt_tuner", "experiments.results", "baselines.tuning_state"):
+        for place_of in ("experiments.prompt_tuner", "experiments.results", "training.checkpoint"):
             name = f"softprompt_tf.{place_of}.write_atomically"
             patch.setattr(name, counted(_attribute(name)))
         with pytest.raises(Killed):

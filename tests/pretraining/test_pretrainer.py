@@ -1,5 +1,6 @@
 """The pretraining loop on a tiny T5: it learns, it goes on after a stop as if there had been none, and its preset loads."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -147,6 +148,69 @@ def test_a_run_stopped_after_step_3_and_resumed_ends_as_one_that_was_not(tmp_pat
         np.testing.assert_allclose(np.asarray(value), np.asarray(expected), rtol=1e-4, atol=1e-6)
 
 
+def log_of(directory):
+    lines = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "tokens_per_s"} for line in lines]
+
+
+def test_a_resumed_run_reports_the_losses_of_before_as_well(tmp_path, batches, uninterrupted):
+    shutil.copy(uninterrupted.directory / "after_step_3.safetensors", tmp_path / "state.safetensors")
+    resumed = make_trainer(tmp_path)
+    resumed.load_state()
+
+    resumed.fit(OneWidth(batches), {})
+
+    reports = [line for line in log_of(uninterrupted.directory) if "loss" in line]
+    for line, expected in zip(log_of(tmp_path), reports, strict=True):
+        assert line == {**expected, "loss": pytest.approx(expected["loss"], abs=2e-4)}
+
+
+def interrupt(step, at):
+    if step == at:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on_from_the_step_that_it_was_at(tmp_path, batches, held_out, uninterrupted):
+    trainer = make_trainer(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(OneWidth(batches, lambda step: interrupt(step, 5)), held_out)
+    resumed = make_trainer(tmp_path)
+    assert resumed.load_state()
+    assert resumed.step == 5
+
+    resumed.fit(OneWidth(batches), held_out)
+
+    for value, expected in zip(values_of(resumed.backbone), values_of(uninterrupted.backbone), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6)
+    assert [line["step"] for line in log_of(tmp_path)] == [line["step"] for line in log_of(uninterrupted.directory)]
+
+
+def test_a_step_whose_end_an_interrupt_cut_off_is_counted(tmp_path, batches, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    monkeypatch.setattr(trainer._recent, "add", lambda step, *loss: interrupt(step, 3))
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(OneWidth(batches), {})
+
+    resumed = make_trainer(tmp_path)
+    assert resumed.load_state()
+    assert (resumed.step, int(resumed.optimizer.iterations), resumed.num_tokens) == (4, 4, trainer.num_tokens)
+
+
+def test_a_measurement_that_was_interrupted_is_made_up_for(tmp_path, batches, held_out, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    monkeypatch.setattr(trainer, "measure", lambda rows: interrupt(trainer.step, 16) or 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(OneWidth(batches), held_out)
+    resumed = make_trainer(tmp_path)
+    resumed.load_state()
+
+    resumed.fit(OneWidth(batches), held_out)
+
+    steps = [(line["step"], "held_out" in line) for line in log_of(tmp_path)]
+    assert steps == [(0, True), (8, False), (16, False), (16, True), (24, False), (24, True)]
+
+
 def test_a_finished_run_has_nothing_left_to_do(uninterrupted, batches):
     again = make_trainer(uninterrupted.directory)
     assert again.load_state()
@@ -226,6 +290,27 @@ def test_state_replaces_the_last_one_and_nothing_else_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
     assert trainer.load_state()
     assert trainer.step == 2
+
+
+def test_a_state_that_is_saved_again_holds_the_weights_of_then(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.save_state()
+    trainer.backbone.token_embedding.embeddings.assign(np.ones((100, 16), np.float32))
+
+    trainer.save_state()
+
+    again = make_trainer(tmp_path)
+    again.load_state()
+    np.testing.assert_array_equal(np.asarray(again.backbone.token_embedding.embeddings), np.ones((100, 16)))
+
+
+def test_a_state_of_other_settings_is_refused_by_name(tmp_path):
+    make_trainer(tmp_path).save_state()
+    faster, longer = (dataclasses.replace(RUN, **change) for change in ({"peak_learning_rate": 0.5}, {"steps": 99}))
+
+    assert make_trainer(tmp_path, run=longer).load_state()
+    with pytest.raises(TrainingError, match=r"`peak_learning_rate` is 0\.5, it was 0\.02"):
+        make_trainer(tmp_path, run=faster).load_state()
 
 
 # === The preset ===

@@ -48,6 +48,7 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_prompt
             "tasks.rows",
             "tasks.tensorflow_sources",
             "training.distribution",
+            "training.saved_run",
             "typing",
         )
     )

@@ -168,6 +168,36 @@ def test_interrupted_evaluation_is_made_up_for(tiny, tmp_path):
     assert [evaluation.step for evaluation in result.history] == [3, 6]
 
 
+@pytest.mark.usefixtures("sigint_interrupts")
+def test_run_interrupted_behind_its_new_last_step_is_scored_where_it_stands(tiny, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        tiny.run(tmp_path, die_at=5, sent=signal.SIGINT)
+
+    result, _ = tiny.run(tmp_path, steps=4)
+
+    assert [evaluation.step for evaluation in result.history] == [3, 5]
+    assert (result.steps_done, result.steps_taken) == (5, 0)
+
+
+def test_seconds_are_those_of_all_processes(tiny, tmp_path):
+    first, _ = tiny.run(tmp_path, steps=4)
+
+    finished, _ = tiny.run(tmp_path, steps=4)
+    longer, _ = tiny.run(tmp_path, steps=6)
+
+    assert finished.seconds == first.seconds > 0
+    assert longer.seconds > first.seconds
+
+
+def test_without_a_score_that_is_a_number_the_last_evaluation_is_the_chosen_one(tiny):
+    def evaluate():
+        return {"correlation": float("nan")}
+
+    result = train_prompt(tiny.make_model(), tiny.RandomBatches(), steps=3, seed=0, evaluate=evaluate, evaluate_every=2)
+
+    assert (result.best_step, result.chosen.step) == (None, 3)
+
+
 def test_finished_run_is_not_trained_again(tiny, tmp_path):
     first, first_prompt = tiny.run(tmp_path)
 
