@@ -32,6 +32,7 @@ def under_jax(tmp_path_factory):
 def run_under(backend, *arguments):
     search = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     variables = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": search, "JAX_PLATFORMS": "cpu"}
+    variables["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # what is compiled here runs once or twice
     return subprocess.run(
         [sys.executable, *map(str, arguments)], env=variables, capture_output=True, text=True, timeout=300
     )
