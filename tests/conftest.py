@@ -27,6 +27,12 @@ LONGEST = (
     "test_reproduce.py",
     "test_train_step.py",
     "test_answering.py",
+    "test_training_directory.py",
+    "test_mixed_methods.py",
+    "test_fit.py",
+    "test_portable_names.py",
+    "test_verify_change.py",
+    "test_ensemble.py",
 )
 
 

@@ -98,23 +98,27 @@ def write_saved_model(
 def write_version_files(
     staging: Path, t5: FrozenT5, tasks: ServedTasks, record: ExportRecord, sampler: Sampler
 ) -> None:
-    """Write graph, weights, tasks, warm-up requests and record into an empty directory.
+    """Write graph, weights, tasks, warm-up requests and record into an empty directory."""
+    _write_graph(staging, t5, tuple(tasks.tensors), table_dtype=record.table_dtype, sampler=sampler)
+    write_tasks(staging, staging, tasks, table_dtype=record.table_dtype)
+    write_fingerprint(staging, staging)
+    write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
+    record.write(staging)
 
-    The graph is traced and saved with no tasks in it, so that it is the same for all; the tasks are put beside it. It has
-    tables of the tensors that these tasks have, so that prompts alone cost nothing more.
+
+def _write_graph(staging: Path, t5: FrozenT5, tensors: tuple[str, ...], *, table_dtype: str, sampler: Sampler) -> None:
+    """Trace and save the graph and the weights, with no tasks, so that they are the same for all.
+
+    The graph has tables of the tensors that the tasks have, so that prompts alone cost nothing more.
     """
     module = ServingModule(
         t5,
         without_tasks(t5.hidden_dim),
         sampler=sampler,
-        table_dtype=record.table_dtype,
-        row_shapes={name: row_shape(name, t5.sizes) for name in tasks.tensors},
+        table_dtype=table_dtype,
+        row_shapes={name: row_shape(name, t5.sizes) for name in tensors},
     )
     tf.saved_model.save(module, str(staging), signatures=module.signatures())
-    write_tasks(staging, staging, tasks, table_dtype=record.table_dtype)
-    write_fingerprint(staging, staging)
-    write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
-    record.write(staging)
 
 
 def _config_of(sampler: Sampler) -> dict[str, Any] | None:

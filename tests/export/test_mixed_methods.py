@@ -4,13 +4,13 @@ import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
+from asked_versions import ask_once, asked_ahead
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import build_served_tasks, without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.task_tensors import row_shape
 
@@ -104,11 +104,16 @@ def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, 
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("asked_once")
 def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
     added = task_of(tiny_t5, 9, "p_tuning_v2", **key_values(2, 2, 2))
 
+    inputs = {"task_id": ["later", "front"], "text": TEXTS[:2], "target": [TARGET] * 2}
+    request = {"signature": "score", "inputs": inputs}
+
     write_saved_model(tmp_path / "t5", tiny_t5, tasks)  # compares its answers with Keras's
-    version = add_tasks(tmp_path / "t5", {"later": added})
+    with asked_ahead([request]):
+        version = add_tasks(tmp_path / "t5", {"later": added})
 
     assert [(task.task_id, task.method) for task in list_tasks(tmp_path / "t5")] == [
         ("front", "prompt_tuning"),
@@ -117,8 +122,7 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("decoder", "prefix_tuning"),
         ("later", "p_tuning_v2"),
     ]
-    inputs = {"task_id": ["later", "front"], "text": TEXTS[:2], "target": [TARGET] * 2}
-    (found,) = run_in_process(version, [{"signature": "score", "inputs": inputs}])
+    (found,) = ask_once(version, [request])
     models = [sp.PromptedT5(tiny_t5, task, max_target_tokens=32) for task in (added, tasks["front"])]  # cuts no target
     expected = [model.score([text], [TARGET])[0] for model, text in zip(models, TEXTS[:2], strict=True)]
     np.testing.assert_allclose(found["log_likelihood"], expected, rtol=1e-4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from asked_versions import ask_once, asked_ahead, asked_once
 from sentinel_t5 import SENTINEL_0, make_sentinel_t5, vocabulary_with_sentinels
 from tiny_t5 import SENTENCES, tiny_vocabulary
 
@@ -13,7 +14,6 @@ from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.methods import TaskPrompt
 
 FORMATS = {"opened": "sentinel", "plain": "text", "story": "sentinel"}
@@ -53,14 +53,16 @@ def prompts(t5):
 @pytest.fixture(scope="module")
 def served(t5, prompts, tmp_path_factory):
     """Signature -> answers of a written export, which `write_saved_model` has itself compared with Keras."""
-    version = write_saved_model(tmp_path_factory.mktemp("served"), t5, prompts)
     columns = {"task_id": np.array(TASK_IDS, object), "text": np.array(TEXTS, object)}
     inputs = {
         "serving_default": columns,
         "classify": columns,
         "score": {**columns, "target": np.array(TARGETS, object)},
     }
-    answers = run_in_process(version, [{"signature": name, "inputs": values} for name, values in inputs.items()])
+    requests = [{"signature": name, "inputs": values} for name, values in inputs.items()]
+    with asked_once(), asked_ahead(requests):
+        version = write_saved_model(tmp_path_factory.mktemp("served"), t5, prompts)
+        answers = ask_once(version, requests)
     return dict(zip(inputs, answers, strict=True))
 
 

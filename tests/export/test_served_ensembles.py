@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from asked_versions import ask_once, twin_of
+from asked_versions import ask_once, asked_ahead, twin_of
 
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
@@ -66,7 +66,8 @@ def served(tiny_t5, task_prompts, critics, authors, asked_once, tmp_path_factory
     """A base directory: two plain tasks, one before and one behind two ensembles; compared with Keras when written."""
     base = tmp_path_factory.mktemp("ensembles") / "tiny"
     tasks = {"mood": task_prompts["mood"], "critics": critics, "authors": list(authors), "story": task_prompts["story"]}
-    write_saved_model(base, tiny_t5, tasks)
+    with asked_ahead(all_requests()):  # in the process of its check
+        write_saved_model(base, tiny_t5, tasks)
     return base
 
 
@@ -129,15 +130,19 @@ def most_of(votes, scores):
 ONE_ENSEMBLE = (["critics"] * len(TEXTS), TEXTS)
 NO_ROWS = (np.array([], object), np.array([], object))
 TWO_TASKS = mixed(["authors", "story"])[:2]
+ALL_TASKS = ["critics", "mood", "nobody", "authors", "story"]
+
+
+def all_requests():
+    batches = [mixed(ALL_TASKS)[:2], ONE_ENSEMBLE, NO_ROWS]
+    requests = [request for batch in batches for request in requests_of(*batch)]
+    return [*requests, *requests_of(*TWO_TASKS, ["serving_default"])]
 
 
 @pytest.fixture(scope="module")
 def answers(served):
     """Each task's rows of one mixed batch, with rows of an unknown task between them."""
-    names, texts, rows = mixed(["critics", "mood", "nobody", "authors", "story"])
-    batches = [(names, texts), ONE_ENSEMBLE, NO_ROWS]
-    all_requests = [request for batch in batches for request in requests_of(*batch)]
-    ask_once(served / "1", [*all_requests, *requests_of(*TWO_TASKS, ["serving_default"])])  # all in one process
+    names, texts, rows = mixed(ALL_TASKS)
     return ask(served / "1", names, texts), rows
 
 
@@ -243,9 +248,10 @@ def test_an_ensemble_alone_and_no_rows_at_all_are_answered(answers, served):
 )
 def test_members_may_be_stored_in_half_the_bytes(tiny_t5, critics, authors, tmp_path, table_dtype, num_bytes):
     write_saved_model(tmp_path, tiny_t5, {"critics": critics}, table_dtype=table_dtype)
-    version = add_tasks(tmp_path, {"authors": authors}, t5=tiny_t5)
+    with asked_ahead(requests_of(*ONE_ENSEMBLE, ["classify"])):
+        version = add_tasks(tmp_path, {"authors": authors}, t5=tiny_t5)
 
-    given = ask(version, ["critics"] * len(TEXTS), TEXTS, ["classify"])
+    given = ask(version, *ONE_ENSEMBLE, ["classify"])
 
     rounded = twin_of(tiny_t5, [as_stored(member, table_dtype) for member in critics])
     choices = rounded.classify([f"{text}, is it good?" for text in TEXTS])
@@ -262,7 +268,8 @@ def test_an_ensemble_is_added_as_if_it_had_been_there(tiny_t5, base_directory, s
     shutil.copytree(base_directory / "1", tmp_path / "1")
     files = [write_prompt(tmp_path / f"seed{k}.safetensors", member) for k, member in enumerate(critics)]
 
-    version = add_tasks(tmp_path, {"critics": files}, t5=tiny_t5)
+    with asked_ahead(requests_of(*ONE_ENSEMBLE)):
+        version = add_tasks(tmp_path, {"critics": files}, t5=tiny_t5)
 
     before, after = (ask(directory, *ONE_ENSEMBLE) for directory in (served / "1", version))
     for name, outputs in before.items():
@@ -291,7 +298,9 @@ def test_tasks_behind_an_ensemble_that_is_removed_answer_as_before(base):
 
 
 def test_an_ensemble_and_a_plain_task_take_each_others_place(base, tiny_t5, critics, authors, keras_models):
-    version = add_tasks(base, {"critics": critics[1], "mood": authors}, replace=True, t5=tiny_t5)
+    names, texts = ["critics", "story"] * len(TEXTS), [text for text in TEXTS for _ in range(2)]
+    with asked_ahead(requests_of(names, texts, ["classify", "serving_default"])):
+        version = add_tasks(base, {"critics": critics[1], "mood": authors}, replace=True, t5=tiny_t5)
 
     assert [(task.task_id, task.num_members) for task in list_tasks(base)] == [
         ("mood", 4),
@@ -299,8 +308,7 @@ def test_an_ensemble_and_a_plain_task_take_each_others_place(base, tiny_t5, crit
         ("authors", 4),
         ("story", 1),
     ]
-    texts = [text for text in TEXTS for _ in range(2)]
-    given = ask(version, ["critics", "story"] * len(TEXTS), texts, ["classify", "serving_default"])
+    given = ask(version, names, texts, ["classify", "serving_default"])
     alone = twin_of(tiny_t5, [critics[1]]).classify([f"{text}, is it good?" for text in TEXTS])
     assert decoded(given["classify"]["label"][::2]) == [choice.label for choice in alone]
     assert decoded(given["serving_default"]["output"][1::2]) == keras_models["story"].generate(list(TEXTS))
@@ -314,7 +322,8 @@ def test_a_graph_from_before_there_were_ensembles_takes_plain_tasks_alone(old_ba
         ExportError, match=r"before there were ensembles. Received: task 'critics' with 3 prompts. Write"
     ):
         add_tasks(old_base, {"critics": critics})
-    version = add_tasks(old_base, {"one": [critics[0]]}, t5=tiny_t5)
+    with asked_ahead(requests_of(["one"] * len(TEXTS), TEXTS, ["classify"])):
+        version = add_tasks(old_base, {"one": [critics[0]]}, t5=tiny_t5)
 
     assert sorted(entry.name for entry in old_base.iterdir()) == ["1", "2"]
     assert [(task.task_id, task.num_members) for task in list_tasks(old_base)] == [

@@ -1,6 +1,7 @@
 """A task's prompt may be a file, a loaded prompt, the model that was just fitted, or an array; anything else is named."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_prompts import load_served_prompts
 from softprompt_tf.export.versions.task_shards import StoredTasks
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 LABELS = ["good", "bad"]
 TEXTS = ["a charming film", "a dull film"]
@@ -30,17 +31,21 @@ def of_two_tasks(tiny_t5):
     return PromptedT5(tiny_t5, prompt_tuning(3, init.random_uniform(), task_ids=["sst2", "rte"], seed=1))
 
 
-def test_a_model_is_served_right_after_fit_and_checked_against_keras(fitted, tiny_t5, tmp_path):
-    version = write_saved_model(tmp_path, tiny_t5, {"s": fitted})  # verified: it answers as Keras does
+@pytest.fixture(scope="module")
+def written(fitted, tiny_t5, asked_once, tmp_path_factory):
+    """Version 1 of an export of the model; verified: it answers as Keras does."""
+    return write_saved_model(tmp_path_factory.mktemp("written"), tiny_t5, {"s": fitted})
 
-    (stored,) = StoredTasks.read(version).prompts()
+
+def test_a_model_is_served_right_after_fit_and_checked_against_keras(fitted, written):
+    (stored,) = StoredTasks.read(written).prompts()
     np.testing.assert_array_equal(stored, np.asarray(fitted.prompt_variable))
-    (task,) = list_tasks(tmp_path)
+    (task,) = list_tasks(written.parent)
     assert (task.task_id, task.prompt_length, task.labels) == ("s", 3, ("good", "bad"))
 
 
-def test_an_array_and_a_model_are_added_to_an_export(fitted, tmp_path, tiny_t5):
-    write_saved_model(tmp_path, tiny_t5, {"s": fitted}, verify=False)
+def test_an_array_and_a_model_are_added_to_an_export(fitted, written, tmp_path):
+    shutil.copytree(written, tmp_path / "1")
     array = np.linspace(-1, 1, 32).reshape(2, 16)
 
     version = add_tasks(tmp_path, {"array": array, "again": fitted}, verify=False)

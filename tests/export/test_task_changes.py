@@ -8,12 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from asked_versions import ask_once, twin_of
+from asked_versions import ask_once, asked_ahead, twin_of
 from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ExportError, PromptFileError, VerificationError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
 from softprompt_tf.export.versions.task_changes import ListedTask
+from softprompt_tf.export.versions.verify_change import probe_requests
 from softprompt_tf.methods import write_prompt
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
@@ -51,9 +52,13 @@ def added(base_directory, tiny_t5, asked_once, tmp_path_factory):
     """A base directory with version 1, and version 2 with one task more, checked when it was written."""
     base = tmp_path_factory.mktemp("added") / "tiny"
     shutil.copytree(base_directory / "1", base / "1")
-    add_tasks(base, {"review": new_prompt(tiny_t5)})
     batches = (OLD, ["review", "mood", "nobody"], ["story", "review"])
-    ask_once(base / "2", [request for batch in batches for request in requests_of(batch)])  # all in one process
+    asked = [request for batch in batches for request in requests_of(batch)]
+    checked = (OLD, ["story", "reply"], ["story", "review"], [*OLD, "review"])  # what checks of further changes ask
+    probes = [request for tasks in checked for request in probe_requests(tasks).values()]
+    with asked_ahead([*asked, *probes]):  # all in one process for each version
+        add_tasks(base, {"review": new_prompt(tiny_t5)})
+        ask_once(base / "1", probes)  # where the version was checked by another file of tests
     return base
 
 
@@ -192,7 +197,8 @@ def test_a_task_may_be_added_to_a_version_that_was_added_to(added, tiny_t5, tmp_
 def test_removing_a_task_leaves_the_others_as_they_are(added, tmp_path):
     shutil.copytree(added / "2", tmp_path / "2")
 
-    version = remove_tasks(tmp_path, ["mood", "reply"])
+    with asked_ahead(requests_of(["story", "review"])):
+        version = remove_tasks(tmp_path, ["mood", "reply"])
 
     before, after = (answers_of(directory, ["story", "review"]) for directory in (tmp_path / "2", version))
     for signature, outputs in before.items():
@@ -247,8 +253,9 @@ def test_a_removed_task_is_unknown(base):
     assert status.tolist() == [b"Unknown task id 'mood'. Known: story, reply."] * 3
 
 
-def test_a_replaced_task_keeps_its_place_and_answers_anew(base, tiny_t5, keras_models):
-    version = add_tasks(base, {"mood": new_prompt(tiny_t5)}, replace=True, t5=tiny_t5)
+def test_a_replaced_task_keeps_its_place_and_answers_anew(base, added, tiny_t5, keras_models):
+    with asked_ahead(requests_of(["story"], ["serving_default"])):
+        version = add_tasks(base, {"mood": new_prompt(tiny_t5)}, replace=True, t5=tiny_t5)
 
     assert [task.task_id for task in list_tasks(base)] == list(OLD)
     assert list_tasks(base)[0].prompt_length == 20
@@ -276,17 +283,8 @@ def test_prompts_may_be_stored_in_half_the_bytes(tiny_t5, task_prompts, tmp_path
     assert [task.num_bytes for task in list_tasks(tmp_path)] == [7 * 16 * 2, 20 * 16 * 2]
 
 
-def test_a_task_is_added_without_kerashub(base, tiny_t5, tmp_path):
-    file = write_prompt(tmp_path / "review.safetensors", new_prompt(tiny_t5))
-    code = (
-        "import sys; from softprompt_tf.export import add_tasks, list_tasks; "
-        f"add_tasks({str(base)!r}, {{'review': {str(file)!r}}}, verify=False); "
-        f"print(len(list_tasks({str(base)!r})), 'keras_hub' in sys.modules)"
-    )
-
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert result.stdout.split() == ["4", "False"]
+def test_a_task_is_added_without_kerashub(two_writers):
+    assert [told[-1] for _, told in two_writers[1]] == ["False", "False"]
 
 
 # === Two writers, and killed ones ===
@@ -313,15 +311,28 @@ def test_a_version_that_appears_meanwhile_is_added_to(base, tiny_t5, monkeypatch
     assert sorted(entry.name for entry in base.iterdir()) == ["1", "2", "3", "4"]
 
 
-def test_two_processes_add_at_once_and_nothing_is_lost(base, tiny_t5, tmp_path):
-    files = [write_prompt(tmp_path / f"{name}.safetensors", new_prompt(tiny_t5)) for name in ("left", "right")]
+@pytest.fixture(scope="module")
+def two_writers(base_directory, tiny_t5, tmp_path_factory):
+    """A base directory to which two processes added a task each at once; their exit statuses and what they told."""
+    place = tmp_path_factory.mktemp("two_writers")
+    shutil.copytree(base_directory / "1", place / "tiny" / "1")
     code = (
         "import sys; from softprompt_tf.export import add_tasks; "
-        "add_tasks(sys.argv[1], {sys.argv[2]: sys.argv[3]}, verify=False)"
+        "add_tasks(sys.argv[1], {sys.argv[2]: sys.argv[3]}, verify=False); print('keras_hub' in sys.modules)"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(base), file.stem, str(file)]) for file in files]
+    processes = []
+    for name in ("left", "right"):
+        file = write_prompt(place / f"{name}.safetensors", new_prompt(tiny_t5))
+        command = [sys.executable, "-c", code, str(place / "tiny"), name, str(file)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    told = [process.communicate()[0].split() for process in processes]
+    return place / "tiny", [(process.returncode, words) for process, words in zip(processes, told, strict=True)]
 
-    assert [process.wait() for process in processes] == [0, 0]
+
+def test_two_processes_add_at_once_and_nothing_is_lost(two_writers):
+    base, ended = two_writers
+
+    assert [status for status, _ in ended] == [0, 0]
     assert sorted(task.task_id for task in list_tasks(base)) == sorted([*OLD, "left", "right"])
     assert sorted(entry.name for entry in base.iterdir()) == ["1", "2", "3"]
 
@@ -408,7 +419,8 @@ def test_another_t5_is_refused_for_the_comparison(base, tiny_t5):
 
 def test_a_task_of_longer_answers_than_any_before_is_added(base, tiny_t5):
     prompt = new_prompt(tiny_t5, seed=1, max_target_tokens=90)
-    version = add_tasks(base, {"long": prompt}, t5=tiny_t5)
+    with asked_ahead(requests_of(["long", "mood"], ["serving_default"])):
+        version = add_tasks(base, {"long": prompt}, t5=tiny_t5)
 
     given = answers_of(version, ["long", "mood"], ["serving_default"])["serving_default"]
     expected = twin_of(tiny_t5, [prompt]).generate_scored([f"review: {text}" for text in TEXTS])

@@ -15,7 +15,7 @@ from softprompt_tf.export.graph.task_tables import COLUMNS, TaskTables, columns_
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.methods import TaskPrompt
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
 ROW = (2, 2, 2, 6)  # of the tiny T5: L, keys and values, N, D
 ENCODER, DECODER, CROSS = (f"{part}_key_values" for part in ("encoder", "decoder", "cross"))
@@ -127,7 +127,7 @@ def test_keys_and_values_of_another_t5_are_refused_with_both_shapes(tiny_t5):
 
 
 @pytest.fixture(scope="module", params=["float32", "float16"])
-def base(request, tiny_t5, tmp_path_factory):
+def base(request, tiny_t5, asked_once, tmp_path_factory):
     """An export of three tasks, to which three were added, one by one, and from which one was removed: versions 1 to 5."""
     base = tmp_path_factory.mktemp(request.param) / "tiny"
     write_saved_model(base, tiny_t5, TASKS, table_dtype=request.param, verify=False)

@@ -34,7 +34,7 @@ def test_a_task_that_differs_is_named(version_directory, tiny_t5, task_prompts, 
     }[change]
 
     with pytest.raises(VerificationError, match="must answer as Keras does. Received for task 'mood', "):
-        verify_saved_model(version_directory, tiny_t5, {"mood": changed}, sampler=Greedy())
+        verify_saved_model(version_directory, tiny_t5, {**task_prompts, "mood": changed}, sampler=Greedy())
 
 
 def test_a_damaged_variables_file_is_found(version_directory, tiny_t5, task_prompts, tmp_path):

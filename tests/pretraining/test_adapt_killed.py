@@ -1,15 +1,15 @@
 """`softprompt adapt`, killed with SIGKILL at random steps and started again: its end is that of a run left alone."""
 
 import json
+import math
 import os
 import random
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from forked_commands import forked_commands
 
 from softprompt_tf.backbones import write_preset
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
@@ -31,35 +31,33 @@ def command(corpus, vocabulary, tmp_path_factory):
     (directory / "text.txt").write_text("\n".join(documents * 3), encoding="utf-8")
     (directory / "measured.txt").write_text("\n".join(documents[:9]), encoding="utf-8")
     return [
-        sys.executable, "-m", "softprompt_tf.cli.cli", "adapt", str(directory / "tiny"),
+        "adapt", str(directory / "tiny"),
         "--text", str(directory / "text.txt"), "--steps", str(STEPS), "--learning-rate", "0.02", "--warmup-steps", "4",
         "--cooldown-steps", "8", "--batch-size", "8", "--window", "24", "--checkpoint-every", "3", "--log-every", "1",
         "--measure-every", "10", "--measure-text", str(directory / "measured.txt"), "--measure-documents", "4", "--output",
     ]  # fmt: skip
 
 
-def run(command, output, *, kill_at=None):
-    """Run the command to its end, or kill it once it has told of step `kill_at`; return whether it ended by itself."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    with subprocess.Popen(
-        [*command, str(output)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        for line in process.stdout:
-            if kill_at is not None and line.startswith("{") and json.loads(line)["step"] >= kill_at:
-                process.send_signal(signal.SIGKILL)
-                break
-        errors = process.stderr.read()
-        process.wait()
-    if kill_at is None:
-        assert process.returncode == 0, errors
-    else:
-        assert process.returncode == -signal.SIGKILL, errors
+@pytest.fixture(scope="module")
+def run(command):
+    """A function: run the command to its end, or kill it once it has told of step `kill_at`."""
+    with forked_commands(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="") as (commands, errors):
+
+        def run(output, *, kill_at=None):
+            for process, line in commands.lines_of([*command, str(output)]):
+                if kill_at is not None and line.startswith("{") and json.loads(line)["step"] >= kill_at:
+                    os.kill(process, signal.SIGKILL)
+                    kill_at = math.inf
+            errors.seek(0)
+            assert line == f"ended {0 if kill_at is None else -signal.SIGKILL}\n", errors.read()
+
+        yield run
 
 
 @pytest.fixture(scope="module")
-def left_alone(command, tmp_path_factory):
+def left_alone(run, tmp_path_factory):
     output = tmp_path_factory.mktemp("left_alone") / "run"
-    run(command, output)
+    run(output)
     return output
 
 
@@ -68,10 +66,10 @@ def log_of(output):
     return [{name: value for name, value in line.items() if name != "tokens_per_s"} for line in lines]
 
 
-def assert_killed_run_ends_alike(command, left_alone, output, steps):
+def assert_killed_run_ends_alike(run, left_alone, output, steps):
     for step in steps:
-        run(command, output, kill_at=step)
-    run(command, output)
+        run(output, kill_at=step)
+    run(output)
 
     found, expected = (
         safetensors.numpy.load_file(directory / "state.safetensors") for directory in (output, left_alone)
@@ -84,12 +82,12 @@ def assert_killed_run_ends_alike(command, left_alone, output, steps):
     assert [line["step"] for line in log_of(output) if "bits_per_byte" in line] == [0, 10, 20, 30, 40]
 
 
-def test_a_run_killed_before_its_first_state_and_later_ends_as_one_left_alone(command, left_alone, tmp_path):
-    assert_killed_run_ends_alike(command, left_alone, tmp_path / "run", [1, 17])
+def test_a_run_killed_before_its_first_state_and_later_ends_as_one_left_alone(run, left_alone, tmp_path):
+    assert_killed_run_ends_alike(run, left_alone, tmp_path / "run", [1, 17])
 
 
 @pytest.mark.slow
-def test_a_run_killed_ten_times_ends_as_one_left_alone(command, left_alone, tmp_path):
+def test_a_run_killed_ten_times_ends_as_one_left_alone(run, left_alone, tmp_path):
     steps = sorted(random.Random(3).sample(range(1, STEPS), 10))
 
-    assert_killed_run_ends_alike(command, left_alone, tmp_path / "run", steps)
+    assert_killed_run_ends_alike(run, left_alone, tmp_path / "run", steps)

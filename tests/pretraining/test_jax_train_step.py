@@ -31,6 +31,7 @@ def under_jax(given, tmp_path_factory):
     directory = tmp_path_factory.mktemp("jax")
     np.savez(directory / "given.npz", **batch, **{f"w{k}": value for k, value in enumerate(weights)})
     variables = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(SCRIPT.parents[2])}
+    variables["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # what is compiled here runs a few times
     command = [sys.executable, SCRIPT, directory / "given.npz", directory / "result.npz"]
 
     ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)

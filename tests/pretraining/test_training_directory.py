@@ -26,7 +26,7 @@ SHAPE = BackboneShape(
 )
 SPANS = Mixture(span_corruption=1.0, prefix_lm=0.0, instructions=0.0, rows=4, window=24)
 PREFIXES = Mixture(span_corruption=0.0, prefix_lm=1.0, instructions=0.0, rows=4, window=24)
-RUN = PretrainingRun(steps=2, warmup_steps=1, cooldown_steps=1, precision="float32")
+RUN = PretrainingRun(steps=1, warmup_steps=1, cooldown_steps=1, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_bits_per_byte_of_a_text_are_logged_from_the_start_on(pretrained, corpus
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"run": PretrainingRun(steps=2, seed=2, precision="float32")}, "`run.seed` is 2, it was 1"),
+        ({"run": PretrainingRun(steps=1, seed=2, precision="float32")}, "`run.seed` is 2, it was 1"),
         (
             {"mixture": PREFIXES},
             r"`mixture.span_corruption` is 0\.0, it was 1\.0; `mixture.prefix_lm` is 1\.0, it was 0\.0",
