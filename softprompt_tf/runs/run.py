@@ -8,9 +8,11 @@ OUTPUT/metrics.json          the dev split's metrics, every evaluation, and the 
 OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
 OUTPUT/logs/                 TensorBoard
 OUTPUT/checkpoints/          what a run that was cut short goes on from
+OUTPUT/states/               cached states that are too large for the memory, until the run is finished
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +23,14 @@ import numpy as np
 from softprompt_tf.backbones import EOS_ID, FrozenT5, load_t5
 from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
 from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.evaluation.evaluation import TaskScores, evaluate_examples, write_predictions
+from softprompt_tf.evaluation.evaluation import Answers, TaskScores, evaluate_examples, write_predictions
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
+from softprompt_tf.runs.run_states import SPILLED, answers_on_states, batches_on_states, run_state_cache
 from softprompt_tf.tasks import (
     BatchStream,
     Example,
@@ -102,12 +105,14 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     if on_start is not None:
         on_start()
     _tell_cut_rows(model, data)
+    cache = run_state_cache(model, config)
+    answers = [answers_on_states(model, cache, [row.inputs for row in each.validation]) for each in data]
     training = train_prompt(
         model,
-        training_batches(t5, model, data, config),
+        batches_on_states(training_batches(t5, model, data, config), model, cache, config.training),
         steps=config.training.steps,
         seed=config.seed,
-        evaluate=lambda: _dev_metrics(model, data),
+        evaluate=lambda: _dev_metrics(answers, data),
         evaluate_every=config.training.evaluate_every,
         patience=config.training.early_stopping_patience,
         checkpoint_dir=output_dir / "checkpoints",
@@ -115,9 +120,10 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         config_digest=config_digest(config),
         log_dir=output_dir / "logs",
     )
-    scores = {each.task.name: _score(model, each) for each in data}
+    scores = {each.task.name: _score(model, each, has_tasks=len(data) > 1) for each in data}
     prompts = _save_prompts(model, data, scores, config)
     _write_results(output_dir, scores, training)
+    shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
     return RunResult(prompts=prompts, scores=scores, training=training, output_dir=output_dir)
 
 
@@ -246,16 +252,18 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
     )
 
 
-def _score(model: PromptedT5, data: TaskData) -> TaskScores:
-    task_id = data.task.name if model.task_ids is not None else None
-    return evaluate_examples(model, data.task, data.validation, task_id=task_id)
+def _score(answers: Answers, data: TaskData, *, has_tasks: bool) -> TaskScores:
+    return evaluate_examples(answers, data.task, data.validation, task_id=data.task.name if has_tasks else None)
 
 
-def _dev_metrics(model: PromptedT5, data: Sequence[TaskData]) -> dict[str, float]:
+def _dev_metrics(answers: Sequence[Answers], data: Sequence[TaskData]) -> dict[str, float]:
     """Return every task's metrics on its dev split, under "metric", or "task/metric" where there are several tasks."""
     if len(data) == 1:
-        return _score(model, data[0]).metrics
-    return {f"{each.task.name}/{name}": value for each in data for name, value in _score(model, each).metrics.items()}
+        return _score(answers[0], data[0], has_tasks=False).metrics
+    scores = {
+        each.task.name: _score(of_task, each, has_tasks=True) for of_task, each in zip(answers, data, strict=True)
+    }
+    return {f"{task}/{name}": value for task, score in scores.items() for name, value in score.metrics.items()}
 
 
 def _save_prompts(
