@@ -64,11 +64,12 @@ class StateBatchStream:
         states, _ = self._states.rows.take(tf.gather(self._numbers, rows), width=tf.shape(ids)[1])
         targets, decoder_mask = self._targets.take(rows)
         targets = targets * decoder_mask
+        decoder_ids = tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID) * decoder_mask
         x = {
             "encoder_token_ids": ids,
             "encoder_padding_mask": mask,
             ENCODER_STATES: states,
-            "decoder_token_ids": tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID),
+            "decoder_token_ids": decoder_ids,
             "decoder_padding_mask": decoder_mask,
         }
         if self._task_ids is not None:

@@ -190,7 +190,9 @@ def test_on_a_full_disk_states_stay_in_memory(tiny_t5, tmp_path, monkeypatch):
 def test_on_a_full_disk_training_goes_on_without_states_that_are_too_large(tiny_t5, tmp_path, monkeypatch):
     fill_disk(monkeypatch)
 
-    with pytest.warns(UserWarning, match=r"goes on without cached states: .* memory limit of .* No space left on device"):
+    with pytest.warns(
+        UserWarning, match=r"goes on without cached states: .* memory limit of .* No space left on device"
+    ):
         assert StateCache(tiny_t5, None, spill_directory=tmp_path, memory_limit=10).of(IDS) is None
 
     assert files_in(tmp_path) == []
