@@ -11,6 +11,7 @@ OUTPUT/checkpoints/          what a run that was cut short goes on from
 OUTPUT/states/               cached states that are too large for the memory, until the run is finished
 """
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
-from softprompt_tf.runs.run_states import SPILLED, answers_on_states, batches_on_states, run_state_cache
+from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.tasks import (
     BatchStream,
     Example,
@@ -106,13 +107,18 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         on_start()
     _tell_cut_rows(model, data)
     cache = run_state_cache(model, config)
-    answers = [answers_on_states(model, cache, [row.inputs for row in each.validation]) for each in data]
+    answers = functools.cache(lambda: [answers_on_states(model, cache, each.validation) for each in data])
     training = train_prompt(
         model,
-        batches_on_states(training_batches(t5, model, data, config), model, cache, config.training),
+        RunBatches(
+            training_batches(t5, model, data, config),
+            cache,
+            pad_to_multiple_of=config.training.pad_to_multiple_of,
+            with_task_id=model.task_ids is not None,
+        ),
         steps=config.training.steps,
         seed=config.seed,
-        evaluate=lambda: _dev_metrics(answers, data),
+        evaluate=lambda: _dev_metrics(answers(), data),
         evaluate_every=config.training.evaluate_every,
         patience=config.training.early_stopping_patience,
         checkpoint_dir=output_dir / "checkpoints",

@@ -1,7 +1,9 @@
 """A run on cached states: what its config asks for becomes batches that start from states, and answers of its dev rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from softprompt_tf.config import RunConfig, TrainingConfig
 from softprompt_tf.errors import ConfigError
@@ -11,8 +13,10 @@ from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.states.model_states import default_dtype
 from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.states.state_cache import StateCache
-from softprompt_tf.tasks import BatchStream
-from softprompt_tf.training.fit import Batches
+from softprompt_tf.tasks import BatchStream, Example
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SPILLED = "states"
 
@@ -41,23 +45,33 @@ def run_state_cache(model: PromptedT5, config: RunConfig) -> StateCache | None:
     )
 
 
-def batches_on_states(
-    batches: BatchStream, model: PromptedT5, cache: StateCache | None, training: TrainingConfig
-) -> Batches:
-    """Return a run's batches with cached states, or as they are where there is no cache or it cannot hold them."""
-    states = None if cache is None else cache.of(batches.examples.encoder_token_ids)
-    if states is None:
-        return batches
-    return StateBatchStream(
-        batches,
-        states,
-        pad_to_multiple_of=training.pad_to_multiple_of,
-        with_task_id=model.task_ids is not None,
-    )
+@dataclass(frozen=True)
+class RunBatches:
+    """A run's batches with cached states, or as they are where no cache can hold them. Nothing is computed before a step is due.
+
+    Args:
+      plain: the batches without states.
+      cache: where the states are kept; None: nowhere.
+      pad_to_multiple_of, with_task_id: as in `plain`.
+    """
+
+    plain: BatchStream
+    cache: StateCache | None
+    pad_to_multiple_of: int
+    with_task_id: bool
+
+    def dataset(self, *, first_step: int) -> "tf.data.Dataset":
+        """Return the endless batches from number `first_step` on."""
+        states = None if self.cache is None else self.cache.of(self.plain.examples.encoder_token_ids)
+        if states is None:
+            return self.plain.dataset(first_step=first_step)
+        settings: dict[str, Any] = {"pad_to_multiple_of": self.pad_to_multiple_of, "with_task_id": self.with_task_id}
+        return StateBatchStream(self.plain, states, **settings).dataset(first_step=first_step)
 
 
-def answers_on_states(model: PromptedT5, cache: StateCache | None, texts: Sequence[str]) -> Answers:
-    """Return what answers some texts: the model, from their cached states where a cache holds them."""
+def answers_on_states(model: PromptedT5, cache: StateCache | None, examples: Sequence[Example]) -> Answers:
+    """Return what answers some rows: the model, from their cached states where a cache holds them."""
+    texts = [example.inputs for example in examples]
     states = None if cache is None else cache.of(model.text_batches.input_ids(texts))
     return model if states is None else model.answers_from(states)
 

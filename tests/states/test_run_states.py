@@ -49,7 +49,7 @@ def test_a_run_on_states_ends_with_the_prompt_of_a_run_without(parts, tmp_path, 
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     histories = [json.loads((tmp_path / name / "out" / "metrics.json").read_text())["history"] for name in results]
     assert histories[0] == histories[1]
-    assert calls == [8, 8, 32]  # the dev rows of each task, and the training rows of both
+    assert calls == [32, 8, 8]  # the training rows of both tasks, and the dev rows of each
     assert len(list(directory.iterdir())) == 3
 
     (tmp_path / "again").mkdir()

@@ -149,7 +149,7 @@ class FrozenForward:
             prefix = prefixes[-1] if others else None
             if num_moving is None:
                 return run(stack.layers[k].cross, states, source, prefix)
-            return run(stack.layers[k].cross, states, still, prefix, moving=source)
+            return run(stack.layers[k].cross, states, still, prefix, moving=source, count=num_moving)
 
         still, source = ops.stop_gradient(encoder_output), encoder_output[:, :num_moving]
         moving = [(source, *_of_layer(own, k), *_of_layer(others, k)) for k in range(len(stack.layers))]

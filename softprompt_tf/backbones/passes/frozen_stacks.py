@@ -157,15 +157,15 @@ def attend_to_source(
     shape: Shape,
     tuning: bool = False,
     moving: Tensor | None = None,
+    count: int | None = None,
 ) -> Tensor:
-    """Run a cross-attention block on an encoder output [B, S, H], of which only `moving`, its first positions, has a gradient.
+    """Run a cross-attention block on an encoder output [B, S, H].
 
-    Default: all of it has one.
+    Only `moving`, its first `count` positions, has a gradient. Default: all of it has one.
     """
     prefixes = () if prefix is None else (prefix,)
     if not (tuning and block.has_gradient):
         return block.forward(states, encoder_output, *prefixes, bias=bias, shape=shape)[0]
-    count = None if moving is None else moving.shape[1]
 
     def forward(states: Tensor, source: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
         source = source if moving is None else encoder_output
