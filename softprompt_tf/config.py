@@ -116,6 +116,13 @@ class TrainingConfig(_Section):
     gradient_checkpointing: bool = Field(
         default=False, description="true or false (recompute activations: less memory)"
     )
+    cached_states: Literal["auto", "off", "float16", "bfloat16", "float32"] = Field(
+        default="auto",
+        description="auto, off, float16, bfloat16 or float32 (states below a late method are computed once for each text)",
+    )
+    states_directory: str | None = Field(
+        default=None, min_length=1, description="a directory that runs share their cached states in, or null for none"
+    )
 
 
 def _task_tag(value: Any) -> str | None:

@@ -22,6 +22,7 @@ LONGEST = (
     "test_journey.py",
     "test_jax_train_step.py",
     "test_adapt_killed.py",
+    "test_training_on_states.py",
     "test_jax_backend.py",
     "test_recorded_contract.py",
     "test_reproduce.py",

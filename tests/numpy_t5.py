@@ -37,14 +37,17 @@ def with_key_values(weights, *, encoder=None, decoder=None, cross=None):
     return SimpleNamespace(**{**vars(weights), "injected": injected})
 
 
-def encode(weights, embeddings, *, late=None, behind=None):
+def encode(weights, embeddings, *, late=None, behind=None, stop=None):
     """Return the encoder output [T, H] for embeddings [T, H].
 
     `late` is a layer and the rows [P, H] that enter in front before it; `behind`, rows in front of the encoder output.
+    With `stop`, return the states before that layer.
     """
     states = np.asarray(embeddings, np.float64)
     bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)
     for k, layer in enumerate(weights.encoder):
+        if k == stop:
+            return states
         if late is not None and late[0] == k:
             states = np.concatenate([late[1], states])
             bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)

@@ -23,7 +23,7 @@ LAYERS = [
     ("config",),
     ("backbones", "tasks"),
     ("texts", "replicas"),
-    ("inference",),
+    ("inference", "states"),
     ("model",),
     ("training",),
     ("saving",),

@@ -263,6 +263,7 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
                 assert task.pop(key) == []
         assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
         assert (values["training"].pop("length_buckets"), values["training"].pop("pad_to_multiple_of")) == (16, 1)
+        assert values["training"].pop("cached_states") == "auto"
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         assert config_digest(config) == expected
     assert len({config_digest(each) for each in (one, sentinel, taskless, unsorted, padded)}) == 5

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.files.local_paths import local_target
@@ -26,26 +28,34 @@ def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftP
       error_type: if the path is remote, or the file cannot be written; whatever stood at `path` before still stands there.
     """
     path = local_target(path, error_type=error_type)
+    try:
+        with whole_file(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise error_type(f"File {path} cannot be written. Received: {error}. What stood there is kept.") from error
+    return path
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece in a `with` block: at its end the file is there, whole; after an error it is not.
+
+    Raises:
+      OSError: as it came, if the file cannot be written; whatever stood at `path` before still stands there.
+    """
     # In the same directory, since a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(temporary, content)
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise error_type(f"File {path} cannot be written. Received: {error}. What stood there is kept.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     _sync_directory(path.parent)
-    return path
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_directory(directory: Path) -> None:

@@ -61,7 +61,7 @@ class Answerer:
         def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return decode(sampler, self._t5, self._encode(batch), length)
 
-        traced = self._traced(("generate", sampler, length), run, self._batch_spec())
+        traced = self._traced(("generate", sampler, length), run, self._text_batches.spec)
         answers: list[Any] = [None] * len(texts)
         for rows, batch in self._batches(texts, task_id):
             ids, scores = traced(batch)
@@ -110,7 +110,7 @@ class Answerer:
         def run(batch: dict[str, Tensor], target_ids: Tensor) -> Tensor:
             return score_targets(self._t5, target_ids, *self._encode(batch))
 
-        traced = self._traced("score", run, self._batch_spec(), tf.TensorSpec([None, None, None], tf.int32))
+        traced = self._traced("score", run, self._text_batches.spec, tf.TensorSpec([None, None, None], tf.int32))
         ids = self._text_batches.target_ids(targets)  # [B, C, U]
         scores = np.zeros(ids.shape[:2], np.float32)
         for rows, batch in self._batches(texts, task_id):
@@ -127,12 +127,6 @@ class Answerer:
         if key not in self._functions:
             self._functions[key] = tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
         return self._functions[key]
-
-    def _batch_spec(self) -> dict[str, tf.TensorSpec]:
-        spec = {key: tf.TensorSpec([None, None], tf.int32) for key in ("encoder_token_ids", "encoder_padding_mask")}
-        if self._text_batches.task_ids is not None:
-            spec["task_id"] = tf.TensorSpec([None], tf.int32)
-        return spec
 
     def _batches(self, texts: Sequence[str], task_id: Any) -> Any:
         return self._text_batches.inference(texts, task_id, batch_size=BATCH_SIZE)

@@ -1,6 +1,7 @@
 """A batch's tokens and the table of its tasks in, what a frozen T5 takes out: embeddings, their mask, and all that is injected."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from keras import ops
 
@@ -8,21 +9,41 @@ from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected
 from softprompt_tf.injection import Injection
 from softprompt_tf.methods import TaskTable, injection_of, put_in_front
+from softprompt_tf.methods.task_tensors import entry_layer
+from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
+
+
+class Entered(NamedTuple):
+    """What goes into the encoder's layers.
+
+    Args:
+      states: [B, S, H], embeddings with injected rows in front, or cached states.
+      padding_mask: [B, S], 1 = a position to attend to.
+      injection: all that is injected.
+      first: the first encoder layer that runs; None: the states are the encoder output.
+    """
+
+    states: Tensor
+    padding_mask: Tensor
+    injection: Injection
+    first: int | None
 
 
 def encode(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Encoded:
     """Run the encoder on a batch with what its tasks inject."""
-    embeddings, mask, injection = embed(t5, table, batch)
-    return encode_injected(t5, embeddings, mask, injection)
+    states, mask, injection, first = embed(t5, table, batch)
+    return encode_injected(t5, states, mask, injection, first=first)
 
 
-def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Injection]:
-    """Return the tokens' embeddings [B, P + T, H] with injected rows in front, their mask, and all that is injected."""
-    token_ids = batch["encoder_token_ids"]
-    injection = injection_of(table(token_ids, batch.get("task_id")))
-    embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), batch["encoder_padding_mask"])
-    return embeddings, mask, injection
+def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Entered:
+    """Return the tokens' embeddings with injected rows in front, or the batch's cached states where it brings some."""
+    token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
+    tensors = table(token_ids, batch.get("task_id"))
+    injection = injection_of(tensors)
+    states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
+    states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
+    return Entered(states, mask, injection, 0 if cached is None else entry_layer(tensors))
 
 
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:

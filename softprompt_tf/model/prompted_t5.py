@@ -40,6 +40,7 @@ from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
     from softprompt_tf.inference.answering import Answerer
+    from softprompt_tf.states.state_cache import StateCache, TextStates
     from softprompt_tf.texts.text_batches import TextBatches
 
 
@@ -59,7 +60,8 @@ class PromptedT5(TextModel):
 
     Call arguments:
       A dictionary of int32 tensors: `encoder_token_ids` [B, T], `encoder_padding_mask` [B, T], `decoder_token_ids` [B, U]
-      and `decoder_padding_mask` [B, U]; with several tasks also `task_id` [B], the index into `task_ids`.
+      and `decoder_padding_mask` [B, U]; with several tasks also `task_id` [B], the index into `task_ids`. Cached states go
+      beside them as `encoder_states` [B, T, H] of a float dtype; then the encoder's layers below the task do not run.
 
     Returns:
       Logits float32 [B, U, V].
@@ -101,7 +103,7 @@ class PromptedT5(TextModel):
         }
         if method.task_ids is not None:
             inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        embeddings, mask, injection = embed(t5, table, inputs)
+        embeddings, mask, injection, _ = embed(t5, table, inputs)
         states = t5.encode(tied(embeddings, injection), mask)
         states = t5.decode(inputs["decoder_token_ids"], states, mask)
         super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
@@ -157,20 +159,62 @@ class PromptedT5(TextModel):
 
     # === Training ===
 
+    def state_cache(
+        self,
+        *,
+        dtype: str | None = None,
+        directory: str | Path | None = None,
+        memory_limit: int | None = None,
+    ) -> "StateCache":
+        """Return an empty cache for `fit(cached_states=...)`, which fills it; models of the same T5 and layer may share it.
+
+        Args:
+          dtype: what states are kept in: "float16", "bfloat16" or "float32". Default float16, or bfloat16 where the T5
+            computes in that.
+          directory: where states are kept for later runs too. Default None: in memory alone.
+          memory_limit: bytes. Larger states stay in `directory`; without one, training goes on without them. Default 2 GiB.
+
+        Raises:
+          TrainingError: if the encoder's first layer sees what the method adds.
+          ConfigError: for another dtype.
+        """
+        require_tensorflow("Cached states")
+        from softprompt_tf.states.model_states import state_cache_of
+
+        limit = {} if memory_limit is None else {"memory_limit": memory_limit}
+        return state_cache_of(self, dtype=dtype, directory=directory, **limit)
+
+    def answers_from(self, states: "TextStates") -> "Answerer":
+        """Return what answers texts from their cached states, as `classify`, `score` and `generate_scored` do from texts.
+
+        Args:
+          states: of all texts that will be asked, from `StateCache.of`.
+        """
+        from softprompt_tf.inference.answering import Answerer
+        from softprompt_tf.states.state_batches import StateTextBatches
+
+        plain = self.text_batches
+        batches = StateTextBatches(
+            plain.t5, plain.max_input_tokens, plain.max_target_tokens, plain.task_ids, plain.opening_id, states=states
+        )
+        run = partial(encode, self.t5, self.prompt_table)
+        return Answerer(self.t5, run, batches, labels=self.labels, sampler=self._sampler)
+
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
             if not is_symbolic and goes_inside(injection_of(self.prompt_table.tensors())):
                 check_has_no_dropout(self.method, self.t5)  # the T5 may have been given dropout since
             return super().call(inputs, training=training, mask=mask)
-        embeddings, padding_mask, injection = embed(self.t5, self.prompt_table, inputs)
+        entering, padding_mask, injection, first = embed(self.t5, self.prompt_table, inputs)
         ids = inputs["decoder_token_ids"]
         states = tune(
             self.t5,
-            embeddings,
+            entering,
             padding_mask,
             ids,
             injection,
+            first=first,
             num_moving=_num_moving(injection),
             recompute=bool(training) and self.gradient_checkpointing,
             can_branch=not (self.compiled and self.jit_compile),

@@ -12,13 +12,14 @@ import keras
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import PromptError
-from softprompt_tf.keras_backend import is_tensorflow
+from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.model.compiled_parts import MeanLoss, check_loss, known_metrics
 from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
 from softprompt_tf.texts.feed import tell_all, with_telling
 from softprompt_tf.texts.token_feed import TokenFeed
 
 if TYPE_CHECKING:
+    from softprompt_tf.states.state_cache import StateCache
     from softprompt_tf.texts.text_batches import TextBatches
     from softprompt_tf.texts.text_feed import TextFeed
 
@@ -161,6 +162,15 @@ class TextModel(keras.Model):
 
         return TextFeed(self.text_batches, self.labels)
 
+    def _feed_on(self, cached_states: Any) -> "TextFeed | TokenFeed":
+        """Return the feed, whose texts in memory bring cached states where they are asked for."""
+        if cached_states is False or cached_states is None:
+            return self._feed
+        require_tensorflow("Cached states")
+        from softprompt_tf.states.fed_states import feed_on_states
+
+        return feed_on_states(self, cached_states)
+
     def fit(
         self,
         x: Any = None,
@@ -179,6 +189,8 @@ class TextModel(keras.Model):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
+        *,
+        cached_states: "bool | str | StateCache" = False,
     ) -> Any:
         """Train the prompt as `keras.Model.fit` does; arguments that are not named here are Keras's.
 
@@ -193,14 +205,19 @@ class TextModel(keras.Model):
           class_weight: label word, or index into `labels`, -> weight of the rows with that target.
           sample_weight: one weight for each row.
           steps_per_epoch: batches an epoch; texts in memory are read again from the start as often as that takes.
+          cached_states: for texts in memory and a method that enters late: whether the encoder's layers below it run once for
+            each text instead of in every step. True, the dtype that the states are kept in ("float16", which is the default,
+            "bfloat16" or "float32"), or a cache from `state_cache`, which several calls and models may share.
 
         Raises:
+          TrainingError: if the method enters at the first layer, or a cache is of another T5 or layer.
           DataError: if the texts or weights do not fit.
           BackboneError: if a weight of the T5 was made trainable, or changed.
         """
         if validation_data is not None:
             validation_split = 0.0  # as in Keras, whose documentation says that the data wins
-        feed, held_out = self._feed.training(
+        feeds = self._feed_on(cached_states)
+        feed, held_out = feeds.training(
             x,
             y,
             sample_weight,
@@ -213,7 +230,7 @@ class TextModel(keras.Model):
             validation_steps=validation_steps,
         )
         if validation_data is not None:
-            held_out = self._feed.validation(
+            held_out = feeds.validation(
                 validation_data, batch_size=validation_batch_size, else_size=batch_size, steps=validation_steps
             )
         size = validation_batch_size or batch_size
@@ -248,13 +265,15 @@ class TextModel(keras.Model):
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
+        *,
+        cached_states: "bool | str | StateCache" = False,
         **kwargs: Any,
     ) -> Any:
-        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts are taken as `fit` takes them."""
+        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts and `cached_states` as `fit` takes them."""
         others = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         if kwargs.get("_use_cached_eval_dataset"):  # Keras's `fit`, with data that it has been given
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, steps=steps, **others)
-        feed = self._feed.evaluation(x, y, sample_weight, batch_size=batch_size, steps=steps)
+        feed = self._feed_on(cached_states).evaluation(x, y, sample_weight, batch_size=batch_size, steps=steps)
         size = None if feed.is_batched else batch_size
         with self._feed.plainly(feed):
             results = super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)

@@ -8,9 +8,12 @@ OUTPUT/metrics.json          the dev split's metrics, every evaluation, and the 
 OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
 OUTPUT/logs/                 TensorBoard
 OUTPUT/checkpoints/          what a run that was cut short goes on from
+OUTPUT/states/               cached states that are too large for the memory, until the run is finished
 """
 
+import functools
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ import numpy as np
 from softprompt_tf.backbones import EOS_ID, FrozenT5, load_t5
 from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.evaluation.asking import AnswersTexts
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.evaluation.scores import TaskScores, write_predictions
 from softprompt_tf.files.atomic_file import write_atomically
@@ -29,6 +33,7 @@ from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
+from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.tasks import (
     BatchStream,
     Example,
@@ -103,12 +108,19 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     if on_start is not None:
         on_start()
     _tell_cut_rows(model, data)
+    cache = run_state_cache(model, config)
+    answers = functools.cache(lambda: [answers_on_states(model, cache, each.validation) for each in data])
     training = train_prompt(
         model,
-        training_batches(t5, model, data, config),
+        RunBatches(
+            training_batches(t5, model, data, config),
+            cache,
+            pad_to_multiple_of=config.training.pad_to_multiple_of,
+            with_task_id=model.task_ids is not None,
+        ),
         steps=config.training.steps,
         seed=config.seed,
-        evaluate=lambda: _dev_metrics(model, data),
+        evaluate=lambda: _dev_metrics(answers(), data),
         evaluate_every=config.training.evaluate_every,
         patience=config.training.early_stopping_patience,
         checkpoint_dir=output_dir / "checkpoints",
@@ -116,9 +128,10 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         config_digest=config_digest(config),
         log_dir=output_dir / "logs",
     )
-    scores = {each.task.name: _score(model, each) for each in data}
+    scores = {each.task.name: _score(model, each, has_tasks=len(data) > 1) for each in data}
     prompts = _save_prompts(model, data, scores, config)
     _write_results(output_dir, scores, training)
+    shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
     return RunResult(prompts=prompts, scores=scores, training=training, output_dir=output_dir)
 
 
@@ -247,13 +260,14 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
     )
 
 
-def _score(model: PromptedT5, data: TaskData) -> TaskScores:
-    task_id = data.task.name if model.task_ids is not None else None
-    return evaluate_examples(model, data.task, data.validation, task_id=task_id)
+def _score(answers: AnswersTexts, data: TaskData, *, has_tasks: bool) -> TaskScores:
+    return evaluate_examples(answers, data.task, data.validation, task_id=data.task.name if has_tasks else None)
 
 
-def _dev_metrics(model: PromptedT5, data: Sequence[TaskData]) -> dict[str, float]:
-    return named_metrics({each.task.name: _score(model, each).metrics for each in data})
+def _dev_metrics(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dict[str, float]:
+    has_tasks = len(data) > 1
+    scores = (_score(of_task, each, has_tasks=has_tasks) for of_task, each in zip(answers, data, strict=True))
+    return named_metrics({each.task.name: score.metrics for each, score in zip(data, scores, strict=True)})
 
 
 def named_metrics(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

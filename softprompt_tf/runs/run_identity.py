@@ -23,7 +23,14 @@ FORMAT = "softprompt-tf-run/1"
 
 # Settings that a run may be gone on with changed: they decide how long it runs, how it is watched and what memory it takes, not
 # what a step does (gradient checkpointing gives the same numbers up to rounding).
-FREE_SETTINGS = ("steps", "evaluate_every", "checkpoint_every", "early_stopping_patience", "gradient_checkpointing")
+FREE_SETTINGS = (
+    "steps",
+    "evaluate_every",
+    "checkpoint_every",
+    "early_stopping_patience",
+    "gradient_checkpointing",
+    "states_directory",
+)
 
 # Keys of a task that came after the first version, with their defaults as YAML writes them.
 _LATER_TASK_KEYS: Mapping[str, Any] = {
@@ -54,6 +61,8 @@ def config_digest(config: RunConfig) -> str:
         del values["training"]["length_buckets"]
     if config.training.pad_to_multiple_of == 1:
         del values["training"]["pad_to_multiple_of"]
+    if config.training.cached_states == "auto":
+        del values["training"]["cached_states"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -39,6 +39,9 @@ class BatchStream:
       pad_id: fills token ids.
       start_id: the decoder's first token.
 
+    Attributes:
+      examples: as given.
+
     Raises:
       ConfigError: if a number is out of range.
       DataError: if there are no rows.
@@ -62,7 +65,7 @@ class BatchStream:
                 raise ConfigError(f"`{name}` must be a whole number above 0. Received: {value}.")
         if not 0 <= seed < 2**64:
             raise ConfigError(f"`seed` must be a whole number from 0 up to 2^64. Received: {seed}.")
-        self._examples = examples
+        self.examples = examples
         self._batch_size = batch_size
         self._seed = seed
         self._window = length_buckets * batch_size
@@ -78,7 +81,7 @@ class BatchStream:
     @property
     def steps_per_epoch(self) -> int:
         """Batches until every row has been seen: rows / batch size, rounded up."""
-        return -(-len(self._examples) // self._batch_size)
+        return -(-len(self.examples) // self._batch_size)
 
     def rows(self, step: int) -> _Rows:
         """Return the row numbers [B] of batch number `step`, which counts from 0."""
@@ -113,11 +116,11 @@ class BatchStream:
         """Return the row numbers of one epoch, [steps_per_epoch, B]."""
         generator = self._generator(epoch)
         total = self.steps_per_epoch * self._batch_size
-        rows = [generator.permutation(len(self._examples))]
+        rows = [generator.permutation(len(self.examples))]
         following = epoch
         while sum(map(len, rows)) < total:  # more than once only where a batch is larger than the data
             following += 1
-            rows.append(self._generator(following).permutation(len(self._examples)))
+            rows.append(self._generator(following).permutation(len(self.examples)))
         batches = self._sorted_in_windows(np.concatenate(rows)[:total]).reshape(-1, self._batch_size)
         return batches[generator.permutation(len(batches))]
 
@@ -132,7 +135,7 @@ class BatchStream:
 
     @cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
-        return _row_lengths(self._examples)
+        return _row_lengths(self.examples)
 
 
 def evaluation_batches(

@@ -76,6 +76,17 @@ class TextBatches:
         num_targets = len(targets[0]) if targets else 1
         return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
 
+    @property
+    def spec(self) -> dict[str, tf.TensorSpec]:
+        """The shapes and dtypes of the encoder inputs of `inference`."""
+        spec = {key: tf.TensorSpec([None, None], tf.int32) for key in ("encoder_token_ids", "encoder_padding_mask")}
+        return spec if self.task_ids is None else {**spec, "task_id": tf.TensorSpec([None], tf.int32)}
+
+    def input_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenize inputs as the model sees them: cut and ended."""
+        texts = [as_text(text) for text in listed(texts, "texts")]
+        return [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize(texts)]
+
     def answer_tokens(self, max_tokens: int | None = None) -> int:
         """Return how many tokens are decoded for an answer of `max_tokens` (default `max_target_tokens`).
 
@@ -89,8 +100,7 @@ class TextBatches:
         self, texts: Sequence[str], task_id: Any, *, batch_size: int
     ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
         """Yield row numbers and encoder inputs, the longest rows last, each batch padded to its own longest row."""
-        texts = [as_text(text) for text in listed(texts, "texts")]
-        ids = [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize(texts)]
+        ids = self.input_ids(texts)
         tasks = self.task_indices(task_id, len(ids))
         order = np.argsort([len(row) for row in ids], kind="stable")
         for start in range(0, len(order), batch_size):

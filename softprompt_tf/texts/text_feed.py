@@ -1,7 +1,7 @@
 """Texts given to `fit`, `evaluate` and `train_on_batch` become what Keras takes: datasets of token dictionaries."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +24,25 @@ from softprompt_tf.texts.text_streams import Stream, batch_columns, is_stream, i
 BATCH_SIZE = 32
 
 
+TakeStates = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Rows of a data set [B] and a width T -> their cached states [B, T, H], inside a graph."""
+
+_ROW = "row_of_states"
+
+
 @dataclass(frozen=True)
 class TextFeed:
-    """Makes feeds for one model, whose `labels` are what `class_weight` names."""
+    """Makes feeds for one model, whose `labels` are what `class_weight` names.
+
+    Args:
+      batches: turns texts into tokens.
+      labels: label words.
+      states_of: for texts that stay in memory: the name of the tokens' part for their cached states, and how to take those.
+    """
 
     batches: TextBatches
     labels: tuple[str, ...] = ()
+    states_of: Callable[[Sequence[str]], Mapping[str, TakeStates]] | None = None
 
     def training(
         self,
@@ -47,6 +60,11 @@ class TextFeed:
     ) -> tuple[Feed, Feed | None]:
         """Return the feed of `fit`, and that of its validation where `validation_split` asks for one."""
         weights = self._class_weights(class_weight, sample_weight)
+        if self.states_of is not None and not holds_texts(x):
+            kind = type(x).__name__.lstrip("_")
+            raise DataError(
+                f"`cached_states` needs texts in memory, such as lists or columns. Received: a {kind} without."
+            )
         if isinstance(x, tf.data.Dataset) or is_stream(x):
             check_alone(x, y, sample_weight, batch_size, validation_split)
             return self._of_batches(x, weights, shuffle), None
@@ -158,13 +176,17 @@ class TextFeed:
     ) -> Feed:
         """Batch rows in memory; as of arrays, steps without a batch size set it so that they read every row."""
         num_rows = len(rows["encoder_text"])
+        states = {} if self.states_of is None else self.states_of(rows["encoder_text"])
+        if states:
+            rows = {**rows, _ROW: np.arange(num_rows)}
         size = checked_size(batch_size) or (math.ceil(num_rows / steps) if steps else BATCH_SIZE)
         if shuffle:
             batched = shuffled_by_length(rows, batch_size=size)
         else:
             batched = tf.data.Dataset.from_tensor_slices(rows).batch(size)
         batched = batched.apply(tf.data.experimental.assert_cardinality(math.ceil(num_rows / size)))
-        return Feed(prefetched((batched.repeat() if repeat else batched).map(self._tokenized)))
+        batched = (batched.repeat() if repeat else batched).map(lambda columns: self._tokenized(columns, states=states))
+        return Feed(prefetched(batched))
 
     def _of_batches(self, x: Any, weights: Mapping[str, float] | None, shuffle: bool) -> Feed:
         if isinstance(x, tf.data.Dataset):
@@ -219,9 +241,16 @@ class TextFeed:
         limits = {name: getattr(self.batches, name) for name in ("max_input_tokens", "max_target_tokens")}
         return PassingTexts(**limits)
 
-    def _tokenized(self, columns: Mapping[str, tf.Tensor], passing: PassingTexts | None = None) -> tuple[Any, ...]:
+    def _tokenized(
+        self,
+        columns: Mapping[str, tf.Tensor],
+        passing: PassingTexts | None = None,
+        states: Mapping[str, TakeStates] | None = None,
+    ) -> tuple[Any, ...]:
         """Turn a batch of columns into `(tokens, targets)`, or `(tokens, targets, weights)`, inside a graph."""
         tokens, targets = self.batches.tokenize(columns, None if passing is None else passing.note)
+        for name, take in (states or {}).items():
+            tokens[name] = take(columns[_ROW], tf.shape(tokens["encoder_token_ids"])[1])
         return (tokens, targets, columns[WEIGHT]) if WEIGHT in columns else (tokens, targets)
 
 

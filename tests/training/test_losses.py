@@ -153,3 +153,9 @@ def test_impossible_settings_are_refused():
         TargetCrossEntropy(label_smoothing=1.0)
     with pytest.raises(ConfigError, match="`z_loss` must not be negative. Received: z_loss=-1"):
         TargetCrossEntropy(z_loss=-1)
+
+
+@pytest.mark.parametrize("target", [-100, 5])
+def test_a_target_outside_the_vocabulary_is_an_error(target):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, 5\)"):
+        TargetCrossEntropy()(np.array([[target, 1]]), np.zeros((1, 2, 5), np.float32))

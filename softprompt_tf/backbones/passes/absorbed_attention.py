@@ -96,9 +96,9 @@ class AbsorbedAttention(NamedTuple):
         return states + self.output(attended), KeptCross(states, inverse, absorbed, weights)
 
     def gradient(
-        self, upstream: Tensor, kept: KeptCross, encoder_output: Tensor, *, shape: Shape
+        self, upstream: Tensor, kept: KeptCross, encoder_output: Tensor, *, shape: Shape, count: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradients of states [B * U, H] and encoder output [B, S, H]."""
+        """Return the gradients of states [B * U, H] and of the first `count` positions of the encoder output (default: all)."""
         attended = _by_head(self.output.back(upstream), shape)  # [N, B * U, D]
         context = _by_row(ops.matmul(attended, ops.transpose(self.value, (0, 2, 1))), shape)  # [B, N * U, H]
         weights = ops.matmul(context, ops.transpose(encoder_output, (0, 2, 1)))  # [B, N * U, S]
@@ -106,7 +106,7 @@ class AbsorbedAttention(NamedTuple):
         absorbed = _from_row(ops.matmul(scores, encoder_output), shape)  # [N, B * U, H]
         query = self.query.back(_from_head(ops.matmul(absorbed, self.key), shape))
         states = upstream + norm_gradient(query, kept.states, self.scale, kept.inverse)
-        left = ops.concatenate([kept.weights, scores], axis=1)  # [B, 2 N * U, S]
+        left = ops.concatenate([kept.weights[..., :count], scores[..., :count]], axis=1)  # [B, 2 N * U, S]
         right = ops.concatenate([context, kept.absorbed], axis=1)  # [B, 2 N * U, H]
         return states, ops.matmul(ops.transpose(left, (0, 2, 1)), right)
 

@@ -50,7 +50,8 @@ def tune(
       padding_mask: [B, S], 1 = a position to attend to.
       decoder_token_ids: int [B, U], the start id and then the targets, shifted by one.
       injection: what the rows' tasks add, but for rows in front of the input. Gradients reach that and the embeddings.
-      first: the first encoder layer that runs: `embeddings` are the states before it. None: they are the encoder output.
+      first: the first encoder layer that runs: `embeddings` are the states before it. None: they are the encoder output, and
+        have no gradient.
       num_moving: how many rows in front have a gradient, such as those of a prompt; the others' is 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient: less memory, more time.
       can_branch: whether the graph may choose between two ways by the sizes of a batch. XLA cannot compile the gradient of
@@ -62,6 +63,7 @@ def tune(
     encoder_output, padding_mask = _encode(
         t5, embeddings, padding_mask, injection, first=first, num_moving=num_moving, tuning=True, recompute=recompute
     )
+    num_moving_behind = _num_moving_behind(injection, is_still=first is None or num_moving == 0)
     if not _runs_by_parts(t5, injection):
         return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
     num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
@@ -79,6 +81,7 @@ def tune(
             cross=injection.cross,
             is_short=is_short,
             tuning=True,
+            num_moving=num_moving_behind,
             recompute=recompute,
         )
 
@@ -133,6 +136,18 @@ def _encode(
         return encode_with_rows(t5.forward, states, padding_mask, injection, first=first, **how)
     encoder_output = t5.encode(states, padding_mask, recompute=how.get("recompute", False))
     return behind(injection.behind, encoder_output, padding_mask)
+
+
+def _num_moving_behind(injection: Injection, *, is_still: bool) -> int | None:
+    """Return how many positions in front of the encoder output have a gradient; None for all.
+
+    Args:
+      injection: what the rows' tasks add.
+      is_still: whether what enters the encoder has none.
+    """
+    if not is_still or injection.late or injection.encoder is not None:
+        return None
+    return 0 if injection.behind is None else injection.behind.rows.shape[1]
 
 
 def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:

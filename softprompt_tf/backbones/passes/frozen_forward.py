@@ -114,6 +114,7 @@ class FrozenForward:
         cross: KeyValues | None = None,
         is_short: bool = True,
         tuning: bool = False,
+        num_moving: int | None = None,
         recompute: bool = False,
     ) -> Tensor:
         """Run the decoder on whole targets.
@@ -127,6 +128,7 @@ class FrozenForward:
           cross: what is injected into its attention to the encoder output.
           is_short: whether cross-attention is absorbed, which takes no `cross`; else it has keys and values.
           tuning: whether gradients of the encoder output and of key/values will be asked for.
+          num_moving: how many positions in front of the encoder output have a gradient. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
 
         Returns:
@@ -144,9 +146,13 @@ class FrozenForward:
 
         def to_source(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
             run = partial(attend_to_source, bias=source_bias, shape=shape, tuning=tuning)
-            return run(stack.layers[k].cross, states, source, prefixes[-1] if others else None)
+            prefix = prefixes[-1] if others else None
+            if num_moving is None:
+                return run(stack.layers[k].cross, states, source, prefix)
+            return run(stack.layers[k].cross, states, still, prefix, moving=source, count=num_moving)
 
-        moving = [(encoder_output, *_of_layer(own, k), *_of_layer(others, k)) for k in range(len(stack.layers))]
+        still, source = ops.stop_gradient(encoder_output), encoder_output[:, :num_moving]
+        moving = [(source, *_of_layer(own, k), *_of_layer(others, k)) for k in range(len(stack.layers))]
         states = _flat(ops.stop_gradient(embeddings))
         output = run_decoder(stack, states, to_self, to_source, moving=moving, tuning=tuning, recompute=recompute)
         return ops.reshape(output, ops.shape(embeddings))

@@ -156,17 +156,26 @@ def attend_to_source(
     bias: Tensor,
     shape: Shape,
     tuning: bool = False,
+    moving: Tensor | None = None,
+    count: int | None = None,
 ) -> Tensor:
-    """Run a cross-attention block on an encoder output [B, S, H]."""
-    inputs = (states, encoder_output) if prefix is None else (states, encoder_output, prefix)
+    """Run a cross-attention block on an encoder output [B, S, H].
+
+    Only `moving`, its first `count` positions, has a gradient. Default: all of it has one.
+    """
+    prefixes = () if prefix is None else (prefix,)
     if not (tuning and block.has_gradient):
-        return block.forward(*inputs, bias=bias, shape=shape)[0]
+        return block.forward(states, encoder_output, *prefixes, bias=bias, shape=shape)[0]
 
-    def forward(states: Tensor, encoder_output: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
-        output, kept = block.forward(states, encoder_output, *prefix, bias=bias, shape=shape)
-        return output, (kept, encoder_output)
+    def forward(states: Tensor, source: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
+        source = source if moving is None else encoder_output
+        output, kept = block.forward(states, source, *prefix, bias=bias, shape=shape)
+        return output, (kept, source)
 
-    return run_block(forward, lambda upstream, kept: block.gradient(upstream, *kept, shape=shape), *inputs)
+    def gradient(upstream: Tensor, kept: Any) -> Any:
+        return block.gradient(upstream, *kept, shape=shape, count=count)
+
+    return run_block(forward, gradient, states, encoder_output if moving is None else moving, *prefixes)
 
 
 def _feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -> Tensor:

@@ -82,10 +82,12 @@ class ProjectedAttention(NamedTuple):
         return output, KeptAttention(kept, query, *seen, weights, joined)
 
     def gradient(
-        self, upstream: Tensor, kept: KeptAttention, encoder_output: Tensor, *, shape: Shape
+        self, upstream: Tensor, kept: KeptAttention, encoder_output: Tensor, *, shape: Shape, count: int | None = None
     ) -> tuple[Tensor, ...]:
-        """Return the gradients of states [B * U, H], encoder output [B, S, H] and, if there is one, prefix [2, B, N, P, D]."""
-        source = _source(encoder_output, shape)
+        """Return the gradients of states [B * U, H], of the first `count` positions of the encoder output (default: all) and, if
+        there is one, of prefix [2, B, N, P, D]."""
+        moving = encoder_output[:, :count]
+        source = _source(moving, shape)
         heads, delta = attended_gradient(upstream, self.weights.output, kept, shape)
         weights_gradient = ops.matmul(heads, ops.transpose(kept.values, (0, 1, 3, 2)))
         scores = kept.weights * (weights_gradient - delta)  # [B, N, U, P + S]
@@ -93,11 +95,12 @@ class ProjectedAttention(NamedTuple):
         keys = ops.matmul(ops.transpose(scores, (0, 1, 3, 2)), kept.query)
         values = ops.matmul(ops.transpose(kept.weights, (0, 1, 3, 2)), heads)
         injected, keys, values = split_injected(kept.injected, keys, values)
+        keys, values = keys[:, :, :count], values[:, :, :count]
         positions = self.weights.key.back(join_heads(keys, source)) + self.weights.value.back(
             join_heads(values, source)
         )
         states = upstream + self.weights.norm.gradient(query, kept.normed)[0]
-        return states, ops.reshape(positions, ops.shape(encoder_output)), *injected
+        return states, ops.reshape(positions, ops.shape(moving)), *injected
 
 
 def _source(encoder_output: Tensor, shape: Shape) -> Shape:

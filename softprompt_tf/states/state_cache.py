@@ -1,0 +1,203 @@
+"""The cache of one T5's encoder states at one place: token ids of texts in, their states out, computed once."""
+
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.errors import ConfigError, DataError, TrainingError
+from softprompt_tf.files.atomic_file import whole_file
+from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.states.encoding import DTYPES, StateEncoder, StatesOverflowError, array_dtype
+from softprompt_tf.states.ragged_rows import RaggedRows
+from softprompt_tf.states.state_file import read_states, state_path, states_digest, write_header
+
+MEMORY_LIMIT = 2**31  # bytes
+
+Ids = Sequence[int] | np.ndarray
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """States of distinct texts.
+
+    Args:
+      rows: the states, a row for each text.
+      numbers: a text's token ids as bytes -> its row.
+    """
+
+    rows: RaggedRows
+    numbers: dict[bytes, int]
+
+    def numbers_of(self, token_ids: Sequence[Ids]) -> np.ndarray:
+        """Return each text's row, int64 [N].
+
+        Raises:
+          DataError: if there are texts without states.
+        """
+        numbers = [self.numbers.get(_key(ids), -1) for ids in token_ids]
+        if -1 in numbers:
+            raise DataError(f"Every text must have cached states. Received: {numbers.count(-1)} texts that have none.")
+        return np.array(numbers, np.int64)
+
+
+class StateCache:
+    """States of the encoder of one T5, at one place; several models, runs and tasks may share it.
+
+    Args:
+      t5: the frozen T5.
+      layer: the encoder layer before which the states are; None: behind the encoder.
+      dtype: what they are kept in: "float16", "bfloat16" or "float32".
+      directory: where they are kept for later runs too. Default None: in memory alone.
+      spill_directory: where states go that are larger than `memory_limit` and have no `directory`.
+      memory_limit: bytes; larger states stay on the disk and are mapped into memory.
+
+    Raises:
+      ConfigError: for another dtype.
+      TrainingError: if a directory is on another machine.
+    """
+
+    def __init__(
+        self,
+        t5: FrozenT5,
+        layer: int | None,
+        *,
+        dtype: str = "float16",
+        directory: str | Path | None = None,
+        spill_directory: str | Path | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+    ):
+        if dtype not in DTYPES:
+            raise ConfigError(f"States are kept in one of {', '.join(DTYPES)}. Received: {dtype!r}.")
+        self.t5 = t5
+        self.layer = layer
+        self.dtype = dtype
+        self._directory = _local(directory)
+        self._spill_directory = _local(spill_directory)
+        self._memory_limit = memory_limit
+        self._kept: dict[tuple[str, str], TextStates] = {}
+        self._encoders: dict[Any, StateEncoder] = {}
+
+    def of(self, token_ids: Sequence[Ids]) -> TextStates | None:
+        """Return the states of texts; None where they can be kept neither in memory nor on the disk, which is told.
+
+        Args:
+          token_ids: a text's ids as the model sees them, for each text. Equal ones are computed once.
+
+        Warns:
+          UserWarning: where the disk is full, float16 is too narrow, or the states cannot be kept.
+        """
+        distinct = {_key(ids): np.asarray(ids, np.int32) for ids in token_ids}
+        keys = sorted(distinct, key=lambda key: (len(key), key))
+        rows = [distinct[key] for key in keys]
+        digest = states_digest(self.t5, rows)
+        if (digest, self.dtype) not in self._kept:
+            values = self._values(rows, digest)
+            if values is None:
+                return None
+            ragged = RaggedRows.of(values, np.array([len(row) for row in rows], np.int64), self.dtype)
+            self._kept[digest, self.dtype] = TextStates(ragged, {key: number for number, key in enumerate(keys)})
+        return self._kept[digest, self.dtype]
+
+    def _values(self, rows: Sequence[np.ndarray], digest: str) -> np.ndarray | None:
+        """Return the states [sum of the lengths, H], read or computed, in what is `dtype` afterwards."""
+        try:
+            return self._read_or_computed(rows, digest)
+        except StatesOverflowError as overflow:
+            warnings.warn(
+                f"States of {self.t5.name} reach {overflow}, and float16 ends at 65504: they are kept in bfloat16.",
+                stacklevel=4,
+            )
+            self.dtype = "bfloat16"
+            return self._read_or_computed(rows, digest)
+
+    def _read_or_computed(self, rows: Sequence[np.ndarray], digest: str) -> np.ndarray | None:
+        shape = (sum(map(len, rows)), self.t5.hidden_dim)
+        num_bytes = shape[0] * shape[1] * array_dtype(self.dtype).itemsize
+        is_large = num_bytes > self._memory_limit
+        path = self._path(digest, is_large=is_large)
+        if path is not None and path.exists():
+            states = read_states(path, shape, self.dtype, is_mapped=is_large)
+            if states is not None:
+                return states
+            print(f"The cached states in {path} are damaged: they are computed again.", file=sys.stderr, flush=True)
+        if not is_large:
+            return self._into_memory(rows, shape, path)
+        reason = "no directory was given for them"
+        if path is not None:
+            try:
+                _write(path, shape, self.dtype, self._computed(rows))
+                return read_states(path, shape, self.dtype, is_mapped=True)
+            except OSError as error:
+                reason = f"{path.parent} cannot hold them ({error})"
+        warnings.warn(
+            f"Training goes on without cached states: {_told(num_bytes)} are more than the memory limit of "
+            f"{_told(self._memory_limit)}, and {reason}.",
+            stacklevel=5,
+        )
+        return None
+
+    def _into_memory(self, rows: Sequence[np.ndarray], shape: tuple[int, int], path: Path | None) -> np.ndarray:
+        states = np.empty(shape, array_dtype(self.dtype))
+        place = 0
+        for part in self._computed(rows):
+            states[place : place + len(part)] = part
+            place += len(part)
+        if path is not None:
+            try:
+                _write(path, shape, self.dtype, [states])
+            except OSError as error:
+                warnings.warn(
+                    f"The cached states are kept in memory alone: {path.parent} cannot hold {_told(states.nbytes)} ({error}).",
+                    stacklevel=6,
+                )
+        return states
+
+    def _computed(self, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the states of some rows at a time, with a progress bar on a terminal and one line elsewhere."""
+        key = (self.dtype, *self.t5.layer_changes)
+        if key not in self._encoders:
+            self._encoders[key] = StateEncoder(self.t5, self.layer, self.dtype)
+        started, num_bytes = time.monotonic(), 0
+        with tqdm.tqdm(total=len(rows), desc="Encoding", unit="text", disable=None, leave=False) as bar:
+            for count, states in self._encoders[key].batches(rows):
+                num_bytes += states.nbytes
+                bar.update(count)
+                yield states
+        seconds = time.monotonic() - started
+        if seconds > 1:
+            print(f"Encoded {len(rows)} texts ({_told(num_bytes)}) in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    def _path(self, digest: str, *, is_large: bool) -> Path | None:
+        directory = self._directory or (self._spill_directory if is_large else None)
+        if (
+            directory is None or self.t5.layer_changes
+        ):  # the name of a file knows nothing of what stands in a layer's place
+            return None
+        return state_path(directory, self.t5, self.layer, self.dtype, digest)
+
+
+def _write(path: Path, shape: tuple[int, int], dtype: str, parts: Iterable[np.ndarray]) -> None:
+    with whole_file(path) as file:
+        write_header(file, shape, dtype)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+
+
+def _key(ids: Ids) -> bytes:
+    return np.asarray(ids, np.int32).tobytes()
+
+
+def _local(directory: str | Path | None) -> Path | None:
+    return None if directory is None else local_target(directory, error_type=TrainingError)
+
+
+def _told(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"

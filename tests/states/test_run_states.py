@@ -1,0 +1,88 @@
+"""A run of `softprompt train` on cached states: where they are used, shared and refused."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_run import run_values, write_preset, write_tasks, write_yaml
+
+import softprompt_tf as sp
+from softprompt_tf.config import load_config
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.runs.run import train_run
+from softprompt_tf.runs.run_identity import config_digest
+from softprompt_tf.states.encoding import StateEncoder
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("parts")
+    return write_preset(directory / "t5"), write_tasks(directory)
+
+
+def run_config(parts, directory, *, method="late_prompts", tasks=("mood",), **training):
+    backbone, known = parts
+    values = run_values(backbone, [known[task] for task in tasks], directory / "out", **training)
+    values["prompt"] = {"method": method, "length": 3}
+    return load_config(write_yaml(directory / "run.yaml", values))
+
+
+def counted(monkeypatch):
+    calls, batches = [], StateEncoder.batches
+    monkeypatch.setattr(StateEncoder, "batches", lambda *args: calls.append(len(args[1])) or batches(*args))
+    return calls
+
+
+def test_a_run_on_states_ends_with_the_prompt_of_a_run_without(parts, tmp_path, monkeypatch):
+    calls, results = counted(monkeypatch), {}
+    for states in ("off", "float32"):
+        (tmp_path / states).mkdir()
+        directory = tmp_path / "shared"
+        config = run_config(
+            parts, tmp_path / states, tasks=("mood", "echo"), cached_states=states, states_directory=str(directory)
+        )
+        results[states] = train_run(config)
+
+    for task, path in results["float32"].prompts.items():
+        expected = sp.load_prompt(results["off"].prompts[task]).tensors["prompt_behind_encoder"]
+        found = sp.load_prompt(path).tensors["prompt_behind_encoder"]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    histories = [json.loads((tmp_path / name / "out" / "metrics.json").read_text())["history"] for name in results]
+    assert histories[0] == histories[1]
+    assert calls == [32, 8, 8]  # the training rows of both tasks, and the dev rows of each
+    assert len(list(directory.iterdir())) == 3
+
+    (tmp_path / "again").mkdir()
+    train_run(
+        run_config(
+            parts, tmp_path / "again", tasks=("mood", "echo"), cached_states="float32", states_directory=str(directory)
+        )
+    )
+    assert len(calls) == 3  # another run on the same texts encodes nothing
+
+
+def test_states_are_off_for_a_prompt_in_front(parts, tmp_path, monkeypatch):
+    calls = counted(monkeypatch)
+
+    train_run(run_config(parts, tmp_path, method="prompt_tuning", steps=1))
+
+    assert calls == []
+
+
+def test_a_dtype_for_a_prompt_in_front_is_an_error(parts, tmp_path):
+    config = run_config(parts, tmp_path, method="prompt_tuning", cached_states="float16")
+
+    with pytest.raises(ConfigError, match=r"must be auto or off .* with prompt_tuning. Received: float16"):
+        train_run(config)
+
+
+def test_another_word_is_an_error(parts, tmp_path):
+    with pytest.raises(ConfigError, match=r"`training.cached_states` must be auto, off, float16, bfloat16 or float32"):
+        run_config(parts, tmp_path, cached_states="int8")
+
+
+def test_the_default_belongs_to_runs_from_before_there_was_a_choice(parts, tmp_path):
+    digests = {states: config_digest(run_config(parts, tmp_path, cached_states=states)) for states in ("auto", "off")}
+
+    assert digests["auto"] != digests["off"]
+    assert digests["auto"] == config_digest(run_config(parts, tmp_path))
