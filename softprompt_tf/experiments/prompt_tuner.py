@@ -4,6 +4,7 @@ Runs that differ in nothing but their seed and their first values share a model,
 that was killed goes on from its checkpoint.
 """
 
+import functools
 import json
 import shutil
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.methods import TaskPrompt, Vocabulary, load_prompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run import TaskData, build_model, prompt_method, training_batches
+from softprompt_tf.runs.run_states import RunBatches, answers_on_states, run_state_cache
+from softprompt_tf.states.state_cache import StateCache
 from softprompt_tf.training import train_prompt
 
 _MODELS = 16  # kept with their graphs
@@ -55,6 +58,8 @@ class PromptTuner:
         self.t5 = t5
         self._strategy = strategy or tf.distribute.get_strategy()
         self._models: OrderedDict[str, tuple[PromptedT5, list[np.ndarray]]] = OrderedDict()
+        self._caches: dict[tuple[int | None, str, str | None], StateCache] = {}
+        self._task_of_states: str | None = None
 
     def tune(self, config: RunConfig, data: TaskData, *, run_digest: str) -> tuple[PromptedT5, TrialRecord]:
         """Train a prompt, or load the one that was trained; `config.output_dir` holds prompt.safetensors and trial.json then.
@@ -99,6 +104,16 @@ class PromptTuner:
             )  # dropout, where a backbone has it, is that of the seed alone
         return model
 
+    def _states(self, model: PromptedT5, config: RunConfig, data: TaskData) -> StateCache | None:
+        """Return the cache that runs of one task share; None where theirs is off, or the whole encoder knows the task."""
+        cache = run_state_cache(model, config)
+        if cache is None:
+            return None
+        if self._task_of_states != data.task.name:
+            self._caches.clear()
+        self._task_of_states = data.task.name
+        return self._caches.setdefault((cache.layer, cache.dtype, config.training.states_directory), cache)
+
     def _holding(self, model: PromptedT5, task: TaskPrompt) -> PromptedT5:
         """Return a model that holds a trained task: this one, or, where its method folds what it trains, another one."""
         if model.method.settings():
@@ -111,12 +126,15 @@ class PromptTuner:
 
     def _train(self, model: PromptedT5, config: RunConfig, data: TaskData, run_digest: str) -> TrialRecord:
         directory, training = Path(config.output_dir), config.training
+        cache = self._states(model, config, data)
+        plain = training_batches(self.t5, model, [data], config)
+        answers = functools.cache(lambda: answers_on_states(model, cache, data.validation))
         result = train_prompt(
             model,
-            training_batches(self.t5, model, [data], config),
+            RunBatches(plain, cache, pad_to_multiple_of=training.pad_to_multiple_of, with_task_id=False),
             steps=training.steps,
             seed=config.seed,
-            evaluate=lambda: evaluate_examples(model, data.task, data.validation).metrics,
+            evaluate=lambda: evaluate_examples(answers(), data.task, data.validation).metrics,
             evaluate_every=training.evaluate_every,
             patience=training.early_stopping_patience,
             checkpoint_dir=directory / "checkpoints",

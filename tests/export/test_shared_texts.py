@@ -5,10 +5,13 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 
+import softprompt_tf as sp
+from softprompt_tf.export import add_tasks, write_saved_model
 from softprompt_tf.export.graph import shared_texts
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
+from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.task_tensors import row_shape
 
@@ -137,6 +140,21 @@ def test_a_prompt_that_a_request_brings_shares_nothing(tiny_t5, tasks, signature
         ids, score = numpy_t5.greedy(weights, numpy_t5.encode(weights, np.concatenate([prompt, embeddings])), 32)
         assert found["output"][row].numpy().decode() == tiny_t5.detokenize([ids])[0]
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-3)
+
+
+@pytest.mark.thorough
+def test_an_export_of_late_prompts_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
+    chosen = {name: tasks[name] for name in ("front", "behind", "late")}
+
+    write_saved_model(tmp_path / "t5", tiny_t5, chosen)  # compares its answers with Keras's
+    version = add_tasks(tmp_path / "t5", {"far": tasks["far"]})
+
+    pairs = [("far", FILM), ("behind", FILM), ("late", FILM)]
+    inputs = {"task_id": [name for name, _ in pairs], "text": [text for _, text in pairs], "target": [TARGET] * 3}
+    (found,) = run_in_process(version, [{"signature": "score", "inputs": inputs}])
+    models = [sp.PromptedT5(tiny_t5, tasks[name], max_target_tokens=32) for name, _ in pairs]  # cuts no target
+    expected = [model.score([FILM], [TARGET])[0] for model in models]
+    np.testing.assert_allclose(found["log_likelihood"], expected, rtol=1e-4)
 
 
 # === Streams ===

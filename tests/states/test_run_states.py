@@ -9,9 +9,12 @@ from tiny_run import run_values, write_preset, write_tasks, write_yaml
 import softprompt_tf as sp
 from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.runs.run import train_run
+from softprompt_tf.evaluation.evaluation import evaluate_examples
+from softprompt_tf.experiments.prompt_tuner import PromptTuner
+from softprompt_tf.runs.run import TaskData, train_run
 from softprompt_tf.runs.run_identity import config_digest
 from softprompt_tf.states.encoding import StateEncoder
+from softprompt_tf.tasks import load_task
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +89,19 @@ def test_the_default_belongs_to_runs_from_before_there_was_a_choice(parts, tmp_p
 
     assert digests["auto"] != digests["off"]
     assert digests["auto"] == config_digest(run_config(parts, tmp_path))
+
+
+def test_runs_of_a_sweep_share_one_cache(parts, tmp_path, monkeypatch):
+    calls = counted(monkeypatch)
+    tuner = None
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        config = run_config(parts, tmp_path / str(seed), cached_states="float32").model_copy(update={"seed": seed})
+        task = load_task(config.tasks[0])
+        tuner = tuner or PromptTuner(sp.load_t5(config.backbone))
+        data = TaskData(task, task.examples("train"), task.examples("validation"))
+        model, record = tuner.tune(config, data, run_digest="a")
+
+        assert record.metrics["mood"] == evaluate_examples(model, task, data.validation).metrics
+
+    assert calls == [16, 8]  # training and dev rows, once for both seeds
