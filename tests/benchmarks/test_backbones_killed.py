@@ -5,10 +5,10 @@ import json
 import pytest
 from tiny_run import write_preset, write_tasks, write_yaml
 
-from softprompt_tf.baselines import tuning_state
 from softprompt_tf.config import load_config
 from softprompt_tf.experiments import prompt_tuner, results
 from softprompt_tf.runs.run import train_run
+from softprompt_tf.training import checkpoint
 
 pytestmark = pytest.mark.thorough
 
@@ -86,7 +86,7 @@ def test_a_killed_comparison_goes_on_and_ends_as_one_that_was_not(run, whole, tm
         return wrapper
 
     with monkeypatch.context() as patch:
-        for module in (prompt_tuner, results, tuning_state):
+        for module in (prompt_tuner, results, checkpoint):
             patch.setattr(module, "write_atomically", counted(module.write_atomically))
         assert run(tmp_path) == (130, [])
 
