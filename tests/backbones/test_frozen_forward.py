@@ -136,7 +136,7 @@ def test_the_encoder_output_is_that_of_the_layers(form, dtype, share):
 @pytest.mark.parametrize("form", FORMS)
 def test_encoding_runs_through_no_layer_unless_one_is_quantized(form, monkeypatch):
     model, calls = make_t5(form), []
-    monkeypatch.setattr(model, "encode", lambda *args: calls.append(args))
+    monkeypatch.setattr(model, "encode", lambda *args, **how: calls.append(args))
     batch = rows(FEW)[:2]
 
     encode_embeddings(model, *batch)
