@@ -36,6 +36,9 @@ EXPERIMENTS = {
     "prompt_length": Experiment(
         "Prompt length", "How many vectors does a prompt need?", x_name="prompt length", is_log_scaled=True
     ),
+    "late_layers": Experiment(
+        "Late prompts", "How late in the encoder may a prompt enter?", x_name="first layer that sees the rows"
+    ),
     "initialization": Experiment(
         "Prompt initialization", "Does it matter from what the prompt starts?", x_name="initialization"
     ),
