@@ -53,7 +53,7 @@ def main() -> None:
             ModelServer(version.parent, model_name="bench", grpc_port=0, rest_port=None) as server,
             PredictionClient(f"127.0.0.1:{server.grpc_port}", model_name="bench") as client,
         ):
-            times = _interleaved(_requests(classify, client), arguments.rounds)
+            times = interleaved(_requests(classify, client), arguments.rounds)
     if arguments.json:
         arguments.json.write_text(json.dumps(times), encoding="utf-8")
     print(f"\nclassify, {arguments.rounds} interleaved rounds:")
@@ -83,9 +83,10 @@ def _requests(classify: Callable[..., object], client: PredictionClient) -> dict
     return kinds
 
 
-def _interleaved(kinds: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(kinds: dict[str, Callable[[], object]], rounds: int, *, uncounted: int = 3) -> dict[str, list[float]]:
+    """Run every kind once each round, after some runs that are not counted; return the seconds."""
     for run in kinds.values():
-        for _ in range(3):
+        for _ in range(uncounted):
             run()
     times: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds):

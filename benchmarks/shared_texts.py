@@ -15,7 +15,6 @@ import os
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
+from benchmarks.served_batch import interleaved
 from benchmarks.speed.inputs import SHAPES, write_model
 from softprompt_tf.export import write_saved_model
 from softprompt_tf.methods import TaskPrompt
@@ -55,7 +55,7 @@ def main() -> None:
             ).signatures["classify"]
             for name, tasks in exports.items()
         }
-        times = interleaved(requests(t5, signatures, arguments.tasks), arguments.rounds)
+        times = interleaved(requests(t5, signatures, arguments.tasks), arguments.rounds, uncounted=1)
     report(times, arguments.tasks, arguments.shape)
     if arguments.json:
         arguments.json.write_text(json.dumps(times), encoding="utf-8")
@@ -105,19 +105,6 @@ def drawn_texts(t5: sp.FrozenT5) -> list[str]:
             chosen.pop()
         texts.append(" ".join(chosen))
     return texts
-
-
-def interleaved(kinds: dict[str, Callable[[], object]], rounds: int) -> Times:
-    """Run every kind once each round, after one run that is not counted; return the seconds."""
-    for run in kinds.values():
-        run()
-    times: Times = {name: [] for name in kinds}
-    for _ in range(rounds):
-        for name, run in kinds.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return times
 
 
 def report(times: Times, counts: list[int], shape: str) -> None:

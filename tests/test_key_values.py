@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from finite_differences import check_gradients
 from tiny_t5 import make_tiny_t5
+from twin_answers import check_answers
 
 import softprompt_tf as sp
 from softprompt_tf.errors import BackboneError, PromptError
@@ -49,21 +50,7 @@ def test_answers_are_those_of_plain_numpy(tiny_t5, parts):
     model, twin = sp.PromptedT5(tiny_t5, task_of(tiny_t5, tensors)), twin_of(tiny_t5, tensors)
     encoded = [encoded_by(twin, tiny_t5, text) for text in TEXTS]
 
-    targets = ["a slow and quiet ending"] * 2
-    ids = [*tiny_t5.tokenize(targets[:1])[0], 1]
-    expected = [numpy_t5.target_log_probability(twin, ids, each) for each in encoded]
-    np.testing.assert_allclose(model.score(TEXTS, targets), expected, rtol=1e-4)
-
-    for answer, each in zip(model.generate_scored(TEXTS, max_tokens=6), encoded, strict=True):
-        ids, score = numpy_t5.greedy(twin, each, 6)
-        assert answer.text == tiny_t5.detokenize([ids])[0]
-        assert answer.score == pytest.approx(score, rel=1e-4)
-
-    model.sampler = sp.Beam(num_beams=3)
-    for answer, each in zip(model.generate_scored(TEXTS, max_tokens=4), encoded, strict=True):
-        ids, score = numpy_t5.beam(twin, each, 4, num_beams=3, length_penalty=0.6)
-        assert answer.text == tiny_t5.detokenize([ids])[0]
-        assert answer.score == pytest.approx(score, rel=1e-4)
+    check_answers(model, TEXTS, [twin] * 2, encoded)
 
 
 def test_the_logits_of_training_are_those_of_plain_numpy(tiny_t5):

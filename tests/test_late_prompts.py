@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 from finite_differences import check_gradients
 from tiny_t5 import make_tiny_t5
+from twin_answers import check_answers
 
 import softprompt_tf as sp
 from softprompt_tf.backbones.passes.state_size import state_size
-from softprompt_tf.errors import BackboneError, PromptError
+from softprompt_tf.errors import BackboneError, BackboneMismatchError, PromptError
 from softprompt_tf.methods import TaskPrompt
 
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
@@ -37,21 +38,7 @@ def test_answers_are_those_of_plain_numpy(tiny_t5, layer):
     twin = numpy_t5.read_weights(tiny_t5.backbone)
     encoded = [encoded_by(twin, tiny_t5, text, layer, rows) for text in TEXTS]
 
-    target = "a slow and quiet ending"
-    ids = [*tiny_t5.tokenize([target])[0], 1]
-    expected = [numpy_t5.target_log_probability(twin, ids, each) for each in encoded]
-    np.testing.assert_allclose(model.score(TEXTS, [target] * 2), expected, rtol=1e-4)
-
-    for answer, each in zip(model.generate_scored(TEXTS, max_tokens=6), encoded, strict=True):
-        ids, score = numpy_t5.greedy(twin, each, 6)
-        assert answer.text == tiny_t5.detokenize([ids])[0]
-        assert answer.score == pytest.approx(score, rel=1e-4)
-
-    model.sampler = sp.Beam(num_beams=3)
-    for answer, each in zip(model.generate_scored(TEXTS, max_tokens=4), encoded, strict=True):
-        ids, score = numpy_t5.beam(twin, each, 4, num_beams=3, length_penalty=0.6)
-        assert answer.text == tiny_t5.detokenize([ids])[0]
-        assert answer.score == pytest.approx(score, rel=1e-4)
+    check_answers(model, TEXTS, [twin] * 2, encoded)
 
 
 @pytest.mark.parametrize("layer", PLACES)
@@ -151,6 +138,37 @@ def test_wrong_settings_are_errors(settings, message):
 def test_a_layer_that_the_encoder_does_not_have_is_an_error(tiny_t5):
     with pytest.raises(PromptError, match='2 layers, 0 to 1, or "output", behind them. Received: layer=2'):
         sp.PromptedT5(tiny_t5, sp.late_prompts(3, layer=2))
+
+
+def test_a_loaded_task_of_a_layer_that_the_encoder_does_not_have_is_refused(tiny_t5):
+    task = TaskPrompt(tensors={"prompt_before_layer_2": rows_of(tiny_t5, 1)}, method="late_prompts", backbone="large")
+
+    with pytest.raises(BackboneMismatchError, match=r"made for large \(prompt_before_layer_2\).*2 encoder layers"):
+        sp.PromptedT5(tiny_t5, task)
+
+
+def test_a_method_without_tensors_names_the_layers_once():
+    with pytest.raises(PromptError, match="prompt_behind_encoder, prompt_before_layer_LAYER. Received: none"):
+        TaskPrompt(tensors={}, method="late_prompts")
+
+
+def test_rows_behind_the_encoder_need_no_known_layers():
+    t5 = make_tiny_t5()
+    layer = t5.backbone.encoder_transformer_layers[0]
+    call = layer.call
+    layer.call = lambda *args, **keywords: tuple(2.0 * part for part in call(*args, **keywords))
+    rows = rows_of(t5, 1)
+    model = sp.PromptedT5(t5, TaskPrompt(tensors={NAMES["output"]: rows}, method="late_prompts"))
+
+    assert sp.PromptedT5(t5, sp.late_prompts(3, seed=1)).method.scale > 0
+    ids = np.array([[*t5.tokenize(TEXTS[:1])[0], 1]])
+    output = np.concatenate([rows, t5.encode(t5.embed(ids), np.ones_like(ids))[0]])
+    expected = numpy_t5.target_log_probability(
+        numpy_t5.read_weights(t5.backbone), [*t5.tokenize(["yes"])[0], 1], output
+    )
+    assert model.score(TEXTS[:1], ["yes"])[0] == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(BackboneError, match="rows that enter before a layer, need KerasHub's own T5 layers"):
+        sp.PromptedT5(t5, sp.late_prompts(3, layer=1))
 
 
 def test_a_t5_with_dropout_is_refused():

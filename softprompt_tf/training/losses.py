@@ -116,7 +116,7 @@ def token_losses(targets: Tensor, logits: Tensor, *, z_loss: float, label_smooth
     Returns:
       float32 [B, U], nats.
     """
-    logits = ops.reshape(logits, ops.shape(logits))  # a tensor, also of a variable
+    logits = ops.reshape(logits, ops.shape(logits))  # a tensor, also of a variable, which cannot be indexed below
     log_z = ops.logsumexp(logits, axis=-1)  # [B, U]
     # TensorFlow's own op for this goes over all logits again, and takes three times as long as the line above.
     targets = ops.where(targets < 0, logits.shape[-1], targets)  # an id below 0 is as wrong as one past the end

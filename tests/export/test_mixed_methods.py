@@ -5,16 +5,14 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from asked_versions import ask_once, asked_ahead
+from served_methods import module_of, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
-from softprompt_tf.export.graph.served_tasks import build_served_tasks, without_tasks
+from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.methods import TaskPrompt
-from softprompt_tf.methods.task_tensors import row_shape
 
-LABELS = ("red", "blue", "green")
 TEXTS = [
     "a charming film",
     "rain fell on the roof all night long",
@@ -26,16 +24,6 @@ ASKED = ["front", "prefix", "deep", "decoder", "front"]
 TARGET = "nobody could say"
 
 
-def task_of(t5, seed, method, **lengths):
-    rng = np.random.default_rng(seed)
-    tensors = {
-        name: rng.normal(size=(length, *row_shape(name, t5.sizes))).astype(np.float32)
-        for name, length in lengths.items()
-    }
-    known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
-    return TaskPrompt(tensors=tensors, method=method, tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
-
-
 def key_values(encoder=0, decoder=0, cross=0):
     lengths = {"encoder": encoder, "decoder": decoder, "cross": cross}
     return {f"{part}_key_values": length for part, length in lengths.items() if length}
@@ -44,29 +32,16 @@ def key_values(encoder=0, decoder=0, cross=0):
 @pytest.fixture(scope="module")
 def tasks(tiny_t5):
     return {
-        "front": task_of(tiny_t5, 1, "prompt_tuning", prompt=4),
-        "prefix": task_of(tiny_t5, 2, "prefix_tuning", **key_values(3, 3, 3)),
-        "deep": task_of(tiny_t5, 3, "p_tuning_v2", **key_values(5, 5, 5)),
-        "decoder": task_of(tiny_t5, 4, "prefix_tuning", **key_values(decoder=2)),
+        "front": task_of(tiny_t5, 1, method="prompt_tuning", prompt=4),
+        "prefix": task_of(tiny_t5, 2, method="prefix_tuning", **key_values(3, 3, 3)),
+        "deep": task_of(tiny_t5, 3, method="p_tuning_v2", **key_values(5, 5, 5)),
+        "decoder": task_of(tiny_t5, 4, method="prefix_tuning", **key_values(decoder=2)),
     }
 
 
 @pytest.fixture(scope="module")
 def signatures(tiny_t5, tasks):
-    served = build_served_tasks(tiny_t5, tasks)
-    shapes = {name: row_shape(name, tiny_t5.sizes) for name in served.tensors}
-    return ServingModule(tiny_t5, served, row_shapes=shapes).signatures()
-
-
-def twin_of(t5, task):
-    weights = numpy_t5.read_weights(t5.backbone)
-    extra = {name.removesuffix("_key_values"): value for name, value in task.tensors.items() if name != "prompt"}
-    return numpy_t5.with_key_values(weights, **extra)
-
-
-def encoded_by(twin, t5, task, text):
-    embeddings = twin.table[[*t5.tokenize([text])[0], 1]]
-    return numpy_t5.encode(twin, np.concatenate([task.tensors.get("prompt", np.zeros((0, 16))), embeddings]))
+    return module_of(tiny_t5, tasks).signatures()
 
 
 def test_every_row_of_a_mixed_batch_is_scored_as_plain_numpy_does(tiny_t5, tasks, signatures):
@@ -76,8 +51,8 @@ def test_every_row_of_a_mixed_batch_is_scored_as_plain_numpy_does(tiny_t5, tasks
 
     ids = [*tiny_t5.tokenize([TARGET])[0], 1]
     for row, (name, text) in enumerate(zip(ASKED, TEXTS, strict=True)):
-        twin = twin_of(tiny_t5, tasks[name])
-        expected = numpy_t5.target_log_probability(twin, ids, encoded_by(twin, tiny_t5, tasks[name], text))
+        twin, output = twin_and_output(tiny_t5, tasks[name], text)
+        expected = numpy_t5.target_log_probability(twin, ids, output)
         assert found["log_likelihood"][row].numpy() == pytest.approx(expected, rel=1e-4)
         assert found["status"][row].numpy() == b""
 
@@ -86,8 +61,7 @@ def test_every_row_of_a_mixed_batch_is_written_as_plain_numpy_does(tiny_t5, task
     found = signatures["serving_default"](task_id=tf.constant(ASKED), text=tf.constant(TEXTS))
 
     for row, (name, text) in enumerate(zip(ASKED, TEXTS, strict=True)):
-        twin = twin_of(tiny_t5, tasks[name])
-        ids, score = numpy_t5.greedy(twin, encoded_by(twin, tiny_t5, tasks[name], text), 6)
+        ids, score = numpy_t5.greedy(*twin_and_output(tiny_t5, tasks[name], text), 6)
         assert found["output"][row].numpy().decode() == tiny_t5.detokenize([ids])[0]
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-4)
 
@@ -97,8 +71,7 @@ def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, 
 
     found = signatures["generate_with_prompt"](prompt=tf.constant(prompt[None]), text=tf.constant(TEXTS[:1]))
 
-    twin = twin_of(tiny_t5, tasks["front"])
-    ids, score = numpy_t5.greedy(twin, encoded_by(twin, tiny_t5, tasks["front"], TEXTS[0]), 32)
+    ids, score = numpy_t5.greedy(*twin_and_output(tiny_t5, tasks["front"], TEXTS[0]), 32)
     assert found["output"][0].numpy().decode() == tiny_t5.detokenize([ids])[0]
     assert found["score"][0].numpy() == pytest.approx(score, rel=1e-3)
 
@@ -106,7 +79,7 @@ def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("asked_once")
 def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
-    added = task_of(tiny_t5, 9, "p_tuning_v2", **key_values(2, 2, 2))
+    added = task_of(tiny_t5, 9, method="p_tuning_v2", **key_values(2, 2, 2))
 
     inputs = {"task_id": ["later", "front"], "text": TEXTS[:2], "target": [TARGET] * 2}
     request = {"signature": "score", "inputs": inputs}

@@ -4,18 +4,14 @@ import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
+from served_methods import module_of, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.export import add_tasks, write_saved_model
 from softprompt_tf.export.graph import shared_texts
-from softprompt_tf.export.graph.served_tasks import build_served_tasks
-from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
 from softprompt_tf.export.session.session_process import run_in_process
-from softprompt_tf.methods import TaskPrompt
-from softprompt_tf.methods.task_tensors import row_shape
 
-LABELS = ("red", "blue", "green")
 FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
 # Every task beside every other, texts equal and not, out of order.
 ASKED = [
@@ -34,16 +30,6 @@ ASKED = [
 TARGET = "nobody could say"
 
 
-def task_of(t5, seed, **lengths):
-    rng = np.random.default_rng(seed)
-    tensors = {
-        name: rng.normal(size=(length, *row_shape(name, t5.sizes))).astype(np.float32)
-        for name, length in lengths.items()
-    }
-    known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
-    return TaskPrompt(tensors=tensors, method="any", tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
-
-
 @pytest.fixture(scope="module")
 def tasks(tiny_t5):
     return {
@@ -57,11 +43,6 @@ def tasks(tiny_t5):
     }
 
 
-def module_of(t5, tasks):
-    served = build_served_tasks(t5, tasks)
-    return ServingModule(t5, served, row_shapes={name: row_shape(name, t5.sizes) for name in served.tensors})
-
-
 @pytest.fixture(scope="module")
 def signatures(tiny_t5, tasks):
     return module_of(tiny_t5, tasks).signatures()
@@ -70,16 +51,6 @@ def signatures(tiny_t5, tasks):
 def asked(pairs):
     task_ids, texts = zip(*pairs, strict=True)
     return {"task_id": tf.constant(task_ids), "text": tf.constant(texts)}
-
-
-def twin_and_output(t5, task, text):
-    tensors = dict(task.tensors)
-    front = tensors.pop("prompt", np.zeros((0, 16)))
-    behind, late = tensors.pop("prompt_behind_encoder", None), tensors.pop("prompt_before_layer_1", None)
-    extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
-    twin = numpy_t5.with_key_values(numpy_t5.read_weights(t5.backbone), **extra)
-    embeddings = np.concatenate([front, twin.table[[*t5.tokenize([text])[0], 1]]])
-    return twin, numpy_t5.encode(twin, embeddings, late=None if late is None else (1, late), behind=behind)
 
 
 def test_every_row_is_scored_as_plain_numpy_does(tiny_t5, tasks, signatures):

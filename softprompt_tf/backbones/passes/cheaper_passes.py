@@ -122,8 +122,10 @@ def states_before(t5: FrozenT5, embeddings: Tensor, padding_mask: Tensor, layer:
     """Return the states [B, S, H] before an encoder layer, of embeddings without injected rows; None: the encoder output."""
     if layer is None:
         return encode_embeddings(t5, embeddings, padding_mask)
+    if layer == 0:
+        return embeddings
     check_takes_key_values(t5.backbone)
-    return embeddings if layer == 0 else t5.forward.encode(embeddings, padding_mask, layers=slice(0, layer))
+    return t5.forward.encode(embeddings, padding_mask, layers=slice(0, layer))
 
 
 def _encode(
@@ -132,7 +134,7 @@ def _encode(
     """Return the encoder output with what stands behind it, and its mask."""
     if first is None:
         return behind(injection.behind, states, padding_mask)
-    if first or _runs_by_parts(t5, injection):
+    if _runs_by_parts(t5, injection):
         return encode_with_rows(t5.forward, states, padding_mask, injection, first=first, **how)
     encoder_output = t5.encode(states, padding_mask, recompute=how.get("recompute", False))
     return behind(injection.behind, encoder_output, padding_mask)

@@ -39,15 +39,27 @@ def encode_with_rows(
     Returns:
       The encoder output with the rows behind it in front, [B, P + S, H], and its mask [B, P + S].
     """
+
+    def run(states: Tensor, padding_mask: Tensor, layers: slice, num_moving: int | None) -> Tensor:
+        is_still = num_moving == 0 and injection.encoder is None
+        states = forward.encode(
+            states,
+            padding_mask,
+            injection.encoder,
+            layers=layers,
+            num_moving=num_moving or None,
+            tuning=tuning and not is_still,
+            recompute=recompute and not is_still,
+        )
+        return ops.stop_gradient(states) if is_still else states
+
     width = _width(injection.front) if injection.late and first == 0 else 0
     for late in injection.late:
         if late.layer > first:
-            states = _run(
-                forward, states, padding_mask, injection, slice(first, late.layer), num_moving, tuning, recompute
-            )
+            states = run(states, padding_mask, slice(first, late.layer), num_moving)
         states, padding_mask, width = enter(late, states, padding_mask, width)
         first, num_moving = late.layer, width if num_moving == 0 else None
-    states = _run(forward, states, padding_mask, injection, slice(first, None), num_moving, tuning, recompute)
+    states = run(states, padding_mask, slice(first, None), num_moving)
     return behind(injection.behind, states, padding_mask)
 
 
@@ -68,7 +80,7 @@ def enter(rows: Front | LateFront, states: Tensor, padding_mask: Tensor, width: 
     new = ops.cast(rows.rows, states.dtype)
     new_mask = ops.ones_like(new[:, :, 0]) if rows.mask is None else rows.mask
     new_mask = ops.cast(new_mask, dtype)
-    length = new.shape[1] if new.shape[1] is not None else ops.shape(new)[1]
+    length = _length(new)
     if isinstance(width, int) and width == 0:
         return ops.concatenate([new, states], axis=1), ops.concatenate([new_mask, padding_mask], axis=1), length
     widest = max(width, length) if isinstance(width, int) and isinstance(length, int) else ops.maximum(width, length)
@@ -85,30 +97,10 @@ def enter(rows: Front | LateFront, states: Tensor, padding_mask: Tensor, width: 
     return states, ops.concatenate([mask, padding_mask[:, widest:]], axis=1), widest
 
 
-def _run(
-    forward: FrozenForward,
-    states: Tensor,
-    padding_mask: Tensor,
-    injection: Injection,
-    layers: slice,
-    num_moving: Any,
-    tuning: bool,
-    recompute: bool,
-) -> Tensor:
-    is_still = isinstance(num_moving, int) and num_moving == 0 and injection.encoder is None
-    states = forward.encode(
-        states,
-        padding_mask,
-        injection.encoder,
-        layers=layers,
-        num_moving=num_moving or None,
-        tuning=tuning and not is_still,
-        recompute=recompute and not is_still,
-    )
-    return ops.stop_gradient(states) if is_still else states
-
-
 def _width(front: Front | None) -> Any:
-    if front is None:
-        return 0
-    return front.rows.shape[1] if front.rows.shape[1] is not None else ops.shape(front.rows)[1]
+    """Return how many rows there are in front, a number or a scalar of a graph."""
+    return 0 if front is None else _length(front.rows)
+
+
+def _length(rows: Tensor) -> Any:
+    return rows.shape[1] if rows.shape[1] is not None else ops.shape(rows)[1]

@@ -111,8 +111,9 @@ def check_takes_key_values(backbone: keras_hub.models.T5Backbone) -> None:
     passed_over = _passed_over([*backbone.encoder_transformer_layers, *backbone.decoder_transformer_layers])
     if passed_over:
         raise BackboneError(
-            "Trained keys and values go in between the projections and norms of KerasHub's T5 layers, whose other code is not "
-            f"run then. Received: {passed_over}. Make the change in a projection or a norm, or use prompt_tuning."
+            "Trained keys and values, and rows that enter before a layer, need KerasHub's own T5 layers: their projections and "
+            f"norms are called one by one, and other code is not run. Received: {passed_over}. Make the change in a projection "
+            "or a norm, or use prompt_tuning."
         )
 
 

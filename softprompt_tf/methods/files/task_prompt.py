@@ -10,7 +10,7 @@ import numpy as np
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors
-from softprompt_tf.methods.task_tensors import PROMPT, row_shape
+from softprompt_tf.methods.task_tensors import LATE_PROMPTS, PROMPT, row_shape
 from softprompt_tf.target_format import TARGET_FORMATS
 
 
@@ -177,6 +177,8 @@ def _check_rows(
             form, own, models = f"{name} [P, {{}}]", _listed(value.shape[1:]), _listed(row_shape(name, sizes))
         else:
             continue
+        if sizes is not None and LATE_PROMPTS.get(name, 0) >= sizes.encoder_layers:
+            form, own, models = "{}", name, f"{sizes.encoder_layers} encoder layers"
         if own != models:
             raise BackboneMismatchError(
                 f"{_subject(task_prompt)} was made for {made_for} ({form.format(own)}). "

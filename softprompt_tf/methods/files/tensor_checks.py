@@ -1,11 +1,18 @@
 """A task's named tensors in, read-only float32 copies out, where each is known, finite and of its form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.task_tensors import KEY_VALUES, METHOD_TENSORS, TENSORS, MethodTensors, num_axes
+from softprompt_tf.methods.task_tensors import (
+    KEY_VALUES,
+    LATE_PROMPTS,
+    METHOD_TENSORS,
+    TENSORS,
+    MethodTensors,
+    num_axes,
+)
 from softprompt_tf.settings.spelling import nearest
 
 _FORMS = {**dict.fromkeys(TENSORS, "[P, H]"), **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]")}
@@ -24,10 +31,16 @@ def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
     is_lacking = not tensors or not set(required) <= set(tensors)
     if is_lacking or not set(tensors) <= {*required, *optional}:
         received = ", ".join(name for name in TENSORS if name in tensors)
-        wanted = [*required, *([f"any of {', '.join(optional)}"] if optional else [])]
+        wanted = [*required, *([f"any of {_listed(optional)}"] if optional else [])]
         raise PromptError(
             f"A task of the method {method} has the tensors: {' and '.join(wanted)}. Received: {received or 'none'}."
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name tensors; those of the encoder's layers differ in a number alone, and are named once."""
+    others = [name for name in names if name not in LATE_PROMPTS]
+    return ", ".join([*others, *(["prompt_before_layer_LAYER"] if len(others) < len(names) else [])])
 
 
 def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

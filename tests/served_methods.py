@@ -1,0 +1,40 @@
+"""Tasks of drawn tensors, the graph that serves them, and a plain NumPy T5 with what each adds."""
+
+import numpy as np
+import numpy_t5
+
+from softprompt_tf.export.graph.served_tasks import build_served_tasks
+from softprompt_tf.export.graph.serving_module import ServingModule
+from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.methods.task_tensors import LATE_PROMPTS, row_shape
+
+LABELS = ("red", "blue", "green")
+
+
+def task_of(t5, seed, *, method="any", **lengths):
+    """Return a task with so many drawn rows of each tensor."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        name: rng.normal(size=(length, *row_shape(name, t5.sizes))).astype(np.float32)
+        for name, length in lengths.items()
+    }
+    known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
+    return TaskPrompt(tensors=tensors, method=method, tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
+
+
+def module_of(t5, tasks):
+    """Return the graph of these tasks, as an export has it."""
+    served = build_served_tasks(t5, tasks)
+    return ServingModule(t5, served, row_shapes={name: row_shape(name, t5.sizes) for name in served.tensors})
+
+
+def twin_and_output(t5, task, text):
+    """Return a NumPy T5 with the task's keys and values, and the encoder output that its decoder sees of a text."""
+    tensors = dict(task.tensors)
+    front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
+    behind = tensors.pop("prompt_behind_encoder", None)
+    late = next(((LATE_PROMPTS[name], tensors.pop(name)) for name in list(tensors) if name in LATE_PROMPTS), None)
+    extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
+    twin = numpy_t5.with_key_values(numpy_t5.read_weights(t5.backbone), **extra)
+    embeddings = np.concatenate([front, twin.table[[*t5.tokenize([text])[0], 1]]])
+    return twin, numpy_t5.encode(twin, embeddings, late=late, behind=behind)
