@@ -51,7 +51,7 @@ def _fill_all(
     backbone: keras_hub.models.T5Backbone, checkpoint: Checkpoint, quantization: str | None
 ) -> dict[int, WeightSample]:
     """Fill every weight; return their samples by the identity of their variables."""
-    slots = dict(_slots(backbone))
+    slots = dict(weight_slots(backbone))
     samples: dict[int, WeightSample] = {}
     # The largest first: what is held beside a weight while it is read then stands beside a model that is mostly empty.
     for name, tensor in sorted(checkpoint.tensors.items(), key=lambda item: -int(np.prod(item[1].shape))):
@@ -107,7 +107,7 @@ def _expected_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _slots(backbone: keras_hub.models.T5Backbone) -> Iterator[tuple[str, Any]]:
+def weight_slots(backbone: keras_hub.models.T5Backbone) -> Iterator[tuple[str, Any]]:
     """Yield the variable, or the Dense layer, that each weight belongs to, by this library's name."""
     yield "token_embedding", backbone.token_embedding.embeddings
     if not backbone.tie_embedding_weights:

@@ -55,7 +55,7 @@ def open_hugging_face(directory: Path) -> Checkpoint:
     check_head(directory, config, stored)
     architecture = _architecture(directory, config, stored)
     ignored = {*TABLE_COPIES, _UNUSED, *([HEAD] if architecture.has_tied_head else [])}
-    return match_names(directory, architecture, _names(architecture), stored, is_ignored=ignored.__contains__)
+    return match_names(directory, architecture, file_names(architecture), stored, is_ignored=ignored.__contains__)
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _scales_logits(config: Mapping[str, Any]) -> bool:
     return bool(config.get("scale_decoder_outputs", is_tied_t5))
 
 
-def _names(architecture: T5Architecture) -> dict[str, tuple[str, bool]]:
+def file_names(architecture: T5Architecture) -> dict[str, tuple[str, bool]]:
     """Return this library's name -> the file's name, and whether the file holds the transpose, as torch's Linear does."""
     names = {"token_embedding": (TABLE, False)}
     if not architecture.has_tied_head:

@@ -1,0 +1,73 @@
+"""Train tasks with PEFT, with a prompt in front, and with late prompts on cached states: how long to PEFT's best score?
+
+    SOFTPROMPT_DATA=data python -m benchmarks.time_to_accuracy OUTPUT --peer-python PYTHON [--tasks trec] [--seeds 1 2 3]
+
+All sides have `mini`'s weights, the same rows, the same first prompt (20 vectors, class labels), batches of 32, and Adafactor at
+1.0 with a cosine. `peft` and `front` take 400 steps, `late` takes 2,000 on cached states (float16), and its encoding counts. The
+dev rows are scored ten times in a run, outside the clock. Seconds are those of the clock, and of all cores (`cpu`), which other
+processes move less. Each run is kept in OUTPUT; a run that is there is not made again. PYTHON has PyTorch, transformers and
+PEFT (tests/parity/requirements.txt).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.time_to_accuracy.curves import table
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = {"peft": 400, "front": 400, "late": 2_000}
+
+
+def main() -> None:
+    """Make the runs that are missing, and print the table of all."""
+    arguments = _arguments()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for task in arguments.tasks:
+        for seed in arguments.seeds:
+            for side in arguments.sides:
+                _run(arguments, task, seed, side)
+    print(table(_runs(arguments)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--peer-python", required=True, help="a Python with PyTorch, transformers and PEFT")
+    parser.add_argument("--tasks", nargs="+", default=["trec", "sst2", "ag_news"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--sides", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--rows", type=int, default=20_000, help="of the training split, drawn with a fixed seed")
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace, task: str, seed: int, side: str) -> None:
+    from benchmarks.time_to_accuracy.prepare import prepare
+
+    result = arguments.output / f"{task}_{seed}_{side}.json"
+    if result.exists():
+        return
+    case = prepare(arguments.output, task, seed, arguments.rows)
+    python = arguments.peer_python if side == "peft" else sys.executable
+    module = "peer" if side == "peft" else "ours"
+    command = [python, "-m", f"benchmarks.time_to_accuracy.{module}", case, result, str(STEPS[side]), side]
+    print(f"{task}, seed {seed}, {side}", flush=True)
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+
+
+def _runs(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
+    for task in arguments.tasks:
+        for seed in arguments.seeds:
+            for side in STEPS:
+                path = arguments.output / f"{task}_{seed}_{side}.json"
+                if path.exists():
+                    yield {"task": task, "seed": seed, "side": side, **json.loads(path.read_text(encoding="utf-8"))}
+
+
+if __name__ == "__main__":
+    main()
