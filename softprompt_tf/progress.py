@@ -3,16 +3,19 @@
 Lines that are printed while a bar is shown go through `say`, which keeps them apart from the bar.
 """
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Self, TextIO, TypeVar
+from typing import Any, Self, TextIO, TypeVar
 
 import tqdm
 
 LINE_EVERY_S = 30.0
 
 Item = TypeVar("Item")
+_shown_bars: set[tqdm.tqdm] = set()
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -29,8 +32,8 @@ def say(line: str, *, stream: TextIO | None = None) -> None:
     """
     stream = sys.stderr if stream is None else stream
     if stream is not None:
-        tqdm.tqdm.write(line, file=stream)
-        stream.flush()
+        with tqdm.tqdm.external_write_mode(file=stream) if _shown_bars else contextlib.nullcontext():
+            print(line, file=stream, flush=True)
 
 
 def time_left(done: int, total: int | None, *, first: int, seconds: float) -> str:
@@ -92,8 +95,9 @@ class Progress:
         self._bar: tqdm.tqdm | None = None
         if is_terminal(self._stream):
             # leave=None: a bar below another one goes away at its end.
-            options = {"file": self._stream, "dynamic_ncols": True, "leave": None}
+            options = {"file": self._stream, "leave": None, **_size_options(self._stream)}
             self._bar = tqdm.tqdm(total=total, initial=first, desc=what or None, unit=unit, **options)
+            _shown_bars.add(self._bar)
 
     def advance(self, count: int = 1, **shown: float | str) -> None:
         """Count what was done.
@@ -125,6 +129,7 @@ class Progress:
         """End the bar; also after an error."""
         if self._bar is not None:
             self._bar.close()
+            _shown_bars.discard(self._bar)
             self._bar = None
 
     def __enter__(self) -> Self:
@@ -146,3 +151,12 @@ class Progress:
         values = [f"{name} {value}" for name, value in self._shown.items()]
         words = [f"{self.done:,}{of} {self._unit}s", rate, f"{left} left", *values]
         say(f"{self._what}: {', '.join(words)}" if self._what else ", ".join(words), stream=self._stream)
+
+
+def _size_options(stream: TextIO) -> dict[str, Any]:
+    """Follow the terminal's size; take a usual one where it does not know its own, in which no bar would be drawn."""
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        columns = lines = 0
+    return {"dynamic_ncols": True} if columns and lines else {"ncols": 100, "nrows": 24}

@@ -1,6 +1,8 @@
 """Progress: a bar on a terminal, a line now and then in a log, nothing where nobody can read it."""
 
 import io
+import os
+import pty
 import re
 
 import pytest
@@ -66,6 +68,18 @@ def test_a_terminal_gets_a_bar_with_the_values():
     shown = stream.getvalue()
     assert "\r" in shown
     assert re.search(r"Report: 100%.* 4/4 .*score=0.5", shown)
+
+
+def test_a_terminal_that_does_not_know_its_size_gets_a_bar_too():
+    reading, writing = pty.openpty()  # of 0 columns
+
+    with open(writing, "w") as stream, Progress(2, unit="run", stream=stream) as progress:
+        progress.advance(2)
+        progress.close()
+        shown = os.read(reading, 10_000).decode()
+
+    os.close(reading)
+    assert "2/2" in shown
 
 
 def test_a_line_that_is_said_while_a_bar_is_shown_has_a_line_of_its_own(monkeypatch):

@@ -78,16 +78,21 @@ class ProgressLines(keras.callbacks.Callback):
         self._every_steps = every_steps
         self._stream = stream
         self._means = MeanLogs()
-        self._first = self._previous = 0
-        self._started = self._last_line = 0.0
+        self._previous = 0
+        self._first: tuple[int, float] | None = None  # the first step's number, and when it was done
+        self._last_line = 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._first = self._previous = steps_done(self.model)
-        self._started = self._last_line = time.monotonic()
+        self._previous = steps_done(self.model)
+        self._first, self._last_line = None, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._means.add(logs, batch_weights(self.model))
         step = steps_done(self.model)
+        self._first = self._first or (
+            step,
+            time.monotonic(),
+        )  # it also traces the graph, so the time left leaves it out
         is_late = time.monotonic() - self._last_line >= _LINE_AT_LEAST_EVERY_S
         if is_late or is_due(self._previous, step, self._every_steps) or "val_score" in (logs or {}):
             self._write_line(step)
@@ -97,8 +102,9 @@ class ProgressLines(keras.callbacks.Callback):
         self._last_line = time.monotonic()
         of = "" if self._last_step is None else f"/{self._last_step}"
         words = [f"step {step}{of}", *(f"{name} {value:.4g}" for name, value in self._means.take().items())]
-        if self._last_step is not None:
-            left = time_left(step, self._last_step, first=self._first, seconds=self._last_line - self._started)
+        if self._last_step is not None and self._first is not None:
+            first, done_at = self._first
+            left = time_left(step, self._last_step, first=first, seconds=self._last_line - done_at)
             words.append(f"{left} left")
         say("  ".join(words), stream=self._stream)
 
