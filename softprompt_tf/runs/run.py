@@ -32,6 +32,7 @@ from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.progress import say
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.runs.task_data import TaskData as TaskData
@@ -132,7 +133,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         scores=scores,
         training=training,
         output_dir=output_dir,
-        test_scores={each.task.name: score_rows(each.task, each.test) for each in data if each.test},
+        test_scores={each.task.name: score_rows(each.task, _told(each)) for each in data if each.test},
         majority={each.task.name: _majority(each) for each in data if each.task.label_words},
     )
     _write_results(result)
@@ -260,6 +261,12 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
 
 def _score(answers: AnswersTexts, task: Task, examples: Sequence[Example], *, has_tasks: bool) -> TaskScores:
     return evaluate_examples(answers, task, examples, task_id=task.name if has_tasks else None)
+
+
+def _told(data: TaskData) -> Sequence[Example]:
+    """Return the test rows, and say that they are being scored, which may take a while."""
+    say(f"{data.task.name}: scoring {len(data.test):,} test rows")
+    return data.test
 
 
 def _majority(data: TaskData) -> dict[str, dict[str, float]]:
