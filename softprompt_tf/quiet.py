@@ -77,7 +77,9 @@ def _own_warnings(*, others_too: bool) -> Iterator[None]:
             with _between_bars():
                 show(message, category, *place, **more)
 
-    def one_line(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> str:
+    def one_line(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
         if is_own and issubclass(category, UserWarning):
             return f"softprompt: warning: {message}\n"
         return f"{filename}:{lineno}: {category.__name__}: {message}\n"

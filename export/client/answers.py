@@ -29,10 +29,8 @@ def read_classifications(outputs: Outputs) -> list[Classification]:
         raise DataError(
             f"`labels` and `log_probabilities` must match. Received: {labels.shape}, {log_probabilities.shape}."
         )
-    return [
-        Classification(*answer, *_real(names, logs))
-        for *answer, names, logs in zip(best, probabilities, labels.rows(), log_probabilities.rows(), strict=True)
-    ]
+    rows = zip(best, probabilities, labels.rows(), log_probabilities.rows(), strict=True)
+    return [Classification(label, probability, *_real(names, logs)) for label, probability, names, logs in rows]
 
 
 def _real(labels: Sequence[bytes], log_probabilities: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
