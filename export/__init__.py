@@ -1,6 +1,10 @@
 """Writing, checking, serving and asking one SavedModel that answers every task.
 
-Names are loaded at first use: `PredictionClient` needs grpcio, protobuf and NumPy, and neither TensorFlow nor Keras.
+The directory `export/` of the repository installs as `softprompt_tf.export`: `package_dir` in setup.cfg says so, and the
+modules in it import each other by that name.
+
+Names are loaded at first use: `PredictionClient` needs grpcio and protobuf, and neither TensorFlow nor Keras.
+`export/client/distribution/` builds the client alone, as softprompt-client.
 """
 
 from typing import TYPE_CHECKING

@@ -10,6 +10,14 @@ import numpy as np
 from softprompt_tf.export.client import wire
 
 
+def read_array(tensor):
+    """Return a tensor message as a NumPy array; strings are an object array of bytes."""
+    read = wire.read_tensor(tensor)
+    array = np.empty(len(read.values), object if read.dtype == "string" else read.dtype)
+    array[:] = read.values
+    return array.reshape(read.shape)
+
+
 class FakeServer(grpc.GenericRpcHandler):
     """Answers Predict with `predict(inputs) -> outputs`, after refusing as often as `refusals` says; keeps requests.
 
@@ -80,7 +88,7 @@ class FakeServer(grpc.GenericRpcHandler):
         if self.refusals:
             context.abort(self.refusals.pop(0), "not now")
         response = wire.PredictResponse()
-        inputs = {name: wire.read_array(tensor) for name, tensor in request.inputs.items()}
+        inputs = {name: read_array(tensor) for name, tensor in request.inputs.items()}
         for name, array in self.predict(inputs).items():
             wire.set_array(response.outputs[name], array)
         return response

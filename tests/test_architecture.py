@@ -1,6 +1,7 @@
 """Imports only go down, every public name is listed and documented, and the light modules stay light."""
 
 import ast
+import configparser
 import importlib
 import inspect
 import subprocess
@@ -15,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
     ("version", "errors", "lazy_names"),
-    ("typing", "target_format", "backbone_sizes"),
-    ("injection",),
+    ("typing", "target_format", "backbone_sizes", "progress", "held_errors"),
+    ("injection", "quiet"),
     ("files", "keras_backend"),
     ("settings",),
     ("methods",),
@@ -159,10 +160,10 @@ def test_every_module_says_what_it_is_for():
     assert silent == []
 
 
-def test_the_client_starts_without_tensorflow_and_keras():
+def test_the_client_starts_without_tensorflow_keras_and_numpy():
     code = (
         "import sys; from softprompt_tf.export import PredictionClient; "
-        "print([name for name in ('tensorflow', 'keras', 'keras_hub') if name in sys.modules])"
+        "print([name for name in ('tensorflow', 'keras', 'keras_hub', 'numpy') if name in sys.modules])"
     )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -209,3 +210,14 @@ def test_no_modules_import_each_other_in_a_circle():
     }
 
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle, where there is one
+
+
+def test_setup_cfg_lists_every_package_so_that_a_wheel_has_it():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+
+    found = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in source_files()}
+    installed = {f"softprompt_tf.{name}" if name.startswith("export") else name for name in found}
+
+    assert listed == installed - {"softprompt_tf.export.client.distribution"} | {"softprompt_tf.configs"}

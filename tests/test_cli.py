@@ -98,14 +98,15 @@ def test_train_prints_the_config_and_the_score(run, inputs, tmp_path, monkeypatc
 
     status, output, _ = run("train", inputs / "run.yaml", f"output_dir={tmp_path / 'out'}", "training.steps=3")
 
-    config, _, summary = output.partition("mood: accuracy ")
+    config, _, summary = output.partition("mood: prompt in ")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["validation"]["mood"]
     assert status == 0
     assert "steps: 3\n" in config
-    assert summary == (
-        f"{metrics['accuracy']:.4f}, macro_f1 {metrics['macro_f1']:.4f} on the dev split (step 3); "
-        f"prompt in {tmp_path / 'out' / 'prompt.safetensors'}\n"
-    )
+    lines = summary.splitlines()
+    assert lines[0] == f"{tmp_path / 'out' / 'prompt.safetensors'}; the dev rows chose step 3"
+    assert lines[2].split() == ["dev,", "8", "rows", f"{metrics['accuracy']:.4f}", f"{metrics['macro_f1']:.4f}"]
+    assert lines[3].split()[:3] == ["majority", "baseline", "0.3750"]
+    assert lines[-1].startswith("Next: softprompt export --prompt mood=")
 
 
 def test_evaluate_of_several_prompts_scores_each_and_their_vote(run, inputs, prompt, tmp_path):
@@ -304,7 +305,7 @@ def test_demo_hands_on_its_directory_and_backbone(run, tmp_path, monkeypatch):
 
     status, *_ = run("demo", "--output", tmp_path)
 
-    assert (status, asked) == (0, [(tmp_path, {"backbone": "mini"})])
+    assert (status, asked) == (0, [(tmp_path, {"backbone": "mini", "steps": None})])
 
 
 # === Mistakes ===

@@ -135,6 +135,23 @@ def test_the_metrics_are_those_of_the_kept_prompt(result, place, t5):
     assert predictions[0]["location"].endswith("mood_dev.jsonl:1")
 
 
+def test_test_rows_and_the_majority_baseline_are_scored_at_the_end(place, t5, tmp_path):
+    task = place.root / "tested.yaml"
+    task.write_text(place.tasks["mood"].read_text("utf-8") + "test: mood_train.jsonl\n", "utf-8")
+    values = run_values(place.backbone, [task], tmp_path / "out", steps=2)
+
+    result = train_run(load_config(write_yaml(tmp_path / "run.yaml", values)))
+
+    metrics = json.loads((result.output_dir / "metrics.json").read_text())
+    rows = lines_of(place.root / "mood_train.jsonl")
+    choices = PromptedT5(t5, load_prompt(result.prompts["mood"])).classify([f"film: {row['text']}" for row in rows])
+    right = np.mean([choice.label == row["label"] for choice, row in zip(choices, rows, strict=True)])
+    assert metrics["test"]["mood"]["accuracy"] == pytest.approx(right)
+    # "positive" is the commonest label of the training rows, 9 of 16, and has 3 of the 8 dev rows.
+    assert metrics["majority"]["mood"]["validation"]["accuracy"] == pytest.approx(3 / 8)
+    assert metrics["majority"]["mood"]["test"]["accuracy"] == pytest.approx(9 / 16)
+
+
 def test_the_written_config_is_that_of_the_run(result, place):
     assert load_config(result.output_dir / "config.yaml") == place.config(result.output_dir)
 

@@ -1,55 +1,52 @@
-"""What a model server's outputs mean: arrays by name enter, one typed answer per row leaves.
+"""What a model server's outputs mean: tensors by name enter, one typed answer per row leaves.
 
-Part of the prediction client, so it needs NumPy alone. Every function raises `DataError` where an output is missing or
+Every function raises `DataError` where an output is missing or
 is not of the type that this library's signatures have.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from softprompt_tf.errors import DataError
+from softprompt_tf.export.client.wire import TensorValues
 from softprompt_tf.inference.answers import NO_SCORE, Classification, Generation
 
-Outputs = dict[str, np.ndarray]
+Outputs = dict[str, TensorValues]
 _SHOWN_BAD_ROWS = 5
 
 
 def read_generations(outputs: Outputs) -> list[Generation]:
     """Return one generation per row from `output` [B] and `score` [B]."""
-    texts, scores = _decode(_strings(outputs, "output")), _numbers(outputs, "score").tolist()
+    texts, scores = _decode(_strings(outputs, "output").values), _numbers(outputs, "score").values
     return [Generation(text, score) for text, score in zip(texts, scores, strict=True)]
 
 
 def read_classifications(outputs: Outputs) -> list[Classification]:
     """Return one classification per row from `label` [B], `probability` [B], `labels` and `log_probabilities` [B, C]."""
-    best = _decode(_strings(outputs, "label"))
-    probabilities = _numbers(outputs, "probability").tolist()
+    best = _decode(_strings(outputs, "label").values)
+    probabilities = _numbers(outputs, "probability").values
     labels, log_probabilities = _strings(outputs, "labels", rank=2), _numbers(outputs, "log_probabilities", rank=2)
     if labels.shape != log_probabilities.shape:
         raise DataError(
             f"`labels` and `log_probabilities` must match. Received: {labels.shape}, {log_probabilities.shape}."
         )
-    is_real = log_probabilities > NO_SCORE  # fills up tasks with fewer labels; older exports have -inf there
-    return [
-        Classification(
-            best[row],
-            probabilities[row],
-            tuple(_decode(labels[row][is_real[row]])),
-            tuple(log_probabilities[row][is_real[row]].tolist()),
-        )
-        for row in range(len(best))
-    ]
+    rows = zip(best, probabilities, labels.rows(), log_probabilities.rows(), strict=True)
+    return [Classification(label, probability, *_real(names, logs)) for label, probability, names, logs in rows]
+
+
+def _real(labels: Sequence[bytes], log_probabilities: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Leave out what fills up tasks with fewer labels: `NO_SCORE`, and in older exports -inf."""
+    kept = [(label, log) for label, log in zip(labels, log_probabilities, strict=True) if log > NO_SCORE]
+    return tuple(_decode([label for label, _ in kept])), tuple(log for _, log in kept)
 
 
 def read_log_likelihoods(outputs: Outputs) -> list[float]:
     """Return `log_likelihood` [B], in nats."""
-    return _numbers(outputs, "log_likelihood").tolist()
+    return _numbers(outputs, "log_likelihood").values
 
 
 def read_statuses(outputs: Outputs) -> list[str]:
     """Return `status` [B]: "" for a good row, else what is wrong with it."""
-    return _decode(_strings(outputs, "status"))
+    return _decode(_strings(outputs, "status").values)
 
 
 def describe_bad_rows(statuses: Sequence[str]) -> str:
@@ -61,23 +58,23 @@ def describe_bad_rows(statuses: Sequence[str]) -> str:
     )
 
 
-def _strings(outputs: Outputs, name: str, *, rank: int = 1) -> np.ndarray:
-    return _output(outputs, name, kind="O", rank=rank)
+def _strings(outputs: Outputs, name: str, *, rank: int = 1) -> TensorValues:
+    return _output(outputs, name, dtypes=("string",), rank=rank)
 
 
-def _numbers(outputs: Outputs, name: str, *, rank: int = 1) -> np.ndarray:
-    return _output(outputs, name, kind="f", rank=rank)
+def _numbers(outputs: Outputs, name: str, *, rank: int = 1) -> TensorValues:
+    return _output(outputs, name, dtypes=("float32", "float64"), rank=rank)
 
 
-def _output(outputs: Outputs, name: str, *, kind: str, rank: int) -> np.ndarray:
+def _output(outputs: Outputs, name: str, *, dtypes: Sequence[str], rank: int) -> TensorValues:
     if name not in outputs:
         raise DataError(f"The answer must have an output `{name}`. Received: {', '.join(sorted(outputs)) or 'none'}.")
     output = outputs[name]
-    if output.dtype.kind != kind or output.ndim != rank:
-        expected = "strings" if kind == "O" else "floats"
+    if output.dtype not in dtypes or len(output.shape) != rank:
+        expected = "strings" if dtypes == ("string",) else "floats"
         raise DataError(f"Output `{name}` must be {expected} of rank {rank}. Received: {output.dtype}, {output.shape}.")
     return output
 
 
-def _decode(values: np.ndarray) -> list[str]:
-    return [value.decode(errors="replace") for value in values.tolist()]
+def _decode(values: Sequence[bytes]) -> list[str]:
+    return [value.decode(errors="replace") for value in values]

@@ -7,11 +7,10 @@ its requests on the server too.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import grpc
 import grpc.aio
-import numpy as np
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.export.client import prediction_calls as calls
@@ -20,6 +19,9 @@ from softprompt_tf.export.client.client_errors import Asked, client_closed, requ
 from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments, channel_options, check_above
 from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 from softprompt_tf.export.client.prompt_width import GET_METADATA, PromptWidth, metadata_request
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Answer = TypeVar("Answer")
 
@@ -95,7 +97,7 @@ class AsyncPredictionClient:
         return await self._ask(calls.score_call(texts, targets, task_id), timeout_s)
 
     async def generate_with_prompt(
-        self, prompt: np.ndarray, texts: Sequence[str], *, timeout_s: float | None = None
+        self, prompt: "np.ndarray", texts: Sequence[str], *, timeout_s: float | None = None
     ) -> list[Generation]:
         """Return the generated text of each row, with a prompt [P, H] or [B, P, H] that the server does not know."""
         call = calls.generate_with_prompt_call(prompt, texts)

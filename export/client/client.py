@@ -1,6 +1,6 @@
 """The prediction client: texts and task ids enter, answers of a model server leave, or an exception that says why not.
 
-It speaks gRPC to TF Serving or to this library's own server, and needs neither TensorFlow nor Keras. A large input is
+It speaks gRPC to TF Serving or to this library's own server, and needs neither TensorFlow nor Keras nor NumPy. A large input is
 split into requests; a server that is away for a moment is asked again; a bad row is never handed back as an answer.
 `async_client` is the same for asyncio.
 """
@@ -8,10 +8,9 @@ split into requests; a server that is away for a moment is asked again; a bad ro
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import grpc
-import numpy as np
 
 from softprompt_tf.export.client import prediction_calls as calls
 from softprompt_tf.export.client.answers import Classification as Classification
@@ -20,6 +19,9 @@ from softprompt_tf.export.client.client_errors import Asked, client_closed, requ
 from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments, channel_options, check_above
 from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 from softprompt_tf.export.client.prompt_width import GET_METADATA, PromptWidth, metadata_request
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Answer = TypeVar("Answer")
 
@@ -120,7 +122,7 @@ class PredictionClient:
         return self._ask(calls.score_call(texts, targets, task_id), timeout_s)
 
     def generate_with_prompt(
-        self, prompt: np.ndarray, texts: Sequence[str], *, timeout_s: float | None = None
+        self, prompt: "np.ndarray", texts: Sequence[str], *, timeout_s: float | None = None
     ) -> list[Generation]:
         """Return the generated text of each row, with a prompt that the server does not know.
 

@@ -6,11 +6,9 @@ their answers together again in the order of the rows. Nothing is sent here.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-import numpy as np
-
-from softprompt_tf.errors import DataError, RowError
+from softprompt_tf.errors import ConfigError, DataError, RowError
 from softprompt_tf.export.client import wire
 from softprompt_tf.export.client.answers import (
     Classification,
@@ -24,6 +22,9 @@ from softprompt_tf.export.client.answers import (
 )
 from softprompt_tf.export.client.client_errors import Asked, unreadable_answer
 from softprompt_tf.export.client.client_options import MAX_MESSAGE_BYTES, ClientOptions
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Answer = TypeVar("Answer")
 Request: TypeAlias = Any  # a PredictRequest of `wire`
@@ -64,7 +65,7 @@ class PredictionCall(Generic[Answer]):
     signature_name: str
     columns: Mapping[str, list[bytes]]
     read: Callable[[Outputs], list[Answer]]
-    prompt: np.ndarray | None = None
+    prompt: "np.ndarray | None" = None
 
     def __post_init__(self) -> None:
         rows = {name: len(column) for name, column in self.columns.items()}
@@ -100,7 +101,7 @@ class PredictionCall(Generic[Answer]):
           ServingError: if the response does not fit, as that of a model of another kind.
         """
         try:
-            outputs = {name: wire.read_array(tensor) for name, tensor in response.outputs.items()}
+            outputs = {name: wire.read_tensor(tensor) for name, tensor in response.outputs.items()}
             count = rows.stop - rows.start
             shapes = {name: output.shape for name, output in outputs.items() if output.shape[:1] != (count,)}
             if shapes:
@@ -157,7 +158,7 @@ def score_call(texts: Sequence[str], targets: Sequence[str], task_id: str | Sequ
     return PredictionCall("score", columns, read_log_likelihoods)
 
 
-def generate_with_prompt_call(prompt: np.ndarray, texts: Sequence[str]) -> PredictionCall[Generation]:
+def generate_with_prompt_call(prompt: "np.ndarray", texts: Sequence[str]) -> PredictionCall[Generation]:
     """Ask for generated text with a prompt [P, H] or [B, P, H] that is sent along."""
     columns = {"text": _column("texts", texts)}
     prompt_rows = _prompt_rows(prompt, rows=len(columns["text"]))
@@ -185,8 +186,12 @@ def model_spec(model_name: str, options: ClientOptions) -> Any:
     return spec
 
 
-def _prompt_rows(prompt: np.ndarray, *, rows: int) -> np.ndarray:
+def _prompt_rows(prompt: "np.ndarray", *, rows: int) -> "np.ndarray":
     """Return the prompt as float32 [B, P, H]; one [P, H] is repeated without a copy."""
+    try:
+        import numpy as np  # here, as nothing else of the client needs it
+    except ImportError as error:
+        raise ConfigError("A prompt is sent as a NumPy array. Received: no NumPy. Run `pip install numpy`.") from error
     try:
         prompt = np.asarray(prompt)
     except ValueError as error:  # lists of different lengths
@@ -199,8 +204,8 @@ def _prompt_rows(prompt: np.ndarray, *, rows: int) -> np.ndarray:
     return np.broadcast_to(prompt.astype(np.float32, copy=False), (rows, *prompt.shape[-2:]))
 
 
-def _check_prompt_rows(prompt: np.ndarray, *, rows: int) -> None:
-    if prompt.dtype != np.float32 or prompt.ndim != 3 or len(prompt) != rows:
+def _check_prompt_rows(prompt: "np.ndarray", *, rows: int) -> None:
+    if prompt.dtype != "float32" or prompt.ndim != 3 or len(prompt) != rows:
         raise DataError(f"`prompt` must be float32 [{rows}, P, H]. Received: {prompt.dtype}, {prompt.shape}.")
 
 

@@ -5,12 +5,13 @@ A model server that merges requests fails every request of a batch because of on
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from softprompt_tf.errors import DataError, ServingError
 from softprompt_tf.export.client import wire
+
+if TYPE_CHECKING:
+    import numpy as np
 
 GET_METADATA = (
     "/tensorflow.serving.PredictionService/GetModelMetadata",
@@ -34,7 +35,7 @@ class PromptWidth:
         self._width: int | None = None
         self._is_unknowable = False
 
-    def must_be_asked(self, prompt: np.ndarray | None) -> bool:
+    def must_be_asked(self, prompt: "np.ndarray | None") -> bool:
         """Say whether a prompt [B, P, H] needs the server's word: at the first one, and before one is refused.
 
         The newest version may take another width than the one that was asked.
@@ -47,7 +48,7 @@ class PromptWidth:
         self._width = _read_width(response)
         self._is_unknowable = self._width is None
 
-    def check(self, prompt: np.ndarray | None) -> None:
+    def check(self, prompt: "np.ndarray | None") -> None:
         """Refuse a prompt of another width.
 
         Raises:

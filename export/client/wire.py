@@ -1,4 +1,4 @@
-"""The messages of a prediction call, without TensorFlow: Python values enter, TF Serving's bytes leave, and back.
+"""The messages of a prediction call, without TensorFlow or NumPy: Python values enter, TF Serving's bytes leave, and back.
 
 The generated classes of `tensorflow_serving.apis` import all of TensorFlow. These are copies of the fields that a
 client needs, with the same field numbers and types, so the bytes are the same. They live in a descriptor pool of their
@@ -8,13 +8,18 @@ Source: tensorflow/serving tensorflow_serving/apis/{model,predict,get_model_stat
 tensorflow/tensorflow tensorflow/core/framework/{tensor,tensor_shape}.proto, core/protobuf/meta_graph.proto (the field numbers).
 """
 
+import math
+import struct
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from softprompt_tf.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TensorMessage: TypeAlias = Any  # a TensorProto of this module or of TensorFlow: both have the same fields
 
@@ -113,14 +118,35 @@ GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]
 GetModelMetadataResponse: Any = _CLASSES["GetModelMetadataResponse"]
 SignatureDefMap: Any = _CLASSES["SignatureDefMap"]
 
-# Type number -> how the values lie in `tensor_content` (little-endian), and the field that else holds them.
-_NUMERIC: dict[int, tuple[np.dtype, str]] = {
-    DT_FLOAT: (np.dtype("<f4"), "float_val"),
-    DT_DOUBLE: (np.dtype("<f8"), "double_val"),
-    DT_INT32: (np.dtype("<i4"), "int_val"),
-    DT_INT64: (np.dtype("<i8"), "int64_val"),
-    DT_BOOL: (np.dtype("?"), "bool_val"),
+# Type number -> its name, the letter of a value in `struct`, and the field of values that are not in `tensor_content`.
+_NUMERIC = {
+    DT_FLOAT: ("float32", "f", "float_val"),
+    DT_DOUBLE: ("float64", "d", "double_val"),
+    DT_INT32: ("int32", "i", "int_val"),
+    DT_INT64: ("int64", "q", "int64_val"),
+    DT_BOOL: ("bool", "?", "bool_val"),
 }
+_NUMBER_OF = {name: number for number, (name, _, _) in _NUMERIC.items()}
+
+
+@dataclass(frozen=True)
+class TensorValues:
+    """A tensor as plain Python values.
+
+    Args:
+      dtype: "float32", "float64", "int32", "int64", "bool" or "string"; a string is bytes.
+      shape: of the tensor.
+      values: all of them, those of the last dimension next to each other.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    values: list[Any]
+
+    def rows(self) -> list[list[Any]]:
+        """Return the rows of a tensor [B, C]."""
+        width = self.shape[1]
+        return [self.values[row * width : (row + 1) * width] for row in range(self.shape[0])]
 
 
 def encode_column(name: str, values: Sequence[str], *, rows: int | None = None) -> list[bytes]:
@@ -153,8 +179,8 @@ def set_strings(tensor: TensorMessage, values: Sequence[bytes]) -> None:
     tensor.string_val.extend(values)
 
 
-def set_array(tensor: TensorMessage, array: np.ndarray) -> None:
-    """Fill `tensor` with an array of any shape, of float32, float64, int32, int64, bool, or of str or bytes.
+def set_array(tensor: TensorMessage, array: "np.ndarray") -> None:
+    """Fill `tensor` with a NumPy array of any shape, of float32, float64, int32, int64, bool, or of str or bytes.
 
     Raises:
       DataError: if the array has another dtype.
@@ -167,16 +193,16 @@ def set_array(tensor: TensorMessage, array: np.ndarray) -> None:
             value.encode() if isinstance(value, str) else value for value in array.ravel().tolist()
         )
         return
-    for number, (dtype, _) in _NUMERIC.items():
-        if array.dtype == dtype:
-            tensor.dtype = number
-            tensor.tensor_content = np.ascontiguousarray(array, dtype=dtype).tobytes()
-            return
-    raise DataError(f"A tensor must be float32, float64, int32, int64, bool or strings. Received: dtype={array.dtype}.")
+    if array.dtype.name not in _NUMBER_OF:
+        raise DataError(
+            f"A tensor must be float32, float64, int32, int64, bool or strings. Received: dtype={array.dtype}."
+        )
+    tensor.dtype = _NUMBER_OF[array.dtype.name]
+    tensor.tensor_content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def read_array(tensor: TensorMessage) -> np.ndarray:
-    """Return a tensor's values in its shape; strings come as an object array of bytes.
+def read_tensor(tensor: TensorMessage) -> TensorValues:
+    """Return a tensor's values and shape.
 
     Both forms are read: packed `tensor_content`, and one field per type, where a last value that is left out repeats
     (as TensorFlow reads it) and no value at all means zeros.
@@ -186,15 +212,15 @@ def read_array(tensor: TensorMessage) -> np.ndarray:
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.dtype == DT_STRING:
-        return _fill_shape(_object_array(tensor.string_val), shape, empty=b"")
+        return _filled("string", shape, list(tensor.string_val), empty=b"")
     if tensor.dtype not in _NUMERIC:
         raise DataError(f"A tensor must be of type number {sorted([*_NUMERIC, DT_STRING])}. Received: {tensor.dtype}.")
-    dtype, field = _NUMERIC[tensor.dtype]
+    name, letter, field = _NUMERIC[tensor.dtype]
     if not tensor.tensor_content:
-        return _fill_shape(np.array(getattr(tensor, field), dtype=dtype), shape, empty=0)
+        return _filled(name, shape, list(getattr(tensor, field)), empty=False if name == "bool" else 0)
     try:
-        return np.frombuffer(tensor.tensor_content, dtype=dtype).reshape(shape)
-    except ValueError as error:
+        return TensorValues(name, shape, list(struct.unpack(f"<{math.prod(shape)}{letter}", tensor.tensor_content)))
+    except struct.error as error:
         length = len(tensor.tensor_content)
         raise DataError(f"A tensor's bytes must fill its shape. Received: {length} bytes, shape={shape}.") from error
 
@@ -209,17 +235,9 @@ def _encode(name: str, value: str, index: int) -> bytes:
         ) from error
 
 
-def _object_array(values: Sequence[bytes]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = list(values)
-    return array
-
-
-def _fill_shape(values: np.ndarray, shape: tuple[int, ...], *, empty: bytes | int) -> np.ndarray:
-    if any(size < 0 for size in shape) or values.size > np.prod(shape, dtype=np.int64):
-        raise DataError(f"A tensor's values must fill its shape. Received: {values.size} values, shape={shape}.")
-    if values.size == np.prod(shape, dtype=np.int64):
-        return values.reshape(shape)
-    filled = np.full(shape, empty if not values.size else values[-1], dtype=values.dtype)
-    filled.flat[: values.size] = values
-    return filled
+def _filled(dtype: str, shape: tuple[int, ...], values: list[Any], *, empty: bytes | int) -> TensorValues:
+    count = math.prod(shape)
+    if any(size < 0 for size in shape) or len(values) > count:
+        raise DataError(f"A tensor's values must fill its shape. Received: {len(values)} values, shape={shape}.")
+    repeated = values[-1] if values else empty
+    return TensorValues(dtype, shape, values + [repeated] * (count - len(values)))

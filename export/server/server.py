@@ -28,6 +28,7 @@ from softprompt_tf.export.server.rest import answer
 from softprompt_tf.export.server.served_models import ConfigFile, ServedModels
 from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions
 from softprompt_tf.files.local_paths import local_source
+from softprompt_tf.quiet import environment_of_user
 
 TF_SERVING_BINARY = "tensorflow_model_server"
 _WORKERS, _WORKERS_WITH_BATCHING = 4, 64
@@ -237,7 +238,7 @@ def serve(
 
 def _become_tf_serving(command: list[str], what: str) -> NoReturn:
     print(f"Serving {what} by TF Serving: {' '.join(command)}", flush=True)
-    os.execv(command[0], command)
+    os.execve(command[0], command, environment_of_user())
 
 
 @contextlib.contextmanager

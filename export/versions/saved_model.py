@@ -24,6 +24,7 @@ from softprompt_tf.export.versions.warmup import write_warmup_requests
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.inference.decoding import Sampler, get_sampler
 from softprompt_tf.methods.task_tensors import row_shape
+from softprompt_tf.progress import Progress
 from softprompt_tf.version import __version__
 
 
@@ -99,11 +100,15 @@ def write_version_files(
     staging: Path, t5: FrozenT5, tasks: ServedTasks, record: ExportRecord, sampler: Sampler
 ) -> None:
     """Write graph, weights, tasks, warm-up requests and record into an empty directory."""
-    _write_graph(staging, t5, tuple(tasks.tensors), table_dtype=record.table_dtype, sampler=sampler)
-    write_tasks(staging, staging, tasks, table_dtype=record.table_dtype)
-    write_fingerprint(staging, staging)
-    write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
-    record.write(staging)
+    with Progress(2, unit="part", what="Writing graph and weights") as progress:
+        _write_graph(staging, t5, tuple(tasks.tensors), table_dtype=record.table_dtype, sampler=sampler)
+        progress.advance()
+        progress.stage("Writing tasks")
+        write_tasks(staging, staging, tasks, table_dtype=record.table_dtype)
+        write_fingerprint(staging, staging)
+        write_warmup_requests(staging, tasks.task_ids, hidden_dim=t5.hidden_dim)
+        record.write(staging)
+        progress.advance()
 
 
 def _write_graph(staging: Path, t5: FrozenT5, tensors: tuple[str, ...], *, table_dtype: str, sampler: Sampler) -> None:

@@ -23,6 +23,7 @@ from softprompt_tf.export.versions.verify_change import MAX_TASKS, TEXTS, probe_
 from softprompt_tf.inference.decoding import Sampler
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.progress import Progress
 
 # Of log-probabilities, in nats: absolute, and relative where long answers add up to large sums.
 TOLERANCES = {"float32": (1e-4, 1e-5), "bfloat16": (0.1, 0.05)}
@@ -46,26 +47,44 @@ def verify_saved_model(
     check_ops(directory)
     compared = load_served_prompts(dict(list(prompts.items())[:MAX_TASKS]))
     requests = probe_requests(list(compared))
-    generated, classified, scored = run_in_process(directory, list(requests.values()))
-    for k, (task, members) in enumerate(compared.items()):
-        rows = slice(k * len(TEXTS), (k + 1) * len(TEXTS))
-        model, prompt = _model(t5, members), members[0]
-        model.sampler = sampler
-        compare = partial(_compare, task, tolerance=TOLERANCES[t5.compute_dtype])
-        before, after = affixes_of(prompt)
-        rendered = [f"{before}{text}{after}" for text in TEXTS]
-        # In bfloat16 the next token changes with the rounding, and the rounding with the padding of a batch.
-        if t5.compute_dtype == "float32":
-            answers = model.generate_scored(rendered)
-            compare("output", [answer.text for answer in answers], _texts(generated["output"][rows]))
-            compare("score", [answer.score for answer in answers], generated["score"][rows])
-        # A Keras model cuts targets where its task's training did; the served `score` takes them whole.
-        scorer = _model(t5, [dataclasses.replace(member, max_target_tokens=MAX_SCORED_TOKENS) for member in members])
-        compare("log_likelihood", scorer.score(rendered, ["yes"] * len(TEXTS)), scored["log_likelihood"][rows])
-        if prompt.labels:
-            choices = model.classify(rendered)
-            logs = classified["log_probabilities"][rows, : len(prompt.labels)]
-            compare("log_probabilities", [choice.log_probabilities for choice in choices], logs)
+    with Progress(1 + len(compared), unit="part", what="Running the SavedModel") as progress:
+        answered = run_in_process(directory, list(requests.values()))
+        for k, (task, members) in enumerate(compared.items()):
+            progress.advance()
+            progress.stage(f"Comparing {task} with Keras")
+            _compare_task(k, task, members, answered, t5=t5, sampler=sampler)
+        progress.advance()
+
+
+def _compare_task(
+    k: int,
+    task: str,
+    members: Sequence[TaskPrompt],
+    answered: Sequence[Mapping[str, np.ndarray]],
+    *,
+    t5: FrozenT5,
+    sampler: Sampler,
+) -> None:
+    """Compare the rows of task number `k` in each signature's answer with Keras's."""
+    generated, classified, scored = answered
+    rows = slice(k * len(TEXTS), (k + 1) * len(TEXTS))
+    model, prompt = _model(t5, members), members[0]
+    model.sampler = sampler
+    compare = partial(_compare, task, tolerance=TOLERANCES[t5.compute_dtype])
+    before, after = affixes_of(prompt)
+    rendered = [f"{before}{text}{after}" for text in TEXTS]
+    # In bfloat16 the next token changes with the rounding, and the rounding with the padding of a batch.
+    if t5.compute_dtype == "float32":
+        answers = model.generate_scored(rendered)
+        compare("output", [answer.text for answer in answers], _texts(generated["output"][rows]))
+        compare("score", [answer.score for answer in answers], generated["score"][rows])
+    # A Keras model cuts targets where its task's training did; the served `score` takes them whole.
+    scorer = _model(t5, [dataclasses.replace(member, max_target_tokens=MAX_SCORED_TOKENS) for member in members])
+    compare("log_likelihood", scorer.score(rendered, ["yes"] * len(TEXTS)), scored["log_likelihood"][rows])
+    if prompt.labels:
+        choices = model.classify(rendered)
+        logs = classified["log_probabilities"][rows, : len(prompt.labels)]
+        compare("log_probabilities", [choice.log_probabilities for choice in choices], logs)
 
 
 def _model(t5: FrozenT5, members: Sequence[TaskPrompt]) -> PromptedT5 | PromptEnsemble:

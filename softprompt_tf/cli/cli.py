@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,19 +22,21 @@ from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
+from softprompt_tf.quiet import quiet
 from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_configs
 from softprompt_tf.settings.spelling import check_files
 from softprompt_tf.version import __version__
 
+_VERBOSE_HELP = "show what TensorFlow and other libraries say, too"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parsed = build_parser().parse_args(arguments)
-    format_of_before, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
-        _check_paths(parsed)
-        parsed.run(parsed)
+        with quiet(is_verbose=parsed.verbose):
+            _check_paths(parsed)
+            parsed.run(parsed)
         sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
     except SoftPromptError as error:
         print(f"softprompt: {error}", file=sys.stderr)
@@ -46,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does; nothing is to be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    finally:
-        warnings.formatwarning = format_of_before
     return 0
 
 
@@ -63,21 +62,13 @@ def _check_paths(parsed: argparse.Namespace) -> None:
     check_backbone_path(getattr(parsed, "backbone", None))
 
 
-def _one_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """Return a warning as this command's users read it: our own without the place in our code."""
-    if issubclass(category, UserWarning) and Path(filename).is_relative_to(Path(__file__).parents[1]):
-        return f"softprompt: warning: {message}\n"
-    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="softprompt", description="Soft prompts for one frozen T5: train, export, serve."
     )
     parser.add_argument("--version", action="version", version=f"softprompt-tf {__version__}")
+    parser.add_argument("--verbose", action="store_true", help=_VERBOSE_HELP)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     train = commands.add_parser("train", help="train the prompt (or prompts) of a config; goes on where it was stopped")
@@ -145,7 +136,10 @@ def build_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")
     demo.add_argument("--output", default="demo_run", help="where it works; started again, it goes on")
     demo.add_argument("--backbone", default="mini", help=f"{BACKBONE_HELP}. Default: mini")
+    demo.add_argument("--steps", type=int, help="training steps for each task; default: 400")
     demo.set_defaults(run=_demo)
+    for command in commands.choices.values():
+        command.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=_VERBOSE_HELP)
     return parser
 
 
@@ -154,12 +148,10 @@ def _train(arguments: argparse.Namespace) -> None:
     local_target(config.output_dir, error_type=ConfigError)
     check_backbone_path(config.backbone)
     from softprompt_tf.runs.run import train_run
+    from softprompt_tf.runs.summary import summary_lines
 
     result = train_run(config, on_start=lambda: print(dump_config(config), flush=True))
-    when = "" if result.training.steps_taken else "; finished before, nothing was trained"
-    for name, path in result.prompts.items():
-        metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in result.scores[name].metrics.items())
-        print(f"{name}: {metrics} on the dev split (step {result.training.best_step}{when}); prompt in {path}")
+    print("\n".join(summary_lines(result, backbone=config.backbone)))
 
 
 def _configs(arguments: argparse.Namespace) -> None:
@@ -239,7 +231,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from softprompt_tf.demo.demo import run_demo
 
-    run_demo(Path(arguments.output), backbone=arguments.backbone)
+    run_demo(Path(arguments.output), backbone=arguments.backbone, steps=arguments.steps)
 
 
 if __name__ == "__main__":

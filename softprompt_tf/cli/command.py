@@ -16,6 +16,9 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     try:
+        from softprompt_tf.quiet import open_closed_streams
+
+        open_closed_streams()
         from softprompt_tf.cli.cli import main as run
 
         return run()

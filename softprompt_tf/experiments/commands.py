@@ -3,11 +3,13 @@
 import argparse
 import importlib.resources
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.progress import say
 from softprompt_tf.settings.shipped_configs import find_config
 
 
@@ -64,7 +66,7 @@ def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> Non
         minutes=arguments.minutes,
         leave_out=leave_out,
         only_plan=arguments.plan,
-        tell=lambda line: print(line, flush=True),
+        tell=lambda line: say(line, stream=sys.stdout),
     )
 
 

@@ -21,6 +21,7 @@ from softprompt_tf.experiments.results import ResultStore, RunResult
 from softprompt_tf.experiments.runner import Runner
 from softprompt_tf.experiments.trials import Scoring, Trial, Vote
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.progress import Progress
 
 Tell = Callable[[str], None]
 
@@ -72,17 +73,23 @@ class _Sweep:
         self._runner = Runner(output / "trials", SweepBackbones(output / "backbones.json"))
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self._outcome = SweepOutcome()
+        self._progress: Progress
 
     def run(self) -> SweepOutcome:
         trials = list(self._plan.trials().values())
         if not self._is_late():
             check_data_files(self._output / "data.json", self._plan.tasks())
             self._runner.check_backbones([scorings[0].trial for scorings in trials])
-        for number, scorings in enumerate(trials, start=1):
-            self._run_trial(f"[{number}/{len(trials)}]", scorings)
-        for vote in self._plan.votes:
-            self._run_vote(vote)
+        finished = sum(self._is_finished(scorings) for scorings in trials)
+        with Progress(len(trials), unit="run", first=finished) as self._progress:
+            for number, scorings in enumerate(trials, start=1):
+                self._run_trial(f"[{number}/{len(trials)}]", scorings)
+            for vote in self._plan.votes:
+                self._run_vote(vote)
         return self._outcome
+
+    def _is_finished(self, scorings: Sequence[Scoring]) -> bool:
+        return all(self._store.is_finished(scoring.config) for scoring in scorings)
 
     def _run_trial(self, place: str, scorings: Sequence[Scoring]) -> None:
         trial = scorings[0].trial
@@ -99,10 +106,12 @@ class _Sweep:
             results = self._runner.run(trial, wanted)
         except SoftPromptError as error:
             self._fail(str(scorings[0]), error)
+            self._progress.advance()
             return
         for scoring, result in zip(wanted, results, strict=True):
             self._keep(str(scoring), result)
         self._runner.clean(trial)
+        self._progress.advance(score=results[-1].score)
 
     def _run_vote(self, vote: Vote) -> None:
         if all(self._store.is_finished(vote.config(arm)) for arm in vote.arms):

@@ -23,6 +23,7 @@ from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.pretraining.batches import Batch
 from softprompt_tf.pretraining.recent_losses import RecentLosses
 from softprompt_tf.pretraining.run_log import RunLog
+from softprompt_tf.progress import Progress
 from softprompt_tf.training.saved_run import Checkpoints, SavedRun, saved_on_interrupt
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class Pretrainer:
         self._timed_from = (0, time.monotonic())  # tokens and time at the last line of losses
         self._on_checkpoint = on_checkpoint
         self._log = RunLog(self.directory / "log.jsonl")
+        self._progress: Progress
         strategy = strategy or _strategy_in_use()
         backbone.trainable = True
         with strategy.scope() if strategy else contextlib.nullcontext():
@@ -155,19 +157,22 @@ class Pretrainer:
             return acts + ([self.save_state] if is_last or step % run.checkpoint_every == 0 else [])
 
         self._timed_from = (self.num_tokens, time.monotonic())
-        owed = due(self.step) if self.step else [measure]  # all made before, unless an interrupt came first
-        if self._log_losses in owed and self._recent.known:
-            self._log_losses()
-        if measure in owed and self._measured_step != self.step:
-            measure()
-        with saved_on_interrupt(self._save_interrupted):
-            for drawn in batches.prefetch(self.step, self.run.steps):
-                self._take(drawn)
-                acts = due(self.step)
-                if acts:
-                    self._recent.settle()  # nothing is done with weights of a loss that is no number
-                for act in acts:
-                    act()
+        # No lines where no bar can be shown: the run's log is printed in any case.
+        with Progress(self.run.steps, unit="step", first=self.step, line_every_s=None) as self._progress:
+            owed = due(self.step) if self.step else [measure]  # all made before, unless an interrupt came first
+            if self._log_losses in owed and self._recent.known:
+                self._log_losses()
+            if measure in owed and self._measured_step != self.step:
+                measure()
+            with saved_on_interrupt(self._save_interrupted):
+                for drawn in batches.prefetch(self.step, self.run.steps):
+                    self._take(drawn)
+                    self._progress.advance()
+                    acts = due(self.step)
+                    if acts:
+                        self._recent.settle()  # nothing is done with weights of a loss that is no number
+                    for act in acts:
+                        act()
 
     def _take(self, drawn: tuple[int, str, Batch]) -> None:
         step, objective, batch = drawn
@@ -181,14 +186,18 @@ class Pretrainer:
         losses, (tokens, since) = self._recent.means(), self._timed_from
         tokens_per_s = round((self.num_tokens - tokens) / (time.monotonic() - since))
         self._log.write(self.step, num_tokens=self.num_tokens, tokens_per_s=tokens_per_s, loss=losses)
+        self._progress.show(**losses)
         self._timed_from = (self.num_tokens, time.monotonic())
 
     def _log_measures(self, held_out: dict[str, list[Batch]], text: "MeasuredText | None") -> None:
         measures: dict[str, object] = {}
         if held_out:
-            measures["held_out"] = {name: round(self.measure(rows), 4) for name, rows in held_out.items()}
+            losses = {name: round(self.measure(rows), 4) for name, rows in held_out.items()}
+            measures["held_out"] = losses
+            self._progress.show(**{f"held-out {name}": loss for name, loss in losses.items()})
         if text:
-            measures["bits_per_byte"] = round(text.measure().bits_per_byte, 4)
+            measures["bits_per_byte"] = bits = round(text.measure().bits_per_byte, 4)
+            self._progress.show(bits_per_byte=bits)
         if measures:
             self._log.write(self.step, num_tokens=self.num_tokens, **measures)
         self._measured_step = self.step

@@ -2,10 +2,12 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.progress import say
 
 
 class RunLog:
@@ -17,7 +19,7 @@ class RunLog:
     def write(self, step: int, **values: object) -> None:
         """Print a line and add it to the file."""
         line = json.dumps({"step": step, **values})
-        print(line, flush=True)
+        say(line, stream=sys.stdout)
         with self._path.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 

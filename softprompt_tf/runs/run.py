@@ -4,7 +4,7 @@ OUTPUT/prompt.safetensors    the prompt that did best on the dev split (one task
 OUTPUT/TASK.safetensors      likewise, one file per task, where several are trained at once
 OUTPUT/config.yaml           the config as it was resolved
 OUTPUT/run.json              digests of the rows and of the backbone
-OUTPUT/metrics.json          the dev split's metrics, every evaluation, and the time of a step
+OUTPUT/metrics.json          metrics of the dev split, of the test split and of the majority baseline; every evaluation
 OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
 OUTPUT/logs/                 TensorBoard
 OUTPUT/checkpoints/          what a run that was cut short goes on from
@@ -15,7 +15,7 @@ import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -26,14 +26,17 @@ from softprompt_tf.config import RunConfig, TrainingConfig, dump_config
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation.asking import AnswersTexts
 from softprompt_tf.evaluation.evaluation import evaluate_examples
-from softprompt_tf.evaluation.scores import TaskScores, write_predictions
+from softprompt_tf.evaluation.scores import TaskScores, majority_baseline, write_predictions
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.progress import say
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
+from softprompt_tf.runs.task_data import TaskData as TaskData
+from softprompt_tf.runs.task_data import read_task_data
 from softprompt_tf.tasks import (
     BatchStream,
     Example,
@@ -58,21 +61,16 @@ class RunResult:
       scores: task name -> metrics and predictions on the dev split.
       training: how the training went.
       output_dir: the run directory.
+      test_scores: task name -> the same on the test split, for tasks that have one.
+      majority: task name -> split -> metrics of always answering the commonest training label, for tasks with labels.
     """
 
     prompts: dict[str, Path]
     scores: dict[str, TaskScores]
     training: TrainingResult
     output_dir: Path
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """A task with the rows to train on and those that choose the best step."""
-
-    task: Task
-    train: list[Example]
-    validation: list[Example]
+    test_scores: dict[str, TaskScores] = field(default_factory=dict)
+    majority: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) -> RunResult:
@@ -87,7 +85,7 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
       TrainingError: if the run directory holds a run of other settings, rows or backbone, another process is using it, or the
         training cannot go on.
     """
-    data = [_read(load_task(task)) for task in config.tasks]
+    data = [read_task_data(load_task(task)) for task in config.tasks]
     with locked(config.output_dir, error_type=TrainingError):
         return _train_run(config, data, on_start)
 
@@ -128,25 +126,26 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         config_digest=config_digest(config),
         log_dir=output_dir / "logs",
     )
-    scores = {each.task.name: _score(model, each, has_tasks=len(data) > 1) for each in data}
-    prompts = _save_prompts(model, data, scores, config)
-    _write_results(output_dir, scores, training)
+    score_rows = functools.partial(_score, model, has_tasks=len(data) > 1)
+    scores = {each.task.name: score_rows(each.task, each.validation) for each in data}
+    result = RunResult(
+        prompts=_save_prompts(model, data, scores, config),
+        scores=scores,
+        training=training,
+        output_dir=output_dir,
+        test_scores={each.task.name: score_rows(each.task, _told(each)) for each in data if each.test},
+        majority={each.task.name: _majority(each) for each in data if each.task.label_words},
+    )
+    _write_results(result)
     shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
-    return RunResult(prompts=prompts, scores=scores, training=training, output_dir=output_dir)
-
-
-def _read(task: Task) -> TaskData:
-    if task.train is None or task.validation is None:
-        missing = "train" if task.train is None else "validation"
-        raise ConfigError(
-            f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
-        )
-    return TaskData(task, task.examples("train"), task.examples("validation"))
+    return result
 
 
 def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
     for each in data:
-        for split, examples in (("train", each.train), ("validation", each.validation)):
+        for split, examples in (("train", each.train), ("validation", each.validation), ("test", each.test)):
+            if not examples:
+                continue
             tell_cut_examples(
                 examples,
                 model.t5.tokenize,
@@ -260,13 +259,27 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
     )
 
 
-def _score(answers: AnswersTexts, data: TaskData, *, has_tasks: bool) -> TaskScores:
-    return evaluate_examples(answers, data.task, data.validation, task_id=data.task.name if has_tasks else None)
+def _score(answers: AnswersTexts, task: Task, examples: Sequence[Example], *, has_tasks: bool) -> TaskScores:
+    return evaluate_examples(answers, task, examples, task_id=task.name if has_tasks else None)
+
+
+def _told(data: TaskData) -> Sequence[Example]:
+    """Return the test rows, and say that they are being scored, which may take a while."""
+    say(f"{data.task.name}: scoring {len(data.test):,} test rows")
+    return data.test
+
+
+def _majority(data: TaskData) -> dict[str, dict[str, float]]:
+    splits = {"validation": data.validation, "test": data.test}
+    return {split: majority_baseline(data.task, data.train, rows) for split, rows in splits.items() if rows}
 
 
 def _dev_metrics(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dict[str, float]:
     has_tasks = len(data) > 1
-    scores = (_score(of_task, each, has_tasks=has_tasks) for of_task, each in zip(answers, data, strict=True))
+    scores = (
+        _score(of_task, each.task, each.validation, has_tasks=has_tasks)
+        for of_task, each in zip(answers, data, strict=True)
+    )
     return named_metrics({each.task.name: score.metrics for each, score in zip(data, scores, strict=True)})
 
 
@@ -297,9 +310,12 @@ def _save_prompts(
     return files
 
 
-def _write_results(output_dir: Path, scores: Mapping[str, TaskScores], training: TrainingResult) -> None:
+def _write_results(result: RunResult) -> None:
+    output_dir, scores, training = result.output_dir, result.scores, result.training
     metrics = {
         "validation": {name: each.metrics for name, each in scores.items()},
+        "test": {name: each.metrics for name, each in result.test_scores.items()},
+        "majority": result.majority,
         "score": float(np.mean([score(each.metrics) for each in scores.values()])),
         "best_step": training.best_step,
         "steps_done": training.steps_done,

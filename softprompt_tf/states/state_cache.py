@@ -1,6 +1,5 @@
 """The cache of one T5's encoder states at one place: token ids of texts in, their states out, computed once."""
 
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.files.atomic_file import whole_file
 from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.progress import Progress, say
 from softprompt_tf.states.encoding import DTYPES, StateEncoder, StatesOverflowError, array_dtype
 from softprompt_tf.states.ragged_rows import RaggedRows
 from softprompt_tf.states.state_file import read_states, state_path, states_digest, write_header
@@ -127,7 +126,7 @@ class StateCache:
             states = read_states(path, shape, self.dtype, is_mapped=is_large)
             if states is not None:
                 return states
-            print(f"The cached states in {path} are damaged: they are computed again.", file=sys.stderr, flush=True)
+            say(f"The cached states in {path} are damaged: they are computed again.")
         if not is_large:
             return self._into_memory(rows, shape, path)
         reason = "no directory was given for them"
@@ -161,19 +160,19 @@ class StateCache:
         return states
 
     def _computed(self, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the states of some rows at a time, with a progress bar on a terminal and one line elsewhere."""
+        """Yield the states of some rows at a time, and show how far they are."""
         key = (self.dtype, *self.t5.layer_changes)
         if key not in self._encoders:
             self._encoders[key] = StateEncoder(self.t5, self.layer, self.dtype)
         started, num_bytes = time.monotonic(), 0
-        with tqdm.tqdm(total=len(rows), desc="Encoding", unit="text", disable=None, leave=False) as bar:
+        with Progress(len(rows), what="Encoding", unit="text") as progress:
             for count, states in self._encoders[key].batches(rows):
                 num_bytes += states.nbytes
-                bar.update(count)
+                progress.advance(count)
                 yield states
         seconds = time.monotonic() - started
         if seconds > 1:
-            print(f"Encoded {len(rows)} texts ({_told(num_bytes)}) in {seconds:.1f} s", file=sys.stderr, flush=True)
+            say(f"Encoded {len(rows)} texts ({_told(num_bytes)}) in {seconds:.1f} s")
 
     def _path(self, digest: str, *, is_large: bool) -> Path | None:
         directory = self._directory or (self._spill_directory if is_large else None)

@@ -1,11 +1,11 @@
 """Count the texts that are cut and the pieces that the tokenizer does not know, and say so."""
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from softprompt_tf.progress import say
 from softprompt_tf.tasks.task import Example
 
 Tokenize = Callable[[list[str]], Sequence[Sequence[int]]]
@@ -117,7 +117,7 @@ def tell_counts(counts: CutTexts, *, name: str = "Texts", stream: TextIO | None 
       UserWarning: for each share past its threshold.
     """
     if not counts.is_whole:
-        print(f"{name}: {counts}", file=stream or sys.stderr, flush=True)
+        say(f"{name}: {counts}", stream=stream)
     for message in counts.warnings():
         warnings.warn(f"{name}: {message}", stacklevel=3)
 
@@ -135,7 +135,7 @@ def tell_cut_examples(
         name=name,
     )
     if counts.is_whole:
-        print(f"{name}: {counts.rows} rows, none is cut and every piece is known", file=sys.stderr, flush=True)
+        say(f"{name}: {counts.rows} rows, none is cut and every piece is known")
     return counts
 
 

@@ -337,12 +337,12 @@ def test_stop_frees_the_ports_and_ends_the_wait(base):
 def test_serve_becomes_tf_serving_where_it_is_installed(base, monkeypatch, capsys):
     calls = []
 
-    def execv(path, command):
+    def execve(path, command, environment):
         calls.append((path, command))
         raise SystemExit
 
     monkeypatch.setattr(server_module.shutil, "which", lambda name: f"/opt/{name}")
-    monkeypatch.setattr(server_module.os, "execv", execv)
+    monkeypatch.setattr(server_module.os, "execve", execve)
     monkeypatch.chdir(base.parent)
 
     with pytest.raises(SystemExit):

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from fake_model_server import read_array
 from google.protobuf.unknown_fields import UnknownFieldSet
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2, predict_pb2
@@ -51,7 +52,7 @@ def test_numbers_written_here_are_read_by_tensorflow(array):
 def test_packed_numbers_of_tensorflow_are_read_here(array):
     theirs = tf.make_tensor_proto(array)
 
-    read = wire.read_array(wire.TensorProto.FromString(theirs.SerializeToString()))
+    read = read_array(wire.TensorProto.FromString(theirs.SerializeToString()))
 
     np.testing.assert_array_equal(read, array)
     assert read.dtype == array.dtype
@@ -76,7 +77,7 @@ def test_typed_fields_of_tensorflow_are_read_here(fields, expected):
     theirs = tensor_pb2.TensorProto(**fields)
     theirs.tensor_shape.dim.add(size=2)
 
-    read = wire.read_array(wire.TensorProto.FromString(theirs.SerializeToString()))
+    read = read_array(wire.TensorProto.FromString(theirs.SerializeToString()))
 
     np.testing.assert_array_equal(read, expected)
     assert read.dtype == expected.dtype
@@ -90,7 +91,7 @@ def test_strings_keep_bytes_and_shape_in_both_directions():
 
     assert tf.make_ndarray(tensor_pb2.TensorProto.FromString(ours.SerializeToString())).tolist() == array.tolist()
     theirs = tf.make_tensor_proto(array)
-    assert wire.read_array(wire.TensorProto.FromString(theirs.SerializeToString())).tolist() == array.tolist()
+    assert read_array(wire.TensorProto.FromString(theirs.SerializeToString())).tolist() == array.tolist()
 
 
 def test_set_strings_writes_a_column():
@@ -98,7 +99,7 @@ def test_set_strings_writes_a_column():
 
     wire.set_strings(tensor, [b"x", b"y", b""])
 
-    assert wire.read_array(tensor).tolist() == [b"x", b"y", b""]
+    assert read_array(tensor).tolist() == [b"x", b"y", b""]
 
 
 def test_predict_request_bytes_are_those_of_the_real_message():
@@ -138,7 +139,7 @@ def test_predict_response_of_the_real_message_is_read():
     ours = wire.PredictResponse.FromString(real.SerializeToString())
 
     assert ours.model_spec.version.value == 2
-    assert wire.read_array(ours.outputs["score"]).tolist() == [0.5]
+    assert read_array(ours.outputs["score"]).tolist() == [0.5]
 
 
 def test_every_version_state_of_the_real_message_has_its_name():
@@ -172,7 +173,7 @@ def test_a_damaged_tensor_is_refused(fields, message):
     tensor.tensor_shape.dim.add(size=2)
 
     with pytest.raises(DataError, match=message):
-        wire.read_array(tensor)
+        read_array(tensor)
 
 
 def test_an_array_of_an_unknown_type_is_refused():

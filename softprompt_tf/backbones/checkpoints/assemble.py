@@ -14,6 +14,7 @@ from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, read_we
 from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight, samples_fingerprint
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
 from softprompt_tf.errors import BackboneError, first_line
+from softprompt_tf.progress import Progress
 
 
 def assemble_backbone(
@@ -53,19 +54,23 @@ def _fill_all(
     """Fill every weight; return their samples by the identity of their variables."""
     slots = dict(weight_slots(backbone))
     samples: dict[int, WeightSample] = {}
-    # The largest first: what is held beside a weight while it is read then stands beside a model that is mostly empty.
-    for name, tensor in sorted(checkpoint.tensors.items(), key=lambda item: -int(np.prod(item[1].shape))):
-        factor = checkpoint.architecture.head_factor if name == "decoder.norm" else 1.0
-        try:
-            if quantization and isinstance(slots[name], keras.layers.Dense):
-                sample = fill_int8(slots[name], tensor)
-            else:
-                sample = _fill(_variable(slots[name]), tensor, factor)
-        except Exception as error:  # each format's reader has errors of its own
-            raise BackboneError(
-                f"Weight {tensor.name} of checkpoint {checkpoint.path} cannot be read: {first_line(error)}"
-            ) from error
-        samples[id(_variable(slots[name]))] = sample
+    sizes = {name: int(np.prod(tensor.shape)) for name, tensor in checkpoint.tensors.items()}
+    with Progress(len(sizes), unit="weight", what=f"Reading {checkpoint.path.name}") as progress:
+        # The largest first: what is held beside a weight while it is read then stands beside a model that is mostly empty.
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
+            tensor = checkpoint.tensors[name]
+            factor = checkpoint.architecture.head_factor if name == "decoder.norm" else 1.0
+            try:
+                if quantization and isinstance(slots[name], keras.layers.Dense):
+                    sample = fill_int8(slots[name], tensor)
+                else:
+                    sample = _fill(_variable(slots[name]), tensor, factor)
+            except Exception as error:  # each format's reader has errors of its own
+                raise BackboneError(
+                    f"Weight {tensor.name} of checkpoint {checkpoint.path} cannot be read: {first_line(error)}"
+                ) from error
+            samples[id(_variable(slots[name]))] = sample
+            progress.advance()
     return samples
 
 

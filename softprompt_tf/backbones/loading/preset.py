@@ -11,6 +11,7 @@ import numpy as np
 
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.files.local_paths import local_target
+from softprompt_tf.progress import counted
 
 STORED_DTYPES = ("float32", "bfloat16", "float16")
 
@@ -54,7 +55,8 @@ def _copy(backbone: keras_hub.models.T5Backbone, dtype: str) -> keras_hub.models
         # KerasHub's mask constant, -1e9, overflows in float16 as the copy is built; the copy never computes.
         warnings.filterwarnings("ignore", message="overflow encountered in cast", category=RuntimeWarning)
         copy = type(backbone).from_config({**backbone.get_config(), "name": "t5_backbone", "dtype": dtype})
-    for theirs, ours in zip(copy.weights, backbone.weights, strict=True):
+    pairs = list(zip(copy.weights, backbone.weights, strict=True))
+    for theirs, ours in counted(pairs, unit="weight", what=f"Rounding to {dtype}"):
         value = keras.ops.convert_to_numpy(ours).astype("float32")
         if dtype == "float16" and np.abs(value).max(initial=0.0) > np.finfo(np.float16).max:
             raise BackboneError(

@@ -1,0 +1,53 @@
+"""Say in a few lines how a run ended: scores on the dev split and on test rows, the majority baseline, and what to run next."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from softprompt_tf.runs.run import RunResult
+
+_BASELINE = "  majority baseline"
+
+
+def summary_lines(result: RunResult, *, backbone: str) -> list[str]:
+    """Return the lines for a finished run.
+
+    Args:
+      result: of the run.
+      backbone: what its T5 was loaded from.
+    """
+    lines = [] if result.training.steps_taken else ["The run was finished before: nothing was trained."]
+    for task in result.prompts:
+        lines += [*_task_lines(result, task), ""]
+    return [*lines, f"Next: {export_command(result.prompts, result.output_dir, backbone=backbone)}"]
+
+
+def export_command(prompts: Mapping[str, Path], output_dir: Path, *, backbone: str) -> str:
+    """Return the command that makes one SavedModel of a run's prompts."""
+    options = [f"--prompt {shlex.quote(f'{task}={path}')}" for task, path in prompts.items()]
+    if Path(backbone).is_dir():  # a prompt file keeps only the directory's name
+        options.append(f"--backbone {shlex.quote(backbone)}")
+    return f"softprompt export {' '.join(options)} --output {shlex.quote(f'exports/{output_dir.name}')}"
+
+
+def _task_lines(result: RunResult, task: str) -> list[str]:
+    dev, test = result.scores[task], result.test_scores.get(task)
+    rows = [(f"dev, {len(dev.predictions)} rows", dev.metrics)]
+    rows += _baseline(result, task, "validation")
+    if test is not None:
+        rows += [(f"test, {len(test.predictions)} rows", test.metrics), *_baseline(result, task, "test")]
+    names, width = list(dev.metrics), max(len(what) for what, _ in rows)
+    step = f"; the dev rows chose step {result.training.best_step}"
+    return [
+        f"{task}: prompt in {result.prompts[task]}{step}",
+        " " * width + "".join(f"  {name}" for name in names),
+        *(
+            what.ljust(width) + "".join(f"  {metrics[name]:>{max(len(name), 6)}.4f}" for name in names)
+            for what, metrics in rows
+        ),
+    ]
+
+
+def _baseline(result: RunResult, task: str, split: str) -> list[tuple[str, dict[str, float]]]:
+    metrics = result.majority.get(task, {}).get(split)
+    return [] if metrics is None else [(_BASELINE, metrics)]

@@ -1,0 +1,53 @@
+"""Read the rows of a run's task: those to train on, those that choose the best step, and those for the last word."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.tasks import Example, Task
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its rows.
+
+    Args:
+      task: the task.
+      train: the rows to train on.
+      validation: the dev split, whose scores choose the best step.
+      test: rows that are scored once, at the end; none where the task has no test split.
+    """
+
+    task: Task
+    train: list[Example]
+    validation: list[Example]
+    test: Sequence[Example] = ()
+
+
+def read_task_data(task: Task) -> TaskData:
+    """Read all splits of a task.
+
+    Raises:
+      ConfigError: if the task has no train or no validation split.
+      DataError: if one of these two cannot be read.
+
+    Warns:
+      UserWarning: if the test split cannot be read, as public ones often have no labels: a run can do without.
+    """
+    if task.train is None or task.validation is None:
+        missing = "train" if task.train is None else "validation"
+        raise ConfigError(
+            f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
+        )
+    return TaskData(task, task.examples("train"), task.examples("validation"), _test_examples(task))
+
+
+def _test_examples(task: Task) -> Sequence[Example]:
+    if task.test is None:
+        return ()
+    try:
+        return task.examples("test")
+    except (ConfigError, DataError) as error:
+        warnings.warn(f"The run of task {task.name} will have no test score: {error}", stacklevel=3)
+        return ()
