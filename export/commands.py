@@ -1,4 +1,4 @@
-"""`softprompt export`: its arguments in; a new export, or a version of one with tasks added or removed, or a list of tasks out."""
+"""`softprompt export`: write an export, or add, remove and list its tasks."""
 
 import argparse
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`softprompt query`: its arguments in, one JSON line per text with a model server's answer out. TensorFlow is not needed."""
+"""`softprompt query`: ask a model server, and print one JSON line per text. TensorFlow is not needed."""
 
 import argparse
 import json

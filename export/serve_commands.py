@@ -1,4 +1,4 @@
-"""`softprompt serve`: its arguments in, a running model server out."""
+"""`softprompt serve`: start a model server on this machine."""
 
 import argparse
 import socket

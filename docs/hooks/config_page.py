@@ -33,10 +33,7 @@ def config_page() -> str:
     """Return the page of all keys."""
     task = documented_arguments(ROOT / "softprompt_tf" / "tasks" / "task.py", "Task")
     defaults = commented_values((ROOT / "configs" / "defaults.yaml").read_text(encoding="utf-8"))
-    methods = [
-        f"### {name}\n\n{_table(row.config, SETTINGS_OF_METHODS)}"
-        for name, row in METHODS.items()
-    ]
+    methods = [f"### {name}\n\n{_table(row.config, SETTINGS_OF_METHODS)}" for name, row in METHODS.items()]
     return "\n".join(
         [
             INTRODUCTION,
@@ -62,7 +59,9 @@ def _table(section: type[BaseModel], notes: dict[str, str]) -> str:
         form = field.description or ""
         note = notes.get(name, "")
         text = "; ".join(part for part in (form if form != note else "", note) if part)
-        rows.append(f"| `{name}` | {_default(field.is_required(), field.get_default(call_default_factory=True))} | {_cell(text)} |")
+        rows.append(
+            f"| `{name}` | {_default(field.is_required(), field.get_default(call_default_factory=True))} | {_cell(text)} |"
+        )
     return "| key | default | value |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
@@ -75,7 +74,11 @@ def _default(is_required: bool, value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
-    return {None: "null", True: "`true`", False: "`false`"}[value] if value in (None, True, False) and not _is_number(value) else f"`{value}`"
+    return (
+        {None: "null", True: "`true`", False: "`false`"}[value]
+        if value in (None, True, False) and not _is_number(value)
+        else f"`{value}`"
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -15,5 +15,7 @@ Names for `metrics` in a task file. A prompt is chosen by the mean of its task's
 
 def metric_page() -> str:
     """Return the page of all metrics, in the registry's order."""
-    rows = [f"| `{name}` | {' '.join(inspect.cleandoc(metric.__doc__ or '').split())} |" for name, metric in METRICS.items()]
+    rows = [
+        f"| `{name}` | {' '.join(inspect.cleandoc(metric.__doc__ or '').split())} |" for name, metric in METRICS.items()
+    ]
     return INTRODUCTION + "\n".join(row.replace("||", "\\|\\|") for row in rows) + "\n"

@@ -1,4 +1,4 @@
-"""What a model server's outputs mean: arrays by name enter, one typed answer per row leaves.
+"""Read a model server's outputs as typed answers, one per row.
 
 Part of the prediction client, so it needs NumPy alone. Every function raises `DataError` where an output is missing or
 is not of the type that this library's signatures have.

@@ -1,4 +1,4 @@
-"""The prediction client: texts and task ids enter, answers of a model server leave, or an exception that says why not.
+"""The prediction client: ask a model server over gRPC for labels, texts and scores.
 
 It speaks gRPC to TF Serving or to this library's own server, and needs neither TensorFlow nor Keras. A large input is
 split into requests; a server that is away for a moment is asked again; a bad row is never handed back as an answer.

@@ -1,4 +1,4 @@
-"""What can be set on a prediction client: options and certificate files enter, checked values and credentials leave.
+"""The options of a prediction client, and its TLS credentials.
 
 Both clients take the same options, by keyword; `ClientOptions` says what each means and what it may be.
 """

@@ -1,4 +1,4 @@
-"""The local model server: an export directory or a model config enters, gRPC and REST endpoints stand.
+"""The local model server: gRPC and REST for an export directory or a model config.
 
 For development and tests, where TF Serving is not installed: the same services, messages, codes, version polling, config
 files and merging of requests. `serve` prefers the real server where there is one.

@@ -1,4 +1,4 @@
-"""A frozen T5 and task prompts in, one version directory of a SavedModel out, whole and checked or not at all."""
+"""Write one version of a SavedModel from a frozen T5 and task prompts, completely and checked, or not at all."""
 
 import dataclasses
 import json

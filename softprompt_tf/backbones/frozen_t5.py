@@ -1,4 +1,4 @@
-"""A KerasHub T5 that never trains: token ids in, embeddings, encoder output, decoder states and logits out.
+"""The frozen T5: embed, encode, decode and compute logits; nothing in it trains.
 
 `encode` and `decode` run through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do
 there. `forward` has cheaper passes for training a prompt and for scoring; `cheaper_passes.py` says when they are taken.

@@ -1,4 +1,4 @@
-"""`softprompt predict`: a prompt file, or several that vote, and texts or rows in; one JSON line per answer out."""
+"""`softprompt predict`: answer texts or rows with a prompt, or several that vote, one JSON line each."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`softprompt sweep` and `softprompt reproduce`: their arguments in, `run_experiments` out."""
+"""`softprompt sweep` and `softprompt reproduce`: run experiments and write a report."""
 
 import argparse
 import importlib.resources

@@ -1,4 +1,4 @@
-"""Encoder output in, decoded ids and scores out: greedy and beam search over one cached step function.
+"""Greedy and beam search over one cached step function.
 
 Both stop as soon as every row has ended. A score is the sum of the log-probabilities of the tokens of the answer, the end
 of sequence included, in nats.

@@ -1,4 +1,4 @@
-"""`softprompt inspect`: its arguments in, `inspect_prompts` and its files out."""
+"""`softprompt inspect`: print and write what prompts say."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""How a prompt starts: the embedding table [V, H] and a seed enter, the first value [P, H] of a prompt leaves.
+"""How a prompt starts: random values, words of the vocabulary, class labels, a text, an array or a file.
 
 Each public function makes a `PromptInitializer`, a frozen callable in two steps: given a `Vocabulary` it returns a
 function of (seed, shape). The first step ties it to a backbone, the second draws, so one initializer serves any

@@ -1,4 +1,4 @@
-"""`softprompt pretrain` and `softprompt adapt`: their arguments in, the run of `training_directory` out."""
+"""`softprompt pretrain` and `softprompt adapt`: train all weights of a T5 on text."""
 
 import argparse
 from pathlib import Path

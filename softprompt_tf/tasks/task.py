@@ -1,5 +1,4 @@
-"""A task: where its rows lie, how a row becomes text, which words its labels are and how answers are scored. Rows
-enter, pairs of input and target text leave."""
+"""A task: where its rows are, how a row becomes text, its label words, and how answers are scored."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

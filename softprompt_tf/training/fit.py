@@ -1,4 +1,4 @@
-"""A compiled model and its batches enter; a trained prompt, the best on the dev split, leaves in the model.
+"""Train a compiled model on batches, resumably, and leave the best prompt in it.
 
 This is `model.fit` with what a long run on a machine that may go away needs: it picks up where it was killed and ends
 with the same prompt, bit by bit, as a run that was not.

@@ -1,4 +1,4 @@
-"""Batch logs enter; a progress bar on a terminal, or plain lines in a log file, leave."""
+"""Show progress: a bar on a terminal, or plain lines in a log file."""
 
 import sys
 from typing import TextIO

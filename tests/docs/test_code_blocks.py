@@ -149,7 +149,12 @@ def test_every_page_with_python_is_run_or_says_why_not():
 
     left_out = {path.relative_to(ROOT).as_posix() for path in pages} - set(PAGES)
 
-    assert left_out <= {"docs/how_to/load_checkpoints.md", "docs/reference/methods.md", "docs/reference/api/model.md", "docs/reference/api/export.md"}
+    assert left_out <= {
+        "docs/how_to/load_checkpoints.md",
+        "docs/reference/methods.md",
+        "docs/reference/api/model.md",
+        "docs/reference/api/export.md",
+    }
 
 
 def _is_python(block):

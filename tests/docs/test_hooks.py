@@ -37,7 +37,19 @@ def test_a_command_has_its_arguments_with_defaults_and_choices():
 def test_every_command_of_the_program_has_a_section():
     page = command_page(build_parser())
 
-    for name in ("train", "evaluate", "predict", "export", "serve", "query", "convert", "inspect", "sweep", "pretrain", "demo"):
+    for name in (
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "serve",
+        "query",
+        "convert",
+        "inspect",
+        "sweep",
+        "pretrain",
+        "demo",
+    ):
         assert f"\n## softprompt {name}\n" in page
 
 

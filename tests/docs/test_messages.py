@@ -29,9 +29,7 @@ def texts_of_the_code():
 
 
 TEXTS = texts_of_the_code()
-MESSAGES = [
-    block.code.strip() for block in blocks_of(ROOT / "docs" / "troubleshooting.md") if block.language == "text"
-]
+MESSAGES = [block.code.strip() for block in blocks_of(ROOT / "docs" / "troubleshooting.md") if block.language == "text"]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=[message[:40] for message in MESSAGES])
@@ -53,7 +51,11 @@ def test_a_status_text_is_in_the_code_and_on_its_page(status):
 
 def test_links_to_symptoms_reach_a_heading():
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    headings = {re.sub(r"[^\w -]", "", line[4:].lower()).replace(" ", "-") for line in page.splitlines() if line.startswith("### ")}
+    headings = {
+        re.sub(r"[^\w -]", "", line[4:].lower()).replace(" ", "-")
+        for line in page.splitlines()
+        if line.startswith("### ")
+    }
 
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for anchor in re.findall(r"troubleshooting\.md#([\w-]+)", path.read_text(encoding="utf-8")):

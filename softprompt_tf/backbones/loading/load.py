@@ -1,4 +1,4 @@
-"""A source in, a `FrozenT5` out: a bundled backbone, a KerasHub preset, a checkpoint of another tool, or a pair of objects."""
+"""Load a frozen T5: a bundled one, a KerasHub preset, a checkpoint of another tool, or a pair of objects."""
 
 import difflib
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Late prompts: trained rows that enter before a layer of the encoder, or behind it: the layers below know no task.
+"""Late prompts: trained rows that enter before an encoder layer or after the encoder; the layers below do not depend on
+the task.
 
 Sources: Liu et al. 2022, arXiv:2210.11292 (rows that enter at a middle layer). Behind the encoder: this library's own.
 """
