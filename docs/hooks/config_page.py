@@ -14,10 +14,11 @@ from softprompt_tf.methods.registry import METHODS
 ROOT = Path(__file__).resolve().parents[2]
 INTRODUCTION = """# Config keys
 
-Made from the schema that checks a config. A run's config is a YAML file with the keys of [a run](#run). `key=value` on the command line overrides
-one, with dots: `training.steps=200`. An unknown key is an error.
+Made from the schema that checks a config. A run's config is a YAML file with the keys of [a run](#run).
+`key=value` on the command line overrides one, with dots: `training.steps=200`. An unknown key is an error.
 
-`include: [FILE, ...]` merges other files first, in order; the file's own keys come last. Paths are relative to the file that names them.
+`include: [FILE, ...]` merges other files first, in order; the file's own keys come last. Paths are
+relative to the file that names them.
 """
 SETTINGS_OF_METHODS = {
     "scale": "standard deviation of the first keys and values; of late prompts, the factor of the rows, null = measured",
@@ -70,19 +71,13 @@ def _default(is_required: bool, value: Any) -> str:
         return "required"
     if isinstance(value, BaseModel):
         return "its defaults"
-    if value in ((), {}, ""):
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple | dict) and not value:
         return "none"
-    if isinstance(value, tuple):
-        return f"`[{', '.join(map(str, value))}]`"
-    return (
-        {None: "null", True: "`true`", False: "`false`"}[value]
-        if value in (None, True, False) and not _is_number(value)
-        else f"`{value}`"
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return f"`[{', '.join(map(str, value))}]`" if isinstance(value, tuple) else f"`{value}`"
 
 
 def _cell(text: str) -> str:

@@ -6,7 +6,8 @@ from softprompt_tf.tasks.metrics import METRICS
 
 INTRODUCTION = """# Metrics
 
-Names for `metrics` in a task file. A prompt is chosen by the mean of its task's metrics. Values are in [0, 1] unless the text says otherwise.
+Names for `metrics` in a task file. A prompt is chosen by the mean of its task's metrics. Values are in
+[0, 1] unless the text says otherwise.
 
 | name | what it is |
 |---|---|

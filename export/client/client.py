@@ -28,7 +28,7 @@ class PredictionClient:
     """Ask one model on one server; a single client may be shared by many threads.
 
     Args:
-      target: "host:port" of the server's gRPC port; where the name stands for several addresses, they take turns.
+      target: "host:port" of the server's gRPC port; if the name has several addresses, they take turns.
       model_name: the name under which the server serves the model.
       credentials: `tls_credentials(...)` for a TLS server. Default none: plain text.
       options: what `ClientOptions` lists, such as `timeout_s=5`.

@@ -122,7 +122,7 @@ class Greedy:
 @keras.saving.register_keras_serializable("softprompt_tf")
 @dataclass(frozen=True)
 class Beam:
-    """Keep the `num_beams` likeliest answers at every step and return the best whole one.
+    """Keep the `num_beams` most likely answers at every step and return the best complete one.
 
     Args:
       num_beams: G, at least 1; 1 is greedy search.

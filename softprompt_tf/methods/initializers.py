@@ -102,11 +102,11 @@ def sampled_vocabulary(population_size: int = 5000) -> PromptInitializer:
     """Take the embeddings of pieces drawn from the most frequent ones.
 
     A SentencePiece vocabulary is sorted by frequency, so the population is the first `population_size` pieces after
-    the special ids 0 to 2 (pad, end of sequence, unknown), which are left out: their embeddings stand for no text.
+    the special ids 0 to 2 (pad, end of sequence, unknown), which are left out: their embeddings mean no text.
     Rows are drawn without replacement, unless the prompt is longer than the population.
 
     Args:
-      population_size: how many pieces to draw from; a smaller vocabulary is used whole.
+      population_size: how many pieces to draw from; a smaller vocabulary is used completely.
     """
     if population_size < 1:
         raise PromptError(f"`population_size` must be a positive integer. Received: population_size={population_size}.")
