@@ -43,6 +43,7 @@ def _rows(actions: Sequence[argparse.Action]) -> Iterator[str]:
 
 def _names(action: argparse.Action) -> str:
     value = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
+    value = " ".join(value) if isinstance(value, tuple) else value
     if not action.option_strings:
         return f"`{value}`"
     takes_value = action.nargs != 0
@@ -51,7 +52,7 @@ def _names(action: argparse.Action) -> str:
 
 def _default(action: argparse.Action) -> str:
     if action.default in (None, argparse.SUPPRESS, [], False) or not action.option_strings:
-        return "required" if action.required else ""
+        return "required" if action.required and action.option_strings else ""
     return f"`{action.default}`"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PACKAGE = tempfile.TemporaryDirectory(prefix="softprompt_docs_")
 
 
+@event_priority(100)  # before mkdocstrings reads its settings
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Show mkdocstrings the package as it is installed: `export` and `configs` lie beside it in the repository."""
     package = Path(_PACKAGE.name) / "softprompt_tf"
