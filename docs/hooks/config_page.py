@@ -20,6 +20,11 @@ Made from the schema that checks a config. A run's config is a YAML file with th
 `include: [FILE, ...]` merges other files first, in order; the file's own keys come last. Paths are
 relative to the file that names them.
 """
+SECTIONS_OF_A_RUN = {
+    "task": "[a task](#task), the path of a task file, or a list of several",
+    "prompt": "[the method and its settings](#prompt)",
+    "training": "[the recipe](#training)",
+}
 SETTINGS_OF_METHODS = {
     "scale": "standard deviation of the first keys and values; of late prompts, the factor of the rows, null = measured",
     "encoder": "true or false (keys and values in the encoder's self-attention)",
@@ -33,16 +38,17 @@ SETTINGS_OF_METHODS = {
 def config_page() -> str:
     """Return the page of all keys."""
     task = documented_arguments(ROOT / "softprompt_tf" / "tasks" / "task.py", "Task")
+    run = documented_arguments(ROOT / "softprompt_tf" / "config.py", "RunConfig") | SECTIONS_OF_A_RUN
     defaults = commented_values((ROOT / "configs" / "defaults.yaml").read_text(encoding="utf-8"))
     methods = [f"### {name}\n\n{_table(row.config, SETTINGS_OF_METHODS)}" for name, row in METHODS.items()]
     return "\n".join(
         [
             INTRODUCTION,
-            f"## Run\n\n{_table(RunConfig, {})}",
+            f"## Run\n\n{_table(RunConfig, run)}",
             f"## Task\n\nThe keys of a task file.\n\n{_table(TaskConfig, task)}",
             "## Prompt\n\nThe section `prompt`. `method` decides which keys it may have.\n",
             *methods,
-            f"## Training\n\nThe section `training`: the paper's recipe.\n\n{_table(TrainingConfig, defaults)}",
+            f"## Training\n\nThe section `training`: the paper's recipe.\n\n{_table(TrainingConfig, defaults, with_forms=True)}",
             "## Sweep\n\nA sweep's file has `experiments:`, a mapping from a name to these keys. Keys of the file itself hold for "
             f"all its experiments. `prompt` and `training` are the sections above.\n\n{_table(Experiment, _experiment_keys())}",
         ]
@@ -54,15 +60,17 @@ def _experiment_keys() -> dict[str, str]:
     return documented_arguments(path, "RunSettings") | documented_arguments(path, "Experiment")
 
 
-def _table(section: type[BaseModel], notes: dict[str, str]) -> str:
+def _table(section: type[BaseModel], notes: dict[str, str], *, with_forms: bool = False) -> str:
+    """Return a row per key: its default, and its note or the form that its value must have, or both."""
     rows = []
     for name, field in section.model_fields.items():
-        form = field.description or ""
-        note = notes.get(name, "")
-        text = "; ".join(part for part in (form if form != note else "", note) if part)
-        rows.append(
-            f"| `{name}` | {_default(field.is_required(), field.get_default(call_default_factory=True))} | {_cell(text)} |"
+        default = _default(field.is_required(), field.get_default(call_default_factory=True))
+        texts = (
+            [field.description or "", notes.get(name, "")]
+            if with_forms
+            else [notes.get(name) or field.description or ""]
         )
+        rows.append(f"| `{name}` | {default} | {_cell('; '.join(text for text in texts if text))} |")
     return "| key | default | value |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
