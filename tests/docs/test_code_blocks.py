@@ -6,8 +6,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
-import time
 
 import pytest
 from forked_commands import forked_commands
@@ -44,7 +42,7 @@ class Reader:
     def __init__(self, directory, commands, errors):
         self.directory, self._commands, self._errors = directory, commands, errors
         self._ports = {"8500": _free_port(), "8501": _free_port()}
-        self._servers = []
+        self._servers = contextlib.ExitStack()
 
     def follow(self, page):
         """Run the blocks of a page."""
@@ -63,10 +61,7 @@ class Reader:
 
     def stop(self):
         """End the servers that were started."""
-        for server in self._servers:
-            server.terminate()
-            server.wait(timeout=30)
-        self._servers.clear()
+        self._servers.close()
 
     def _with_ports(self, code):
         for port, free in self._ports.items():
@@ -91,26 +86,18 @@ class Reader:
         assert printed[-1] == "ended 0\n", f"{arguments}\n{''.join(printed)}\n{self._errors.read()}"
 
     def _serve(self, arguments):
-        ports = [f"--grpc-port={self._ports['8500']}", f"--rest-port={self._ports['8501']}"]
-        command = [sys.executable, "-m", "softprompt_tf.cli.command", *arguments, *ports]
-        self._servers.append(subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL))
-        for port in self._ports.values():
-            _wait_for(port)
+        """Serve an export as `softprompt serve DIRECTORY` does, in this process, which has imported TensorFlow already."""
+        from softprompt_tf.export import ModelServer
+
+        ports = {"grpc_port": self._ports["8500"], "rest_port": self._ports["8501"]}
+        server = ModelServer(self.directory / arguments[1], **ports)
+        self._servers.enter_context(server)
 
 
 def _free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def _wait_for(port, *, timeout_s=120):
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing listens on port {port}")
 
 
 @pytest.fixture(scope="module")
