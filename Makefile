@@ -12,7 +12,9 @@ PARITY_RUN := runs/parity
 # Two files of tests at a time: most of a test's time is one thread that traces graphs. tests/conftest.py has their order.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-thorough test-all lint types bench bench-quick parity older-tensorflow clean
+DOCS_INSTALLED := $(VENV)/.docs-installed
+
+.PHONY: demo docs test test-thorough test-all lint types bench bench-quick parity older-tensorflow clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version)'
@@ -22,7 +24,15 @@ $(INSTALLED): setup.cfg pyproject.toml
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/softprompt demo --output demo_run
+	$(BIN)/softprompt demo --output demo_run site
+
+# The site, in site/: warnings are errors, links are checked, nothing is fetched.
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m "not thorough and not slow"
@@ -68,4 +78,4 @@ older-tensorflow: $(INSTALLED) $(OLDER:%=.venv-tf%/.installed)
 	$(BIN)/python tests/older_tensorflow/compare.py $(OLDER:%=.venv-tf%/bin/python)
 
 clean:
-	rm -rf $(VENV) $(PARITY_VENV) .venv-tf* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_run
+	rm -rf $(VENV) $(PARITY_VENV) .venv-tf* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo_run site

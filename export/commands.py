@@ -1,4 +1,4 @@
-"""`softprompt export`: its arguments in; a new export, or a version of one with tasks added or removed, or a list of tasks out."""
+"""`softprompt export`: write an export, or add, remove and list its tasks."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from softprompt_tf.settings.spelling import check_files
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command.
 
-    `--prompt` writes a whole export; `--add`, `--remove` and `--list` take one that is there, and need no backbone.
+    `--prompt` writes a new export. `--add`, `--remove` and `--list` use an existing one, and need no backbone.
     """
     parser.add_argument("directory", nargs="?", help="the model's base directory; the same as --output")
     parser.add_argument("--output", help="the model's base directory")
@@ -22,28 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ID=FILE",
-        help="a task of a new export; of ID=FILE,FILE the prompts vote; repeatable",
+        help="write a new export with this task; with ID=FILE,FILE the prompts vote; may be repeated",
     )
     parser.add_argument(
         "--add",
         action="append",
         default=[],
         metavar="ID=FILE",
-        help="add a task to an export, as in --prompt; repeatable",
+        help="add a task to an export, written as in --prompt; may be repeated",
     )
-    parser.add_argument("--replace", action="store_true", help="with --add: put it in the place of a task of its name")
+    parser.add_argument("--replace", action="store_true", help="with --add: replace a task of the same name")
     parser.add_argument(
         "--remove", action="append", default=[], metavar="ID", help="remove a task from an export; may be repeated"
     )
     parser.add_argument("--list", action="store_true", help="print the tasks of an export's newest version")
     parser.add_argument(
-        "--backbone", help=f"of --prompt: {BACKBONE_HELP}. Default: the one that the first prompt names"
+        "--backbone", help=f"with --prompt: {BACKBONE_HELP}. Default: the one that the first prompt names"
     )
     parser.add_argument(
         "--table-dtype",
         choices=("float32", "bfloat16", "float16"),
         default="float32",
-        help="of --prompt: how prompts are stored, also those that are added later",
+        help="with --prompt: how prompts are stored, including those that are added later",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not run the result and check its answers")
 

@@ -1,4 +1,4 @@
-"""`softprompt query`: its arguments in, one JSON line per text with a model server's answer out. TensorFlow is not needed."""
+"""`softprompt query`: ask a model server, and print one JSON line per text. TensorFlow is not needed."""
 
 import argparse
 import json
@@ -12,10 +12,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-name", required=True)
     parser.add_argument("--task-id", required=True)
     parser.add_argument("--text", action="append", required=True, help="a text; may be given several times")
-    parser.add_argument("--classify", action="store_true", help="the likeliest label in place of generated text")
+    parser.add_argument(
+        "--classify", action="store_true", help="answer with the most likely label instead of generated text"
+    )
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds for a request with all its retries")
-    parser.add_argument("--attempt-timeout", type=float, help="seconds for one attempt; then it is sent again")
-    parser.add_argument("--tls", action="store_true", help="TLS, with the authorities that gRPC brings along")
+    parser.add_argument(
+        "--attempt-timeout", type=float, help="seconds for one attempt; after that the request is sent again"
+    )
+    parser.add_argument("--tls", action="store_true", help="use TLS, and trust the authorities that gRPC has")
     parser.add_argument(
         "--root-certificates", type=Path, metavar="FILE", help="TLS: PEM file of the authorities to trust"
     )

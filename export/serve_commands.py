@@ -1,4 +1,4 @@
-"""`softprompt serve`: its arguments in, a running model server out."""
+"""`softprompt serve`: start a model server on this machine."""
 
 import argparse
 import socket
@@ -13,31 +13,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory",
         nargs="?",
-        help="the base directory, whose sub-directories are the versions; or --model-config-file",
+        help="an export: the directory that has the versions. Or use --model-config-file",
     )
     parser.add_argument("--model-name", help="default: the directory's name")
-    parser.add_argument("--grpc-port", type=int, default=8500, help="0: any free one; default: 8500")
-    parser.add_argument("--rest-port", type=int, default=8501, help="0: any free one; default: 8501")
+    parser.add_argument("--grpc-port", type=int, default=8500, help="gRPC port; 0 takes any free one")
+    parser.add_argument("--rest-port", type=int, default=8501, help="REST port; 0 takes any free one")
     parser.add_argument(
         "--model-config-file", type=Path, metavar="FILE", help="models, version policies and labels, as text protobuf"
     )
     parser.add_argument(
-        "--model-config-file-poll-wait-seconds", type=int, default=0, metavar="N", help="0: read that file once"
+        "--model-config-file-poll-wait-seconds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="read that file again every N seconds; 0 reads it once",
     )
     parser.add_argument("--enable-batching", action="store_true", help="merge concurrent requests into one run")
-    parser.add_argument("--batching-parameters-file", type=Path, metavar="FILE", help="how, as text protobuf")
+    parser.add_argument(
+        "--batching-parameters-file", type=Path, metavar="FILE", help="how requests are merged, as text protobuf"
+    )
     parser.add_argument(
         "--allow-version-labels-for-unavailable-models",
         action="store_true",
-        help="labels in the first config need this: nothing is loaded yet when it is read",
+        help="allow labels in the first config, when no version is loaded yet",
     )
     parser.add_argument(
         "--rest-api-enable-cors-support",
         action="store_true",
-        help="let web pages of other origins ask over REST, in a browser",
+        help="let web pages of other origins ask over REST",
     )
     parser.add_argument(
-        "--file-system-poll-wait-seconds", type=int, default=1, metavar="N", help="between two looks for new versions"
+        "--file-system-poll-wait-seconds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="look for new versions every N seconds",
     )
 
 

@@ -1,5 +1,4 @@
-"""A run's settings: a YAML file and `key=value` overrides enter, one typed and checked config leaves; and the way back,
-from a config to YAML."""
+"""A run's settings: read, check and write a config of YAML and `key=value` overrides."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Names for types that Keras and TensorFlow leave untyped."""
+"""Names for types that Keras and TensorFlow do not type."""
 
 from typing import Any
 

@@ -13,6 +13,7 @@ gc.disable()  # until all tests are collected: what they import stays, and is lo
 # Files that take longest, where their number of tests does not say so. They come first where several processes share the
 # files, so that none of them is left for the end, when the other processes have nothing more to do.
 LONGEST = (
+    "test_code_blocks.py",
     "test_task_changes.py",
     "test_frozen_forward.py",
     "test_served_ensembles.py",

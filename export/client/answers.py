@@ -1,4 +1,4 @@
-"""What a model server's outputs mean: tensors by name enter, one typed answer per row leaves.
+"""Read a model server's outputs as typed answers, one per row.
 
 Every function raises `DataError` where an output is missing or
 is not of the type that this library's signatures have.

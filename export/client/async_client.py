@@ -30,7 +30,7 @@ class AsyncPredictionClient:
     """Ask one model on one server from one event loop; make it inside a coroutine. Many tasks may share it.
 
     Args:
-      target: "host:port" of the server's gRPC port; where the name stands for several addresses, they take turns.
+      target: "host:port" of the server's gRPC port; if the name has several addresses, they take turns.
       model_name: the name under which the server serves the model.
       credentials: `tls_credentials(...)` for a TLS server. Default none: plain text.
       options: what `ClientOptions` lists, such as `max_concurrent_requests=8`.

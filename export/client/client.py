@@ -1,4 +1,4 @@
-"""The prediction client: texts and task ids enter, answers of a model server leave, or an exception that says why not.
+"""The prediction client: ask a model server over gRPC for labels, texts and scores.
 
 It speaks gRPC to TF Serving or to this library's own server, and needs neither TensorFlow nor Keras nor NumPy. A large input is
 split into requests; a server that is away for a moment is asked again; a bad row is never handed back as an answer.
@@ -30,7 +30,7 @@ class PredictionClient:
     """Ask one model on one server; a single client may be shared by many threads.
 
     Args:
-      target: "host:port" of the server's gRPC port; where the name stands for several addresses, they take turns.
+      target: "host:port" of the server's gRPC port; if the name has several addresses, they take turns.
       model_name: the name under which the server serves the model.
       credentials: `tls_credentials(...)` for a TLS server. Default none: plain text.
       options: what `ClientOptions` lists, such as `timeout_s=5`.

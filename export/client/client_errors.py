@@ -1,4 +1,4 @@
-"""The errors of a prediction client: what went wrong, and with whom, enters; a `ServingError` that says so leaves."""
+"""The errors of a prediction client: what went wrong, with which server and model."""
 
 from dataclasses import asdict, dataclass
 

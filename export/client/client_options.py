@@ -1,4 +1,4 @@
-"""What can be set on a prediction client: options and certificate files enter, checked values and credentials leave.
+"""The options of a prediction client, and its TLS credentials.
 
 Both clients take the same options, by keyword; `ClientOptions` says what each means and what it may be.
 """
@@ -29,7 +29,7 @@ class ClientOptions:
         DEADLINE_EXCEEDED is sent again too, as often as `max_retries` says. Default: all that is left of `timeout_s`.
       initial_backoff_s: wait before the first retry; doubles each time, times a random factor in [0.5, 1.5]. Default 0.1.
       max_backoff_s: where the doubling ends, before the random factor. Default 5.
-      retry_budget: retries that the whole client may send beyond a tenth of the requests that were answered, so that a
+      retry_budget: retries that the client may send in all beyond a tenth of the requests that were answered, so that a
         server in trouble is not asked a multiple of the questions. Default 20.
       seed: seed of the random factor of the waits.
       version: ask this version; default the newest.

@@ -1,4 +1,4 @@
-"""When a failed request is sent again: statuses and a clock enter, waits in seconds leave, or the word that it is over.
+"""Decide when a failed request is sent again, and after how many seconds.
 
 Nothing here sends or sleeps, so the blocking and the asyncio client share it, and tests need no server. A client has
 one `RetryBudget`: in an outage every request fails, and without a common limit each would be sent several times.

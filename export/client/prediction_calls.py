@@ -1,4 +1,4 @@
-"""What a client asks and how it reads the answer, as pure functions: texts and task ids enter, requests leave; and back.
+"""Build a client's requests and read the answers, as pure functions.
 
 A `PredictionCall` holds the columns of all rows. It cuts itself into requests of a bounded number of rows, and puts
 their answers together again in the order of the rows. Nothing is sent here.

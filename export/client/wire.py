@@ -1,4 +1,4 @@
-"""The messages of a prediction call, without TensorFlow or NumPy: Python values enter, TF Serving's bytes leave, and back.
+"""Encode and decode TF Serving's messages without TensorFlow or NumPy.
 
 The generated classes of `tensorflow_serving.apis` import all of TensorFlow. These are copies of the fields that a
 client needs, with the same field numbers and types, so the bytes are the same. They live in a descriptor pool of their

@@ -1,4 +1,4 @@
-"""Rows of very different lengths in, one encoder output out: rows of alike length are encoded together, with little padding.
+"""Encode rows of similar length together, so that a batch has little padding.
 
 A model server puts the rows of many callers into one batch, and a task of long texts would make a task of short ones pay for
 its padding. How many groups there are is decided in the graph, for each batch anew.

@@ -1,4 +1,4 @@
-"""In a served graph: a batch of B requests in, a row for each member of each request's ensemble out, and the way back by vote.
+"""In a served graph: ask each prompt of an ensemble, and let the answers vote.
 
 A task with one prompt has one member, so that its rows come back as they were. The rules are those of
 `softprompt_tf.evaluation.ensemble`: the majority decides, ties by the mean log-probability or score (Lester et al. 2021,

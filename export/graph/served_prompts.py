@@ -1,4 +1,4 @@
-"""What a user names as a task's prompt in, loaded prompts out: one, or the members of an ensemble that vote."""
+"""Load what a user names as a task's prompt: one prompt, or several that vote."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

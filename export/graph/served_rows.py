@@ -1,4 +1,4 @@
-"""Rows of a request in, rows that a graph can work with out, and a status for those that it cannot."""
+"""Check the rows of a request, and give each bad row a status."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Task prompts and what is known of a backbone in, the tasks of a served model out: one row for each, and the tensors' rows.
+"""What a served model knows of its tasks: one record per task, and the rows of its tensors.
 
 Nothing here needs the backbone itself, so that a task can be added to an export without loading it.
 """

@@ -1,4 +1,4 @@
-"""The TensorFlow module behind a SavedModel: texts and task ids [B] in, answers and a status per row [B] out.
+"""The TensorFlow module of a SavedModel: answer texts [B] with task ids [B].
 
 One frozen T5 and one table of prompts answer every task, rows of different tasks in the same batch. A bad row gets a status
 and an answer that means nothing; it never fails its neighbours, as a model server may have merged requests of different

@@ -1,4 +1,4 @@
-"""In a served graph: each text of a batch is encoded once for all rows that ask for it, up to where their tasks enter the encoder.
+"""In a served graph: encode each text of a batch once for all rows that ask about it.
 
 Rows with equal texts go through the encoder as one stream. A stream parts where a task's own rows enter: at the embeddings for a
 prompt, before a layer for a late prompt, never for rows behind the encoder or for what goes into the decoder alone.

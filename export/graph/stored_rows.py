@@ -1,4 +1,4 @@
-"""Rows of tensors in float32 in, rows as an export's tables keep them out, and back again."""
+"""Convert float32 rows to the dtype of an export's tables, and back."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Tasks in, the variables that a served model looks them up in out; and in its graph, task ids [B] in, rows and prompts out.
+"""The tables of a served model: look up tasks by their ids, and their tensors.
 
 All that depends on the tasks lives in variables whose sizes the graph does not know (K tasks, R rows of prompts, L labels of at
 most U tokens), so that one graph serves any tasks. There is a table of rows for each tensor name that the graph reads: prompts in

@@ -1,4 +1,4 @@
-"""Merging of concurrent requests: one request's inputs enter, its outputs leave, out of a run that others share.
+"""Merge concurrent requests into one run, and split its outputs.
 
 A version of a model has one queue per signature and set of outputs. A queue gathers rows into batches; a pool of
 threads, shared by all queues in turn, runs a batch when it is full or its first request has waited long enough.

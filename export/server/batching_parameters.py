@@ -1,4 +1,4 @@
-"""The batching parameters of TF Serving: a text file enters, checked settings leave.
+"""Read and check TF Serving's file of batching parameters.
 
 The file is a `BatchingParameters` message in protobuf's text format. tensorflow-serving-api does not carry its class,
 so the message is described here, by its names alone: a text file holds no field numbers.

@@ -1,4 +1,4 @@
-"""The gRPC services of the model server: messages enter, messages leave, or an error with TF Serving's code and text.
+"""The gRPC services of the model server, with TF Serving's codes and texts of errors.
 
 Source: tensorflow/serving model_servers/prediction_service_impl.cc, model_service_impl.cc, grpc_status_util.cc.
 """

@@ -1,4 +1,4 @@
-"""HTTP of the REST form: a socket enters, requests are read, answered in threads and sent.
+"""The HTTP server of the REST form: read requests, answer them in threads.
 
 uvicorn and h11 do the protocol: kept connections, chunked bodies, `Expect: 100-continue`. This module adds what TF
 Serving's own HTTP server does: gzip, the codes for methods and paths that no handler takes, its pages, and a limit.

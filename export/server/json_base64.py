@@ -1,4 +1,4 @@
-"""Bytes in JSON: the object {"b64": "..."} to what it holds, with the tolerance of TF Serving.
+"""Read bytes in JSON, {"b64": "..."}, with the tolerance of TF Serving.
 
 Source: tensorflow/serving util/json_tensor.cc (`JsonDecodeBase64Object`); absl/strings/escaping.cc (`Base64Unescape`).
 """

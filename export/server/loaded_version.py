@@ -1,4 +1,4 @@
-"""One version of a model: its directory enters, functions that answer requests leave, warmed up."""
+"""Load one version of a model, warm it up, and answer requests with it."""
 
 import functools
 import logging

@@ -1,4 +1,4 @@
-"""Which models a server serves: a model config file or message enters, checked settings leave.
+"""Which models a server serves: read and check a model config file or message.
 
 The file is a `ModelServerConfig` message in protobuf's text format, as `tensorflow_model_server --model_config_file`
 reads it. Refusals have TF Serving's statuses and texts.

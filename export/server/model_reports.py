@@ -1,4 +1,4 @@
-"""What a model server says of its models: loaded versions and states enter, metadata and status messages leave.
+"""Metadata and status messages of a model server's versions.
 
 Source: tensorflow/serving servables/tensorflow/get_model_metadata_impl.cc, model_servers/get_model_status_impl.cc.
 """

@@ -1,4 +1,4 @@
-"""The versions of one model: a directory base/<integer>/ enters, the versions that its policy wants are loaded.
+"""The versions of one model: load those that its policy wants.
 
 The directory is looked at again and again. A new version is loaded and warmed up beside the old one, then takes over;
 requests that still run on the old one finish there, and its memory is freed after the last. A version that does not

@@ -1,4 +1,4 @@
-"""What a model server predicts, as functions: a request and a loaded version enter, a response or an error leaves.
+"""Answer a predict request with a loaded version, or refuse it as TF Serving does.
 
 Statuses and texts are TF Serving's, so that a client which handles them here handles them there. Every refusal is a
 `ServingError` whose `status` is the gRPC status' name.

@@ -1,4 +1,4 @@
-"""Answers of the REST form: a method, a path and a body enter, a code and a body leave, as TF Serving has them.
+"""Answer a REST request with a code and a body, as TF Serving does.
 
 POST /v1/models/M[/versions/N|/labels/L]:predict takes rows (`instances`) or columns (`inputs`); GET
 /v1/models/M[/versions/N] tells the state of the versions, GET .../metadata the signatures. The requests become the same

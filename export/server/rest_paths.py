@@ -1,4 +1,4 @@
-"""What a REST request asks for: a method and the target of an HTTP request enter, a model, version or label leave.
+"""Find the model, version or label in the path of a REST request.
 
 Source: tensorflow/serving model_servers/http_rest_api_util.cc (patterns, decoding), util/net_http/server (what is taken
 for the path); libevent http.c (`evhttp_uri_parse`).

@@ -1,4 +1,4 @@
-"""All models of a server: settings enter, requests to any of them are answered.
+"""All models of a server: load, reload and ask them.
 
 The settings are replaced as a whole, by a new config file or by a ReloadConfigRequest; a model that stays keeps its
 loaded versions.

@@ -1,4 +1,4 @@
-"""The local model server: an export directory or a model config enters, gRPC and REST endpoints stand.
+"""The local model server: gRPC and REST for an export directory or a model config.
 
 For development and tests, where TF Serving is not installed: the same services, messages, codes, version polling, config
 files and merging of requests. `serve` prefers the real server where there is one.
@@ -206,7 +206,7 @@ def serve(
     Where `tensorflow_model_server` is on the PATH, this process becomes that server, with the same ports and options.
 
     Args:
-      directory: what `write_saved_model` wrote to: it holds the version directories. None with a config file.
+      directory: what `write_saved_model` wrote to; it has the version directories. None with a config file.
       model_name: default the directory's own name.
       grpc_port: of the gRPC services, 0 for any free one.
       rest_port: of the REST form, 0 for any free one, None for no REST.

@@ -1,4 +1,4 @@
-"""The options of a model server: what the user chose enters, parsed settings or TF Serving's own flags leave."""
+"""The options of a model server: parsed, or as TF Serving's own flags."""
 
 from dataclasses import dataclass
 from pathlib import Path

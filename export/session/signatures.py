@@ -1,4 +1,4 @@
-"""The bytes of a MetaGraphDef in, what its signatures take and give out, without importing TensorFlow."""
+"""Read the signatures of a SavedModel without importing TensorFlow."""
 
 import functools
 from collections.abc import Sequence

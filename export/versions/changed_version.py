@@ -1,4 +1,4 @@
-"""A base directory and a change of its tasks in, the next version out: made from the newest one, and from no older one.
+"""Make the next version of an export from the newest one, with tasks added or removed.
 
 What the versions have in common is one file on the disk, hard-linked; the rest is written.
 """

@@ -1,4 +1,4 @@
-"""The index of a TensorFlow checkpoint: a file in, its sorted entries out, and back again.
+"""Read and write the index of a TensorFlow checkpoint.
 
 An index is an SSTable: the empty key holds a `BundleHeaderProto`, a tensor's name a `BundleEntryProto` that says in which data
 file, at which byte, its values are, and a binary key one slice of a tensor. TensorFlow writes an index only with its data; here

@@ -1,4 +1,4 @@
-"""The files of a version beside its variables: taken over from another version, and the fingerprint of the whole."""
+"""Take over the files of a version that do not depend on its tasks, and write its fingerprint."""
 
 import secrets
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Tasks that were added to an export and the T5 that it serves in, nothing out where Keras answers as the export does."""
+"""Check that tasks added to an export answer as Keras does."""
 
 from collections.abc import Mapping
 from pathlib import Path

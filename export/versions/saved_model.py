@@ -1,4 +1,4 @@
-"""A frozen T5 and task prompts in, one version directory of a SavedModel out, whole and checked or not at all."""
+"""Write one version of a SavedModel from a frozen T5 and task prompts, completely and checked, or not at all."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def write_saved_model(
       directory: the model's base directory, as `--model_base_path` takes it; made if it does not exist.
       t5: the frozen T5.
       prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
-        or a list of several of one task, whose answers are the majority's, as `PromptEnsemble`'s are.
+        or a list of several prompts of one task, which vote as in `PromptEnsemble`.
       version: the version's number, 0 or more. Default: one more than the highest there.
       sampler: how the served model decodes, as in `PromptedT5.compile`.
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.

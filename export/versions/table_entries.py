@@ -1,4 +1,4 @@
-"""The entries of a version's index in, which tables and columns its graph reads out; and which entry is of what."""
+"""Tell which entries of a version's index are tables of tasks, and of which tensor."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -54,9 +54,9 @@ def add_tasks(
     Args:
       directory: the model's base directory.
       prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
-        or a list of several of one task, which vote.
+        or a list of several prompts of one task, which vote.
       version: the version's number. Default: one more than the highest there.
-      replace: put a task in the place of one with its name. All prompts are then written again.
+      replace: replace tasks of the same names. All prompts are then written again.
       verify: run both versions through TensorFlow's C API in another process: tasks that were there must answer bit for bit
         as before, the added ones without a status.
       t5: the backbone, loaded; where it is given, `verify` compares the added tasks with Keras as well.

@@ -1,4 +1,4 @@
-"""Where an export keeps its tasks: tables in, the files under a version's `variables/` out.
+"""Write and read the tables of tasks in a version's `variables/`.
 
     variables.data-00000  the backbone; written once, then the same file in every version
     variables.data-00001  everything that is small: names, templates, labels, limits

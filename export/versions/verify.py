@@ -1,4 +1,4 @@
-"""A written SavedModel and the Keras model in, nothing out where they agree: the check that an export must pass.
+"""Check that a written SavedModel answers as the Keras model does.
 
 The SavedModel runs in a process of its own through TensorFlow's C API session loader, as in a model server, with only
 tensorflow_text's op libraries loaded. Neither Keras nor this library's graph code is there to help.

@@ -1,4 +1,4 @@
-"""Two versions of an export in, nothing out where the tasks that both hold answer the same in both: the check of a change.
+"""Check that the tasks of two versions of an export answer the same in both.
 
 Both run through TensorFlow's C API in processes of their own. Neither the T5 nor Keras is there; as graph and weights are the
 first version's, that has been compared with Keras when it was written.

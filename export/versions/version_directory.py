@@ -1,4 +1,4 @@
-"""A model's base directory in, a version in it out, whole or not at all: staging, numbers, syncing and the one move at the end."""
+"""Write a version into a model's base directory completely or not at all: staging, numbers, syncing, one move."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Task ids in, a file of warm-up requests out: a model server runs them before it says that a version is ready.
+"""Write warm-up requests, which a model server runs before a version is ready.
 
 Without them the first requests after a load pay for building and optimizing each signature's graph. Each has a single row: a
 server that merges requests checks them against its `max_batch_size`, and does not load a version whose warm-up is larger.

@@ -1,4 +1,4 @@
-"""A backbone or a tokenizer in, a short text out that differs for different weights or vocabularies.
+"""Fingerprints: short texts that differ for different weights or vocabularies.
 
 A prompt is worth nothing on other weights than those it was trained on, so prompt files carry these texts.
 """

@@ -1,4 +1,4 @@
-"""A KerasHub T5 that never trains: token ids in, embeddings, encoder output, decoder states and logits out.
+"""The frozen T5: embed, encode, decode and compute logits; nothing in it trains.
 
 `encode` and `decode` run through KerasHub's own layers, so a backbone's dtype policy and int8 quantization apply as they do
 there. `forward` has cheaper passes for training a prompt and for scoring; `cheaper_passes.py` says when they are taken.
@@ -164,7 +164,7 @@ class FrozenT5:
 
         Args:
           embeddings: [B, T, H]; rows in front of the text may be prompts.
-          padding_mask: [B, T] int or bool, 1 = a position to attend to. Padding may stand on either side, as T5's
+          padding_mask: [B, T] int or bool, 1 = a position to attend to. Padding may be on either side, as T5's
             positions are relative.
           recompute: keep each layer's input only and run the layer again for its gradient.
 
@@ -181,7 +181,7 @@ class FrozenT5:
     def decode(
         self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
     ) -> Tensor:
-        """Run the decoder on whole targets, as training does.
+        """Run the decoder on complete targets, as training does.
 
         Args:
           token_ids: int [B, U], the start id and then the targets, shifted by one. Padding stands behind them, where
@@ -310,7 +310,7 @@ class FrozenT5:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells this backbone's weights from any other's; cheap for 11 B parameters too."""
+        """A text that differs for other weights; cheap for 11 B parameters too."""
         self._seen_weights = weights_fingerprint(self.backbone)
         return self._seen_weights
 
@@ -350,7 +350,7 @@ class FrozenT5:
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
-        """What tells this vocabulary from any other."""
+        """A text that differs for another vocabulary."""
         return tokenizer_fingerprint(self.tokenizer)
 
 

@@ -1,4 +1,4 @@
-"""Model tuning: a frozen T5 and the rows of one task or of several enter, a copy of it with all weights trained leaves.
+"""Model tuning: train all weights of a copy of the T5 on one task or several.
 
 Adam with a linear warm-up and a constant rate behind it, gradients clipped to norm 1, no dropout. The weights that do best
 on the validation rows are kept. A run that was killed goes on from its last evaluation and ends as one that was not.

@@ -1,5 +1,4 @@
-"""Prompt design: an instruction in words and k solved rows enter, texts that the frozen model reads in place of the bare
-inputs leave. Zero rows is zero-shot, more are few-shot; nothing is trained.
+"""Prompt design: put an instruction in words and solved rows in front of the text; nothing is trained.
 
     Answer with one of: negative, positive. a dull film answer: negative a charming film answer:
 

@@ -1,4 +1,4 @@
-"""The settings of model tuning, which a sweep's config holds; read before TensorFlow is loaded."""
+"""The settings of model tuning in a sweep's config; read before TensorFlow is loaded."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,6 +1,6 @@
 """The command line: parse, call one function, print.
 
-Exit status: 0 = done, 2 = a mistake in what was asked, told in one line; 1 = a fault of this library; 130 = interrupted.
+Exit status: 0 = done, 2 = a mistake in what was asked, reported in one line; 1 = a fault of this library; 130 = interrupted.
 Each command imports what it needs, so that `softprompt query` starts without TensorFlow.
 """
 
@@ -71,11 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help=_VERBOSE_HELP)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    train = commands.add_parser("train", help="train the prompt (or prompts) of a config; goes on where it was stopped")
+    train = commands.add_parser("train", help="train the prompts of a config; continues where it was stopped")
     train.add_argument(
-        "config", help="a run's YAML file, or the name of a shipped one, such as sst2; see `softprompt configs`"
+        "config", help="a run's YAML file, or the name of a shipped one such as sst2 (see `softprompt configs`)"
     )
-    train.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="such as training.steps=50")
+    train.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, such as training.steps=50"
+    )
     train.set_defaults(run=_train)
 
     configs = commands.add_parser("configs", help="list the configs that ship with the library, with their files")
@@ -83,10 +85,12 @@ def build_parser() -> argparse.ArgumentParser:
     configs.set_defaults(run=_configs)
 
     evaluate = commands.add_parser("evaluate", help="score a prompt, or several that vote, on a split of a task")
-    evaluate.add_argument("prompt", nargs="+", help="a prompt file; of several each is scored, and their majority vote")
+    evaluate.add_argument(
+        "prompt", nargs="+", help="a prompt file; with several files, each is scored, and their majority vote"
+    )
     evaluate.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
     evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
-    evaluate.add_argument("--limit", type=int, help="only the first so many rows")
+    evaluate.add_argument("--limit", type=int, help="score only this many rows")
     evaluate.add_argument("--predictions", help="write one JSON line per row to this file")
     add_backbone_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -98,19 +102,21 @@ def build_parser() -> argparse.ArgumentParser:
     add_backbone_option(predict)
     predict.set_defaults(run=predict_command.run)
 
-    neighbors = commands.add_parser("neighbors", help="the vocabulary's nearest pieces to each row of a prompt")
+    neighbors = commands.add_parser(
+        "neighbors", help="print the pieces of the vocabulary that are nearest to each row of a prompt"
+    )
     neighbors.add_argument("prompt", help="a prompt file")
     neighbors.add_argument("--count", type=int, default=5, help="pieces per row")
     add_backbone_option(neighbors)
     neighbors.set_defaults(run=_neighbors)
 
     export = commands.add_parser(
-        "export", help="write one SavedModel of several tasks, or add, remove and list its tasks"
+        "export", help="write one SavedModel for several tasks, or add, remove and list its tasks"
     )
     export_commands.add_arguments(export)
     export.set_defaults(run=export_commands.run)
 
-    serve = commands.add_parser("serve", help="serve an export on this machine: TF Serving if installed, else our own")
+    serve = commands.add_parser("serve", help="serve an export on this machine, with TF Serving if it is installed")
     serve_commands.add_arguments(serve)
     serve.set_defaults(run=serve_commands.run)
 
@@ -118,23 +124,25 @@ def build_parser() -> argparse.ArgumentParser:
     query_command.add_arguments(query)
     query.set_defaults(run=query_command.run)
 
-    convert = commands.add_parser("convert", help="a backbone to a KerasHub preset; a prompt between three formats")
+    convert = commands.add_parser("convert", help="convert a T5 to a KerasHub preset, or a prompt to another format")
     convert.add_argument(
         "input", help="a Hugging Face, T5X, Mesh TensorFlow or KerasHub T5; or a .safetensors, .npy or PEFT prompt"
     )
     convert.add_argument(
         "output", help="a new directory for a backbone; for a prompt a .safetensors or .npy file, or a folder"
     )
-    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of a backbone's stored weights")
-    convert.add_argument("--vocabulary", help="a SentencePiece file, for a backbone that has none beside it")
+    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="dtype of a T5's stored weights")
+    convert.add_argument("--vocabulary", help="a SentencePiece file, for a T5 without one")
     convert.set_defaults(run=_convert)
 
     add_interpretability_commands(commands)
     add_experiment_commands(commands)
     add_pretraining_commands(commands)
 
-    demo = commands.add_parser("demo", help="the whole job on three small tasks: train, export, serve, query")
-    demo.add_argument("--output", default="demo_run", help="where it works; started again, it goes on")
+    demo = commands.add_parser("demo", help="do the complete job on three small tasks: train, export, serve, ask")
+    demo.add_argument(
+        "--output", default="demo_run", help="the directory to work in; started again, the demo continues"
+    )
     demo.add_argument("--backbone", default="mini", help=f"{BACKBONE_HELP}. Default: mini")
     demo.add_argument("--steps", type=int, help="training steps for each task; default: 400")
     demo.set_defaults(run=_demo)

@@ -1,4 +1,4 @@
-"""A backbone or a prompt of any known format in, the same in another format out; what it is, is told by its content."""
+"""`softprompt convert`: a T5 or a prompt from one format to another, recognised by its content."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`softprompt predict`: a prompt file, or several that vote, and texts or rows in; one JSON line per answer out."""
+"""`softprompt predict`: answer texts or rows with a prompt, or several that vote, one JSON line each."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from softprompt_tf.settings.spelling import check_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments, the backbone's left out."""
-    parser.add_argument("prompt", nargs="+", help="a prompt file; the majority of several decides")
+    parser.add_argument("prompt", nargs="+", help="a prompt file; with several files, the majority answers")
     texts = parser.add_mutually_exclusive_group(required=True)
     texts.add_argument("--text", action="append", help="a text; may be given several times")
     texts.add_argument(

@@ -1,4 +1,4 @@
-"""The whole job in one function: train three prompts on one frozen T5, export one SavedModel, serve it, ask it over gRPC.
+"""`softprompt demo`: train three prompts, export them, serve them and ask them.
 
 What it prints is what it measured. Started again on the same directory, it goes on where it was stopped.
 """

@@ -1,4 +1,4 @@
-"""Several prompts of one task over one frozen T5: texts in, each prompt's answer and the majority's out, in one forward pass.
+"""Several prompts of one task, asked in one forward pass; the majority answers.
 
 Every text is asked once per prompt, as rows of one batch, so that the model is loaded, and its weights are read, once.
 """

@@ -1,4 +1,4 @@
-"""An ensemble and a task's rows in, the metrics of each prompt and of their vote out, from one forward pass over the rows."""
+"""Score each prompt of an ensemble and their vote, from one forward pass over the rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

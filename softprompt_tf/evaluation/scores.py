@@ -23,7 +23,7 @@ class Prediction:
       target: the right answer.
       output: its answer.
       score: the answer's log-probability in nats: among the labels for a task with labels, else of the generated text.
-      location: where the row stands, such as "dev.tsv:17".
+      location: where the row is, such as "dev.tsv:17".
       label_log_probabilities: of each label, for a task with labels.
       references: all answers that the metrics take for right, for a task that names them.
       answer: what the metrics compare, for a task with postprocessors; else it is `output`.
@@ -86,7 +86,7 @@ def majority_baseline(task: Task, train: Sequence[Example], examples: Sequence[E
 
 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
-    """Write one JSON object per prediction and line, whole or not at all; of a row's file only its own name."""
+    """Write one JSON object per line and prediction, completely or not at all; files by their own names."""
     rows = [{**asdict(prediction), "location": own_name(prediction.location)} for prediction in predictions]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_atomically(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8"), error_type=DataError)

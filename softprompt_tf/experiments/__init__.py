@@ -1,4 +1,4 @@
-"""Sweeps: a YAML file of experiments enters, one result per run leaves, and nothing that is finished runs twice."""
+"""Sweeps: run the experiments of a YAML file, each run once."""
 
 from softprompt_tf.experiments.results import ResultStore, RunResult
 

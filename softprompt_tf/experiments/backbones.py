@@ -1,4 +1,4 @@
-"""Names of backbones enter, loaded T5s leave; one whose weights have changed since the sweep's first run with it is refused.
+"""Load the T5s of a sweep, and refuse one whose weights have changed since its first run.
 
 OUTPUT/backbones.json   each backbone's name, as the sweep file has it -> fingerprints of its weights and of its vocabulary
 """

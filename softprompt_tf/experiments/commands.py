@@ -1,4 +1,4 @@
-"""`softprompt sweep` and `softprompt reproduce`: their arguments in, `run_experiments` out."""
+"""`softprompt sweep` and `softprompt reproduce`: run experiments and write a report."""
 
 import argparse
 import importlib.resources
@@ -16,14 +16,14 @@ from softprompt_tf.settings.shipped_configs import find_config
 def add_commands(commands: Any) -> None:
     """Add both commands to the sub-parsers of `softprompt`."""
     sweep = commands.add_parser(
-        "sweep", help="run the experiments of a YAML file and report; goes on where it was stopped"
+        "sweep", help="run the experiments of a YAML file and write a report; continues where it was stopped"
     )
     sweep.add_argument("config", type=Path, help="a YAML file, or the name of a shipped one, such as prompt_length")
     _add_shared(sweep)
     sweep.set_defaults(run=_sweep)
 
     reproduce = commands.add_parser(
-        "reproduce", help="run the paper's experiments in small and write a report; goes on where it was stopped"
+        "reproduce", help="run the paper's experiments in small and write a report; continues where it was stopped"
     )
     reproduce.add_argument("--config", type=Path, help="default: the library's configs/experiments/reproduce.yaml")
     _add_shared(reproduce)
@@ -32,11 +32,11 @@ def add_commands(commands: Any) -> None:
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, required=True, help="results, prompts, report.html and report.md go here"
+        "--output", type=Path, required=True, help="the directory for results, prompts, report.html and report.md"
     )
     parser.add_argument("--backbone", help=f"instead of the file's: {BACKBONE_HELP}")
-    parser.add_argument("--data", type=Path, help="what ${SOFTPROMPT_DATA} of the task files stands for")
-    parser.add_argument("--minutes", type=float, help="begin no run after so many; 0 makes only the report")
+    parser.add_argument("--data", type=Path, help="the data: the value of ${SOFTPROMPT_DATA} in task files")
+    parser.add_argument("--minutes", type=float, help="begin no run after this many minutes; 0 only writes the report")
     parser.add_argument("--plan", action="store_true", help="print the runs and what is finished, and do nothing")
 
 

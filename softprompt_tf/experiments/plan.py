@@ -1,4 +1,4 @@
-"""Experiments enter, the runs that they take leave, each once: two experiments that ask for the same prompt share it."""
+"""Plan the runs of experiments, each once: two experiments that need the same prompt share it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

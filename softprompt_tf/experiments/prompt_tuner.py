@@ -1,4 +1,4 @@
-"""Prompts trained one after the other over one frozen T5: configs and rows enter, models that hold the trained prompt leave.
+"""Train prompts one after the other on one frozen T5.
 
 Runs that differ in nothing but their seed and their first values share a model, so that its graphs are traced once. A run
 that was killed goes on from its checkpoint.

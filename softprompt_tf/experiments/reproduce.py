@@ -1,4 +1,4 @@
-"""A sweep file and a directory enter; all runs that this machine has data for are made, and a report leaves.
+"""Run all experiments that this machine has data for, and write a report.
 
 OUTPUT/report.html       tables and plots of all results so far, what the prompts say, and what was left out
 OUTPUT/report.md         the same tables, for a README or a card

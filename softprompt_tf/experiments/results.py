@@ -1,4 +1,4 @@
-"""Results of runs enter, one JSON file each leaves, whole or not at all; and the way back, for tables and reports.
+"""Write and read the results of runs, one JSON file each.
 
 A run is known by the digest of its config: whoever asks for the same config again gets the result that is there.
 """

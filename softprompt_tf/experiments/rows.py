@@ -1,4 +1,4 @@
-"""Tasks by name and their rows, as many as an experiment uses: names enter, checked task configs and examples leave."""
+"""The tasks of an experiment and as many of their rows as it uses."""
 
 import importlib.resources
 from collections.abc import Sequence

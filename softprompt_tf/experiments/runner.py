@@ -1,4 +1,4 @@
-"""A trial and its scorings enter, one `RunResult` each leaves, in one process and with each backbone loaded once."""
+"""Run a trial and score it, in one process and with each T5 loaded once."""
 
 import dataclasses
 import time

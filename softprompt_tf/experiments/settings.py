@@ -1,4 +1,4 @@
-"""A sweep's YAML file enters, its experiments leave, typed and checked: what is compared, on which tasks, with which seeds.
+"""The YAML file of a sweep, typed and checked: what is compared, on which tasks, with which seeds.
 
 `include`, unknown keys and `${NAME}` behave as in a run's config.
 """

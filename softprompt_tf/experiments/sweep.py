@@ -1,4 +1,4 @@
-"""A plan and a directory enter; its runs are made, each once, with a line for each; results leave in OUTPUT/results.
+"""Make the runs of a plan, each once, and write their results into OUTPUT/results.
 
 Killed at any moment and started again, a sweep repeats no finished run, and the run in progress goes on from its checkpoint.
 

@@ -1,4 +1,4 @@
-"""What a sweep consists of, told by settings: trials, their scorings, and the votes of several trials.
+"""What a sweep is made of: trials, their scorings, and votes of several trials.
 
 A trial is what is trained, or set up where nothing is: a method, tasks, settings and a seed. A scoring is one figure of a
 trial: on the task itself, or on another one. A vote is the ensemble of several trials.

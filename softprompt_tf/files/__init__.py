@@ -1,1 +1,1 @@
-"""Files and paths: written whole or not at all, locked while a process works in a directory, kept free of this machine."""
+"""Files and paths: complete writes, locks of directories, names without this machine's folders."""

@@ -1,4 +1,4 @@
-"""Writing a file so that no reader ever meets half of it: bytes enter, the whole file or nothing leaves."""
+"""Write a file completely or not at all, so that no reader sees half of it."""
 
 import contextlib
 import os

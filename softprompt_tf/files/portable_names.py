@@ -1,4 +1,4 @@
-"""Leave the directories of this machine out of what is written into files that travel: prompts, exports, predictions."""
+"""Remove this machine's directories from files that travel: prompts, exports, predictions."""
 
 import os
 import re

@@ -1,1 +1,1 @@
-"""Answers of a frozen model: decoding, and texts in, answers out."""
+"""Answers of a frozen model: decoding, classification and scores."""

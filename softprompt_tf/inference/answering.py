@@ -1,4 +1,4 @@
-"""Texts in, generations, classifications and scores out: the inference half of `PromptedT5`, and of a T5 without a prompt."""
+"""Generate, classify and score texts: the inference half of `PromptedT5`, and of a T5 without a prompt."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Encoder output in, decoded ids and scores out: greedy and beam search over one cached step function.
+"""Greedy and beam search over one cached step function.
 
 Both stop as soon as every row has ended. A score is the sum of the log-probabilities of the tokens of the answer, the end
 of sequence included, in nats.
@@ -122,7 +122,7 @@ class Greedy:
 @keras.saving.register_keras_serializable("softprompt_tf")
 @dataclass(frozen=True)
 class Beam:
-    """Keep the `num_beams` likeliest answers at every step and return the best whole one.
+    """Keep the `num_beams` most likely answers at every step and return the best complete one.
 
     Args:
       num_beams: G, at least 1; 1 is greedy search.

@@ -1,4 +1,4 @@
-"""Do a task's class labels show in its prompt? The labels' pieces and the neighbours' enter, the share found leaves."""
+"""How many words of a task's class labels are among the neighbours of its prompt."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

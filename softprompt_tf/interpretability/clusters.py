@@ -1,4 +1,4 @@
-"""Which vectors of a prompt belong together: their neighbours' words, or the vectors themselves, enter, groups of rows leave."""
+"""Group the vectors of a prompt by their similarity or by their neighbours' words."""
 
 from collections.abc import Sequence
 

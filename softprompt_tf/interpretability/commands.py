@@ -1,4 +1,4 @@
-"""`softprompt inspect`: its arguments in, `inspect_prompts` and its files out."""
+"""`softprompt inspect`: print and write what prompts say."""
 
 import argparse
 import json
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the command to the sub-parsers of `softprompt`."""
     inspect = commands.add_parser(
-        "inspect", help="what prompts say: nearest pieces, clusters, class labels, distances between prompts"
+        "inspect", help="show what prompts say: nearest pieces, clusters, class labels, distances"
     )
-    inspect.add_argument("prompt", nargs="+", help="a prompt file; of several the distances are told too")
+    inspect.add_argument("prompt", nargs="+", help="a prompt file; for several files, distances are printed too")
     add_backbone_option(inspect)
     inspect.add_argument(
         "--initial",
@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
         "Default: made again from the run's settings in the prompt file",
     )
     inspect.add_argument("--count", type=int, default=5, help="pieces per vector")
-    inspect.add_argument("--min-cosine", type=float, default=0.5, help="of vectors in one cluster")
+    inspect.add_argument("--min-cosine", type=float, default=0.5, help="lowest mean cosine within a cluster")
     inspect.add_argument("--output", type=Path, help="write inspection.json, heat maps and projector files here")
     inspect.set_defaults(run=_inspect)
 

@@ -1,4 +1,4 @@
-"""How alike several prompts are: K prompts [P, H] enter, symmetric tables of cosines [K, K] leave; 1 - cosine is a distance."""
+"""Similarity of several prompts, as tables of cosines [K, K]; 1 - cosine is a distance."""
 
 from collections.abc import Callable, Sequence
 

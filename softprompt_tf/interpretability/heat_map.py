@@ -1,4 +1,4 @@
-"""A square table of cosines and its names enter, a picture leaves (matplotlib, of the `report` extra)."""
+"""Draw a table of cosines as a heat map (matplotlib, of the `report` extra)."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prompts, and the backbone where there is one, enter; everything that can be read from them leaves, ready for JSON."""
+"""Everything that can be read from prompts, ready for JSON."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Prompts beside their nearest pieces enter, the three files that TensorBoard's projector reads leave."""
+"""Write the files of TensorBoard's projector: prompts and their nearest pieces."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An inspection enters, the lines that the command prints leave."""
+"""The lines that `softprompt inspect` prints."""
 
 from collections.abc import Iterator, Sequence
 

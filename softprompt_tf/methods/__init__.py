@@ -1,4 +1,4 @@
-"""Prompts and their relatives: the methods, the table that trains them, where they go in, and the files that keep them.
+"""Prompt methods: what they train, where it goes in, and the files that keep it.
 
 Names are loaded at first use: a config is checked, and a task added to an export, without Keras.
 """

@@ -1,4 +1,4 @@
-"""How a prompt starts: the embedding table [V, H] and a seed enter, the first value [P, H] of a prompt leaves.
+"""How a prompt starts: random values, words of the vocabulary, class labels, a text, an array or a file.
 
 Each public function makes a `PromptInitializer`, a frozen callable in two steps: given a `Vocabulary` it returns a
 function of (seed, shape). The first step ties it to a backbone, the second draws, so one initializer serves any
@@ -102,11 +102,11 @@ def sampled_vocabulary(population_size: int = 5000) -> PromptInitializer:
     """Take the embeddings of pieces drawn from the most frequent ones.
 
     A SentencePiece vocabulary is sorted by frequency, so the population is the first `population_size` pieces after
-    the special ids 0 to 2 (pad, end of sequence, unknown), which are left out: their embeddings stand for no text.
+    the special ids 0 to 2 (pad, end of sequence, unknown), which are left out: their embeddings mean no text.
     Rows are drawn without replacement, unless the prompt is longer than the population.
 
     Args:
-      population_size: how many pieces to draw from; a smaller vocabulary is used whole.
+      population_size: how many pieces to draw from; a smaller vocabulary is used completely.
     """
     if population_size < 1:
         raise PromptError(f"`population_size` must be a positive integer. Received: population_size={population_size}.")

@@ -1,4 +1,4 @@
-"""What a prompt says in words: its rows and the embedding table enter, each row's nearest token ids leave."""
+"""Find the tokens that are nearest to each row of a prompt."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The trainable tensors of a model's tasks: task ids of a batch enter, each row's tensors [B, ...] leave."""
+"""The trainable tensors of a model's tasks, looked up by task for each row of a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A batch's tokens and the table of its tasks in, what a frozen T5 takes out: embeddings, their mask, and all that is injected."""
+"""Prepare what the frozen T5 takes: embeddings, their mask, and what the tasks inject."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

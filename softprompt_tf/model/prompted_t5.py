@@ -61,7 +61,7 @@ class PromptedT5(TextModel):
     Call arguments:
       A dictionary of int32 tensors: `encoder_token_ids` [B, T], `encoder_padding_mask` [B, T], `decoder_token_ids` [B, U]
       and `decoder_padding_mask` [B, U]; with several tasks also `task_id` [B], the index into `task_ids`. Cached states go
-      beside them as `encoder_states` [B, T, H] of a float dtype; then the encoder's layers below the task do not run.
+      with them as `encoder_states` [B, T, H] of a float dtype; then the encoder's layers below the task do not run.
 
     Returns:
       Logits float32 [B, U, V].
@@ -172,7 +172,7 @@ class PromptedT5(TextModel):
           dtype: what states are kept in: "float16", "bfloat16" or "float32". Default float16, or bfloat16 where the T5
             computes in that.
           directory: where states are kept for later runs too. Default None: in memory alone.
-          memory_limit: bytes. Larger states stay in `directory`; without one, training goes on without them. Default 2 GiB.
+          memory_limit: bytes. Larger states stay in `directory`; without one, training continues without them. Default 2 GiB.
 
         Raises:
           TrainingError: if the encoder's first layer sees what the method adds.
@@ -235,7 +235,7 @@ class PromptedT5(TextModel):
     ) -> None:
         """Compile as any Keras model.
 
-        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length anew.
+        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length again.
 
         Args:
           sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
@@ -314,7 +314,7 @@ class PromptedT5(TextModel):
     def classify(
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
     ) -> list[Classification]:
-        """Choose the likeliest label of each text, by the log-probability of the label's whole text.
+        """Choose the most likely label of each text, by the log-probability of the label's complete text.
 
         Args:
           texts: as in `generate`.

@@ -1,4 +1,4 @@
-"""Plain text in, a small pretrained T5 1.1 out, or a pretrained one adapted, as a preset that `load_t5` reads.
+"""Pretrain a small T5 1.1 from plain text, or adapt a pretrained one.
 
 `softprompt pretrain` and `softprompt adapt` do all of it: they read the corpora, train a vocabulary where there is none, and
 train a model on a mixture of span corruption, prefix LM and instruction tasks made from the text itself. Names here are those

@@ -1,4 +1,4 @@
-"""Encyclopedia articles in, rows that ask what they are about out; the opening sentence tells, other parts are shown."""
+"""Instruction tasks from encyclopedia articles: what is this about, what is its definition?"""
 
 import re
 

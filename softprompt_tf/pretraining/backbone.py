@@ -1,4 +1,4 @@
-"""The shape of a T5 1.1 in, a KerasHub backbone with random weights out."""
+"""Make a KerasHub backbone of a T5 1.1 shape, with random weights."""
 
 from dataclasses import dataclass
 

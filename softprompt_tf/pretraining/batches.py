@@ -1,4 +1,4 @@
-"""A corpus and a tokenizer in, padded pretraining batches out, each one a pure function of (seed, step).
+"""Padded pretraining batches, each a pure function of (seed, step).
 
 That is what lets a run stop at any moment and go on as if it had not: batch number `step` is the same whenever it is
 made. The rows of a few batches in a row are drawn together and sorted by length before they are dealt out, so that little of

@@ -1,4 +1,4 @@
-"""Held-out documents and a pretrained T5 in, the bits that it needs per byte of their text out.
+"""Measure how many bits a T5 needs per byte of held-out text.
 
 Cross-entropy per token cannot be compared between vocabularies, as a token of one is longer than a token of the other;
 bits per byte can. The text is scored as prefix LM: half of a window of tokens is the encoder's input, the other half

@@ -1,4 +1,4 @@
-"""`softprompt pretrain` and `softprompt adapt`: their arguments in, the run of `training_directory` out."""
+"""`softprompt pretrain` and `softprompt adapt`: train all weights of a T5 on text."""
 
 import argparse
 from pathlib import Path
@@ -30,11 +30,13 @@ def add_commands(commands: Any) -> None:
     )
     _add_shared(pretrain, objective="span_corruption", steps=6000, cooldown_steps=1000, learning_rate=2e-2)
     pretrain.add_argument("--vocabulary", help="a SentencePiece model; default: one is trained on the texts")
-    pretrain.add_argument("--layers", type=int, default=4, help="of encoder and decoder each")
+    pretrain.add_argument("--layers", type=int, default=4, help="layers of the encoder, and of the decoder")
     pretrain.add_argument("--hidden", type=int, default=256, help="width of the model")
     pretrain.add_argument("--feed-forward", type=int, default=512, help="width of the feed-forward blocks")
     pretrain.add_argument("--heads", type=int, default=4, help="attention heads of 64 each")
-    pretrain.add_argument("--rows", type=int, default=8192, help="of the embedding table; 100 of them are sentinels")
+    pretrain.add_argument(
+        "--rows", type=int, default=8192, help="rows of the embedding table; 100 of them are sentinels"
+    )
     pretrain.set_defaults(run=_pretrain)
 
     adapt = commands.add_parser(
@@ -56,7 +58,7 @@ def _add_shared(
         action="append",
         required=True,
         metavar="[KIND=]SOURCE",
-        help="a file of one document a line (plain, .gz, .xz) or TFDS_NAME@SPLIT[#FIELD]; may be repeated. "
+        help="a file with one document per line (plain, .gz, .xz), or TFDS_NAME@SPLIT[#FIELD]; may be repeated. "
         'KIND, such as book or article, is "text" where it is left out',
     )
     parser.add_argument(
@@ -79,34 +81,34 @@ def _add_shared(
         action="append",
         default=[],
         metavar="TASK=WEIGHT",
-        help="how often an instruction task is drawn, in place of its own weight; 0 leaves it out; may be repeated",
+        help="how often an instruction task is drawn, instead of its own weight; 0 leaves it out; may be repeated",
     )
     parser.add_argument("--steps", type=int, default=steps, help="batches in all")
     parser.add_argument("--cooldown-steps", type=int, default=cooldown_steps, help="linear decay to zero at the end")
     parser.add_argument("--warmup-steps", type=int, default=100, help="linear rise from zero at the start")
     parser.add_argument("--learning-rate", type=float, default=learning_rate, help="relative to each parameter's RMS")
-    parser.add_argument("--batch-size", type=int, default=64, help="rows; twice as many of instruction tasks")
-    parser.add_argument("--window", type=int, default=128, help="tokens of a stretch of text")
-    parser.add_argument("--max-documents", type=int, help="of each source, only the first so many are read")
-    parser.add_argument("--checkpoint-every", type=int, default=200, help="steps")
-    parser.add_argument("--log-every", type=int, default=20, help="steps")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="rows of a batch; twice as many for instruction tasks"
+    )
+    parser.add_argument("--window", type=int, default=128, help="tokens of a piece of text")
+    parser.add_argument("--max-documents", type=int, help="read only this many documents of each source")
+    parser.add_argument("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
+    parser.add_argument("--log-every", type=int, default=20, help="steps between lines of the log")
     parser.add_argument("--measure-every", type=int, default=500, help="steps between losses on held-out text")
     parser.add_argument(
         "--measure-text",
         metavar="SOURCE",
-        help="a text that is not trained on: its bits per byte are measured and logged with those losses",
+        help="a text that is not trained on: its bits per byte are logged with the losses on held-out text",
     )
-    parser.add_argument(
-        "--measure-documents", type=int, default=200, help="how many of its documents are drawn for that"
-    )
+    parser.add_argument("--measure-documents", type=int, default=200, help="how many documents of that text are drawn")
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
         default="bfloat16",
-        help="of activations and matrix products; on a CPU without AMX float32 may well be the faster one",
+        help="precision of activations and matrix products; on a CPU without AMX, float32 may be faster",
     )
     parser.add_argument("--strategy", default="default", help="default, mirrored or tpu")
-    parser.add_argument("--seed", type=int, default=1, help="of the first weights and the batches")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first weights and of the batches")
     parser.set_defaults(default_objective=objective)
 
 

@@ -1,4 +1,4 @@
-"""Text in, documents out: files of one document a line, TFDS or tf.data, split into training and held-out documents.
+"""Read a corpus: files with one document per line, TFDS or tf.data, split into training and held-out documents.
 
 Files are plain, .gz or .xz. A document is a paragraph block or an article. Every `HELD_OUT_EVERY`-th document of a source is
 kept for measuring and is never trained on.

@@ -1,4 +1,4 @@
-"""Raw passages in, (inputs, target) texts out: small tasks with an instruction in front, made from unlabelled text.
+"""Make small tasks with an instruction from unlabelled text.
 
 A model that has only continued text is hard to steer with a prompt of a few vectors. These tasks teach it, without any
 labels, that what stands in front of a text says what to answer and in which words: the answer words stand in the

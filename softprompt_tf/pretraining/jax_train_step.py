@@ -1,4 +1,5 @@
-"""One optimizer step on the whole T5 as one XLA program: what `train_step.py` is for TensorFlow, under Keras's JAX backend."""
+"""One optimizer step on all weights of the T5 as one XLA program, under Keras's JAX backend; `train_step.py` is
+TensorFlow's."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Token ids in, (inputs, targets) token ids out: T5's span corruption and the prefix-LM objective of LM adaptation.
+"""T5's span corruption and the prefix-LM objective of LM adaptation, on token ids.
 
 Every function is pure: it takes a window of ids [T] and a NumPy generator, and returns two arrays without the end of
 sequence, which the batcher appends. Sentinel number k is id `first_sentinel - k`, as in T5.

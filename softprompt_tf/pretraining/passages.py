@@ -1,4 +1,4 @@
-"""A corpus in, random passages of whole sentences out: what the self-supervised instruction tasks are made from."""
+"""Draw random passages of complete sentences from a corpus."""
 
 import re
 from dataclasses import dataclass

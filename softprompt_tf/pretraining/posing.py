@@ -1,4 +1,4 @@
-"""An instruction, the answers that it offers and a text in, one row's input out; and the small draws that tasks share."""
+"""Put an instruction, its possible answers and a text together, and the small draws that tasks share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

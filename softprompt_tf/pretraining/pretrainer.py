@@ -1,4 +1,4 @@
-"""Batches in, a trained T5 out: the loop around the step, resumable at any moment.
+"""The training loop of pretraining, resumable at any moment.
 
 A run directory holds `state.safetensors` (a checkpoint, replaced in one move) and `log.jsonl`. A trainer that is made again on
 the same directory goes on from it, and a run that was stopped ends as one that was not. The loop is not `model.fit`: it also

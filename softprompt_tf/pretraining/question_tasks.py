@@ -1,4 +1,4 @@
-"""Passages in, rows that ask what kind of answer a question wants out: questions of books, or made from a passage."""
+"""Instruction tasks that ask what kind of answer a question wants."""
 
 import re
 

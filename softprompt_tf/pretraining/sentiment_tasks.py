@@ -1,4 +1,4 @@
-"""Passages in, rows that ask for praise or blame out: told by words of the passage, or put together from such words."""
+"""Instruction tasks that ask whether a passage praises or blames."""
 
 from collections.abc import Sequence
 

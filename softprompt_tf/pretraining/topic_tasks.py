@@ -1,4 +1,4 @@
-"""Passages in, rows that ask what they are about out: told by words of the text, or a few such words amid others."""
+"""Instruction tasks that ask for the topic of a passage or of a few words."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A batch in, one optimizer step on the whole T5 out, on one device or on the replicas of a `tf.distribute` strategy."""
+"""One optimizer step on all weights of the T5, on one device or on several under `tf.distribute`."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Texts and settings in, a run directory with a trained T5's preset out: pretraining from nothing, and adaptation.
+"""Pretrain or adapt a T5 in a run directory, and write its preset.
 
 Both go on where they were stopped when they are called again with the same settings on the same directory.
 """

@@ -1,4 +1,4 @@
-"""Text or a file in, a SentencePiece model in T5's layout out: 0 padding, 1 end of sequence, 2 unknown, then unigram pieces."""
+"""Train or read a SentencePiece model in T5's layout: 0 padding, 1 end of sequence, 2 unknown, then pieces."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""Results of experiments enter, a report leaves: tables, plots with error bars, published figures, runs.
+"""Reports of experiments: tables, plots with error bars, published figures, runs.
 
 `write_report` makes one HTML page that needs nothing else, `write_markdown_report` tables and SVG files for a README or a card.
 """

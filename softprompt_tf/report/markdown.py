@@ -1,4 +1,4 @@
-"""All results enter, one Markdown file leaves, with an SVG file per experiment beside it: for a README or a model card."""
+"""Write all results as one Markdown file with an SVG file per experiment, for a README or a model card."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

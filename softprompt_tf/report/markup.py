@@ -1,4 +1,4 @@
-"""Texts enter, HTML leaves, with every text escaped. The only place that makes tags of what a result holds."""
+"""Make HTML with every text escaped. No other module makes tags from results."""
 
 import html
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""All results enter, one HTML file leaves that needs nothing else.
+"""Write all results as one HTML file that needs no other file.
 
 Small functions make the page, not a template engine: it has one layout and a dozen elements, and so one function escapes
 every text, with no autoescape setting that a file's ending could switch off.

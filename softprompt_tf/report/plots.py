@@ -1,4 +1,4 @@
-"""A score table enters, a plot with error bars leaves: inline SVG in the page's colours, or an SVG file; texts stay texts."""
+"""Draw a score table with error bars, as inline SVG or as an SVG file."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Figures that the method's authors published, each with the place where it stands. Nothing else may enter here."""
+"""Figures that the method's authors published, each with its source. No other figures belong here."""
 
 from dataclasses import dataclass
 

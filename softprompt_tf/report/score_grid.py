@@ -1,4 +1,4 @@
-"""One experiment's score table enters; header and rows leave, as both forms of the report lay them out."""
+"""Lay out one experiment's score table, for both forms of the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One experiment's results enter, its section leaves: the question, the table, the plot, published figures, runs."""
+"""The section of one experiment: question, table, plot, published figures, runs."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Results enter, the mean, standard deviation and number of seeds of each cell of a table leave."""
+"""Mean, standard deviation and number of seeds of each cell of a table."""
 
 import math
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""A run: its config in, its directory out, checked against what it began with."""
+"""A run: train by a config into a run directory, checked against what it began with."""

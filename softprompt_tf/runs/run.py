@@ -1,4 +1,4 @@
-"""A run's config in, a run directory out: the prompt, the resolved config, metrics, predictions, logs and checkpoints.
+"""Train by a config, and write the run directory: prompt, settings, metrics, predictions, logs and checkpoints.
 
 OUTPUT/prompt.safetensors    the prompt that did best on the dev split (one task)
 OUTPUT/TASK.safetensors      likewise, one file per task, where several are trained at once

@@ -1,5 +1,4 @@
-"""Config files put together: a path enters, one tree leaves, with includes merged, `key=value` overrides laid on top
-and the names of data files made absolute."""
+"""Read config files: merge includes, apply `key=value` overrides, make the names of data files absolute."""
 
 import os
 import re

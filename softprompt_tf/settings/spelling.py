@@ -1,4 +1,4 @@
-"""The name that a user most likely meant: a wrong name and the known ones enter, the end of a message leaves."""
+"""Suggest the known name that a user most likely meant."""
 
 import difflib
 from collections.abc import Iterable

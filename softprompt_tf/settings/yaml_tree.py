@@ -1,5 +1,4 @@
-"""YAML as a tree that remembers where each value stands: a file enters, plain values and their lines leave; and the
-way back, from values to text that reads back to the same values."""
+"""Read YAML as a tree that remembers the line of each value, and write it again."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The cache of one T5's encoder states at one place: token ids of texts in, their states out, computed once."""
+"""The cache of one T5's encoder states at one layer, computed once per text."""
 
 import time
 import warnings

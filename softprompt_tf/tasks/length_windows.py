@@ -1,4 +1,4 @@
-"""Rows in, batches of rows of similar length out, as a `tf.data.Dataset` of what is not tokenized yet."""
+"""Group rows of similar length into batches, as a `tf.data.Dataset`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

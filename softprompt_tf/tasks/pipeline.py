@@ -1,6 +1,5 @@
-"""Batches out of tokenised examples: an endless stream for training, in which batch number s depends on the seed and
-on s alone, so that a resumed run sees what the unbroken one would have seen; and one pass over every row for
-evaluation."""
+"""Batches of tokenized examples: an endless stream for training, where batch s depends on the seed and on s alone, and
+one pass for evaluation."""
 
 from collections.abc import Iterator
 from functools import cached_property, lru_cache, partial

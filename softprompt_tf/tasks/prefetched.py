@@ -1,4 +1,4 @@
-"""A dataset in, the same dataset with batches made ahead of time and without TensorFlow's tuner out."""
+"""Make batches ahead of time, without TensorFlow's tuner."""
 
 from typing import TYPE_CHECKING
 

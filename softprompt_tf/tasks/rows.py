@@ -1,4 +1,4 @@
-"""One row of data: its fields and the place where it stands, so that every complaint about it can name that place."""
+"""One row of data, with the file and line that it comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
-"""Rows from wherever data lies: the name of a file or of a TFDS data set, a `tf.data.Dataset` or a list of mappings
-enters, a list of rows leaves, each with the place it came from."""
+"""Read rows from a file, a TFDS data set, a `tf.data.Dataset` or a list, each with the place that it comes from."""
 
 import csv
 import gzip

@@ -1,5 +1,4 @@
-"""A task: where its rows lie, how a row becomes text, which words its labels are and how answers are scored. Rows
-enter, pairs of input and target text leave."""
+"""A task: where its rows are, how a row becomes text, its label words, and how answers are scored."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ class Example:
 
     Args:
       inputs: what T5 reads.
-      target: what T5 shall write.
+      target: what T5 should write.
       label: the label word, equal to `target`; None for a task without `labels`.
       row: the row that it was made of, preprocessed.
       references: all answers that the metrics take for right.
@@ -56,7 +55,7 @@ class Task:
     Args:
       name: letters, digits, `_`, `.` and `-`; also the task id of a served prompt.
       inputs: template of what T5 reads, such as "sst2 sentence: {sentence}".
-      targets: template of what T5 shall write. Default "{label}".
+      targets: template of what T5 should write. Default "{label}".
       labels: raw value -> label word, in label order; raw values are compared as `str(value)`. With it, `targets` must
         be one bare field, whose value is replaced by its word. None: the field's own text is written. For the binary
         metric `f1` the last label is the positive one.

@@ -1,4 +1,4 @@
-"""Tasks from task files: a YAML file or a mapping enters, a `Task` leaves; and the list of the tasks in a directory."""
+"""Load tasks from task files, and list the tasks of a directory."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""A pair of templates turns one row of fields into the text that T5 reads and the text that it shall write: a row and
-`"sst2 sentence: {sentence}"` enter, `"sst2 sentence: a charming film"` leaves."""
+"""Fill templates such as `"sst2 sentence: {sentence}"` with the fields of a row."""
 
 import math
 import string

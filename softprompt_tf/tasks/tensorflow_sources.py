@@ -1,5 +1,4 @@
-"""Rows out of TensorFlow: the name of a TFDS data set or a `tf.data.Dataset` of dictionaries enters, rows of plain
-Python values leave. TensorFlow Datasets is imported only where a TFDS name is read."""
+"""Read rows from TFDS or from a `tf.data.Dataset`. TensorFlow Datasets is imported only for a TFDS name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any

@@ -1,5 +1,4 @@
-"""Examples as token ids: pairs of texts and a tokenizer enter, cut id arrays with the end of sequence leave; and rows
-padded into the arrays of one batch. B rows, T input tokens, U target tokens."""
+"""Tokenize examples, cut them, and pad rows into a batch. B rows, T input tokens, U target tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Texts in any form that Keras takes arrays in, made into a model's batches of tokens."""
+"""Texts for `fit`, in any form that Keras takes arrays in, as batches of tokens."""

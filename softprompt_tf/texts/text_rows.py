@@ -1,4 +1,4 @@
-"""Texts in memory, in any of the forms that Keras takes arrays in, become columns of one entry per row.
+"""Read texts in memory, in any form that Keras takes arrays in, as columns with one entry per row.
 
 Lists, tuples, NumPy arrays, tensors, pandas Series and DataFrames; and what weighs a row: sample weights and class weights.
 """

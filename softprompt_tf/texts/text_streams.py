@@ -1,4 +1,4 @@
-"""Batches of texts that come one by one, from a generator, a `PyDataset` or a data loader, become columns.
+"""Read batches of texts from a generator, a `PyDataset` or a data loader as columns.
 
 What goes wrong while TensorFlow asks for the next batch is kept, so that it can be raised as it was.
 """

@@ -1,4 +1,4 @@
-"""Gradients of prompts enter; the prompts' new values leave, by the Adafactor of T5X as prompt tuning sets it.
+"""The Adafactor of T5X, as prompt tuning sets it.
 
 Shazeer and Stern 2018, arXiv:1804.04235. Keras's own Adafactor caps the rate at 1 / sqrt(step), always scales it by the
 parameter's RMS and multiplies the weight decay by the rate, so it cannot express the recipe of Lester et al. 2021.

@@ -1,4 +1,4 @@
-"""Scores of the dev split enter every few steps; the prompt that scored best leaves when the training ends.
+"""Score the prompt on the dev split every few steps, and keep the best one.
 
 Lester et al. 2021, arXiv:2104.08691, section 3: the prompt is chosen by early stopping on the dev split, by the task's
 metric or, where a task has several, by their mean.

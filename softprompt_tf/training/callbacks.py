@@ -1,4 +1,4 @@
-"""Keras's batch logs enter; logs of each batch alone leave, and a run whose loss is no number any more is stopped.
+"""Keras callbacks: logs of each batch alone, and a stop at a loss that is not finite.
 
 Keras hands to callbacks a running mean over the epoch. `BatchLogs` makes it the value of the batch, which the callbacks
 after it then average over the interval that they report.

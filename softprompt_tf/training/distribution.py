@@ -1,4 +1,4 @@
-"""A strategy's name enters; the `tf.distribute.Strategy` to build and compile the model under leaves."""
+"""Choose a `tf.distribute.Strategy` by name."""
 
 import difflib
 

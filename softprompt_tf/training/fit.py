@@ -1,4 +1,4 @@
-"""A compiled model and its batches enter; a trained prompt, the best on the dev split, leaves in the model.
+"""Train a compiled model on batches, resumably, and leave the best prompt in it.
 
 This is `model.fit` with what a long run on a machine that may go away needs: it picks up where it was killed and ends
 with the same prompt, bit by bit, as a run that was not.
@@ -92,7 +92,7 @@ def train_prompt(
       seed: the seed that `batches` was made with; a checkpoint of another seed is refused.
       evaluate: scores the model on the dev split, higher is better. Without it the last prompt is kept.
       evaluate_every: steps between two evaluations. Default None, only the last step is scored.
-      on_best: is handed what is trained (the prompt, or a tuple of several variables) and its metrics at each gain.
+      on_best: is called with what is trained (the prompt, or a tuple of several variables) and its metrics at each gain.
       patience: stop after so many evaluations in a row without gain.
       checkpoint_dir: folder of the checkpoints. Default None, none are written.
       checkpoint_every: steps between two checkpoints.

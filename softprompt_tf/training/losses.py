@@ -1,4 +1,4 @@
-"""Target ids [B, U] and logits [B, U, V] enter; the mean loss per target token of the whole global batch leaves.
+"""The mean cross-entropy per target token of the global batch, with z-loss and label smoothing.
 
 The loss of a token is T5X's: cross-entropy plus `z_loss` times the squared log of the softmax's normaliser. Padding
 counts nothing. Under `tf.distribute` the token count is summed over the replicas, so that replicas which hold

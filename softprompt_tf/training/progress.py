@@ -1,4 +1,4 @@
-"""Show how a training goes: a bar on a terminal, plain lines in a log."""
+"""Show progress: a bar on a terminal, or plain lines in a log file."""
 
 import sys
 import time

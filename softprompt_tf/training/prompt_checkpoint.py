@@ -1,4 +1,4 @@
-"""A model in training enters; its checkpoints are written every few steps, and a new process goes on from the newest."""
+"""Checkpoints of a model in training, every few steps; a new process continues from the newest."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Batch logs enter; TensorBoard event files leave, written by `tf.summary` alone."""
+"""Write TensorBoard event files with `tf.summary` alone."""
 
 import os
 

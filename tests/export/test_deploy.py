@@ -207,8 +207,9 @@ def test_the_health_check_of_compose_is_ok_for_200_only(compose, code, is_health
 # === The page ===
 
 
-def test_the_page_names_files_that_exist():
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+def test_the_pages_name_files_that_exist():
+    pages = ("deploy", "call_the_server", "roll_out", "watch_and_scale", "tls")
+    page = "\n".join((ROOT / "docs" / "how_to" / f"{name}.md").read_text(encoding="utf-8") for name in pages)
 
     named = {path.rstrip("./") for path in re.findall(r"(?:export/deploy|docs/examples|tests/export)/[\w./-]*", page)}
 
@@ -217,7 +218,7 @@ def test_the_page_names_files_that_exist():
 
 
 def test_the_page_tells_every_option_with_its_default():
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how_to" / "call_the_server.md").read_text(encoding="utf-8")
     rows = {row[1]: row[2] for row in re.findall(r"(?m)^(\| `(\w+)`[^|]*\| ([^|]+) \|)", page)}
     defaults = ClientOptions()
 

@@ -1,4 +1,4 @@
-"""The deployment kit's config files on the local model server: what docs/serving.md says of health, rolling out and back."""
+"""The deployment kit's config files on the local model server: what the documentation says of health, rolling out and back."""
 
 import shutil
 import time

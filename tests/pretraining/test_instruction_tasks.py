@@ -322,7 +322,7 @@ def test_task_that_suits_no_passage_gives_way_to_first_words():
 
 
 def test_the_families_that_the_documentation_compares_are_all_tasks_each_once():
-    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "measurements" / "experiments.md").read_text(encoding="utf-8")
     families = re.findall(r'^ {4}(WORDS|ARTICLES|TOPICS|QUESTIONS|SENTIMENT)="([\w ]+)"$', page, flags=re.MULTILINE)
 
     assert len(families) == 5

@@ -1,4 +1,4 @@
-"""T5 checkpoints of other tools: a path enters, its architecture, its weights and its vocabulary leave; no flag says which tool.
+"""Read T5 checkpoints of other tools; the format is recognised by the content.
 
 Known are Hugging Face directories, Mesh TensorFlow's `model.ckpt-*` and T5X's zarr checkpoints. Nothing is read before it
 is needed, and each weight is read on its own, so that a big model never stands in memory twice.

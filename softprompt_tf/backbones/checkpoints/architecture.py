@@ -1,4 +1,4 @@
-"""What a T5 is made of, apart from its weights: sizes and forms enter, a KerasHub backbone with room for the weights leaves."""
+"""The sizes and forms of a T5, and a KerasHub backbone with room for its weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An opened checkpoint in, a KerasHub backbone that holds its weights out, one block of a weight in memory at a time."""
+"""Fill a KerasHub backbone with the weights of an opened checkpoint, one block at a time."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

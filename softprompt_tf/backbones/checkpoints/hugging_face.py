@@ -1,4 +1,4 @@
-"""A Hugging Face T5 directory in, an opened `Checkpoint` out: `config.json` beside safetensors, whole or in shards.
+"""Open a Hugging Face T5 directory: `config.json` with weights in one file or in shards.
 
 Covers T5 1.0, T5 1.1, LM-adapted T5, Flan-T5, mT5 and byT5, which share one layout. `pytorch_model.bin` is read where torch is
 installed. What the head is, tied or not, is seen in the file and not in the config: transformers 5 writes

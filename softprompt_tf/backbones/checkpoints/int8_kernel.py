@@ -1,4 +1,4 @@
-"""A float weight of a checkpoint in, a Dense layer with an int8 kernel out, with no float copy of the model."""
+"""Give a Dense layer an int8 kernel from a float weight, without a float copy of the model."""
 
 from typing import Any
 

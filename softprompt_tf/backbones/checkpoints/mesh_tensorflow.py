@@ -1,4 +1,4 @@
-"""A Mesh TensorFlow checkpoint in, an opened `Checkpoint` out: `model.ckpt-STEP` as Google released T5 1.1 and its LM-adapted form.
+"""Open a Mesh TensorFlow checkpoint, `model.ckpt-STEP`, as Google released T5 1.1 and its LM-adapted form.
 
 The optimizer's slots and the step are skipped.
 

@@ -1,4 +1,4 @@
-"""A path in, what lies there out: the format is told by the content, so that nobody has to name it."""
+"""Recognise the format of a T5 checkpoint by its content."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A T5X checkpoint directory in, an opened `Checkpoint` out: a msgpack index beside one zarr array per large weight.
+"""Open a T5X checkpoint directory: a msgpack index and one zarr array per large weight.
 
 Small weights lie in the index itself, as flax writes arrays into msgpack: an extension of code 1 with shape, dtype and bytes.
 The optimizer's state is skipped. bfloat16, which zarr 3 does not know, is read as the 16-bit integers that hold its bits; T5X's

@@ -1,4 +1,4 @@
-"""`pytorch_model.bin` in, its tensors out, where torch is installed; this library does not depend on torch."""
+"""Read the tensors of `pytorch_model.bin` where torch is installed; this library does not depend on torch."""
 
 import importlib.util
 import zipfile

@@ -1,4 +1,4 @@
-"""Hugging Face's `tokenizer.json` in, the SentencePiece model that it was made from out; transformers 5 writes no other file."""
+"""Make a SentencePiece model of Hugging Face's `tokenizer.json`; transformers 5 writes no other file."""
 
 import base64
 from pathlib import Path

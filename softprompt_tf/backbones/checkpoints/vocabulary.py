@@ -1,4 +1,4 @@
-"""A checkpoint's directory in, its vocabulary as a serialized SentencePiece model out, which tensorflow_text can run in a graph."""
+"""Find a checkpoint's vocabulary, as a SentencePiece model that tensorflow_text can run in a graph."""
 
 from dataclasses import replace
 from pathlib import Path

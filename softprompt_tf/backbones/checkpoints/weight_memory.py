@@ -1,4 +1,4 @@
-"""Memory for a model's weights: a shape in, an array out whose pages take no memory before they are written, and its tensor.
+"""Memory for a model's weights that takes no pages before they are written.
 
 Each weight lies in a mapping of its own. TensorFlow takes its memory from malloc, which keeps what is freed and hands it out
 again in pieces: while a model is loaded, that comes to half of it and more.

@@ -1,4 +1,4 @@
-"""A source in, a `FrozenT5` out: a bundled backbone, a KerasHub preset, a checkpoint of another tool, or a pair of objects."""
+"""Load a frozen T5: a bundled one, a KerasHub preset, a checkpoint of another tool, or a pair of objects."""
 
 import difflib
 from pathlib import Path
@@ -41,7 +41,7 @@ def load_t5(
     Args:
       source: one of
         - the name of a bundled backbone ("mini");
-        - a directory, told by its content: a KerasHub preset, a Hugging Face T5 (T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5,
+        - a directory, recognised by its content: a KerasHub preset, a Hugging Face T5 (T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5,
           byT5; safetensors, sharded too, or pytorch_model.bin where torch is installed), or a T5X checkpoint;
         - a Mesh TensorFlow checkpoint, as its directory or as `DIRECTORY/model.ckpt-STEP`;
         - the name of a KerasHub preset ("t5_1.1_base", or a "kaggle://" or "hf://" address);
@@ -49,7 +49,7 @@ def load_t5(
       dtype: what it computes in, "float32" or "bfloat16". A pair keeps the dtype that it has.
       quantization: "int8" keeps the projections as int8; whatever is a directory is read straight into it. The
         embedding table and the head stay in `dtype`.
-      vocabulary: a SentencePiece file, for a checkpoint that has none beside it.
+      vocabulary: a SentencePiece file, for a checkpoint directory without one.
       name: what prompt files and messages call it. Default: the preset's name or the directory's.
       dropout: of the layers while a prompt is trained, whatever is stored with the weights. Default 0.0: dropout makes
         training slower, and the T5 does not train. A pair keeps its own unless 0.0 is given, which takes it out in place.

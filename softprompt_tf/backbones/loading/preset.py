@@ -1,4 +1,4 @@
-"""A KerasHub backbone and its vocabulary in, a preset directory out, as `load_t5` and `T5Backbone.from_preset` read it."""
+"""Write a KerasHub backbone and its vocabulary as a preset directory."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A KerasHub preset directory in, its backbone out: no random weights first, each weight in its dtype as it is read."""
+"""Read a KerasHub preset directory weight by weight, without random weights first."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Norm and self-attention of a T5 whose weights never train: each forward pass beside the gradient that runs back through it.
+"""Norm and self-attention of a T5 whose weights never train: each forward pass with its gradient.
 
 A block takes and gives states [M, H], M = rows * positions, the residual branch included. Forward it returns its output and
 what its gradient needs; backward it takes the gradient of its output and that. As no weight has a gradient, little is kept

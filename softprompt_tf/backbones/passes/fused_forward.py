@@ -1,4 +1,4 @@
-"""A KerasHub T5's forward pass in as few and as large operations as it takes: for training the whole model.
+"""The forward pass of a T5 in few large operations, for training the complete model.
 
 It reads the backbone's variables and runs none of its layers. Projections of one input are one matrix product, layer
 norms lend their scales to the matrices behind them, biases and masks are added up once per stack, and GELU and RMS norm

@@ -1,4 +1,4 @@
-"""What a vocabulary does with a text beside SentencePiece's own rules, kept inside the SentencePiece file itself.
+"""What a vocabulary does with a text besides SentencePiece's own rules, kept inside the SentencePiece file.
 
 Tokenizers of other tools have tokens that were added later, and steps before and between the pieces. They travel as JSON in a
 field that SentencePiece leaves to others (sentencepiece_model.proto: `extensions 200 to max`) and passes over, so presets, saved

@@ -1,4 +1,4 @@
-"""Texts [B] in, padded token ids [B, T] out, inside a TensorFlow graph: for data pipelines and for serving."""
+"""Turn texts [B] into padded token ids [B, T] inside a TensorFlow graph, for data pipelines and for serving."""
 
 import tensorflow as tf
 

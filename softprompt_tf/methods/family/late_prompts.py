@@ -1,4 +1,5 @@
-"""Late prompts: trained rows that enter before a layer of the encoder, or behind it: the layers below know no task.
+"""Late prompts: trained rows that enter before an encoder layer or after the encoder; the layers below do not depend on
+the task.
 
 Sources: Liu et al. 2022, arXiv:2210.11292 (rows that enter at a middle layer). Behind the encoder: this library's own.
 """
@@ -94,7 +95,7 @@ class LatePrompts(PromptTuning):
         return {ROWS: self._rows(vocabulary, seed, task_id), **key_values}
 
     def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
-        """Scale the rows to the size of the states that they stand beside."""
+        """Scale the rows to the size of the states that they join."""
         others = {name: variables[name] for name in self._key_values}
         return {self.tensor: variables[ROWS] * (1.0 if self.scale is None else self.scale), **others}
 
@@ -124,7 +125,7 @@ def late_prompts(
       length: P, rows of a prompt.
       init: how the rows start, as in `prompt_tuning`. Default `sampled_vocabulary()`.
       layer: the encoder layer before which the rows enter, 0 to L - 1; 0 is prompt tuning. Default "output": behind the
-        encoder, so that the decoder's attention sees them beside the encoder output.
+        encoder, so that the decoder's attention sees them together with the encoder output.
       scale: what the trained rows are multiplied by. Default None: measured, so that embeddings become as large as the states
         where the rows enter.
       decoder: whether the decoder's self-attention has P trained keys and values too.

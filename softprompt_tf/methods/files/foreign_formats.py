@@ -1,4 +1,4 @@
-"""Prompts of other tools: a .npy file [P, H] or a PEFT adapter folder enters or leaves, as a `TaskPrompt`.
+"""Read and write prompts of other tools: a .npy file [P, H] or a PEFT adapter folder.
 
 `.npy` is what google-research/prompt-tuning publishes; a PEFT adapter folder (huggingface/peft) holds
 `adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`: a prompt's rows, or a prefix (see

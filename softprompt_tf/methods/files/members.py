@@ -1,4 +1,4 @@
-"""Prompts that shall vote together in, nothing out where they can."""
+"""Check that prompts can vote together."""
 
 from collections.abc import Sequence
 

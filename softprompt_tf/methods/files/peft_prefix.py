@@ -1,4 +1,4 @@
-"""The rows of a PEFT prefix adapter in, keys and values of the decoder's self-attention out, and back again.
+"""Convert the rows of a PEFT prefix adapter to keys and values of the decoder's self-attention, and back.
 
 PEFT keeps P rows, each L pairs of keys and values [N, D]. For an encoder-decoder it lays the pairs behind themselves, gives two of
 them in turn to each layer of the decoder, and throws the second away: so layer i has pair 2i mod L. With an even L, layers

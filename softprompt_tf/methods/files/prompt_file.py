@@ -1,4 +1,4 @@
-"""The prompt file: a `TaskPrompt` enters, one .safetensors file leaves, and back again.
+"""Write and read the prompt file of a task.
 
 The file holds the task's tensors under their names, float32, such as `prompt` [P, H], and string metadata: `format`, then
 the text fields of a `TaskPrompt` as they are and its other fields as JSON. It is written to a temporary name, synced and

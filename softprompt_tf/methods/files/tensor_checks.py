@@ -1,4 +1,4 @@
-"""A task's named tensors in, read-only float32 copies out, where each is known, finite and of its form."""
+"""Check a task's named tensors: known names, finite values, the right shapes."""
 
 from collections.abc import Mapping, Sequence
 

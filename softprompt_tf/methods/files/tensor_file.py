@@ -1,4 +1,4 @@
-"""Reading a safetensors file: a path and names enter, NumPy arrays and the file's metadata leave."""
+"""Read a safetensors file: its arrays and its metadata."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""Metrics over texts: what should have been written and what was written enter, a number per metric leaves, so that
-label tasks and free text are scored by the same call."""
+"""Metrics over texts, for label tasks and for free text."""
 
 from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
 from softprompt_tf.tasks.metrics.registry import METRICS, Metric, check_metrics, compute_metrics, score

@@ -1,4 +1,4 @@
-"""Metrics of tasks whose answers are labels, and accuracy of any text: answered rows enter, a number leaves."""
+"""Metrics of tasks whose answers are labels, and accuracy of any text."""
 
 from sklearn import metrics as sklearn_metrics
 

@@ -1,4 +1,4 @@
-"""Metrics of questions with short free answers, as SQuAD defines them: answered rows enter, a number leaves."""
+"""Metrics of questions with short free answers, as SQuAD defines them."""
 
 import re
 import string

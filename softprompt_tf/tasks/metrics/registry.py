@@ -1,4 +1,4 @@
-"""Metrics by name: names, right answers and predictions enter, a number per name leaves."""
+"""Metrics by name."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""ROUGE of summaries: answered rows enter, the mean F-measure over the rows leaves. Needs the package rouge-score."""
+"""ROUGE of summaries: the mean F-measure over the rows. Needs the package rouge-score."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""SuperGLUE's one number: the metrics of its eight tasks enter, their score leaves."""
+"""SuperGLUE's score from the metrics of its eight tasks."""
 
 from collections.abc import Mapping
 

@@ -1,5 +1,4 @@
-"""Postprocessors: small pure functions from what the model wrote to what the metrics compare, by the name that a task's
-`postprocess` gives; a text and its row enter, a text leaves."""
+"""Postprocessors: functions from what the model wrote to what the metrics compare, by name."""
 
 from collections.abc import Callable, Iterable, Mapping
 

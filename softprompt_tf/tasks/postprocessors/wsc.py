@@ -1,4 +1,4 @@
-"""The Winograd Schema Challenge: what the model wrote and the row's candidate enter; whether it named the candidate leaves."""
+"""The Winograd Schema Challenge: did the model name the row's candidate?"""
 
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.template import field_text

@@ -1,5 +1,4 @@
-"""Preprocessors: small pure functions from one row of a source to the rows that a template can fill, by the name that a
-task's `preprocess` gives; rows and names enter, rows leave, one at a time."""
+"""Preprocessors: functions from one row of a source to the rows that a template can fill, by name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Training rows: a row with several right answers enters, one row per answer leaves."""
+"""Make one training row per right answer."""
 
 from collections.abc import Iterator
 

@@ -1,5 +1,4 @@
-"""Fields of nested rows: a mapping and a key enter, the checked value leaves, or an error that names the row's place and
-the field."""
+"""Read checked values from nested rows; errors name the row's place and the field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

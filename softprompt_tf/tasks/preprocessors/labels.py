@@ -1,4 +1,4 @@
-"""Rows by their label: a row enters, and leaves again if what it says is true."""
+"""Keep the rows whose label says that they are true."""
 
 from collections.abc import Iterator
 

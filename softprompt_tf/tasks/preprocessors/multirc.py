@@ -1,4 +1,4 @@
-"""MultiRC: a passage with its questions and their answers enters, one row per answer leaves, to be judged right or wrong."""
+"""MultiRC: make one row per answer of a passage's questions, to be judged right or wrong."""
 
 import re
 from collections.abc import Iterator

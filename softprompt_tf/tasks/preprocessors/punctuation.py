@@ -1,5 +1,4 @@
-"""T5's form of question answering texts: a row with a question, its context and its answers enters, the same row with
-spaces around punctuation leaves."""
+"""Put spaces around punctuation, as T5 does for question answering."""
 
 import re
 from collections.abc import Iterator

@@ -1,5 +1,4 @@
-"""ReCoRD: a news passage with its queries enters, one row per query leaves, with the entities to choose from and all
-answers that are right."""
+"""ReCoRD: make one row per query of a news passage, with the entities to choose from and all right answers."""
 
 import re
 from collections.abc import Iterator

@@ -1,5 +1,4 @@
-"""Extractive question answering: an article, a paragraph or a question of a SQuAD-like source enters, one row per question
-leaves, with all answers that are right."""
+"""Extractive question answering: make one row per question of a SQuAD-like source, with all right answers."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,5 +1,4 @@
-"""The Winograd Schema Challenge as a short text to write: a sentence, a pronoun and a candidate enter, the sentence with the
-pronoun marked and the candidate as the text to write leave."""
+"""The Winograd Schema Challenge as a short text to write: mark the pronoun, and write the candidate."""
 
 import re
 from collections.abc import Iterator

@@ -1,0 +1,102 @@
+"""The generated pages of the site, and the links that it rewrites."""
+
+import argparse
+
+from command_page import command_page
+from config_page import commented_values, config_page, documented_arguments
+from page_blocks import ROOT
+from repository_links import SHOWN, with_site_links
+
+from softprompt_tf.cli.cli import build_parser
+from softprompt_tf.config import RunConfig, TaskConfig, TrainingConfig
+from softprompt_tf.methods.registry import METHODS
+
+
+def small_parser():
+    parser = argparse.ArgumentParser(prog="tool")
+    commands = parser.add_subparsers()
+    cut = commands.add_parser("cut", help="cut a | text")
+    cut.add_argument("file", help="a file")
+    cut.add_argument("--count", type=int, default=5, help="pieces, %(default)s where it is left out")
+    cut.add_argument("--kind", choices=("a", "b"), required=True)
+    cut.add_argument("--quiet", action="store_true", help="say nothing")
+    return parser
+
+
+def test_a_command_has_its_arguments_with_defaults_and_choices():
+    page = command_page(small_parser())
+
+    assert "## softprompt cut" in page
+    assert "| [`cut`](#softprompt-cut) | cut a \\| text |" in page
+    assert "| `file` |  | a file |" in page
+    assert "| `--count COUNT` | `5` | pieces, 5 where it is left out |" in page
+    assert "| `--kind KIND` | required | one of `a`, `b` |" in page
+    assert "| `--quiet` |  | say nothing |" in page
+
+
+def test_every_command_of_the_program_has_a_section():
+    page = command_page(build_parser())
+
+    for name in (
+        "train",
+        "evaluate",
+        "predict",
+        "export",
+        "serve",
+        "query",
+        "convert",
+        "inspect",
+        "sweep",
+        "pretrain",
+        "demo",
+    ):
+        assert f"\n## softprompt {name}\n" in page
+
+
+def test_every_key_of_a_config_has_a_row():
+    page = config_page()
+    sections = [RunConfig, TaskConfig, TrainingConfig, *(row.config for row in METHODS.values())]
+
+    for section in sections:
+        for key in section.model_fields:
+            assert f"\n| `{key}` | " in page
+
+
+def test_keys_have_their_defaults():
+    page = config_page()
+
+    assert "| `steps` | `30000` |" in page
+    assert "| `taskless` | `false` |" in page
+    assert "| `labels` | null |" in page
+    assert "| `inputs` | required |" in page
+    assert "| `metrics` | `[accuracy]` |" in page
+    assert "| `warmup_steps` | `0` |" in page
+
+
+def test_arguments_of_a_docstring_are_read_with_their_further_lines(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text('class A:\n    """Do.\n\n    Args:\n      x: one\n        and two.\n      y, z: both.\n    """\n')
+
+    assert documented_arguments(path, "A") == {"x": "one and two.", "y": "both.", "z": "both."}
+
+
+def test_comments_of_yaml_values_are_read_with_their_further_lines():
+    text = "# head\na:\n  b: 1   # one\n         # and more\n  c: 2\n  d: 3  # three\n"
+
+    assert commented_values(text) == {"b": "one and more", "d": "three"}
+
+
+def test_a_link_to_a_page_stays():
+    assert with_site_links("[x](../a/b.md#c)", "how_to/d.md", {}) == "[x](../a/b.md#c)"
+
+
+def test_a_link_to_a_shown_file_leads_to_its_place():
+    shown = {"bench/speed.svg": "images/speed.svg", "NOTES.md": "notes.md"}
+
+    assert with_site_links("![x](../../bench/speed.svg)", "how_to/d.md", shown) == "![x](../images/speed.svg)"
+    assert with_site_links("[x](docs/how_to/d.md#e)", "notes.md", shown) == "[x](how_to/d.md#e)"
+    assert with_site_links("[x](https://a.b/c) [y](other.txt)", "d.md", shown) == "[x](https://a.b/c) [y](other.txt)"
+
+
+def test_shown_files_exist():
+    assert [file for file in SHOWN if not (ROOT / file).exists()] == []

@@ -1,0 +1,31 @@
+"""README can be read in ten minutes, and its links lead somewhere."""
+
+import re
+
+from page_blocks import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readme_is_short():
+    lines = README.splitlines()
+
+    assert len(lines) <= 100
+    assert len(README.split()) <= 900
+    assert max(map(len, lines)) <= 125
+
+
+def test_files_that_readme_and_contributing_link_to_exist():
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+        missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+        assert missing == [], name
+
+
+def test_the_picture_is_described_for_those_who_do_not_see_it():
+    picture = (ROOT / "docs" / "images" / "flow.svg").read_text(encoding="utf-8")
+
+    assert re.search(r"!\[[^\]]{20,}\]\(docs/images/flow\.svg\)", README)
+    assert "<desc" in picture
+    assert "prefers-color-scheme: dark" in picture
