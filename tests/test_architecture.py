@@ -134,10 +134,17 @@ def test_the_public_names_are_these():
         "load_model",
         "load_prompt",
         "load_t5",
+        "low_rank",
+        "mpt",
+        "multitask_prompts",
+        "p_tuning",
         "p_tuning_v2",
         "prefix_tuning",
         "prompt_tuning",
+        "residual",
+        "superpos",
         "train_prompt",
+        "ulpt",
     ]
     assert softprompt_tf.export.__all__ == [
         "AsyncPredictionClient",
