@@ -6,22 +6,13 @@ Names are loaded at first use: a config is checked, and a task added to an expor
 from typing import TYPE_CHECKING
 
 from softprompt_tf.lazy_names import lazy_names
+from softprompt_tf.methods import constructors
 
 if TYPE_CHECKING:
     from softprompt_tf.methods import initializers as initializers
+    from softprompt_tf.methods.constructors import *  # noqa: F403
     from softprompt_tf.methods.family.kept_tensors import kept_tensors as kept_tensors
-    from softprompt_tf.methods.family.late_prompts import late_prompts as late_prompts
-    from softprompt_tf.methods.family.low_rank import low_rank as low_rank
     from softprompt_tf.methods.family.method import PromptMethod as PromptMethod
-    from softprompt_tf.methods.family.mpt import mpt as mpt
-    from softprompt_tf.methods.family.multitask_prompts import multitask_prompts as multitask_prompts
-    from softprompt_tf.methods.family.p_tuning import p_tuning as p_tuning
-    from softprompt_tf.methods.family.p_tuning_v2 import p_tuning_v2 as p_tuning_v2
-    from softprompt_tf.methods.family.prefix_tuning import prefix_tuning as prefix_tuning
-    from softprompt_tf.methods.family.prompt_tuning import prompt_tuning as prompt_tuning
-    from softprompt_tf.methods.family.residual import residual as residual
-    from softprompt_tf.methods.family.superpos import superpos as superpos
-    from softprompt_tf.methods.family.ulpt import ulpt as ulpt
     from softprompt_tf.methods.files.members import check_members as check_members
     from softprompt_tf.methods.files.prompt_file import TaskPrompt as TaskPrompt
     from softprompt_tf.methods.files.prompt_file import check_backbone as check_backbone
@@ -41,6 +32,7 @@ if TYPE_CHECKING:
     init = initializers
 
 _HOME = {
+    **dict.fromkeys(constructors.__all__, "constructors"),
     "METHODS": "registry",
     "PromptInitializer": "initializers",
     "PromptMethod": "family.method",
@@ -51,21 +43,10 @@ _HOME = {
     "check_members": "files.members",
     "injection_of": "injection",
     "kept_tensors": "family.kept_tensors",
-    "late_prompts": "family.late_prompts",
     "load_prompt": "files.prompt_file",
-    "low_rank": "family.low_rank",
-    "mpt": "family.mpt",
-    "multitask_prompts": "family.multitask_prompts",
     "nearest_neighbours": "neighbours",
-    "p_tuning": "family.p_tuning",
-    "p_tuning_v2": "family.p_tuning_v2",
-    "prefix_tuning": "family.prefix_tuning",
     "prepend": "injection",
-    "prompt_tuning": "family.prompt_tuning",
     "put_in_front": "injection",
-    "residual": "family.residual",
-    "superpos": "family.superpos",
-    "ulpt": "family.ulpt",
     "write_npy": "files.prompt_file",
     "write_peft_adapter": "files.prompt_file",
     "write_prompt": "files.prompt_file",
