@@ -8,6 +8,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from softprompt_tf.methods import constructors
 from softprompt_tf.version import __version__
 
 if TYPE_CHECKING:
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
     from softprompt_tf.inference.decoding import Beam as Beam
     from softprompt_tf.inference.decoding import Greedy as Greedy
     from softprompt_tf.methods import init as init
-    from softprompt_tf.methods import late_prompts as late_prompts
     from softprompt_tf.methods import load_prompt as load_prompt
-    from softprompt_tf.methods import p_tuning_v2 as p_tuning_v2
-    from softprompt_tf.methods import prefix_tuning as prefix_tuning
-    from softprompt_tf.methods import prompt_tuning as prompt_tuning
+    from softprompt_tf.methods.constructors import *  # noqa: F403
     from softprompt_tf.model.prompted_t5 import PromptedT5 as PromptedT5
     from softprompt_tf.model.token_metrics import ExactMatch as ExactMatch
     from softprompt_tf.model.token_metrics import LabelAccuracy as LabelAccuracy
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from softprompt_tf.training import train_prompt as train_prompt
 
 _MODULE_OF = {
+    **dict.fromkeys(constructors.__all__, "methods"),
     "Adafactor": "training",
     "Beam": "inference.decoding",
     "Classification": "inference.answers",
@@ -47,13 +46,9 @@ _MODULE_OF = {
     "TargetCrossEntropy": "training",
     "TokenAccuracy": "model.token_metrics",
     "init": "methods",
-    "late_prompts": "methods",
     "load_model": "saving",
     "load_prompt": "methods",
     "load_t5": "backbones",
-    "p_tuning_v2": "methods",
-    "prefix_tuning": "methods",
-    "prompt_tuning": "methods",
     "train_prompt": "training",
 }
 

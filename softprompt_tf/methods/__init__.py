@@ -6,15 +6,13 @@ Names are loaded at first use: a config is checked, and a task added to an expor
 from typing import TYPE_CHECKING
 
 from softprompt_tf.lazy_names import lazy_names
+from softprompt_tf.methods import constructors
 
 if TYPE_CHECKING:
     from softprompt_tf.methods import initializers as initializers
+    from softprompt_tf.methods.constructors import *  # noqa: F403
     from softprompt_tf.methods.family.kept_tensors import kept_tensors as kept_tensors
-    from softprompt_tf.methods.family.late_prompts import late_prompts as late_prompts
     from softprompt_tf.methods.family.method import PromptMethod as PromptMethod
-    from softprompt_tf.methods.family.p_tuning_v2 import p_tuning_v2 as p_tuning_v2
-    from softprompt_tf.methods.family.prefix_tuning import prefix_tuning as prefix_tuning
-    from softprompt_tf.methods.family.prompt_tuning import prompt_tuning as prompt_tuning
     from softprompt_tf.methods.files.members import check_members as check_members
     from softprompt_tf.methods.files.prompt_file import TaskPrompt as TaskPrompt
     from softprompt_tf.methods.files.prompt_file import check_backbone as check_backbone
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     init = initializers
 
 _HOME = {
+    **dict.fromkeys(constructors.__all__, "constructors"),
     "METHODS": "registry",
     "PromptInitializer": "initializers",
     "PromptMethod": "family.method",
@@ -44,13 +43,9 @@ _HOME = {
     "check_members": "files.members",
     "injection_of": "injection",
     "kept_tensors": "family.kept_tensors",
-    "late_prompts": "family.late_prompts",
     "load_prompt": "files.prompt_file",
     "nearest_neighbours": "neighbours",
-    "p_tuning_v2": "family.p_tuning_v2",
-    "prefix_tuning": "family.prefix_tuning",
     "prepend": "injection",
-    "prompt_tuning": "family.prompt_tuning",
     "put_in_front": "injection",
     "write_npy": "files.prompt_file",
     "write_peft_adapter": "files.prompt_file",

@@ -4,11 +4,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
+from softprompt_tf.methods.family.low_rank import LowRankConfig, low_rank
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.family.method_config import MethodConfig
+from softprompt_tf.methods.family.mpt import MptConfig, mpt
+from softprompt_tf.methods.family.multitask_prompts import MultitaskPromptsConfig, multitask_prompts
+from softprompt_tf.methods.family.p_tuning import PTuningConfig, p_tuning
 from softprompt_tf.methods.family.p_tuning_v2 import PTuningV2Config, p_tuning_v2
 from softprompt_tf.methods.family.prefix_tuning import PrefixTuningConfig, prefix_tuning
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig, prompt_tuning
+from softprompt_tf.methods.family.residual import ResidualConfig, residual
+from softprompt_tf.methods.family.superpos import SuperPosConfig, superpos
+from softprompt_tf.methods.family.ulpt import UlptConfig, ulpt
 
 
 class MethodRow(NamedTuple):
@@ -23,4 +30,11 @@ METHODS: dict[str, MethodRow] = {
     "prefix_tuning": MethodRow(prefix_tuning, PrefixTuningConfig),
     "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
     "late_prompts": MethodRow(late_prompts, LatePromptsConfig),
+    "residual": MethodRow(residual, ResidualConfig),
+    "superpos": MethodRow(superpos, SuperPosConfig),
+    "low_rank": MethodRow(low_rank, LowRankConfig),
+    "ulpt": MethodRow(ulpt, UlptConfig),
+    "p_tuning": MethodRow(p_tuning, PTuningConfig),
+    "multitask_prompts": MethodRow(multitask_prompts, MultitaskPromptsConfig),
+    "mpt": MethodRow(mpt, MptConfig),
 }

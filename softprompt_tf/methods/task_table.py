@@ -1,6 +1,6 @@
 """The trainable tensors of a model's tasks, looked up by task for each row of a batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ Fold = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @keras.saving.register_keras_serializable(package="softprompt_tf")
 class TaskTable(keras.layers.Layer):
-    """A table of what tasks train, a variable for each name: [...] for one task, [K, ...] for K tasks.
+    """A table of what tasks train, a variable for each name: [...] for one task or where tasks share it, [K, ...] for K tasks.
 
     The variables are float32 under every dtype policy, and so is the sum of the batch's gradients; only what the layer
     returns has the compute dtype.
@@ -26,6 +26,8 @@ class TaskTable(keras.layers.Layer):
       initial_values: name -> array, of a task or with the task axis. Default None, uniform in [-0.5, 0.5). They are no part of
         the config: a layer made from its config takes its values from the saved weights.
       fold: turns the variables into the tensors of the tasks. Default None: they are the tensors.
+      frozen: names of variables that are not trained. Default none.
+      shared: names of variables that K tasks have in common, without a task axis. Default none.
 
     Call arguments:
       batch_like: any tensor whose first dimension is B; its values do not matter.
@@ -48,6 +50,8 @@ class TaskTable(keras.layers.Layer):
         num_tasks: int | None = None,
         initial_values: Mapping[str, np.ndarray] | None = None,
         fold: Fold | None = None,
+        frozen: Collection[str] = (),
+        shared: Collection[str] = (),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -55,6 +59,7 @@ class TaskTable(keras.layers.Layer):
             name: tuple(_positive(f"shapes[{name!r}]", size) for size in shape) for name, shape in shapes.items()
         }
         self.num_tasks = None if num_tasks is None else _positive("num_tasks", num_tasks)
+        self.frozen, self.shared = tuple(frozen), tuple(shared)
         self._fold = fold
         # Made here and not in `build`, so that a table can be read and saved before it has seen a batch.
         self.variables_by_name = {
@@ -63,13 +68,14 @@ class TaskTable(keras.layers.Layer):
                 shape=self._full_shape(name),
                 dtype="float32",
                 initializer=self._initializer(name, initial_values),
+                trainable=name not in self.frozen,
                 autocast=False,  # cast after the batch's rows are taken, so that their gradients are summed in float32
             )
             for name in self.shapes
         }
 
     def _full_shape(self, name: str) -> tuple[int, ...]:
-        tasks = () if self.num_tasks is None else (self.num_tasks,)
+        tasks = () if self.num_tasks is None or name in self.shared else (self.num_tasks,)
         return (*tasks, *self.shapes[name])
 
     def _initializer(self, name: str, values: Mapping[str, np.ndarray] | None) -> Any:
@@ -91,7 +97,7 @@ class TaskTable(keras.layers.Layer):
         return dict(self._fold(values) if self._fold else values)
 
     def assign(self, values: Mapping[str, np.ndarray]) -> None:
-        """Set the trained variables, each in its own shape."""
+        """Set the variables, each in its own shape."""
         for name, variable in self.variables_by_name.items():
             variable.assign(values[name])
 
@@ -130,7 +136,8 @@ class TaskTable(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        return {**super().get_config(), "shapes": shapes, "num_tasks": self.num_tasks}
+        known = {"shapes": shapes, "num_tasks": self.num_tasks, "frozen": self.frozen, "shared": self.shared}
+        return {**super().get_config(), **known}
 
 
 def _positive(name: str, value: int) -> int:

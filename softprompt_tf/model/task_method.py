@@ -33,6 +33,8 @@ def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
         num_tasks=method.num_tasks,
         initial_values=method.start(vocabulary, t5.sizes),
         fold=partial(method.fold, sizes=t5.sizes),
+        frozen=method.frozen_variables,
+        shared=method.shared_variables,
         dtype=t5.backbone.dtype_policy,
         name="prompt",
     )

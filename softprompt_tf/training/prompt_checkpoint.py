@@ -100,4 +100,10 @@ class PromptCheckpoint(keras.callbacks.Callback):
 
 def _variables(model: keras.Model) -> Groups:
     random = [variable for variable in model.variables if variable.name == "seed_generator_state"]
-    return {"trainable": model.trainable_variables, "optimizer": model.optimizer.variables, "random": random}
+    table = getattr(model, "prompt_table", None)  # not of a model whose own weights are trained
+    return {
+        "trainable": model.trainable_variables,
+        "optimizer": model.optimizer.variables,
+        "random": random,
+        "frozen": [] if table is None else table.non_trainable_variables,
+    }

@@ -16,7 +16,8 @@ from softprompt_tf.training.best_prompt import BestSoFar
 from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, read_checkpoint, write_checkpoint
 
 STEP_FILE = "step-{step}.safetensors"
-Groups = Mapping[str, Sequence[keras.Variable]]  # "trainable", "optimizer" and, where there are any, "random"
+# "trainable", "optimizer" and, where there are any, "random" and "frozen"
+Groups = Mapping[str, Sequence[keras.Variable]]
 
 
 class Checkpoints:

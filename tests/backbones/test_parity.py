@@ -120,3 +120,18 @@ def test_a_prefix_adapter_of_peft_gives_the_answers_that_it_gives_there(loaded, 
         np.abs(expected["logits"] - expected["logits_without_positions"]).max() > 0.1
     )  # else the two would say the same
     assert np.abs(expected["logits"] - recorded(case)["logits"]).max() > 0.1
+
+
+# === Prompts that a network or several tasks make ===
+
+
+@pytest.mark.parametrize("kind", t5_models.MADE_PROMPTS)
+def test_values_of_peft_make_the_prompts_and_logits_that_they_make_there(loaded, kind):
+    case, expected = t5_models.MADE_CASE, np.load(RECORDED / "made_prompts.npz")
+
+    prompts = answers.made_prompts(kind)
+    logits = answers.logits_under_prompts(loaded(case), case, prompts)
+
+    np.testing.assert_allclose(prompts, expected[f"{kind}_prompts"], atol=LIMIT, rtol=0)
+    np.testing.assert_allclose(logits, expected[f"{kind}_logits"], atol=LIMIT, rtol=0)
+    assert np.abs(expected[f"{kind}_logits"] - recorded(case)["logits"]).max() > 0.1

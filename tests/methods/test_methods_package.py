@@ -3,12 +3,19 @@
 import ast
 from pathlib import Path
 
+import softprompt_tf
 from softprompt_tf import methods
 
 
 def test_every_exported_name_exists():
     assert sorted(methods.__all__) == methods.__all__
     assert all(hasattr(methods, name) for name in methods.__all__)
+
+
+def test_the_public_constructors_are_those_of_all_methods():
+    assert sorted(methods.METHODS) == methods.constructors.__all__
+    for name, row in methods.METHODS.items():
+        assert getattr(methods, name) is row.make is getattr(softprompt_tf, name)
 
 
 def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_models():

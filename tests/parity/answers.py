@@ -4,9 +4,10 @@ import numpy as np
 import t5_models
 from keras import ops
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings, tune
 from softprompt_tf.inference.decoding import Greedy, decode
-from softprompt_tf.methods import injection_of, prepend
+from softprompt_tf.methods import injection_of, mpt, p_tuning, prepend
 
 
 def answers(t5, case, prompt=None):
@@ -38,6 +39,27 @@ def answers_under_key_values(t5, case, tensors):
     encoded = Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
     tokens, _ = decode(Greedy(), t5, encoded, t5_models.NUM_GENERATED)
     return ops.convert_to_numpy(logits), ops.convert_to_numpy(tokens)
+
+
+def made_prompts(kind):
+    """Return the prompts [3, P, H] that this library makes of `t5_models.made_prompt`, one for each input."""
+    sizes = BackboneSizes(t5_models.CASES[t5_models.MADE_CASE]["d_model"], 1, 1, 1, 1)  # the others say nothing here
+    if kind == "mpt":
+        method = mpt(t5_models.PROMPT_LENGTH, rank=t5_models.MADE_RANK, task_ids=["a", "b"])
+    else:
+        network = kind.removeprefix("p_tuning_")
+        method = p_tuning(t5_models.PROMPT_LENGTH, network=network, network_dim=t5_models.MADE_DIM)
+    values = {name: ops.convert_to_tensor(value) for name, value in t5_models.made_prompt(kind).items()}
+    prompts = ops.convert_to_numpy(method.fold(values, sizes)["prompt"])
+    return prompts[list(t5_models.MADE_TASKS)] if kind == "mpt" else np.repeat(prompts[None], 3, axis=0)
+
+
+def logits_under_prompts(t5, case, prompts):
+    """Return logits [3, 9, V] with a prompt [P, H] of its own in front of each input."""
+    ids, mask, targets = t5_models.inputs(case)
+    embeddings, padding_mask = prepend(prompts, t5.embed(ids.astype("int32")), mask.astype("int32"))
+    states = t5.decode(targets.astype("int32"), t5.encode(embeddings, padding_mask), padding_mask)
+    return ops.convert_to_numpy(t5.logits(states))
 
 
 def until_end(tokens):

@@ -13,7 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import t5_models
-from answers import answers, answers_under_key_values, until_end, watched_mask
+from answers import (
+    answers,
+    answers_under_key_values,
+    logits_under_prompts,
+    made_prompts,
+    until_end,
+    watched_mask,
+)
 from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.backbones import load_t5
@@ -38,6 +45,17 @@ def prefix_is_good(output, case, t5):
         print(f"| {case}, a prefix{kind.replace('_', ' ')} | | | | | {apart:.1e} | {same} of {len(tokens)} |")
         is_good &= bool(apart <= LIMIT) and same == len(tokens)
     write_peft_adapter(output / f"{case}_prefix_ours", task_prompt)
+    return is_good
+
+
+def made_prompts_are_good(output, case, t5):
+    """Compare the prompts that P-tuning and MPT make, and the logits under them; print a row for each."""
+    recorded, is_good = np.load(output / "made_prompts.npz"), True
+    for kind in t5_models.MADE_PROMPTS:
+        prompts = made_prompts(kind)
+        apart = np.abs(logits_under_prompts(t5, case, prompts) - recorded[f"{kind}_logits"]).max()
+        print(f"| {case}, {kind.replace('_', ' ')} | | | | | {apart:.1e} | |")
+        is_good &= bool(apart <= LIMIT and np.abs(prompts - recorded[f"{kind}_prompts"]).max() <= LIMIT)
     return is_good
 
 
@@ -71,6 +89,8 @@ def main(output):
         write_peft_adapter(output / f"{case}_ours", adapter)
         if case in t5_models.PREFIX_CASES:
             is_good &= prefix_is_good(output, case, t5)
+        if case == t5_models.MADE_CASE:
+            is_good &= made_prompts_are_good(output, case, t5)
     return 0 if is_good else 1
 
 

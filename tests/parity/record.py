@@ -4,7 +4,8 @@
 
 writes CASE.npz with the encoder output at some positions, the logits, 16 greedily decoded tokens, and the same with a PEFT
 prompt in front; and the PEFT adapters as folders CASE_adapter. For some cases also CASE_prefix.npz with logits and tokens under
-a PEFT prefix, and the same where the prefix has no positions, and CASE_prefix_adapter.
+a PEFT prefix, and the same where the prefix has no positions, and CASE_prefix_adapter. For one case made_prompts.npz with the
+prompts that PEFT's P-tuning and MPT make, and the logits under them.
 """
 
 import contextlib
@@ -107,6 +108,63 @@ def record_prefix(output, case, directory, versions):
     )
 
 
+def under_made_prompt(directory, kind):
+    """Return the prompts [3, P, H] that PEFT makes of a kind's values, one for each input, and the logits under them."""
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float32).eval()
+    shared = {
+        "task_type": "SEQ_2_SEQ_LM",
+        "num_virtual_tokens": t5_models.PROMPT_LENGTH,
+        "num_transformer_submodules": 1,
+    }
+    if kind == "mpt":
+        config = peft.MultitaskPromptTuningConfig(**shared, num_tasks=2, num_ranks=t5_models.MADE_RANK)
+    else:
+        network = {"encoder_reparameterization_type": kind.removeprefix("p_tuning_").upper()}
+        config = peft.PromptEncoderConfig(**shared, **network, encoder_hidden_size=t5_models.MADE_DIM)
+    prompted = peft.get_peft_model(model, config).eval()
+    prompted.prompt_encoder["default"].load_state_dict(torch_state(t5_models.made_prompt(kind)))
+    ids, mask, targets = (torch.from_numpy(array) for array in t5_models.inputs(t5_models.MADE_CASE))
+    tasks = {"task_ids": torch.tensor(t5_models.MADE_TASKS)} if kind == "mpt" else {}
+    # As labels, which PEFT hands on in every method: the model puts the start id in front of all but the last of them.
+    labels = torch.nn.functional.pad(targets[:, 1:], (0, 1), value=1)
+    with torch.no_grad():
+        prompts = prompted.get_prompt(batch_size=len(ids), **tasks)
+        logits = prompted(input_ids=ids, attention_mask=mask, labels=labels, **tasks).logits
+    return prompts.numpy(), logits.numpy()
+
+
+def torch_state(values):
+    """Return this library's values by the names, and in the forms, that PEFT has for them."""
+    names = {"shared_rows": "embedding.weight", "rows": "embedding.weight", "task_left": "prefix_task_cols"}
+    names |= {"task_right": "prefix_task_rows"}
+    state = {}
+    layers = [name for name in ("first", "hidden", "output") if f"{name}.kernel" in values]
+    for name, value in values.items():
+        value = torch.from_numpy(value)
+        layer, _, part = name.rpartition(".")
+        if name in names:
+            state[names[name]] = value
+        elif layer in layers:
+            weight = f"mlp_head.{2 * layers.index(layer)}"  # a ReLU follows each
+            state[f"{weight}.{'weight' if part == 'kernel' else 'bias'}"] = value.T if part == "kernel" else value
+        else:
+            number, _, direction = layer.removeprefix("lstm_").partition(".")
+            end = f"l{number}{'_reverse' if direction == 'backward' else ''}"
+            if part == "bias":
+                state[f"lstm_head.bias_ih_{end}"] = value
+                state[f"lstm_head.bias_hh_{end}"] = torch.zeros_like(value)  # torch has two, which it adds
+            else:
+                state[f"lstm_head.weight_{'ih' if part == 'kernel' else 'hh'}_{end}"] = value.T
+    return state
+
+
+def record_made_prompts(output, directory, versions):
+    recorded = {}
+    for kind in t5_models.MADE_PROMPTS:
+        recorded[f"{kind}_prompts"], recorded[f"{kind}_logits"] = under_made_prompt(directory, kind)
+    np.savez_compressed(output / "made_prompts.npz", **recorded, versions=np.array(versions))
+
+
 def main(output):
     output.mkdir(parents=True, exist_ok=True)
     versions = f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}"
@@ -119,6 +177,8 @@ def main(output):
             _, prompted_logits, prompted_tokens = answers(with_adapter(model, case, output / f"{case}_adapter"), case)
             if case in t5_models.PREFIX_CASES:
                 record_prefix(output, case, directory, versions)
+            if case == t5_models.MADE_CASE:
+                record_made_prompts(output, directory, versions)
         np.savez_compressed(
             output / f"{case}.npz",
             encoder_output=encoder_output[:, t5_models.watched_positions()],

@@ -48,6 +48,10 @@ CASES = {
     },
 }
 PREFIX_CASES = ("t5_1_0", "flan_t5")  # with two and four layers, of which PEFT ties the first half to the second
+MADE_CASE = "t5_1_1"  # under which prompts are compared that PEFT makes from other values
+MADE_PROMPTS = ("p_tuning_lstm", "p_tuning_mlp", "mpt")
+MADE_DIM = 7  # of P-tuning's networks
+MADE_RANK, MADE_TASKS = 2, (1, 0, 1)  # of MPT: the rank, and the task of each input
 LENGTHS = (512, 17, 1)
 NUM_TARGETS = 9
 NUM_GENERATED = 16
@@ -125,6 +129,35 @@ def prefix_rows(case):
     config = CASES[case]
     width = config["num_layers"] * 2 * config["num_heads"] * config["d_kv"]
     return np.random.default_rng(8).normal(size=(PROMPT_LENGTH, width)).astype(np.float32)
+
+
+def made_prompt(kind):
+    """Return the values that a prompt of `MADE_PROMPTS` is made from, by this library's names; of MPT, for two tasks."""
+    hidden, width = CASES[MADE_CASE]["d_model"], MADE_DIM
+    if kind == "mpt":
+        shapes = {"task_left": (2, PROMPT_LENGTH, MADE_RANK), "task_right": (2, MADE_RANK, hidden)}
+        shapes = {"shared_rows": (PROMPT_LENGTH, hidden), **shapes}
+    elif kind == "p_tuning_mlp":
+        layers = {"first": (hidden, width), "hidden": (width, width), "output": (width, hidden)}
+        shapes = {"rows": (PROMPT_LENGTH, hidden), **_dense(layers)}
+    else:
+        shapes = {"rows": (PROMPT_LENGTH, hidden)}
+        for layer, inputs in enumerate((hidden, 2 * width)):
+            for direction in ("forward", "backward"):
+                at = f"lstm_{layer}.{direction}"
+                shapes |= {f"{at}.kernel": (inputs, 4 * width), f"{at}.recurrent_kernel": (width, 4 * width)}
+                shapes[f"{at}.bias"] = (4 * width,)
+        shapes |= _dense({"hidden": (2 * width, 2 * width), "output": (2 * width, hidden)})
+    generator = np.random.default_rng(9)
+    return {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def _dense(layers):
+    return {
+        f"{name}.{part}": shape
+        for name, (inputs, outputs) in layers.items()
+        for part, shape in (("kernel", (inputs, outputs)), ("bias", (outputs,)))
+    }
 
 
 def watched_positions():

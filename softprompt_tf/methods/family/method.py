@@ -5,6 +5,7 @@ A method knows no backbone's code, only its sizes and its vocabulary. Where its 
 """
 
 import dataclasses
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,8 +68,18 @@ class PromptMethod:
         return self
 
     def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
-        """Return the task's tensors of its trained variables, both [K, ...] or both without K; the same where nothing is folded."""
+        """Return the task's tensors of its variables, both [K, ...] or both without K; the same where nothing is folded."""
         return variables
+
+    @property
+    def frozen_variables(self) -> tuple[str, ...]:
+        """Names of variables that keep their first values, such as a random projection."""
+        return ()
+
+    @property
+    def shared_variables(self) -> tuple[str, ...]:
+        """Names of variables that all tasks of a model have in common; they have no axis K."""
+        return ()
 
     # === What follows from it ===
 
@@ -88,14 +99,17 @@ class PromptMethod:
           sizes: of the backbone.
 
         Returns:
-          Name -> float32 [...], or [K, ...] where `task_ids` is given.
+          Name -> float32 [...], or [K, ...] where `task_ids` is given and the variable is no shared one.
         """
         if self.task_ids is None:
             return self.draw(vocabulary, sizes, self.seed, None)
         drawn = [
             self.draw(vocabulary, sizes, _task_seed(self.seed, k), task_id) for k, task_id in enumerate(self.task_ids)
         ]
-        return {name: np.stack([values[name] for values in drawn]) for name in drawn[0]}
+        return {
+            name: value if name in self.shared_variables else np.stack([values[name] for values in drawn])
+            for name, value in drawn[0].items()
+        }
 
 
 def checked_task_ids(task_ids: Any) -> tuple[str, ...] | None:
@@ -103,6 +117,11 @@ def checked_task_ids(task_ids: Any) -> tuple[str, ...] | None:
     if isinstance(task_ids, str):
         raise PromptError(f"`task_ids` must be a list of strings. Received: task_ids={task_ids!r}.")
     return None if task_ids is None else tuple(task_ids)
+
+
+def drawn_seed(seed: int | None) -> int:
+    """Return the seed, or where there is none a drawn one, which follows `keras.utils.set_random_seed`."""
+    return random.randrange(2**31) if seed is None else seed  # Keras seeds this generator, and draws from it too
 
 
 def check_integer(name: str, value: object, *, minimum: int) -> None:

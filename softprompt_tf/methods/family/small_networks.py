@@ -1,0 +1,68 @@
+"""Layers of the small networks that make a prompt while it is trained, as functions of named variables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from softprompt_tf.methods.family.method import Shapes
+
+
+def dense_shapes(name: str, inputs: int, outputs: int) -> Shapes:
+    """Return the shapes of a dense layer's variables."""
+    return {f"{name}.kernel": (inputs, outputs), f"{name}.bias": (outputs,)}
+
+
+def dense(variables: Mapping[str, Any], name: str, values: Any) -> Any:
+    """Return the output [K, P, outputs] of a dense layer for [K, P, inputs]."""
+    from keras import ops
+
+    return ops.matmul(values, variables[f"{name}.kernel"]) + variables[f"{name}.bias"][..., None, :]
+
+
+def draw_dense(generator: np.random.Generator, shapes: Shapes) -> dict[str, np.ndarray]:
+    """Return first values of a dense layer's variables: uniform, up to 1 over the root of its inputs, as torch draws them."""
+    inputs = next(shape[0] for name, shape in shapes.items() if name.endswith(".kernel"))
+    return {name: draw_uniform(generator, shape, inputs**-0.5) for name, shape in shapes.items()}
+
+
+def draw_uniform(generator: np.random.Generator, shape: tuple[int, ...], limit: float) -> np.ndarray:
+    """Return float32 values in [-limit, limit)."""
+    return generator.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def draw_normal(generator: np.random.Generator, shape: tuple[int, ...], deviation: float = 1.0) -> np.ndarray:
+    """Return float32 values around 0."""
+    return (deviation * generator.standard_normal(shape)).astype(np.float32)
+
+
+def lstm_shapes(name: str, inputs: int, outputs: int) -> Shapes:
+    """Return the shapes of an LSTM's variables; its four gates stand side by side: input, forget, new values, output."""
+    return {
+        f"{name}.kernel": (inputs, 4 * outputs),
+        f"{name}.recurrent_kernel": (outputs, 4 * outputs),
+        f"{name}.bias": (4 * outputs,),
+    }
+
+
+def draw_lstm(generator: np.random.Generator, shapes: Shapes) -> dict[str, np.ndarray]:
+    """Return first values of an LSTM's variables: uniform, up to 1 over the root of its outputs, as torch draws them."""
+    outputs = next(shape[0] for name, shape in shapes.items() if name.endswith(".recurrent_kernel"))
+    return {name: draw_uniform(generator, shape, outputs**-0.5) for name, shape in shapes.items()}
+
+
+def lstm(variables: Mapping[str, Any], name: str, values: Any, *, is_reversed: bool = False) -> Any:
+    """Return the states [K, P, outputs] of an LSTM that reads [K, P, inputs] from the first row on, or from the last one."""
+    from keras import ops
+
+    kernel, recurrent_kernel, bias = (variables[f"{name}.{part}"] for part in ("kernel", "recurrent_kernel", "bias"))
+    entering = ops.matmul(values, kernel) + bias[..., None, :]  # [K, P, 4 * outputs]
+    state = carry = ops.zeros_like(entering[..., :1, : recurrent_kernel.shape[-2]])  # [K, 1, outputs]
+    states = []
+    for position in sorted(range(values.shape[-2]), reverse=is_reversed):
+        gates = entering[..., position : position + 1, :] + ops.matmul(state, recurrent_kernel)
+        enter, forget, new, leave = ops.split(gates, 4, axis=-1)
+        carry = ops.sigmoid(forget) * carry + ops.sigmoid(enter) * ops.tanh(new)
+        state = ops.sigmoid(leave) * ops.tanh(carry)
+        states.append(state)
+    return ops.concatenate(states[::-1] if is_reversed else states, axis=-2)
