@@ -1,13 +1,16 @@
-"""What cached states save: a prompt behind the encoder beside a prompt in front, and a run on SST-2 from start to end.
+"""What cached states save: a step behind the encoder beside one in front, a run on SST-2, and three seeds of TREC at once.
 
     python -m benchmarks.cached_states step [--rounds 15] [--rows 320]
     SOFTPROMPT_SHARED_DATA=data python -m benchmarks.cached_states sst2 [--steps 2000] [--texts 20000]
+    SOFTPROMPT_SHARED_DATA=data python -m benchmarks.cached_states seeds [--steps 400] [--states float32]
 
 `step`: the shape of T5 1.1 Small with drawn weights, 16 rows of 128 tokens, targets of 8, prompts of 20 rows. Steps of both kinds
 take turns; each figure is the median over rounds, as seconds of the clock and as seconds of all cores (`cpu`), which other
 processes move less. The ratio counts the encoding, which is done once for 20 epochs.
 `sst2`: `mini`, 20 rows behind the encoder, batches of 32, and the accuracy on the 872 dev rows; encoding, training and
-evaluating are timed apart. Prints JSON.
+evaluating are timed apart.
+`seeds`: `mini`, 20 rows behind the encoder, seeds 1, 2 and 3 of TREC at once and one after the other, with encoding and dev scores.
+Prints JSON.
 """
 
 import argparse
@@ -31,27 +34,36 @@ import softprompt_tf as sp
 from benchmarks.speed import inputs
 from benchmarks.speed.machine import processor
 from benchmarks.speed.protocol import VOCABULARY
+from softprompt_tf.config import RunConfig, load_config
 from softprompt_tf.evaluation import evaluate_examples
+from softprompt_tf.experiments.prompt_tuner import PromptTuner
+from softprompt_tf.experiments.prompts_together import tune_together
+from softprompt_tf.experiments.rows import training_data
+from softprompt_tf.experiments.settings import Rows
 from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.tasks import BatchStream, TokenizedExamples, load_task, tokenize_examples
 
 ROWS, TOKENS, TARGETS, LENGTH, EPOCHS = 16, 128, 8, 20, 20
-TASK = Path(__file__).resolve().parents[1] / "configs" / "tasks" / "glue_sst2.yaml"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+TASK = CONFIGS / "tasks" / "glue_sst2.yaml"
 
 
 def main() -> None:
-    """Measure one of the two and print it."""
+    """Measure one of the three and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("step", "sst2"))
+    parser.add_argument("what", choices=("step", "sst2", "seeds"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", type=int, default=20 * ROWS)
-    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--steps", type=int, help="default: 2,000, of `seeds` 400")
+    parser.add_argument("--states", default="auto", choices=("auto", "float16", "bfloat16", "float32"))
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=1.0)
     arguments = parser.parse_args()
+    os.environ.setdefault("SOFTPROMPT_DATA", os.environ.get("SOFTPROMPT_SHARED_DATA", "data"))
     load = os.getloadavg()[0]
-    result = steps(arguments) if arguments.what == "step" else sst2(arguments)
+    arguments.steps = arguments.steps or (400 if arguments.what == "seeds" else 2_000)
+    result = {"step": steps, "sst2": sst2, "seeds": seeds}[arguments.what](arguments)
     print(json.dumps({**_machine(), "load_before": load, "load_after": os.getloadavg()[0], **result}, indent=2))
 
 
@@ -114,7 +126,6 @@ def _tokens(num_rows: int) -> TokenizedExamples:
 
 def sst2(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate, and time the parts."""
-    os.environ.setdefault("SOFTPROMPT_DATA", os.environ.get("SOFTPROMPT_SHARED_DATA", "data"))
     task, t5 = load_task(TASK), sp.load_t5("mini")
     train, dev = _drawn(task.examples("train"), arguments.texts), task.examples("validation")
     model = _compiled(
@@ -146,7 +157,43 @@ def _drawn(examples: list[Any], count: int) -> list[Any]:
     return [examples[row] for row in chosen]
 
 
-# === Both ===
+# === Three seeds ===
+
+
+def seeds(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train the seeds at once and one after the other, each kind from an empty cache."""
+    kinds = {kind: _seeds(most, arguments) for kind, most in (("together", 3), ("one by one", 1))}
+    return {"steps": arguments.steps, "states": arguments.states, **kinds}
+
+
+def _seeds(most: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as directory:
+        configs = [_trec(Path(directory) / str(seed), seed, arguments) for seed in (1, 2, 3)]
+        data, tuner = training_data(configs[0].tasks[0], Rows()), PromptTuner(sp.load_t5("mini"))
+        dev: list[float] = []
+
+        def run() -> None:
+            tune_together(tuner, configs, data, run_digests=["", "", ""], most=most)
+            for config in configs:
+                _, record = tuner.tune(config, data, run_digest="")
+                dev.append(record.metrics["trec"]["accuracy"])
+
+        return {**_seconds(run), "dev": dev}
+
+
+def _trec(directory: Path, seed: int, arguments: argparse.Namespace) -> RunConfig:
+    changes = {
+        "prompt.method": "late_prompts",
+        "training.steps": arguments.steps,
+        "training.evaluate_every": 100,
+        "training.cached_states": arguments.states,
+        "output_dir": directory,
+        "seed": seed,
+    }
+    return load_config(CONFIGS / "runs" / "trec.yaml", [f"{key}={value}" for key, value in changes.items()])
+
+
+# === All ===
 
 
 def _compiled(t5: sp.FrozenT5, method: Any, arguments: argparse.Namespace | None = None) -> sp.PromptedT5:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from softprompt_tf.backbones import FrozenT5, load_t5
 from softprompt_tf.config import RunConfig, load_config
+from softprompt_tf.demo.one_encoding import ask_one_encoding, train_behind
 from softprompt_tf.errors import TrainingError, VerificationError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.export.client.client import Classification, PredictionClient
@@ -71,9 +72,10 @@ def _run_demo(output_dir: Path, backbone: str, steps: int | None) -> None:
     _print_table(t5, rows)
 
     prompts = {name: result.prompts[name] for name, result in runs.items()}
-    version = write_saved_model(output_dir / "export" / "demo", t5, prompts)
+    late = train_behind(runs)
+    version = write_saved_model(output_dir / "export" / "demo", t5, {**prompts, **late})
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-    print(f"One SavedModel for {len(prompts)} tasks: {version}, {size / 1e6:.1f} MB.")
+    print(f"One SavedModel for {len(prompts) + len(late)} prompts: {version}, {size / 1e6:.1f} MB.")
     print("It ran through TensorFlow's C API in a process of its own, and answered as Keras does.\n")
 
     mixed = _mixed_batch()
@@ -83,6 +85,7 @@ def _run_demo(output_dir: Path, backbone: str, steps: int | None) -> None:
     print(
         f"\nServed = Keras: the same labels, log-probabilities within {TOLERANCE:g} nats, on {len(mixed)} rows of 3 tasks."
     )
+    ask_one_encoding(version.parent, TASKS)
     print(f"The whole job took {(time.monotonic() - started) / 60:.1f} minutes. Everything lies in {output_dir}/.")
 
 

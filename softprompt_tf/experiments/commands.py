@@ -37,6 +37,13 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", help=f"instead of the file's: {BACKBONE_HELP}")
     parser.add_argument("--data", type=Path, help="the data: the value of ${SOFTPROMPT_DATA} in task files")
     parser.add_argument("--minutes", type=float, help="begin no run after this many minutes; 0 only writes the report")
+    parser.add_argument(
+        "--together",
+        type=int,
+        metavar="N",
+        help="train up to N prompts at once that differ in seed, first values or the optimizer's settings alone; 1: one after "
+        "the other; default: 8 where the method starts from cached states, else 1",
+    )
     parser.add_argument("--plan", action="store_true", help="print the runs and what is finished, and do nothing")
 
 
@@ -54,6 +61,8 @@ def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> Non
         raise ConfigError(f"`--minutes` must be a number from 0 up. Received: {arguments.minutes}.")
     if arguments.data is not None and not arguments.data.is_dir():
         raise ConfigError(f"`--data` must be a directory. Received: {arguments.data}.")
+    if arguments.together is not None and arguments.together < 1:
+        raise ConfigError(f"`--together` must be a whole number above 0. Received: {arguments.together}.")
     path = find_config(config, "experiments")
     _check(path, arguments, leave_out=leave_out)
     from softprompt_tf.experiments.reproduce import run_experiments
@@ -66,6 +75,7 @@ def _run(config: Path, arguments: argparse.Namespace, *, leave_out: bool) -> Non
         minutes=arguments.minutes,
         leave_out=leave_out,
         only_plan=arguments.plan,
+        together=arguments.together,
         tell=lambda line: say(line, stream=sys.stdout),
     )
 

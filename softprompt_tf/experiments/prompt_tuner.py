@@ -24,7 +24,7 @@ from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.run import TaskData, build_model, prompt_method, training_batches
 from softprompt_tf.runs.run_states import RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.states.state_cache import StateCache
-from softprompt_tf.training import train_prompt
+from softprompt_tf.training import TrainingResult, train_prompt
 
 _MODELS = 16  # kept with their graphs
 
@@ -73,7 +73,7 @@ class PromptTuner:
           The model with the prompt that did best on the validation rows, good until the next call, and the record.
         """
         directory = Path(config.output_dir)
-        model = self._model(config, data)
+        model = self.model_of(config, data)
         record = read_record(directory)
         if record is None:
             record = self._train(model, config, data, run_digest)
@@ -82,7 +82,7 @@ class PromptTuner:
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)  # a finished trial needs them no more
         return model, record
 
-    def _model(self, config: RunConfig, data: TaskData) -> PromptedT5:
+    def model_of(self, config: RunConfig, data: TaskData) -> PromptedT5:
         """Return a model as the config's run starts with it: the first values of the prompt, and an unused optimizer."""
         key = config.model_dump_json(exclude={"seed": True, "output_dir": True, "prompt": {"init"}})
         if key not in self._models:
@@ -104,7 +104,7 @@ class PromptTuner:
             )  # dropout, where a backbone has it, is that of the seed alone
         return model
 
-    def _states(self, model: PromptedT5, config: RunConfig, data: TaskData) -> StateCache | None:
+    def states_of(self, model: PromptedT5, config: RunConfig, data: TaskData) -> StateCache | None:
         """Return the cache that runs of one task share; None where theirs is off, or the whole encoder knows the task."""
         cache = run_state_cache(model, config)
         if cache is None:
@@ -126,12 +126,11 @@ class PromptTuner:
 
     def _train(self, model: PromptedT5, config: RunConfig, data: TaskData, run_digest: str) -> TrialRecord:
         directory, training = Path(config.output_dir), config.training
-        cache = self._states(model, config, data)
-        plain = training_batches(self.t5, model, [data], config)
+        cache = self.states_of(model, config, data)
         answers = functools.cache(lambda: answers_on_states(model, cache, data.validation))
         result = train_prompt(
             model,
-            RunBatches(plain, cache, pad_to_multiple_of=training.pad_to_multiple_of, with_task_id=False),
+            self.batches_of(model, cache, config, data),
             steps=training.steps,
             seed=config.seed,
             evaluate=lambda: evaluate_examples(answers(), data.task, data.validation).metrics,
@@ -141,6 +140,16 @@ class PromptTuner:
             checkpoint_every=training.checkpoint_every,
             config_digest=run_digest,
         )
+        return self.keep(model, config, data, result)
+
+    def batches_of(self, model: PromptedT5, cache: StateCache | None, config: RunConfig, data: TaskData) -> RunBatches:
+        """Return a run's training batches, on states where there is a cache."""
+        plain = training_batches(self.t5, model, [data], config)
+        return RunBatches(plain, cache, pad_to_multiple_of=config.training.pad_to_multiple_of, with_task_id=False)
+
+    def keep(self, model: PromptedT5, config: RunConfig, data: TaskData, result: TrainingResult) -> TrialRecord:
+        """Write the prompt that a model holds and the record of how it was trained."""
+        directory = Path(config.output_dir)
         record = TrialRecord(
             metrics={data.task.name: result.chosen.metrics},
             step=result.chosen.step,

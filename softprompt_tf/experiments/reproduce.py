@@ -27,6 +27,7 @@ def run_experiments(
     minutes: float | None = None,
     leave_out: bool = False,
     only_plan: bool = False,
+    together: int | None = None,
     tell: Tell = print,
 ) -> SweepOutcome:
     """Make the runs of a sweep file and the report; started again, go on.
@@ -39,6 +40,7 @@ def run_experiments(
       minutes: after so many no further run is begun; 0 makes the report of what is there.
       leave_out: whether to leave out, and say so, what has no data or no backbone here.
       only_plan: whether to tell the runs and what is finished, and do nothing.
+      together: as in `run_sweep`.
       tell: is handed each line.
 
     Raises:
@@ -56,7 +58,7 @@ def run_experiments(
     check_plots_can_be_drawn()
     for what, why in plan.left_out.items():
         tell(f"left out: {what}: {why}")
-    outcome = run_sweep(plan, output, minutes=minutes, tell=tell)
+    outcome = run_sweep(plan, output, minutes=minutes, together=together, tell=tell)
     if outcome.not_reached:
         what = "1 result was" if outcome.not_reached == 1 else f"{outcome.not_reached} results were"
         tell(f"{what} not reached in {minutes:g} minutes. The same command goes on.")

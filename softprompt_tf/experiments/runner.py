@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.baselines import DesignedPrompts, ModelTuner, design_prompts, random_prompt
 from softprompt_tf.config import RunConfig, TaskConfig
+from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.evaluation.asking import AnswersTexts
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.evaluation.ensemble_scores import EnsembleScores, evaluate_ensemble
@@ -16,6 +19,7 @@ from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.prompt_tuner import PromptTuner, TrialRecord, read_record, write_record
+from softprompt_tf.experiments.prompts_together import partners, tune_together
 from softprompt_tf.experiments.results import RunResult, digest, score_of
 from softprompt_tf.experiments.rows import scored_examples, training_data
 from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
@@ -35,6 +39,7 @@ class Runner:
     def __init__(self, directory: Path, backbones: SweepBackbones):
         self.directory = directory
         self._backbones = backbones
+        self._failed: dict[str, SoftPromptError] = {}
         self._prompt_tuners: dict[tuple[str, ...], PromptTuner] = {}
         self._model_tuners: dict[tuple[str, ...], ModelTuner] = {}
 
@@ -51,6 +56,35 @@ class Runner:
         for name, trial in reversed(firsts.items()):
             if name in known:
                 self._prompt_tuner(trial)
+
+    def train_ahead(self, trial: Trial, others: Sequence[Trial], *, most: int | None) -> int:
+        """Train a trial's prompt at once with those of others, where that suits them; `run` then has only to score each.
+
+        What goes wrong for one of them is told by its `run`, and what goes wrong for all by each of theirs, alone.
+
+        Args:
+          trial: the next one.
+          others: later ones without results.
+          most: as in `tune_together`.
+
+        Returns:
+          How many were trained: 0, or this one and the first of its partners.
+        """
+        trials = [trial, *partners(trial, others, self._config)]
+        if len(trials) == 1 or most == 1:
+            return 0
+        try:
+            errors = tune_together(
+                self._prompt_tuner(trial),
+                [self._config(each) for each in trials],
+                training_data(trial.tasks[0], trial.settings.rows),
+                run_digests=[digest(each.config) for each in trials],
+                most=most,
+            )
+        except (SoftPromptError, tf.errors.ResourceExhaustedError):
+            return 0
+        self._failed |= {each.name: error for each, error in zip(trials, errors, strict=False) if error is not None}
+        return len(errors)
 
     def run(self, trial: Trial, scorings: Sequence[Scoring]) -> list[RunResult]:
         """Train or set up a trial, or go on with it, and score it.
@@ -101,21 +135,25 @@ class Runner:
     # === Prompts ===
 
     def _run_prompt(self, trial: Trial, scorings: Sequence[Scoring]) -> list[RunResult]:
-        settings, task = trial.settings, trial.tasks[0]
-        config = RunConfig(
+        if trial.name in self._failed:
+            raise self._failed.pop(trial.name)
+        tuner = self._prompt_tuner(trial)
+        data = training_data(trial.tasks[0], trial.settings.rows)
+        model, record = tuner.tune(self._config(trial), data, run_digest=digest(trial.config))
+        return [
+            self._result(scoring, record, _with_limits(model, load_task(scoring.eval_task))) for scoring in scorings
+        ]
+
+    def _config(self, trial: Trial) -> RunConfig:
+        settings = trial.settings
+        return RunConfig(
             backbone=settings.backbone,
-            task=task,
+            task=trial.tasks[0],
             prompt=settings.prompt,
             training=settings.training,
             output_dir=str(self.directory / trial.name),
             seed=trial.seed,
         )
-        tuner = self._prompt_tuner(trial)
-        data = training_data(task, settings.rows)
-        model, record = tuner.tune(config, data, run_digest=digest(trial.config))
-        return [
-            self._result(scoring, record, _with_limits(model, load_task(scoring.eval_task))) for scoring in scorings
-        ]
 
     def _prompt_tuner(self, trial: Trial) -> PromptTuner:
         training = trial.settings.training

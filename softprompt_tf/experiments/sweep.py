@@ -46,13 +46,17 @@ def result_store(output: Path) -> ResultStore:
     return ResultStore(output / "results")
 
 
-def run_sweep(plan: Plan, output: Path, *, minutes: float | None = None, tell: Tell = print) -> SweepOutcome:
+def run_sweep(
+    plan: Plan, output: Path, *, minutes: float | None = None, together: int | None = None, tell: Tell = print
+) -> SweepOutcome:
     """Make the runs that have no result yet.
 
     Args:
       plan: what to run.
       output: the sweep's directory.
       minutes: after so many no further run is begun; one that has begun ends. None: all are made.
+      together: so many prompts that differ in seed, first values or the optimizer's settings alone train at once at most; 1: one
+        after the other. Default: 8 where the method starts from cached states, else 1.
       tell: is handed a line per run.
 
     Raises:
@@ -61,14 +65,14 @@ def run_sweep(plan: Plan, output: Path, *, minutes: float | None = None, tell: T
       SoftPromptError: if a result cannot be read or written; what fails in one run is told, and the others are made.
     """
     with locked(output, error_type=ConfigError):
-        return _Sweep(plan, output, minutes, tell).run()
+        return _Sweep(plan, output, minutes, together, tell).run()
 
 
 class _Sweep:
     """One call of `run_sweep`."""
 
-    def __init__(self, plan: Plan, output: Path, minutes: float | None, tell: Tell):
-        self._plan, self._tell, self._output = plan, tell, output
+    def __init__(self, plan: Plan, output: Path, minutes: float | None, together: int | None, tell: Tell):
+        self._plan, self._tell, self._output, self._together = plan, tell, output, together
         self._store = result_store(output)
         self._runner = Runner(output / "trials", SweepBackbones(output / "backbones.json"))
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -83,7 +87,7 @@ class _Sweep:
         finished = sum(self._is_finished(scorings) for scorings in trials)
         with Progress(len(trials), unit="run", first=finished) as self._progress:
             for number, scorings in enumerate(trials, start=1):
-                self._run_trial(f"[{number}/{len(trials)}]", scorings)
+                self._run_trial(f"[{number}/{len(trials)}]", scorings, trials[number:])
             for vote in self._plan.votes:
                 self._run_vote(vote)
         return self._outcome
@@ -91,7 +95,7 @@ class _Sweep:
     def _is_finished(self, scorings: Sequence[Scoring]) -> bool:
         return all(self._store.is_finished(scoring.config) for scoring in scorings)
 
-    def _run_trial(self, place: str, scorings: Sequence[Scoring]) -> None:
+    def _run_trial(self, place: str, scorings: Sequence[Scoring], later: Sequence[Sequence[Scoring]]) -> None:
         trial = scorings[0].trial
         wanted = [scoring for scoring in scorings if not self._store.is_finished(scoring.config)]
         if not wanted:
@@ -102,6 +106,7 @@ class _Sweep:
             self._outcome.not_reached += len(wanted)
             return
         self._tell(f"{place} {scorings[0]}")
+        self._train_ahead(trial, later)
         try:
             results = self._runner.run(trial, wanted)
         except SoftPromptError as error:
@@ -112,6 +117,13 @@ class _Sweep:
             self._keep(str(scoring), result)
         self._runner.clean(trial)
         self._progress.advance(score=results[-1].score)
+
+    def _train_ahead(self, trial: Trial, later: Sequence[Sequence[Scoring]]) -> None:
+        """Train a trial's prompt at once with those of later trials, where there are such."""
+        is_open = [each for each in later if not self._is_finished(each)]
+        trained = self._runner.train_ahead(trial, [each[0].trial for each in is_open], most=self._together)
+        if trained:
+            self._tell(f"    trained at once with {trained - 1} that differ in seed or rate")
 
     def _run_vote(self, vote: Vote) -> None:
         if all(self._store.is_finished(vote.config(arm)) for arm in vote.arms):

@@ -16,7 +16,8 @@ from softprompt_tf.tasks import LENGTH_BUCKETS
 SEEDLESS = ("prompt_design_zero_shot",)
 MULTITASK = "multitask_model_tuning"
 WEIGHTS = ("model_tuning", MULTITASK)
-_WITHOUT_EFFECT = ("checkpoint_every", "gradient_checkpointing")  # on the outcome
+_WITHOUT_EFFECT = ("checkpoint_every", "gradient_checkpointing", "states_directory")  # on the outcome
+_LATER_CHOICES = {"length_buckets": LENGTH_BUCKETS, "pad_to_multiple_of": 1, "cached_states": "auto"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Trial:
             "seed": self.seed,
         }
         training = {key: value for key, value in settings["training"].items() if key not in _WITHOUT_EFFECT}
-        for key, default in (("length_buckets", LENGTH_BUCKETS), ("pad_to_multiple_of", 1)):
+        for key, default in _LATER_CHOICES.items():
             if training[key] == default:
                 del training[key]  # so that results from before there was a choice are still found
         if self.arm == "prompt_tuning":

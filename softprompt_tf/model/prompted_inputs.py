@@ -1,17 +1,20 @@
 """Prepare what the frozen T5 takes: embeddings, their mask, and what the tasks inject."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import TaskTable, injection_of, put_in_front
+from softprompt_tf.methods import injection_of, put_in_front
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
+
+Table = Callable[[Tensor, Tensor | None], Mapping[str, Tensor]]
+"""Token ids [B, T] and the rows' task ids, if there are several tasks -> each row's tensors [B, ...]; a `TaskTable` is such."""
 
 
 class Entered(NamedTuple):
@@ -30,13 +33,13 @@ class Entered(NamedTuple):
     first: int | None
 
 
-def encode(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Encoded:
+def encode(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Encoded:
     """Run the encoder on a batch with what its tasks inject."""
     states, mask, injection, first = embed(t5, table, batch)
     return encode_injected(t5, states, mask, injection, first=first)
 
 
-def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Entered:
+def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Entered:
     """Return the tokens' embeddings with injected rows in front, or the batch's cached states where it brings some."""
     token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
     tensors = table(token_ids, batch.get("task_id"))
@@ -44,6 +47,25 @@ def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Entere
     states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
     states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
     return Entered(states, mask, injection, 0 if cached is None else entry_layer(tensors))
+
+
+def tuned_logits(
+    t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], *, recompute: bool = False, can_branch: bool = True
+) -> Tensor:
+    """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`."""
+    entering, mask, injection, first = embed(t5, table, batch)
+    states = tune(
+        t5,
+        entering,
+        mask,
+        batch["decoder_token_ids"],
+        injection,
+        first=first,
+        num_moving=_num_moving(injection),
+        recompute=recompute,
+        can_branch=can_branch,
+    )
+    return t5.logits(states)
 
 
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:
@@ -54,3 +76,10 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
             axes = tuple(range(1, len(part.rows.shape)))
             embeddings = embeddings + 0 * ops.sum(part.rows, axis=axes)[:, None, None]
     return embeddings
+
+
+def _num_moving(injection: Injection) -> int | None:
+    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
+    if injection.front is not None:
+        return int(injection.front.rows.shape[1])
+    return 0 if injection.encoder is None else None

@@ -16,11 +16,10 @@ import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
-from softprompt_tf.backbones.passes.cheaper_passes import goes_inside, tune
+from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
 from softprompt_tf.errors import BackboneError, PromptError, TrainingError
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Sampler, get_sampler
-from softprompt_tf.injection import Injection
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.methods import (
     PromptMethod,
@@ -29,7 +28,7 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import PROMPT
-from softprompt_tf.model.prompted_inputs import embed, encode, tied
+from softprompt_tf.model.prompted_inputs import embed, encode, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import check_has_no_dropout, method_of, method_of_config, settled, table_of
 from softprompt_tf.model.text_model import TextModel
@@ -206,20 +205,13 @@ class PromptedT5(TextModel):
             if not is_symbolic and goes_inside(injection_of(self.prompt_table.tensors())):
                 check_has_no_dropout(self.method, self.t5)  # the T5 may have been given dropout since
             return super().call(inputs, training=training, mask=mask)
-        entering, padding_mask, injection, first = embed(self.t5, self.prompt_table, inputs)
-        ids = inputs["decoder_token_ids"]
-        states = tune(
+        return tuned_logits(
             self.t5,
-            entering,
-            padding_mask,
-            ids,
-            injection,
-            first=first,
-            num_moving=_num_moving(injection),
+            self.prompt_table,
+            inputs,
             recompute=bool(training) and self.gradient_checkpointing,
             can_branch=not (self.compiled and self.jit_compile),
         )
-        return self.t5.logits(states)
 
     def make_train_function(self, force: bool = False) -> Any:
         self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
@@ -422,13 +414,6 @@ def _check_parts(t5: Any, labels: Any) -> None:
         )
     if isinstance(labels, (str, bytes)):
         raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
-
-
-def _num_moving(injection: Injection) -> int | None:
-    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
-    if injection.front is not None:
-        return int(injection.front.rows.shape[1])
-    return 0 if injection.encoder is None else None
 
 
 def _limit(name: str, value: Any, default: int) -> int:

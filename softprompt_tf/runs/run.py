@@ -175,7 +175,7 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         target_format=shared_target_format(tasks),
     )
     model.compile(
-        optimizer=_optimizer(config.training),
+        optimizer=make_optimizer(config.training),
         loss=TargetCrossEntropy(z_loss=config.training.z_loss),
         gradient_checkpointing=config.training.gradient_checkpointing,
     )
@@ -214,7 +214,8 @@ def prompt_method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
     return method
 
 
-def _optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
+def make_optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Return the optimizer that a config asks for, with its rate."""
     rate = _learning_rate(training)
     if training.optimizer == "adam":
         return keras.optimizers.Adam(rate)

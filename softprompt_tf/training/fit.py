@@ -112,7 +112,7 @@ def train_prompt(
     """
     if steps < 1:
         raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")
-    with contextlib.nullcontext() if checkpoint_dir is None else _locked(Path(checkpoint_dir)):
+    with contextlib.nullcontext() if checkpoint_dir is None else locked_checkpoints(Path(checkpoint_dir)):
         keep_best = KeepBestPrompt(
             evaluate, every_steps=evaluate_every or steps, on_best=on_best, patience=patience, last_step=steps
         )
@@ -168,7 +168,7 @@ def train(
     )
 
 
-def _locked(checkpoint_dir: Path) -> contextlib.AbstractContextManager[None]:
+def locked_checkpoints(checkpoint_dir: Path) -> contextlib.AbstractContextManager[None]:
     """Lock a folder of checkpoints by a file beside it: in it are checkpoints alone."""
     return locked(checkpoint_dir.parent, error_type=TrainingError, name=f".{checkpoint_dir.name}.lock")
 

@@ -107,6 +107,9 @@ class TargetCrossEntropy(keras.losses.Loss):
 def token_losses(targets: Tensor, logits: Tensor, *, z_loss: float, label_smoothing: float) -> Tensor:
     """Return the loss of every position, padding included.
 
+    Its gradient is written out, as (1 + 2 z_loss log Z) softmax - smoothed target. The automatic one goes over all logits
+    several times more.
+
     Args:
       targets: int32 [B, U] ids below V.
       logits: float32 [B, U, V].
@@ -116,22 +119,57 @@ def token_losses(targets: Tensor, logits: Tensor, *, z_loss: float, label_smooth
     Returns:
       float32 [B, U], nats.
     """
-    logits = ops.reshape(logits, ops.shape(logits))  # a tensor, also of a variable, which cannot be indexed below
-    log_z = ops.logsumexp(logits, axis=-1)  # [B, U]
-    # TensorFlow's own op for this goes over all logits again, and takes three times as long as the line above.
-    targets = ops.where(targets < 0, logits.shape[-1], targets)  # an id below 0 is as wrong as one past the end
-    losses = log_z - ops.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]  # [B, U]
-    if label_smoothing:
-        losses = _smoothed(losses, logits, log_z, label_smoothing)
-    return losses + z_loss * ops.square(log_z)
+    vocabulary = logits.shape[-1]
+    targets = ops.where(targets < 0, vocabulary, targets)  # an id below 0 is as wrong as one past the end
+    low = label_smoothing / (vocabulary - 1) if label_smoothing else 0.0  # a wrong token's share
+    surplus = 1.0 - label_smoothing - low  # of the target over a wrong token
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def losses_of(logits: Tensor) -> tuple[Tensor, object]:
+        probabilities, largest, its_log = _softmax(logits)
+        log_z = largest - its_log
+        at_target = ops.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]  # [B, U]
+        expected = surplus * at_target
+        if low:
+            expected = expected + low * ops.sum(logits, axis=-1)
+        losses = (largest - expected) - its_log - _entropy(label_smoothing, low) + z_loss * ops.square(log_z)
+
+        def grad(*upstream: Tensor) -> Tensor:
+            weights = upstream[0]  # [B, U]
+            factor = weights * (1.0 + 2.0 * z_loss * log_z)
+            gradient = probabilities * factor[..., None]
+            if low:
+                gradient = gradient - (weights * low)[..., None]
+            new = ops.exp(at_target - log_z) * factor - (low + surplus) * weights
+            return _with_values_at(gradient, targets, new)
+
+        return losses, grad
+
+    return losses_of(ops.reshape(logits, ops.shape(logits)))  # a tensor, also of a variable
 
 
-def _smoothed(losses: Tensor, logits: Tensor, log_z: Tensor, label_smoothing: float) -> Tensor:
-    wrong_tokens = logits.shape[-1] - 1
+def _softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the softmax [B, U, V], and of each position the largest logit and the log of its probability [B, U].
+
+    The largest probability is at least 1 / V, so its logarithm loses nothing. That of Z is the difference of the two, and no
+    other pass needs an exponential of every logit.
+    """
+    probabilities = ops.softmax(logits, axis=-1)
+    return probabilities, ops.max(logits, axis=-1), ops.log(ops.max(probabilities, axis=-1))
+
+
+def _with_values_at(values: Tensor, ids: Tensor, new: Tensor) -> Tensor:
+    """Return values [B, U, V] with `new` [B, U] at the ids [B, U]. No second tensor of this size is made for it."""
+    rows = ops.reshape(values, (-1, values.shape[-1]))  # [B * U, V]
+    row_numbers = ops.arange(ops.shape(rows)[0], dtype="int32")
+    places = ops.stack([row_numbers, ops.reshape(ids, (-1,))], axis=-1)
+    return ops.reshape(ops.scatter_update(rows, places, ops.reshape(new, (-1,))), ops.shape(values))
+
+
+def _entropy(label_smoothing: float, low: float) -> float:
+    """Return the entropy of a smoothed target, of which a wrong token has the share `low`."""
+    if not label_smoothing:
+        return 0.0
     confidence = 1.0 - label_smoothing
-    low_confidence = label_smoothing / wrong_tokens
     # T5X adds 1e-20 inside the second logarithm; it matters only where there is no smoothing.
-    entropy = -(confidence * math.log(confidence) + wrong_tokens * low_confidence * math.log(low_confidence + 1e-20))
-    target_logits = log_z - losses
-    expected_logits = (confidence - low_confidence) * target_logits + low_confidence * ops.sum(logits, axis=-1)
-    return log_z - expected_logits - entropy
+    return -(confidence * math.log(confidence) + label_smoothing * math.log(low + 1e-20))

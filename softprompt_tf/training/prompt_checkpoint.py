@@ -25,6 +25,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
       keep_best: KeepBestPrompt or None. The callback whose state is saved along. Default None.
       name: str. Of each file. Without a step in it there is one file, which each checkpoint replaces.
       keep: int. How many checkpoints stay. Default 2.
+      share: float. Of the time that passes, what is this run's: less than 1 where several train at once. Default 1.
 
     Attributes:
       seconds: float. What the run took up to its last checkpoint, those before a resume included.
@@ -41,6 +42,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
         keep_best: KeepBestPrompt | None = None,
         name: str = STEP_FILE,
         keep: int = 2,
+        share: float = 1.0,
     ):
         super().__init__()
         if every_steps < 1:
@@ -57,7 +59,8 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self._previous = 0
         self._saved_step: int | None = None
         self.seconds = 0.0
-        self._started = time.monotonic()
+        self._share = share
+        self._counted_until = time.monotonic()
 
     def resume(self, model: keras.Model) -> int:
         """Put the newest checkpoint's state into a compiled model and the callbacks; return how many batches the run has taken.
@@ -71,7 +74,7 @@ class PromptCheckpoint(keras.callbacks.Callback):
             self.seconds, self._saved_step = checkpoint.counts.get("seconds", 0.0), checkpoint.step
             if self._keep_best is not None:
                 self._keep_best.best = checkpoint.best
-        self._started = time.monotonic() - self.seconds
+        self._counted_until = time.monotonic()
         return steps_done(model)
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -92,7 +95,9 @@ class PromptCheckpoint(keras.callbacks.Callback):
         step = steps_done(self.model)
         if step == self._saved_step:
             return
-        self.seconds = time.monotonic() - self._started
+        now = time.monotonic()
+        self.seconds += self._share * (now - self._counted_until)
+        self._counted_until = now
         best = None if self._keep_best is None else self._keep_best.best
         self._run.save(step, best=best, counts={"seconds": self.seconds})
         self._saved_step = step

@@ -90,8 +90,8 @@ def test_what_changes_no_result_changes_no_run(place):
 
     assert same == names
     (tuning,) = [each for each, *_ in planned(place, tasks).trials().values() if each.arm == "prompt_tuning"]
-    defaults = {"length_buckets", "pad_to_multiple_of", "gradient_checkpointing"}  # which earlier results do not name
-    assert not defaults & set(tuning.trial.config["training"])
+    later = {"length_buckets", "pad_to_multiple_of", "gradient_checkpointing", "cached_states", "states_directory"}
+    assert not later & set(tuning.trial.config["training"])  # which earlier results do not name
     # Only the prompt is trained by these settings; the weights have settings of their own.
     assert {arm for arm in EVERY if others[arm] != names[arm]} == {"prompt_tuning"}
 

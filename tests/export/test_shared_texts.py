@@ -1,5 +1,7 @@
 """Equal texts of a batch are encoded once up to where their tasks enter; every row answers as plain NumPy does for it alone."""
 
+import dataclasses
+
 import numpy as np
 import numpy_t5
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 from served_methods import module_of, task_of, twin_and_output
 
 import softprompt_tf as sp
+from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label
 from softprompt_tf.export import add_tasks, write_saved_model
 from softprompt_tf.export.graph import shared_texts
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
@@ -154,7 +157,8 @@ def test_stages_are_the_layers_where_tables_enter():
     ]
 
 
-def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
+def rows_encoded(module, pairs, monkeypatch):
+    """Return how many rows each part of the encoder gets for a request."""
     seen = []
 
     def counted(run, head, head_mask, tail, tail_mask, *others, dtype):
@@ -163,15 +167,70 @@ def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
 
     by_length = shared_texts.encode_by_length
     monkeypatch.setattr(shared_texts, "encode_by_length", counted)
-    module = module_of(tiny_t5, tasks)
-
     with_functions_run = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
-        module.classify(**asked(ASKED))
+        module.classify(**asked(pairs))
     finally:
         tf.config.run_functions_eagerly(with_functions_run)
+    return seen
 
+
+def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
     # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys. From layer 1 on also RAIN and FILM with "late", and
     # FILM with "far".
-    assert seen == [5, 8]
+    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [5, 8]
+
+
+def test_tasks_of_the_bare_text_share_and_a_template_with_words_does_not(tiny_t5, monkeypatch):
+    """The name of a template's field is no part of the text; a task's limit is part of what the model reads."""
+    templates = {"mood": "{sentence}", "topic": "{text}", "bare": "", "asked": "is it good? {text}"}
+    drawn = {
+        name: dataclasses.replace(task_of(tiny_t5, seed, prompt_behind_encoder=3), template=template)
+        for seed, (name, template) in enumerate(templates.items())
+    }
+    drawn["cut"] = dataclasses.replace(drawn["mood"], max_input_tokens=2)
+    module = module_of(tiny_t5, drawn)
+
+    assert rows_encoded(module, [("mood", FILM), ("cut", FILM)], monkeypatch) == [2]
+    assert rows_encoded(module, [("mood", FILM), ("topic", FILM), ("bare", FILM)], monkeypatch) == [1]
+    assert rows_encoded(module, [("mood", FILM), ("topic", RAIN), ("asked", FILM)], monkeypatch) == [3]
+
+
+# === Several prompts of one task ===
+
+
+@pytest.fixture(scope="module")
+def voters(tiny_t5, tmp_path_factory):
+    """Three late prompts of one task as files, each as its method starts."""
+    directory = tmp_path_factory.mktemp("voters")
+    for seed in (1, 2, 3):
+        method = sp.late_prompts(3, decoder=True, scale=4.0, seed=seed)
+        model = sp.PromptedT5(tiny_t5, method, labels=["red", "blue", "green"], max_target_tokens=6)
+        model.save_prompt(directory / f"{seed}.safetensors", task_id="mood")
+    return [sp.load_prompt(path) for path in sorted(directory.iterdir())]
+
+
+def test_late_prompts_vote_as_those_asked_one_by_one(tiny_t5, voters):
+    texts = [FILM, RAIN, YES]
+    alone = [sp.PromptedT5(tiny_t5, voter).classify(texts) for voter in voters]
+
+    voted = PromptEnsemble(tiny_t5, voters).classify(texts)
+
+    for answers, answer in zip(zip(*alone, strict=True), voted, strict=True):
+        expected = vote_for_label(answers)
+        assert answer.label == expected.label
+        np.testing.assert_allclose(answer.log_probabilities, expected.log_probabilities, rtol=1e-4)
+
+
+def test_a_served_vote_of_late_prompts_encodes_its_text_once(tiny_t5, tasks, voters, monkeypatch):
+    module = module_of(tiny_t5, {"voters": tuple(voters), "front": tasks["front"]})
+    pairs = [("voters", FILM), ("front", FILM), ("voters", RAIN), ("voters", FILM)]
+    expected = PromptEnsemble(tiny_t5, voters).classify([FILM, RAIN])
+
+    found = module.signatures()["classify"](**asked(pairs))
+
+    assert rows_encoded(module, pairs, monkeypatch) == [3]
+    for row, answer in ((0, expected[0]), (2, expected[1]), (3, expected[0])):
+        assert found["label"][row].numpy().decode() == answer.label
+        np.testing.assert_allclose(found["log_probabilities"][row], answer.log_probabilities, rtol=1e-4)

@@ -111,6 +111,37 @@ def test_gradient_is_t5x_closed_form():
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
+def test_gradient_equals_finite_differences_of_the_definition():
+    def at(logits):
+        return numpy_mean(TARGETS, logits, z_loss=0.05, label_smoothing=0.2, weights=weights)
+
+    weights = np.array([[1.0], [0.25]])
+    logits = tf.Variable(LOGITS)
+    with tf.GradientTape() as tape:
+        value = TargetCrossEntropy(z_loss=0.05, label_smoothing=0.2)(TARGETS, logits, sample_weight=weights[:, 0])
+
+    steps = 1e-5 * np.eye(LOGITS.size).reshape(-1, *LOGITS.shape)
+    exact = LOGITS.astype("float64")
+    expected = [(at(exact + step) - at(exact - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(tape.gradient(value, logits), np.reshape(expected, LOGITS.shape), atol=1e-6)
+
+
+def test_logits_far_from_zero_cost_what_they_cost_in_float64():
+    logits = np.array([[[1000.0, 0.0, -1000.0], [-500.0, -500.0, -501.0]]], "float32")
+
+    values = keras.ops.convert_to_numpy(TargetCrossEntropy(z_loss=0.0).call([[1, 2]], logits))
+
+    np.testing.assert_allclose(values, [[1000.0, 1.0 + np.log(2 + np.exp(-1))]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_logit_that_is_no_number_gives_a_loss_that_is_none(value):
+    logits = LOGITS.copy()
+    logits[0, 0, 5] = value
+
+    assert not np.isfinite(float(TargetCrossEntropy()(TARGETS, logits)))
+
+
 def test_bfloat16_logits_are_reduced_in_float32():
     logits = tf.cast(LOGITS, "bfloat16")
 
