@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods import init as init
     from softprompt_tf.methods import late_prompts as late_prompts
     from softprompt_tf.methods import load_prompt as load_prompt
+    from softprompt_tf.methods import lora as lora
     from softprompt_tf.methods import p_tuning_v2 as p_tuning_v2
     from softprompt_tf.methods import prefix_tuning as prefix_tuning
     from softprompt_tf.methods import prompt_tuning as prompt_tuning
@@ -51,6 +52,7 @@ _MODULE_OF = {
     "load_model": "saving",
     "load_prompt": "methods",
     "load_t5": "backbones",
+    "lora": "methods",
     "p_tuning_v2": "methods",
     "prefix_tuning": "methods",
     "prompt_tuning": "methods",

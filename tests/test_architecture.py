@@ -134,6 +134,7 @@ def test_the_public_names_are_these():
         "load_model",
         "load_prompt",
         "load_t5",
+        "lora",
         "p_tuning_v2",
         "prefix_tuning",
         "prompt_tuning",

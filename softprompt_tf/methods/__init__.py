@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods import initializers as initializers
     from softprompt_tf.methods.family.kept_tensors import kept_tensors as kept_tensors
     from softprompt_tf.methods.family.late_prompts import late_prompts as late_prompts
+    from softprompt_tf.methods.family.lora import lora as lora
     from softprompt_tf.methods.family.method import PromptMethod as PromptMethod
     from softprompt_tf.methods.family.p_tuning_v2 import p_tuning_v2 as p_tuning_v2
     from softprompt_tf.methods.family.prefix_tuning import prefix_tuning as prefix_tuning
@@ -46,6 +47,7 @@ _HOME = {
     "kept_tensors": "family.kept_tensors",
     "late_prompts": "family.late_prompts",
     "load_prompt": "files.prompt_file",
+    "lora": "family.lora",
     "nearest_neighbours": "neighbours",
     "p_tuning_v2": "family.p_tuning_v2",
     "prefix_tuning": "family.prefix_tuning",

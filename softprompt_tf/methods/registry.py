@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
+from softprompt_tf.methods.family.lora import LoRAConfig, lora
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.p_tuning_v2 import PTuningV2Config, p_tuning_v2
@@ -23,4 +24,5 @@ METHODS: dict[str, MethodRow] = {
     "prefix_tuning": MethodRow(prefix_tuning, PrefixTuningConfig),
     "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
     "late_prompts": MethodRow(late_prompts, LatePromptsConfig),
+    "lora": MethodRow(lora, LoRAConfig),
 }

@@ -49,7 +49,14 @@ def embed(t5: FrozenT5, table: TaskTable, batch: Mapping[str, Tensor]) -> Entere
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:
     """Return embeddings that depend on all that goes in elsewhere: Keras's functional model has no place for that, but has to
     know the table."""
-    for part in (injection.encoder, injection.decoder, injection.cross, *injection.late, injection.behind):
+    for part in (
+        injection.encoder,
+        injection.decoder,
+        injection.cross,
+        *injection.late,
+        injection.behind,
+        *injection.deltas,
+    ):
         if part is not None:
             axes = tuple(range(1, len(part.rows.shape)))
             embeddings = embeddings + 0 * ops.sum(part.rows, axis=axes)[:, None, None]

@@ -428,7 +428,7 @@ def _num_moving(injection: Injection) -> int | None:
     """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
     if injection.front is not None:
         return int(injection.front.rows.shape[1])
-    return 0 if injection.encoder is None else None
+    return None if injection.moves_encoder else 0
 
 
 def _limit(name: str, value: Any, default: int) -> int:

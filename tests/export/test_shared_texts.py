@@ -26,6 +26,9 @@ ASKED = [
     ("behind", YES),
     ("late", FILM),
     ("short", FILM),
+    ("lora", FILM),
+    ("heads", FILM),
+    ("lora", RAIN),
 ]
 TARGET = "nobody could say"
 
@@ -40,6 +43,8 @@ def tasks(tiny_t5):
         "far": task_of(tiny_t5, 5, prompt_before_layer_1=2),
         "cross": task_of(tiny_t5, 6, cross_key_values=2),
         "prefix": task_of(tiny_t5, 7, encoder_key_values=3),
+        "lora": task_of(tiny_t5, 8, encoder_value_delta=2, encoder_output_delta=1),
+        "heads": task_of(tiny_t5, 9, decoder_query_delta=2, cross_value_delta=2),
     }
 
 
@@ -172,6 +177,6 @@ def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
     finally:
         tf.config.run_functions_eagerly(with_functions_run)
 
-    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys. From layer 1 on also RAIN and FILM with "late", and
-    # FILM with "far".
-    assert seen == [5, 8]
+    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora". From layer 1 on also RAIN
+    # and FILM with "late", and FILM with "far".
+    assert seen == [7, 10]
