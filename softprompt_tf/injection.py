@@ -51,6 +51,22 @@ class KeyValues(NamedTuple):
     positions: Tensor | None = None
 
 
+class ProjectionDelta(NamedTuple):
+    """What a low-rank product adds to one projection, in every layer of one attention.
+
+    The projection x W becomes x W + (x down^T) up, where row r of `down` and of `up` stand side by side.
+
+    Args:
+      place: the attention: "encoder", "decoder" (its self-attention) or "cross".
+      projection: "query", "key", "value" or "output".
+      rows: [B, R, L, F_in + F_out], R the rank. A row of zeros adds nothing.
+    """
+
+    place: str
+    projection: str
+    rows: Tensor
+
+
 class Injection(NamedTuple):
     """What the tasks of a batch's rows add.
 
@@ -61,6 +77,7 @@ class Injection(NamedTuple):
       cross: keys and values of the decoder's attention to the encoder output.
       late: rows in front from a layer of the encoder on, those of the lowest layer first.
       behind: rows in front of the encoder output, which the decoder sees beside it.
+      deltas: what is added to projections.
     """
 
     front: Front | None = None
@@ -69,6 +86,27 @@ class Injection(NamedTuple):
     cross: KeyValues | None = None
     late: tuple[LateFront, ...] = ()
     behind: Front | None = None
+    deltas: tuple[ProjectionDelta, ...] = ()
+
+    @property
+    def delta_places(self) -> set[str]:
+        """The attentions some of whose projections change."""
+        return {part.place for part in self.deltas}
+
+    @property
+    def moves_encoder(self) -> bool:
+        """Whether something goes into the attention of the encoder's layers."""
+        return self.encoder is not None or "encoder" in self.delta_places
+
+    @property
+    def moves_cross(self) -> bool:
+        """Whether something goes into the decoder's attention to the encoder output, which cannot be absorbed then."""
+        return self.cross is not None or "cross" in self.delta_places
+
+    @property
+    def moves_attention(self) -> bool:
+        """Whether something goes into any attention."""
+        return self.moves_encoder or self.moves_cross or self.decoder is not None or bool(self.deltas)
 
 
 NO_INJECTION = Injection()

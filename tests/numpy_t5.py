@@ -37,6 +37,27 @@ def with_key_values(weights, *, encoder=None, decoder=None, cross=None):
     return SimpleNamespace(**{**vars(weights), "injected": injected})
 
 
+def with_deltas(weights, tensors):
+    """Return the same T5 with low-rank products added to its matrices.
+
+    `tensors` has arrays [R, L, F_in + F_out] by names such as "encoder_query_delta"; the first F_in columns are the way down.
+    """
+    changed = SimpleNamespace(**vars(weights))
+    changed.encoder, changed.decoder = (
+        [SimpleNamespace(**vars(each)) for each in part] for part in (weights.encoder, weights.decoder)
+    )
+    for name, rows in tensors.items():
+        place, projection, _ = name.split("_")
+        index = ("query", "key", "value", "output").index(projection)
+        attention = "cross_attention" if place == "cross" else "self_attention"
+        for k, layer in enumerate(changed.encoder if place == "encoder" else changed.decoder):
+            matrices = list(getattr(layer, attention))
+            width = len(matrices[index])
+            matrices[index] = matrices[index] + np.asarray(rows, np.float64)[:, k, :width].T @ rows[:, k, width:]
+            setattr(layer, attention, tuple(matrices))
+    return changed
+
+
 def encode(weights, embeddings, *, late=None, behind=None, stop=None):
     """Return the encoder output [T, H] for embeddings [T, H].
 

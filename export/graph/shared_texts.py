@@ -14,7 +14,7 @@ from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
 from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
 from softprompt_tf.injection import Front, Injection, KeyValues
-from softprompt_tf.methods.task_tensors import ENCODER_KEY_VALUES, LATE_PROMPTS, PROMPT
+from softprompt_tf.methods.task_tensors import ENCODER_DELTAS, ENCODER_KEY_VALUES, LATE_PROMPTS, PROMPT
 
 KeyOf = Callable[[Collection[str]], tf.Tensor]
 """Names of tensors -> string [B], equal for rows that have the same values of them; "" where a row has none."""
@@ -35,7 +35,7 @@ class _Streams(NamedTuple):
 
 def entries_of(names: Collection[str]) -> list[list[str]]:
     """Return, for each stage of a graph with tables of these tensors, which of them enter at its beginning."""
-    first = [name for name in (PROMPT, ENCODER_KEY_VALUES) if name in names]
+    first = [name for name in (PROMPT, ENCODER_KEY_VALUES, *ENCODER_DELTAS) if name in names]
     return [first, *([name] for name in LATE_PROMPTS if name in names)]
 
 
@@ -87,8 +87,8 @@ def encode_streams(
     now = None
     for stage, last in enumerate([*firsts[1:], None]):
         front = _right_aligned(entering[stage], width)  # type: ignore[arg-type]
-        run = _layers(t5, firsts[stage], last)
-        now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, injection.encoder)
+        run = _layers(t5, firsts[stage], last, injection)
+        now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, _inside(injection))
     states, front_mask = now.of(tf.range(tf.shape(mask)[0]))  # type: ignore[union-attr]
     output: tuple[tf.Tensor, tf.Tensor] = behind(injection.behind, states, tf.concat([front_mask, mask], axis=1))
     return output
@@ -102,7 +102,7 @@ def _next(
     front: tuple[tf.Tensor, tf.Tensor],
     token_ids: tf.Tensor,
     mask: tf.Tensor,
-    key_values: KeyValues | None,
+    inside: Sequence[tf.Tensor],
 ) -> _Streams:
     """Let rows enter the streams before some layers, and run these."""
     rows = first_rows(of_row)
@@ -114,12 +114,28 @@ def _next(
         width = tf.shape(new)[1]
         head = tf.where(new_mask[:, :, None] > 0, tf.cast(new, states.dtype), states[:, :width])
         head_mask, tail = tf.maximum(head_mask, new_mask), states[:, width:]
-    others = [] if key_values is None else [tf.gather(key_values.rows, rows), tf.gather(key_values.mask, rows)]
+    others = [tf.gather(part, rows) for part in inside]
     states, _ = encode_by_length(run, head, head_mask, tail, tf.gather(mask, rows), *others, dtype=t5.compute_dtype)
     return _Streams(states, head_mask, of_row)
 
 
-def _layers(t5: FrozenT5, first: int, last: int | None) -> Encode:
+def _inside(injection: Injection) -> list[tf.Tensor]:
+    """Return what goes into the attention of the encoder's layers: tensors [B, ...]."""
+    key_values = [] if injection.encoder is None else [injection.encoder.rows, injection.encoder.mask]
+    return [*key_values, *(delta.rows for delta in injection.deltas)]
+
+
+def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
+    """Return an injection of what `_inside` gave, for some of the rows."""
+    count = 0 if injection.encoder is None else 2
+    rows = zip(injection.deltas, inside[count:], strict=True)
+    return Injection(
+        encoder=KeyValues(*inside[:count]) if count else None,
+        deltas=tuple(delta._replace(rows=part) for delta, part in rows),
+    )
+
+
+def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) -> Encode:
     """Return what runs encoder layers on rows in front [S, W, H] and what stands behind them: token ids, or states [S, T, H]."""
 
     def run(
@@ -128,10 +144,10 @@ def _layers(t5: FrozenT5, first: int, last: int | None) -> Encode:
         tail = t5.embed(tail) if first == 0 else tail
         states = tf.concat([tf.cast(head, tail.dtype), tail], axis=1)
         mask = tf.concat([head_mask, tail_mask], axis=1)
-        key_values = KeyValues(*others) if others else None
+        inside = _rebuilt(injection, others)
         if (first, last) == (0, None):
-            return encode_embeddings(t5, states, mask, Injection(encoder=key_values)), mask
-        return t5.forward.encode(states, mask, key_values, layers=slice(first, last)), mask
+            return encode_embeddings(t5, states, mask, inside), mask
+        return t5.forward.encode(states, mask, inside.encoder, deltas=inside.deltas, layers=slice(first, last)), mask
 
     return run
 

@@ -23,6 +23,8 @@ from softprompt_tf.experiments.prompts_together import partners, tune_together
 from softprompt_tf.experiments.results import RunResult, digest, score_of
 from softprompt_tf.experiments.rows import scored_examples, training_data
 from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
+from softprompt_tf.methods.family.method_config import LengthConfig
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.training import make_strategy
@@ -208,7 +210,8 @@ class Runner:
         task, settings = load_task(scoring.eval_task), trial.settings
         examples = scored_examples(scoring.eval_task, settings.rows)
         if trial.arm == "random_prompt":
-            model = random_prompt(t5, task, length=settings.prompt.length, seed=trial.seed)
+            prompt = settings.prompt if isinstance(settings.prompt, LengthConfig) else PromptTuningConfig()
+            model = random_prompt(t5, task, length=prompt.length, seed=trial.seed)
             scores = evaluate_examples(model, task, examples)
         else:
             scores = score_answers(task, examples, _design(t5, trial, scoring).ask(task, examples))

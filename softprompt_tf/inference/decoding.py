@@ -13,7 +13,7 @@ from keras import ops
 
 from softprompt_tf.backbones import EOS_ID, PAD_ID, START_ID, FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import decode_step, empty_cache, position_biases
-from softprompt_tf.backbones.passes.cheaper_passes import Encoded, by_cost, has_key_values
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, by_cost
 from softprompt_tf.backbones.passes.encoder_views import EncoderView, absorb_encoder_output, project_encoder_output
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
@@ -256,7 +256,7 @@ def decode(
     row_limits: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Decode what was encoded; see `Sampler`."""
-    injected = {"injection": encoded.injection} if has_key_values(encoded.injection) else {}
+    injected = {"injection": encoded.injection} if encoded.injection.moves_attention else {}
     return sampler(t5, encoded.output, encoded.padding_mask, max_tokens, row_limits=row_limits, **injected)
 
 
@@ -276,9 +276,9 @@ def _by_cheaper_view(
         t5,
         num_tokens,
         source_length,
-        few=lambda: search(absorb_encoder_output(t5, encoder_output, padding_mask)),
+        few=lambda: search(absorb_encoder_output(t5, encoder_output, padding_mask, injection)),
         many=lambda: search(project_encoder_output(t5, encoder_output, padding_mask, injection)),
-        can_absorb=injection.cross is None,
+        can_absorb=not injection.moves_cross,
     )
 
 

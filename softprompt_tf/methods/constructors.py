@@ -9,6 +9,7 @@ from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.methods.family.late_prompts import late_prompts
+    from softprompt_tf.methods.family.lora import lora
     from softprompt_tf.methods.family.low_rank import low_rank
     from softprompt_tf.methods.family.mpt import mpt
     from softprompt_tf.methods.family.multitask_prompts import multitask_prompts
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "late_prompts",
+    "lora",
     "low_rank",
     "mpt",
     "multitask_prompts",

@@ -6,11 +6,12 @@ from typing import Any
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LateFront
+from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, ProjectionDelta
 from softprompt_tf.methods.task_tensors import (
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
+    DELTAS,
     ENCODER_KEY_VALUES,
     LATE_PROMPTS,
     PROMPT,
@@ -40,7 +41,17 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             if name in tensors
         ),
         behind=part(Front, PROMPT_BEHIND_ENCODER),
+        deltas=tuple(
+            ProjectionDelta(*at, _unmasked(tensors[name], (masks or {}).get(name)))
+            for name, at in DELTAS.items()
+            if name in tensors
+        ),
     )
+
+
+def _unmasked(rows: Any, mask: Any) -> Any:
+    """Return rows [B, R, L, F] with zeros, which add nothing, where a mask [B, R] has them."""
+    return rows if mask is None else rows * ops.cast(mask, rows.dtype)[:, :, None, None]
 
 
 def _with_past(plain: KeyValues | None, past: KeyValues | None) -> KeyValues | None:

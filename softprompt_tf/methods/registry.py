@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
+from softprompt_tf.methods.family.lora import LoRAConfig, lora
 from softprompt_tf.methods.family.low_rank import LowRankConfig, low_rank
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.family.method_config import MethodConfig
@@ -30,6 +31,7 @@ METHODS: dict[str, MethodRow] = {
     "prefix_tuning": MethodRow(prefix_tuning, PrefixTuningConfig),
     "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
     "late_prompts": MethodRow(late_prompts, LatePromptsConfig),
+    "lora": MethodRow(lora, LoRAConfig),
     "residual": MethodRow(residual, ResidualConfig),
     "superpos": MethodRow(superpos, SuperPosConfig),
     "low_rank": MethodRow(low_rank, LowRankConfig),

@@ -15,9 +15,27 @@ DECODER_KEY_VALUES = "decoder_key_values"
 DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
 CROSS_KEY_VALUES = "cross_key_values"
 PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
+PLACES = ("encoder", "decoder", "cross")  # the attentions: two stacks' own, and the one to the encoder output
+PROJECTIONS = ("query", "key", "value", "output")
+# Name of what is added to a projection -> the attention and the projection.
+DELTAS: Mapping[str, tuple[str, str]] = {
+    f"{place}_{projection}_delta": (place, projection) for place in PLACES for projection in PROJECTIONS
+}
 MOST_ENCODER_LAYERS = 64
+ENCODER_DELTAS = tuple(name for name, (place, _) in DELTAS.items() if place == "encoder")
 # Name of the rows that enter before an encoder layer -> the layer; those before layer 0 are `PROMPT`.
 LATE_PROMPTS: Mapping[str, int] = {f"prompt_before_layer_{layer}": layer for layer in range(1, MOST_ENCODER_LAYERS)}
+
+
+def _delta_row(place: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
+    """Return the shape of one row for each layer: the way down [H] or [N * D], and behind it the way up [N * D] or [H]."""
+
+    def shape(sizes: BackboneSizes) -> tuple[int, ...]:
+        layers = sizes.encoder_layers if place == "encoder" else sizes.decoder_layers
+        return (layers, sizes.hidden_dim + sizes.num_heads * sizes.head_dim)
+
+    return shape
+
 
 # Name -> the shape of one row. Of key/values, axis 1 tells keys (0) from values (1).
 TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
@@ -28,6 +46,7 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
+    **{name: _delta_row(place) for name, (place, _) in DELTAS.items()},
 }
 KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
 
@@ -47,7 +66,7 @@ METHOD_TENSORS: Mapping[str, MethodTensors] = {
 
 def entry_layer(names: Collection[str]) -> int | None:
     """Return the first encoder layer that sees anything of tensors of these names; None where the whole encoder does not."""
-    if {PROMPT, ENCODER_KEY_VALUES} & set(names):
+    if {PROMPT, ENCODER_KEY_VALUES, *ENCODER_DELTAS} & set(names):
         return 0
     return min((LATE_PROMPTS[name] for name in names if name in LATE_PROMPTS), default=None)
 

@@ -71,7 +71,14 @@ def tuned_logits(
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:
     """Return embeddings that depend on all that goes in elsewhere: Keras's functional model has no place for that, but has to
     know the table."""
-    for part in (injection.encoder, injection.decoder, injection.cross, *injection.late, injection.behind):
+    for part in (
+        injection.encoder,
+        injection.decoder,
+        injection.cross,
+        *injection.late,
+        injection.behind,
+        *injection.deltas,
+    ):
         if part is not None:
             axes = tuple(range(1, len(part.rows.shape)))
             embeddings = embeddings + 0 * ops.sum(part.rows, axis=axes)[:, None, None]
@@ -82,4 +89,4 @@ def _num_moving(injection: Injection) -> int | None:
     """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
     if injection.front is not None:
         return int(injection.front.rows.shape[1])
-    return 0 if injection.encoder is None else None
+    return None if injection.moves_encoder else 0

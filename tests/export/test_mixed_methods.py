@@ -1,4 +1,4 @@
-"""Prompt tuning, prefix tuning and P-tuning v2 in one SavedModel: rows of all in one batch answer as each alone would."""
+"""Prompt tuning, prefix tuning, P-tuning v2 and LoRA in one SavedModel: rows of all in one batch answer as each alone would."""
 
 import numpy as np
 import numpy_t5
@@ -17,10 +17,11 @@ TEXTS = [
     "a charming film",
     "rain fell on the roof all night long",
     "yes",
+    "the soup was warm",
     "an awful mess",
     "seven boats left the harbour",
 ]
-ASKED = ["front", "prefix", "deep", "decoder", "front"]
+ASKED = ["front", "prefix", "deep", "lora", "decoder", "front"]
 TARGET = "nobody could say"
 
 
@@ -36,6 +37,7 @@ def tasks(tiny_t5):
         "prefix": task_of(tiny_t5, 2, method="prefix_tuning", **key_values(3, 3, 3)),
         "deep": task_of(tiny_t5, 3, method="p_tuning_v2", **key_values(5, 5, 5)),
         "decoder": task_of(tiny_t5, 4, method="prefix_tuning", **key_values(decoder=2)),
+        "lora": task_of(tiny_t5, 5, method="lora", encoder_query_delta=2, decoder_value_delta=3, cross_key_delta=2),
     }
 
 
@@ -93,6 +95,7 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("prefix", "prefix_tuning"),
         ("deep", "p_tuning_v2"),
         ("decoder", "prefix_tuning"),
+        ("lora", "lora"),
         ("later", "p_tuning_v2"),
     ]
     (found,) = ask_once(version, [request])

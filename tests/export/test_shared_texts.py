@@ -29,6 +29,9 @@ ASKED = [
     ("behind", YES),
     ("late", FILM),
     ("short", FILM),
+    ("lora", FILM),
+    ("heads", FILM),
+    ("lora", RAIN),
 ]
 TARGET = "nobody could say"
 
@@ -43,6 +46,8 @@ def tasks(tiny_t5):
         "far": task_of(tiny_t5, 5, prompt_before_layer_1=2),
         "cross": task_of(tiny_t5, 6, cross_key_values=2),
         "prefix": task_of(tiny_t5, 7, encoder_key_values=3),
+        "lora": task_of(tiny_t5, 8, encoder_value_delta=2, encoder_output_delta=1),
+        "heads": task_of(tiny_t5, 9, decoder_query_delta=2, cross_value_delta=2),
     }
 
 
@@ -177,9 +182,9 @@ def rows_encoded(module, pairs, monkeypatch):
 
 
 def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
-    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys. From layer 1 on also RAIN and FILM with "late", and
-    # FILM with "far".
-    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [5, 8]
+    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora". From layer 1 on also RAIN
+    # and FILM with "late", and FILM with "far".
+    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [7, 10]
 
 
 def test_tasks_of_the_bare_text_share_and_a_template_with_words_does_not(tiny_t5, monkeypatch):

@@ -12,6 +12,7 @@ from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend
 from softprompt_tf.backbones.passes.frozen_blocks import Kernel, Shape, frozen, norm, norm_gradient
+from softprompt_tf.backbones.passes.projection_deltas import Changes
 from softprompt_tf.typing import Tensor
 
 
@@ -60,6 +61,10 @@ class AbsorbedAttention(NamedTuple):
             output=Kernel(frozen(attention.output_projector.kernel, dtype)),
             epsilon=float(norm.epsilon),
         )
+
+    def changed(self, changes: Changes) -> "AbsorbedAttention":
+        """Return the block itself: nothing is added to it, as a changed attention takes `ProjectedAttention`."""
+        return self
 
     @property
     def has_gradient(self) -> bool:

@@ -151,6 +151,7 @@ def score_targets(
             padding_mask,
             key_values=injection.decoder,
             cross=injection.cross,
+            deltas=injection.deltas,
             is_short=is_short,
         )
 
@@ -160,7 +161,7 @@ def score_targets(
         ops.shape(encoder_output)[1],
         few=lambda: decode(True),
         many=lambda: decode(False),
-        can_absorb=injection.cross is None,
+        can_absorb=not injection.moves_cross,
     )
     logits = t5.logits(states)  # [B, 1 + C * (U - 1), V]
     normalizers = ops.logsumexp(logits, axis=-1)

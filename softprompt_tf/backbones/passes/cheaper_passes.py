@@ -79,6 +79,7 @@ def tune(
             padding_mask,
             key_values=injection.decoder,
             cross=injection.cross,
+            deltas=injection.deltas,
             is_short=is_short,
             tuning=True,
             num_moving=num_moving_behind,
@@ -92,7 +93,7 @@ def tune(
         few=lambda: decode(True),
         many=lambda: decode(False),
         can_branch=can_branch,
-        can_absorb=injection.cross is None,
+        can_absorb=not injection.moves_cross,
     )
 
 
@@ -147,7 +148,7 @@ def _num_moving_behind(injection: Injection, *, is_still: bool) -> int | None:
       injection: what the rows' tasks add.
       is_still: whether what enters the encoder has none.
     """
-    if not is_still or injection.late or injection.encoder is not None:
+    if not is_still or injection.late or injection.moves_encoder:
         return None
     return 0 if injection.behind is None else injection.behind.rows.shape[1]
 
@@ -156,20 +157,15 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
     """Say whether the parts of layers run one by one: those of known layers, and of others where something goes in between."""
     if t5.forward.is_able:
         return True
-    if has_key_values(injection) or injection.late:
+    if injection.moves_attention or injection.late:
         check_takes_key_values(t5.backbone)
         return True
     return False
 
 
-def has_key_values(injection: Injection) -> bool:
-    """Say whether anything is injected into an attention."""
-    return any(part is not None for part in (injection.encoder, injection.decoder, injection.cross))
-
-
 def goes_inside(injection: Injection) -> bool:
     """Say whether anything is injected elsewhere than in front of the input."""
-    return has_key_values(injection) or bool(injection.late) or injection.behind is not None
+    return injection.moves_attention or bool(injection.late) or injection.behind is not None
 
 
 def by_cost(

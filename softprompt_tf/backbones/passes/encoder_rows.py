@@ -41,11 +41,12 @@ def encode_with_rows(
     """
 
     def run(states: Tensor, padding_mask: Tensor, layers: slice, num_moving: int | None) -> Tensor:
-        is_still = num_moving == 0 and injection.encoder is None
+        is_still = num_moving == 0 and not injection.moves_encoder
         states = forward.encode(
             states,
             padding_mask,
             injection.encoder,
+            deltas=injection.deltas,
             layers=layers,
             num_moving=num_moving or None,
             tuning=tuning and not is_still,

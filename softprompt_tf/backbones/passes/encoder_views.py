@@ -48,15 +48,21 @@ def project_encoder_output(
     return _view(t5, encoder_output, padding_mask, injection, ProjectedAttention)
 
 
-def absorb_encoder_output(t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor) -> EncoderView:
-    """Take an encoder output [B, S, H] with mask [B, S] as it is; for a T5 whose `forward.is_able`."""
-    return _view(t5, encoder_output, padding_mask, NO_INJECTION, AbsorbedAttention)
+def absorb_encoder_output(
+    t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, injection: Injection = NO_INJECTION
+) -> EncoderView:
+    """Take an encoder output [B, S, H] with mask [B, S] as it is, where nothing goes into the attention to it.
+
+    Args:
+      t5: one whose `forward.is_able`.
+    """
+    return _view(t5, encoder_output, padding_mask, injection, AbsorbedAttention)
 
 
 def _view(
     t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, injection: Injection, kind: CrossAttention
 ) -> EncoderView:
-    stack = t5.forward.stack(kind)
+    stack = t5.forward.decoder(kind, injection.deltas)
     batch, length = ops.shape(encoder_output)[:2]
     shape = Shape(batch, length, t5.num_heads, t5.head_dim)
     prefixes = by_layer(injection.cross, t5.compute_dtype) or [None] * len(stack.layers)

@@ -194,7 +194,8 @@ class SelfAttention(NamedTuple):
     @property
     def has_gradient(self) -> bool:
         """Whether `gradient` can run: every projection is a kernel alone."""
-        return self.norm.has_gradient
+        parts = (self.query, self.key, self.value, self.output)
+        return self.norm.has_gradient and all(isinstance(part, Kernel) for part in parts)
 
     def heads(self, states: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor, Any]:
         """Return queries, keys and values [B, N, S, D] of states [B * S, H], and what the norm's gradient needs."""

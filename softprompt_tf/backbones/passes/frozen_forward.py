@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import keras
 import keras_hub
 from keras import ops
 
@@ -30,7 +31,8 @@ from softprompt_tf.backbones.passes.frozen_stacks import (
 )
 from softprompt_tf.backbones.passes.known_layers import changed_part
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
-from softprompt_tf.injection import KeyValues
+from softprompt_tf.backbones.passes.projection_deltas import changes_by_layer, with_changes
+from softprompt_tf.injection import KeyValues, ProjectionDelta
 from softprompt_tf.typing import Tensor
 
 ALL_LAYERS = slice(0, None)
@@ -69,6 +71,7 @@ class FrozenForward:
         padding_mask: Tensor,
         key_values: KeyValues | None = None,
         *,
+        deltas: Sequence[ProjectionDelta] = (),
         tuning: bool = False,
         num_moving: int | None = None,
         recompute: bool = False,
@@ -80,7 +83,8 @@ class FrozenForward:
           embeddings: [B, S, H] in the compute dtype, or the states before the first of the layers.
           padding_mask: [B, S], 1 = a position to attend to.
           key_values: what is injected into its self-attention.
-          tuning: whether gradients of embeddings and key/values will be asked for.
+          deltas: what is added to projections.
+          tuning: whether gradients of embeddings and of what goes in will be asked for.
           num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
           layers: which run. Default: all.
@@ -96,6 +100,7 @@ class FrozenForward:
             bias=ops.cast(bias_in_front(bias, key_values and key_mask_bias(key_values)), self._dtype),
             shape=self._shape(embeddings),
             prefixes=prefixes and prefixes[layers],
+            changes=self._changes(deltas, "encoder")[layers],
             tuning=tuning,
             num_moving=num_moving,
             recompute=recompute,
@@ -112,6 +117,7 @@ class FrozenForward:
         *,
         key_values: KeyValues | None = None,
         cross: KeyValues | None = None,
+        deltas: Sequence[ProjectionDelta] = (),
         is_short: bool = True,
         tuning: bool = False,
         num_moving: int | None = None,
@@ -126,8 +132,9 @@ class FrozenForward:
           padding_mask: [B, S], 1 = a position to attend to.
           key_values: what is injected into its self-attention.
           cross: what is injected into its attention to the encoder output.
-          is_short: whether cross-attention is absorbed, which takes no `cross`; else it has keys and values.
-          tuning: whether gradients of the encoder output and of key/values will be asked for.
+          deltas: what is added to projections.
+          is_short: whether cross-attention is absorbed, where nothing goes into it; else it has keys and values.
+          tuning: whether gradients of the encoder output and of what goes in will be asked for.
           num_moving: how many positions in front of the encoder output have a gradient. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
 
@@ -139,23 +146,47 @@ class FrozenForward:
         own_bias = ops.cast(ops.stop_gradient(bias), self._dtype)
         source_bias = source_mask_bias(padding_mask, cross, self._dtype)
         own, others = by_layer(key_values, self._dtype), by_layer(cross, self._dtype)
+        own_changes, other_changes = self._changes(deltas, "decoder"), self._changes(deltas, "cross")
 
-        def to_self(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
-            prefix = prefixes[0] if own else None
-            return attend_to_self(stack.layers[k].attention, states, prefix, bias=own_bias, shape=shape, tuning=tuning)
+        def to_self(k: int, states: Tensor, *flat: Tensor) -> Tensor:
+            _, (prefix, changes), _ = keras.tree.pack_sequence_as(moving[k], list(flat))
+            block = with_changes(stack.layers[k].attention, changes)
+            return attend_to_self(block, states, *prefix, bias=own_bias, shape=shape, tuning=tuning)
 
-        def to_source(k: int, states: Tensor, source: Tensor, *prefixes: Tensor) -> Tensor:
+        def to_source(k: int, states: Tensor, *flat: Tensor) -> Tensor:
+            source, _, (prefix, changes) = keras.tree.pack_sequence_as(moving[k], list(flat))
+            block = stack.layers[k].cross.changed(changes)
             run = partial(attend_to_source, bias=source_bias, shape=shape, tuning=tuning)
-            prefix = prefixes[-1] if others else None
             if num_moving is None:
-                return run(stack.layers[k].cross, states, source, prefix)
-            return run(stack.layers[k].cross, states, still, prefix, moving=source, count=num_moving)
+                return run(block, states, source, *prefix)
+            return run(block, states, still, *prefix, moving=source, count=num_moving)
 
         still, source = ops.stop_gradient(encoder_output), encoder_output[:, :num_moving]
-        moving = [(source, *_of_layer(own, k), *_of_layer(others, k)) for k in range(len(stack.layers))]
+        moving = [
+            (source, (_of_layer(own, k), own_changes[k]), (_of_layer(others, k), other_changes[k]))
+            for k in range(len(stack.layers))
+        ]
         states = _flat(ops.stop_gradient(embeddings))
-        output = run_decoder(stack, states, to_self, to_source, moving=moving, tuning=tuning, recompute=recompute)
+        output = run_decoder(
+            stack,
+            states,
+            to_self,
+            to_source,
+            moving=[keras.tree.flatten(part) for part in moving],
+            tuning=tuning,
+            recompute=recompute,
+        )
         return ops.reshape(output, ops.shape(embeddings))
+
+    def decoder(self, kind: CrossAttention, deltas: Sequence[ProjectionDelta] = ()) -> FrozenStack:
+        """Read the decoder's layers with cross-attention of a kind, and with what is added to their projections."""
+        stack = self.stack(kind)
+        own, others = self._changes(deltas, "decoder"), self._changes(deltas, "cross")
+        layers = [
+            layer._replace(attention=with_changes(layer.attention, own[k]), cross=layer.cross.changed(others[k]))
+            for k, layer in enumerate(stack.layers)
+        ]
+        return stack._replace(layers=layers)
 
     def stack(self, kind: CrossAttention | None = None, layers: slice = ALL_LAYERS) -> FrozenStack:
         """Read the weights of layers of the decoder with cross-attention of a kind, or of the encoder where there is none."""
@@ -169,6 +200,11 @@ class FrozenForward:
             [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in of_stack[layers]],
             Norm.of(last, self._dtype, is_plain=is_plain),
         )
+
+    def _changes(self, deltas: Sequence[ProjectionDelta], place: str) -> list[dict[str, Tensor]]:
+        backbone = self._backbone
+        layers = backbone.encoder_transformer_layers if place == "encoder" else backbone.decoder_transformer_layers
+        return changes_by_layer(deltas, place, len(layers), self._dtype)
 
     def _shape(self, embeddings: Tensor) -> Shape:
         batch, length = ops.shape(embeddings)[:2]

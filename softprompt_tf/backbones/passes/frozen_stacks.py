@@ -15,6 +15,7 @@ from softprompt_tf.backbones.passes.called_feed_forward import CalledFeedForward
 from softprompt_tf.backbones.passes.frozen_blocks import Norm, SelfAttention, Shape, run_block
 from softprompt_tf.backbones.passes.frozen_feed_forward import feed_forward_of
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
+from softprompt_tf.backbones.passes.projection_deltas import Changes, with_changes
 from softprompt_tf.typing import Tensor
 
 CrossAttention = type[AbsorbedAttention] | type[ProjectedAttention]
@@ -58,6 +59,7 @@ def run_encoder(
     bias: Tensor,
     shape: Shape,
     prefixes: Sequence[Tensor] | None = None,
+    changes: Sequence[Changes] | None = None,
     tuning: bool = False,
     num_moving: int | None = None,
     recompute: bool = False,
@@ -71,6 +73,7 @@ def run_encoder(
       bias: [B, N, S, P + S].
       shape: of the states.
       prefixes: injected keys and values [2, B, N, P, D] of each layer, or None.
+      changes: what is added to the projections of each layer's attention, or None.
       tuning: whether blocks run with their own gradients.
       num_moving: how many rows in front of the embeddings have a gradient; the others' is given as 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient.
@@ -80,13 +83,16 @@ def run_encoder(
       The normed output [B * S, H], or the states behind the stack's layers.
     """
 
-    def run(layer: FrozenLayer, count: int | None, states: Tensor, *prefix: Tensor) -> Tensor:
-        states = attend_to_self(layer.attention, states, *prefix, bias=bias, shape=shape, tuning=tuning, count=count)
+    def run(layer: FrozenLayer, count: int | None, form: Any, states: Tensor, *moving: Tensor) -> Tensor:
+        prefix, added = keras.tree.pack_sequence_as(form, list(moving))
+        block = with_changes(layer.attention, added)
+        states = attend_to_self(block, states, *prefix, bias=bias, shape=shape, tuning=tuning, count=count)
         return _feed_forward(layer.feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
 
     for k, layer in enumerate(stack.layers):
-        run_layer = partial(run, layer, num_moving if k == 0 else None)
-        states = _kept_or_not(run_layer, recompute)(states, *(prefixes[k : k + 1] if prefixes else ()))
+        form = (tuple(prefixes[k : k + 1] if prefixes else ()), changes[k] if changes else {})
+        run_layer = partial(run, layer, num_moving if k == 0 else None, form)
+        states = _kept_or_not(run_layer, recompute)(states, *keras.tree.flatten(form))
     if not to_the_end:
         return states
     return _last(stack, states, tuning=tuning)

@@ -19,6 +19,7 @@ from softprompt_tf.backbones.passes.frozen_blocks import (
     split_heads,
     split_injected,
 )
+from softprompt_tf.backbones.passes.projection_deltas import Changes, with_changes
 from softprompt_tf.typing import Tensor
 
 
@@ -37,6 +38,10 @@ class ProjectedAttention(NamedTuple):
     ) -> "ProjectedAttention":
         """Read a layer's weights."""
         return cls(SelfAttention.of(norm, attention, dtype, is_plain=is_plain))
+
+    def changed(self, changes: Changes) -> "ProjectedAttention":
+        """Return the block with what is added to some of its projections."""
+        return self._replace(weights=with_changes(self.weights, changes))
 
     @property
     def has_gradient(self) -> bool:

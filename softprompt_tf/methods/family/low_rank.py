@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -86,7 +86,7 @@ def low_rank(
     return LowRank(length=length, rank=rank, task_ids=checked_task_ids(task_ids), seed=drawn_seed(seed))
 
 
-class LowRankConfig(MethodConfig):
+class LowRankConfig(LengthConfig):
     """Decomposed prompt tuning: its length P and its rank R."""
 
     method: Literal["low_rank"] = Field(default="low_rank", description="the name of a prompt method")

@@ -17,10 +17,9 @@ class TaskStart(NamedTuple):
 
 
 class MethodConfig(Section):
-    """The settings that every method has: its name and its length P."""
+    """The settings that every method has: its name."""
 
     method: str = Field(min_length=1, description="the name of a prompt method")
-    length: int = Field(default=20, gt=0, description=f"{WHOLE_NUMBER} (positions)")
 
     @property
     def first_values(self) -> str:
@@ -30,6 +29,12 @@ class MethodConfig(Section):
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PromptMethod:
         """Return the method for one task, or for several that one model trains."""
         raise NotImplementedError
+
+
+class LengthConfig(MethodConfig):
+    """What methods with rows at positions have in common: their length P."""
+
+    length: int = Field(default=20, gt=0, description=f"{WHOLE_NUMBER} (positions)")
 
 
 def task_ids_of(tasks: Sequence[TaskStart]) -> list[str] | None:

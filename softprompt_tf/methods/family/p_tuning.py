@@ -13,7 +13,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import (
     dense,
     dense_shapes,
@@ -158,7 +158,7 @@ def p_tuning(
     )
 
 
-class PTuningConfig(MethodConfig):
+class PTuningConfig(LengthConfig):
     """P-tuning: its length P, and the network that makes its rows."""
 
     method: Literal["p_tuning"] = Field(default="p_tuning", description="the name of a prompt method")

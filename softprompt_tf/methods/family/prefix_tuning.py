@@ -14,7 +14,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids
-from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import (
     CROSS_KEY_VALUES,
@@ -170,7 +170,7 @@ def prefix_tuning(
     )
 
 
-class KeyValuesConfig(MethodConfig):
+class KeyValuesConfig(LengthConfig):
     """What methods with trained keys and values have in common: where these go, and how they start."""
 
     encoder: bool = Field(default=True, description="true or false (whether the encoder's self-attention has some)")

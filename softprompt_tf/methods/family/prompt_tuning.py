@@ -14,7 +14,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, checked_task_ids
-from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.initializers import Vocabulary, from_name, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
@@ -87,7 +87,7 @@ def prompt_tuning(
     )
 
 
-class PromptRowsConfig(MethodConfig):
+class PromptRowsConfig(LengthConfig):
     """What methods with rows of width H have in common: where the rows' first values come from."""
 
     init: str = Field(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_normal
 from softprompt_tf.methods.initializers import Vocabulary, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -120,7 +120,7 @@ def superpos(
     )
 
 
-class SuperPosConfig(MethodConfig):
+class SuperPosConfig(LengthConfig):
     """SuperPos-Prompt: its length P, and the embeddings that each row sums."""
 
     method: Literal["superpos"] = Field(default="superpos", description="the name of a prompt method")

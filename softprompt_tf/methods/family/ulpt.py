@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_normal, draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -108,7 +108,7 @@ def ulpt(
     return Ulpt(length=length, low_dim=low_dim, task_ids=checked_task_ids(task_ids), seed=drawn_seed(seed))
 
 
-class UlptConfig(MethodConfig):
+class UlptConfig(LengthConfig):
     """ULPT: its length P and the width R of its rows."""
 
     method: Literal["ulpt"] = Field(default="ulpt", description="the name of a prompt method")

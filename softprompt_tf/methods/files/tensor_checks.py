@@ -6,6 +6,7 @@ import numpy as np
 
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.task_tensors import (
+    DELTAS,
     KEY_VALUES,
     LATE_PROMPTS,
     METHOD_TENSORS,
@@ -15,7 +16,11 @@ from softprompt_tf.methods.task_tensors import (
 )
 from softprompt_tf.settings.spelling import nearest
 
-_FORMS = {**dict.fromkeys(TENSORS, "[P, H]"), **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]")}
+_FORMS = {
+    **dict.fromkeys(TENSORS, "[P, H]"),
+    **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
+    **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
+}
 
 
 def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
