@@ -21,9 +21,9 @@ LONGEST = (
     "test_run.py",
     "test_prompted_t5.py",
     "test_journey.py",
-    "test_jax_train_step.py",
     "test_adapt_killed.py",
     "test_training_on_states.py",
+    "test_jax_train_step.py",
     "test_jax_backend.py",
     "test_recorded_contract.py",
     "test_reproduce.py",
@@ -48,8 +48,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Collect garbage again, but not among what was imported."""
+    """Collect garbage again, but not among what was imported, and less often: graphs are many objects that stay."""
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
     gc.enable()
 
 
@@ -64,26 +65,47 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_t5():
+def two_layer_t5():
     """A small frozen T5 with drawn weights. Shared by all tests: one that changes a T5 makes its own with `make_tiny_t5`."""
     yield from _unchanged_t5("float32")
 
 
 @pytest.fixture(scope="session")
+def tiny_t5(two_layer_t5):
+    """The T5 of all tests, but of those that say otherwise."""
+    return two_layer_t5
+
+
+@pytest.fixture(scope="session")
+def one_layer_t5():
+    """One of one layer in each stack, for what is traced, written or loaded more than it is compared."""
+    yield from _unchanged_t5("float32", num_layers=1, seed=3)  # its answers differ from prompt to prompt
+
+
+@pytest.fixture(scope="session")
 def tiny_t5_bfloat16():
-    """The same T5 as `tiny_t5`, in bfloat16."""
+    """The same T5 as `two_layer_t5`, in bfloat16."""
     yield from _unchanged_t5("bfloat16")
 
 
-def _unchanged_t5(dtype):
+def _unchanged_t5(dtype, **sizes):
     from tiny_t5 import make_tiny_t5  # here, as TensorFlow must not start before the line above has quieted it
 
     from softprompt_tf.backbones.fingerprint import weights_fingerprint
 
-    t5 = make_tiny_t5(dtype)
+    t5 = make_tiny_t5(dtype, **sizes)
     drawn = weights_fingerprint(t5.backbone)
     yield t5
     assert weights_fingerprint(t5.backbone) == drawn, f"a test has changed the {dtype} T5 that all tests share"
+
+
+@pytest.fixture(scope="session")
+def forked():
+    """Processes of their own that have this library and TensorFlow imported, in which nothing has run yet."""
+    from forked_processes import forked_processes
+
+    with forked_processes("softprompt_tf.cli.cli", "softprompt_tf.pretraining.training_directory") as processes:
+        yield processes
 
 
 @pytest.fixture(params=["absorbed", "keys and values"])

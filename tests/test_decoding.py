@@ -63,6 +63,7 @@ def test_greedy_is_the_same_in_a_graph_of_unknown_batch_and_length(tiny_t5, weig
     function = tf.function(
         lambda output, mask: Greedy()(tiny_t5, output, mask, MAX_TOKENS),
         input_signature=[tf.TensorSpec((None, None, 16), tf.float32), tf.TensorSpec((None, None), tf.int32)],
+        autograph=False,
     )
 
     check(function(*encoded(tiny_t5, texts)), [numpy_t5.greedy(weights, output, MAX_TOKENS) for output in outputs])
@@ -80,6 +81,7 @@ def test_the_longest_answer_may_be_a_tensor(tiny_t5, texts, sampler):
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None,), tf.int32),
         ],
+        autograph=False,
     )
     output, mask = encoded(tiny_t5, texts[:4])
 
@@ -140,6 +142,7 @@ def test_beam_in_a_graph_is_that_of_numpy(tiny_t5, weights, texts, outputs):
     function = tf.function(
         lambda output, mask: Beam(2)(tiny_t5, output, mask, 5),
         input_signature=[tf.TensorSpec((None, None, 16), tf.float32), tf.TensorSpec((None, None), tf.int32)],
+        autograph=False,
     )
     expected = [numpy_t5.beam(weights, output, 5, num_beams=2, length_penalty=0.6) for output in outputs[:3]]
 

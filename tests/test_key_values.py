@@ -13,6 +13,8 @@ import softprompt_tf as sp
 from softprompt_tf.errors import BackboneError, PromptError
 from softprompt_tf.methods import TaskPrompt
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
 PARTS = ("encoder", "decoder", "cross")
 METHODS = [

@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -406,7 +404,7 @@ def test_a_run_directory_in_use_is_refused(result, place, tmp_path):
         train_run(place.config(tmp_path / "out"))
 
 
-def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_path):
+def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_path, forked):
     place.config(tmp_path / "out")  # writes run.yaml
     code = (
         "import os, signal, sys; from softprompt_tf.runs import run; from softprompt_tf.config import load_config\n"
@@ -417,10 +415,9 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_pa
         "run._dev_metrics = die_at_the_second\n"
         "run.train_run(load_config(sys.argv[1]))"
     )
-    command = [sys.executable, "-c", code, str(place.root / "run.yaml")]
 
-    killed = subprocess.run(command, capture_output=True, check=False)  # at step 6; the newest checkpoint is of step 4
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    killed = forked.run(code, place.root / "run.yaml")  # at step 6; the newest checkpoint is of step 4
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert not (tmp_path / "out" / "prompt.safetensors").exists()
     resumed = train_run(place.config(tmp_path / "out"))
 

@@ -148,7 +148,7 @@ def test_encoding_runs_through_no_layer_unless_one_is_quantized(form, monkeypatc
 
 
 @pytest.mark.parametrize("num_tokens", [FEW, MANY])
-@pytest.mark.parametrize("form", [*FORMS, "gated_relu", "int8"])
+@pytest.mark.parametrize("form", [*FORMS, "int8"])
 @pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
 def test_recomputing_gives_the_same_states_and_gradient(form, num_tokens, in_graph):
     model = make_t5("t5_1.1" if form == "int8" else form)
@@ -159,7 +159,7 @@ def test_recomputing_gives_the_same_states_and_gradient(form, num_tokens, in_gra
     def both(recompute):
         compute = functools.partial(tune, model, num_moving=4, recompute=recompute)
         run = functools.partial(states_and_gradient_of, compute)
-        return [value.numpy() for value in (tf.function(run) if in_graph else run)(*batch)]
+        return [value.numpy() for value in (tf.function(run, autograph=False) if in_graph else run)(*batch)]
 
     states, gradient = both(recompute=True)
     expected_states, expected_gradient = both(recompute=False)
@@ -168,14 +168,16 @@ def test_recomputing_gives_the_same_states_and_gradient(form, num_tokens, in_gra
     assert_near(gradient[:, :4], expected_gradient[:, :4], 1e-5)
 
 
-@pytest.mark.parametrize("form", [*FORMS, "gated_relu"])
+@pytest.mark.parametrize("form", FORMS)
 def test_what_is_recomputed_is_not_kept_from_the_first_pass(form):
     """TensorFlow's optimizer makes one of two operations with the same inputs; then nothing would be saved."""
     model, batch = make_t5(form), rows(FEW)
 
     def softmaxes(recompute):
         compute = functools.partial(tune, model, recompute=recompute)
-        return executed_ops(tf.function(functools.partial(states_and_gradient_of, compute)), *batch).count("Softmax")
+        return executed_ops(
+            tf.function(functools.partial(states_and_gradient_of, compute), autograph=False), *batch
+        ).count("Softmax")
 
     assert (
         softmaxes(recompute=False) == 6
@@ -271,6 +273,8 @@ def test_scores_are_those_over_keys_and_values(t5, length, monkeypatch):
         expected = score_targets(t5, targets, encoder_output, mask)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=2e-5)
     graph = tf.function(
-        lambda ids: score_targets(t5, ids, encoder_output, mask), input_signature=[tf.TensorSpec([None] * 3, tf.int32)]
+        lambda ids: score_targets(t5, ids, encoder_output, mask),
+        input_signature=[tf.TensorSpec([None] * 3, tf.int32)],
+        autograph=False,
     )
     np.testing.assert_allclose(graph(targets), expected, rtol=0, atol=2e-5)

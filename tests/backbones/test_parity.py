@@ -9,6 +9,8 @@ import t5_models
 
 from softprompt_tf.methods import load_prompt
 
+pytestmark = pytest.mark.thorough
+
 RECORDED = Path(answers.__file__).parent / "recorded"
 LIMIT = 1e-4
 CASES = pytest.mark.parametrize("case", t5_models.CASES)

@@ -17,6 +17,8 @@ from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
 from softprompt_tf.backbones.tokenization.text_rules import AddedToken, TextRules, rules_of, with_rules
 from softprompt_tf.errors import BackboneError
 
+pytestmark = pytest.mark.thorough
+
 RECORDED = json.loads((Path(tokenizer_cases.__file__).parent / "recorded" / "tokens.json").read_text(encoding="utf-8"))
 CASES = pytest.mark.parametrize("case", tokenizer_cases.CASES)
 NUM_ROWS = 224

@@ -1,9 +1,6 @@
 """What else a Keras user does: callbacks, optimizers, XLA, two models of one T5, threads, and answers to any form of texts."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -28,16 +25,8 @@ def flat(value):
     return [number for part in value for number in flat(part)] if isinstance(value, list) else [value]
 
 
-def test_two_devices_report_what_one_reports():
-    paths = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
-    done = subprocess.run(
-        [sys.executable, HERE / "two_replicas.py"],
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+def test_two_devices_report_what_one_reports(forked):
+    done = forked.run(HERE / "two_replicas.py")
 
     assert done.returncode == 0, done.stderr
     one, two = json.loads(done.stdout.strip().splitlines()[-1])

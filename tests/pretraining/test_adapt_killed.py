@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 import safetensors.numpy
-from forked_commands import forked_commands
+from forked_processes import COMMAND
 
 from softprompt_tf.backbones import write_preset
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
@@ -39,19 +39,17 @@ def command(corpus, vocabulary, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(command):
+def run(command, forked):
     """A function: run the command to its end, or kill it once it has told of step `kill_at`."""
-    with forked_commands(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="") as (commands, errors):
 
-        def run(output, *, kill_at=None):
-            for process, line in commands.lines_of([*command, str(output)]):
-                if kill_at is not None and line.startswith("{") and json.loads(line)["step"] >= kill_at:
-                    os.kill(process, signal.SIGKILL)
-                    kill_at = math.inf
-            errors.seek(0)
-            assert line == f"ended {0 if kill_at is None else -signal.SIGKILL}\n", errors.read()
+    def run(output, *, kill_at=None):
+        for process, line in forked.lines_of(COMMAND, *command, output):
+            if kill_at is not None and line.startswith("{") and json.loads(line)["step"] >= kill_at:
+                os.kill(process, signal.SIGKILL)
+                kill_at = math.inf
+        assert line == f"ended {0 if kill_at is None else -signal.SIGKILL}\n", forked.errors()
 
-        yield run
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from softprompt_tf.pretraining.bits_per_byte import (
     piece_sizes,
 )
 
+pytestmark = pytest.mark.thorough
+
 DOCUMENTS = [" and ".join(SENTENCES[:3]), " or ".join(SENTENCES[3:5])]
 
 

@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -39,10 +37,10 @@ def test_one_step_of_gradient_descent_goes_down_the_gradient_of_the_mean_loss():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(head), kernel - 0.5 * gradient, rtol=0, atol=1e-5)
 
 
-def test_two_replicas_with_uneven_rows_equal_one_device():
+def test_two_replicas_with_uneven_rows_equal_one_device(forked):
     script = pathlib.Path(__file__).with_name("two_replicas.py")
 
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=False)
+    done = forked.run(script)
 
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

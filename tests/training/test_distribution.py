@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -31,10 +29,10 @@ def test_tpu_without_a_tpu_is_refused(monkeypatch):
         make_strategy("tpu")
 
 
-def test_two_replicas_with_uneven_token_counts_equal_one_device():
+def test_two_replicas_with_uneven_token_counts_equal_one_device(forked):
     script = pathlib.Path(__file__).with_name("two_replicas.py")
 
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    done = forked.run(script)
 
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -2,8 +2,6 @@
 
 import pathlib
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -16,11 +14,6 @@ from softprompt_tf.training import KeepBestPrompt, train_prompt
 pytestmark = pytest.mark.thorough
 
 HERE = pathlib.Path(__file__).parent
-
-
-def train_and_be_killed(directory, *, die_at):
-    command = [sys.executable, str(HERE / "tiny_run.py"), str(directory), str(die_at)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 class Spy(keras.callbacks.Callback):
@@ -120,13 +113,10 @@ def test_patience_stops_the_run(tiny, tmp_path):
     np.testing.assert_array_equal(again_prompt, first_prompt)
 
 
-def test_run_that_was_killed_twice_ends_with_the_same_bits(tiny, tmp_path):
+def test_run_that_was_killed_twice_ends_with_the_same_bits(tiny, tmp_path, forked):
     whole, whole_prompt = tiny.run(tmp_path / "whole")
 
-    deaths = [
-        train_and_be_killed(tmp_path / "cut", die_at=3),
-        train_and_be_killed(tmp_path / "cut", die_at=7),
-    ]
+    deaths = [forked.run(HERE / "tiny_run.py", tmp_path / "cut", die_at) for die_at in (3, 7)]
     saved = sorted(path.name for path in (tmp_path / "cut").iterdir())
     result, prompt = tiny.run(tmp_path / "cut")
 

@@ -15,6 +15,8 @@ from softprompt_tf.backbones import load_t5
 from softprompt_tf.backbones.checkpoints import open_checkpoint
 from softprompt_tf.errors import BackboneError
 
+pytestmark = pytest.mark.thorough
+
 CASE = "t5_1_1"
 HEAD = "target.decoder.logits_dense.kernel"
 
