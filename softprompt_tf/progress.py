@@ -69,6 +69,7 @@ class Progress:
       stream: default the standard error stream.
       line_every_s: seconds between two lines where it is no terminal; None writes no lines. A job that is done within the
         first of them writes none.
+      has_rate: whether each takes about the same time, so that a rate and the time left mean something.
 
     Example:
       with Progress(len(texts), unit="text", what="Encoding") as progress:
@@ -85,17 +86,19 @@ class Progress:
         first: int = 0,
         stream: TextIO | None = None,
         line_every_s: float | None = LINE_EVERY_S,
+        has_rate: bool = True,
     ):
         self.done = first
         self._total, self._unit, self._what, self._first = total, unit, what, first
         self._stream = sys.stderr if stream is None else stream
-        self._line_every_s, self._started = line_every_s, time.monotonic()
+        self._line_every_s, self._has_rate, self._started = line_every_s, has_rate, time.monotonic()
         self._last_line = self._started
         self._shown: dict[str, str] = {}
         self._bar: tqdm.tqdm | None = None
         if is_terminal(self._stream):
             # leave=None: a bar below another one goes away at its end.
             options = {"file": self._stream, "leave": None, **_size_options(self._stream)}
+            options |= {} if has_rate else {"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]"}
             self._bar = tqdm.tqdm(total=total, initial=first, desc=what or None, unit=unit, **options)
             _shown_bars.add(self._bar)
 
@@ -149,7 +152,7 @@ class Progress:
         left = time_left(self.done, self._total, first=self._first, seconds=seconds)
         rate = f"{(self.done - self._first) / max(seconds, 1e-9):.3g} {self._unit}s/s"
         values = [f"{name} {value}" for name, value in self._shown.items()]
-        words = [f"{self.done:,}{of} {self._unit}s", rate, f"{left} left", *values]
+        words = [f"{self.done:,}{of} {self._unit}s", *([rate, f"{left} left"] if self._has_rate else []), *values]
         say(f"{self._what}: {', '.join(words)}" if self._what else ", ".join(words), stream=self._stream)
 
 

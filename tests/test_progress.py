@@ -48,6 +48,16 @@ def test_what_was_done_before_counts_but_not_for_the_rate(clock):
     assert stream.getvalue() == "1,100/1,200 steps, 5 steps/s, 00:20 left\n"
 
 
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["log", "terminal"])
+def test_no_rate_is_told_of_parts_that_take_different_times(clock, stream):
+    with Progress(2, unit="part", what="Writing", stream=stream, line_every_s=10, has_rate=False) as progress:
+        clock[0] += 20
+        progress.advance(2)
+
+    assert "part/s" not in stream.getvalue()
+    assert "2/2" in stream.getvalue()
+
+
 def test_a_job_that_is_soon_done_writes_no_line_in_a_log():
     stream = io.StringIO()
 

@@ -214,7 +214,7 @@ def test_a_task_in_the_format_of_sentinels_is_trained_and_kept_in_it(place, tmp_
 def test_batches_of_a_run_open_with_the_sentinel(place, tmp_path):
     t5 = make_sentinel_t5()
     config = place.config(tmp_path / "out", overrides=("task.target_format=sentinel",))
-    data = [run._read(run.load_task(task)) for task in config.tasks]
+    data = [run.read_task_data(run.load_task(task)) for task in config.tasks]
     model = run.build_model(t5, config, [each.task for each in data])
 
     ((_, targets),) = run.training_batches(t5, model, data, config).dataset(first_step=0).take(1)
@@ -226,7 +226,7 @@ def test_batches_of_a_run_open_with_the_sentinel(place, tmp_path):
 @pytest.mark.parametrize("length_buckets", [1, 3])
 def test_batches_of_a_run_are_dealt_out_as_its_config_says(place, t5, tmp_path, monkeypatch, length_buckets):
     config = place.config(tmp_path / "out", overrides=(f"training.length_buckets={length_buckets}",))
-    data = [run._read(run.load_task(task)) for task in config.tasks]
+    data = [run.read_task_data(run.load_task(task)) for task in config.tasks]
     model = run.build_model(t5, config, [each.task for each in data])
     made = []
     monkeypatch.setattr(run, "BatchStream", lambda examples, **settings: made.append(settings))
@@ -238,7 +238,7 @@ def test_batches_of_a_run_are_dealt_out_as_its_config_says(place, t5, tmp_path, 
 
 def test_batches_of_a_run_are_as_wide_as_its_config_says(place, t5, tmp_path):
     config = place.config(tmp_path / "out", overrides=("training.pad_to_multiple_of=7",))
-    data = [run._read(run.load_task(task)) for task in config.tasks]
+    data = [run.read_task_data(run.load_task(task)) for task in config.tasks]
     model = run.build_model(t5, config, [each.task for each in data])
 
     batches = run.training_batches(t5, model, data, config)

@@ -100,7 +100,7 @@ def write_version_files(
     staging: Path, t5: FrozenT5, tasks: ServedTasks, record: ExportRecord, sampler: Sampler
 ) -> None:
     """Write graph, weights, tasks, warm-up requests and record into an empty directory."""
-    with Progress(2, unit="part", what="Writing graph and weights") as progress:
+    with Progress(2, unit="part", what="Writing graph and weights", has_rate=False) as progress:
         _write_graph(staging, t5, tuple(tasks.tensors), table_dtype=record.table_dtype, sampler=sampler)
         progress.advance()
         progress.stage("Writing tasks")

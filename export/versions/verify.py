@@ -47,7 +47,7 @@ def verify_saved_model(
     check_ops(directory)
     compared = load_served_prompts(dict(list(prompts.items())[:MAX_TASKS]))
     requests = probe_requests(list(compared))
-    with Progress(1 + len(compared), unit="part", what="Running the SavedModel") as progress:
+    with Progress(1 + len(compared), unit="part", what="Running the SavedModel", has_rate=False) as progress:
         answered = run_in_process(directory, list(requests.values()))
         for k, (task, members) in enumerate(compared.items()):
             progress.advance()

@@ -25,7 +25,7 @@ from softprompt_tf.runs.run import TaskData, check_task_labels, named_metrics, s
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.texts.text_batches import opening_id_of
-from softprompt_tf.training import Evaluation, KeepBestPrompt, PromptCheckpoint, TargetCrossEntropy
+from softprompt_tf.training import Evaluation, KeepBestPrompt, PromptCheckpoint, TargetCrossEntropy, progress
 from softprompt_tf.training.callbacks import steps_done
 from softprompt_tf.training.fit import TrainingResult, train
 
@@ -142,7 +142,9 @@ class ModelTuner:
             )
         )
         batches = _batches(self.t5, data, settings.batch_size, seed)
-        return train(self._model, batches, keep_best, state, steps=settings.steps, callbacks=[set_rate])
+        report = progress(last_step=settings.steps)
+        steps = settings.steps
+        return train(self._model, batches, keep_best, state, steps=steps, reports=[report], callbacks=[set_rate])
 
     def _identity(self, data: Sequence[TaskData], settings: TuningSettings, seed: int) -> dict[str, object]:
         """Return what decides a run's outcome; how long it runs and how often it is scored may change."""

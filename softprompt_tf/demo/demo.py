@@ -119,7 +119,9 @@ def _measure(t5: FrozenT5, name: str, result: RunResult) -> _Row:
 
 
 def _print_table(t5: FrozenT5, rows: list[_Row]) -> None:
-    print("Accuracy on test rows, which chose nothing; `dev` is the prompt's on the dev rows, which chose the step:\n")
+    print(
+        "Accuracy on test rows. `dev` is the prompt's accuracy on the dev rows; it is optimistic, as they chose the step:\n"
+    )
     columns = f"{'majority':>9}{'no prompt':>11}{'prompt':>8}{'dev':>7}{'prompt file':>13}{'model':>10}{'s/step':>8}"
     print(f"{'task':<15}{columns}")
     model_bytes = 4 * _parameters(t5)
