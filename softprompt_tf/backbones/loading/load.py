@@ -39,7 +39,8 @@ def load_t5(
     """Load a pretrained T5 and freeze it.
 
     Args:
-      source: one of
+      source: what to load, one of:
+
         - the name of a bundled backbone ("mini");
         - a directory, recognised by its content: a KerasHub preset, a Hugging Face T5 (T5 1.0 and 1.1, LM-adapted, Flan-T5, mT5,
           byT5; safetensors, sharded too, or pytorch_model.bin where torch is installed), or a T5X checkpoint;
