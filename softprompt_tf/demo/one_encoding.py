@@ -31,7 +31,7 @@ def train_behind(runs: Mapping[str, RunResult]) -> dict[str, Path]:
     """
     print("=== the same tasks, with prompts behind the encoder, on cached states ===", flush=True)
     started = time.monotonic()
-    results = {task: train_run(_config(task, run)) for task, run in runs.items()}
+    results = {task: train_run(run_behind(task, run)) for task, run in runs.items()}
     print(f"\n{'dev accuracy':<15}{'in front':>9}{'behind':>9}")
     for task, result in results.items():
         front, late = (each.scores[task].metrics["accuracy"] for each in (runs[task], result))
@@ -62,7 +62,8 @@ def ask_one_encoding(base_path: Path, tasks: Sequence[str]) -> None:
     )
 
 
-def _config(task: str, run: RunResult) -> RunConfig:
+def run_behind(task: str, run: RunResult) -> RunConfig:
+    """Return the config of a run behind the encoder, from that of the run in front."""
     written = run.output_dir / "config.yaml"
     steps = min(STEPS, load_config(written).training.steps)
     changes = ["prompt.method=late_prompts", f"training.steps={steps}", f"training.evaluate_every={max(1, steps // 4)}"]

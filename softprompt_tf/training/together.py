@@ -153,8 +153,10 @@ def train_together(
       A result for each entry. Its candidate holds the best values; `error` of an entry says why it ended early.
 
     Raises:
+      BackboneError: if a weight of the T5 was made trainable, or changed.
       KeyboardInterrupt: as it came, after the checkpoints were saved.
     """
+    t5.check_frozen()
     for entry in entries:
         entry.begin()
     while active := [entry for entry in entries if not entry.is_done]:

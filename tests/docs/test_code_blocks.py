@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from forked_commands import forked_commands
+from forked_processes import COMMAND, forked_processes
 from page_blocks import ROOT, blocks_of, command_lines, shortened
 
 pytestmark = pytest.mark.thorough
@@ -35,12 +35,11 @@ class Reader:
 
     Args:
       directory: where the commands run.
-      commands: runs `softprompt` commands.
-      errors: the file of what they write to stderr.
+      processes: runs `softprompt` commands.
     """
 
-    def __init__(self, directory, commands, errors):
-        self.directory, self._commands, self._errors = directory, commands, errors
+    def __init__(self, directory, processes):
+        self.directory, self._processes = directory, processes
         self._ports = {"8500": _free_port(), "8501": _free_port()}
         self._servers = contextlib.ExitStack()
 
@@ -81,9 +80,8 @@ class Reader:
             assert result.returncode == 0, result.stderr
 
     def _command(self, arguments):
-        printed = [text for _, text in self._commands.lines_of(arguments)]
-        self._errors.seek(0)
-        assert printed[-1] == "ended 0\n", f"{arguments}\n{''.join(printed)}\n{self._errors.read()}"
+        result = self._processes.run(COMMAND, *arguments)
+        assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
 
     def _serve(self, arguments):
         """Serve an export as `softprompt serve DIRECTORY` does, in this process, which has imported TensorFlow already."""
@@ -105,8 +103,11 @@ def reader(tmp_path_factory):
     """A reader with the tutorials' data."""
     directory = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "docs" / "examples" / "tickets", directory / "data")
-    with contextlib.chdir(directory), forked_commands(TF_CPP_MIN_LOG_LEVEL="3") as (commands, errors):
-        reader = Reader(directory, commands, errors)
+    with (
+        contextlib.chdir(directory),
+        forked_processes("softprompt_tf.cli.cli", "softprompt_tf.pretraining.training_directory") as processes,
+    ):
+        reader = Reader(directory, processes)
         yield reader
         reader.stop()
 

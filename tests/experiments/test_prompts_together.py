@@ -141,6 +141,7 @@ def test_files_are_those_of_a_run_alone(tuned, alone, together):
         np.testing.assert_array_equal(value, kept[0].tensors[name])
 
 
+@pytest.mark.thorough
 def test_a_method_that_the_whole_encoder_sees_can_train_together_too(tuned, tmp_path):
     together, alone = (
         tuned.configs(tmp_path / kind, [{}, {}], method="prompt_tuning", steps=2) for kind in ("together", "alone")
