@@ -15,6 +15,12 @@ PROMPT_LENGTHS = {"mood": 3, "story": 7, "reply": 12}
 
 
 @pytest.fixture(scope="session")
+def tiny_t5(one_layer_t5):
+    """Of one layer: a graph of two takes twice as long to trace, to write, to load and to run first. Some files ask for two."""
+    return one_layer_t5
+
+
+@pytest.fixture(scope="session")
 def task_prompts(tiny_t5):
     """Three tasks: labels and a template of one field; generation with no template; three labels and two fields."""
     from softprompt_tf.methods import TaskPrompt

@@ -13,6 +13,8 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = [
     "a charming film",
     "rain fell on the roof all night long",
@@ -28,6 +30,12 @@ TARGET = "nobody could say"
 def key_values(encoder=0, decoder=0, cross=0):
     lengths = {"encoder": encoder, "decoder": decoder, "cross": cross}
     return {f"{part}_key_values": length for part, length in lengths.items() if length}
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(two_layer_t5):
+    """Of two layers, as tasks have rows of each layer here."""
+    return two_layer_t5
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,6 @@ def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, 
     assert found["score"][0].numpy() == pytest.approx(score, rel=1e-3)
 
 
-@pytest.mark.thorough
 @pytest.mark.usefixtures("asked_once")
 def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
     added = task_of(tiny_t5, 9, method="p_tuning_v2", **key_values(2, 2, 2))
@@ -104,7 +111,6 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
     np.testing.assert_allclose(found["log_likelihood"], expected, rtol=1e-4)
 
 
-@pytest.mark.thorough
 def test_a_method_that_a_graph_does_not_have_is_refused(tmp_path, tiny_t5, tasks):
     write_saved_model(tmp_path / "t5", tiny_t5, {"front": tasks["front"]}, verify=False)
 

@@ -23,6 +23,8 @@ from softprompt_tf.export import PredictionClient, write_saved_model
 from softprompt_tf.export.versions import saved_model
 from softprompt_tf.methods import write_npy, write_prompt
 
+pytestmark = pytest.mark.thorough
+
 PROMPTS = "tables/prompts/.ATTRIBUTES/VARIABLE_VALUE"
 
 # === Writing ===

@@ -243,9 +243,7 @@ def test_an_ensemble_alone_and_no_rows_at_all_are_answered(answers, served):
     assert {len(values) for answer in nothing.values() for values in answer.values()} == {0}
 
 
-@pytest.mark.parametrize(
-    ("table_dtype", "num_bytes"), [("bfloat16", 2), pytest.param("float16", 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("table_dtype", "num_bytes"), [("bfloat16", 2), ("float16", 2)])
 def test_members_may_be_stored_in_half_the_bytes(tiny_t5, critics, authors, tmp_path, table_dtype, num_bytes):
     write_saved_model(tmp_path, tiny_t5, {"critics": critics}, table_dtype=table_dtype)
     with asked_ahead(requests_of(*ONE_ENSEMBLE, ["classify"])):

@@ -6,6 +6,7 @@ import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
+from asked_versions import ask_once, asked_ahead
 from served_methods import module_of, task_of, twin_and_output
 
 import softprompt_tf as sp
@@ -13,7 +14,8 @@ from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label
 from softprompt_tf.export import add_tasks, write_saved_model
 from softprompt_tf.export.graph import shared_texts
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
-from softprompt_tf.export.session.session_process import run_in_process
+
+pytestmark = pytest.mark.thorough
 
 FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
 # Every task beside every other, texts equal and not, out of order.
@@ -34,6 +36,12 @@ ASKED = [
     ("lora", RAIN),
 ]
 TARGET = "nobody could say"
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(two_layer_t5):
+    """Of two layers, as tasks have rows of each layer here."""
+    return two_layer_t5
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +129,18 @@ def test_a_prompt_that_a_request_brings_shares_nothing(tiny_t5, tasks, signature
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-3)
 
 
-@pytest.mark.thorough
+@pytest.mark.usefixtures("asked_once")
 def test_an_export_of_late_prompts_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
     chosen = {name: tasks[name] for name in ("front", "behind", "late")}
-
-    write_saved_model(tmp_path / "t5", tiny_t5, chosen)  # compares its answers with Keras's
-    version = add_tasks(tmp_path / "t5", {"far": tasks["far"]})
-
     pairs = [("far", FILM), ("behind", FILM), ("late", FILM)]
     inputs = {"task_id": [name for name, _ in pairs], "text": [text for _, text in pairs], "target": [TARGET] * 3}
-    (found,) = run_in_process(version, [{"signature": "score", "inputs": inputs}])
+    request = {"signature": "score", "inputs": inputs}
+
+    write_saved_model(tmp_path / "t5", tiny_t5, chosen)  # compares its answers with Keras's
+    with asked_ahead([request]):
+        version = add_tasks(tmp_path / "t5", {"far": tasks["far"]})
+
+    (found,) = ask_once(version, [request])
     models = [sp.PromptedT5(tiny_t5, tasks[name], max_target_tokens=32) for name, _ in pairs]  # cuts no target
     expected = [model.score([FILM], [TARGET])[0] for model in models]
     np.testing.assert_allclose(found["log_likelihood"], expected, rtol=1e-4)

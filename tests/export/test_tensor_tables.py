@@ -39,6 +39,12 @@ TASKS = {
 }
 
 
+@pytest.fixture(scope="session")
+def tiny_t5(two_layer_t5):
+    """Of two layers, as tasks have rows of each layer here."""
+    return two_layer_t5
+
+
 @pytest.fixture(scope="module")
 def tasks(tiny_t5):
     return build_served_tasks(tiny_t5, TASKS)
