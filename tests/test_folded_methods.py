@@ -87,6 +87,14 @@ def test_a_folded_prompt_is_that_of_plain_numpy(tiny_t5, form):
     np.testing.assert_allclose(model.prompt_value(), FORMS[form][2](values), atol=1e-5, rtol=1e-5)
 
 
+@new_methods
+def test_a_prompt_is_made_in_float32_for_a_t5_of_bfloat16(tiny_t5_bfloat16, name):
+    model = model_of(tiny_t5_bfloat16, name)
+    values = drawn(model)
+
+    np.testing.assert_allclose(model.prompt_value(), FORMS[name][2](values), atol=1e-5, rtol=1e-5)
+
+
 @forms
 def test_each_of_several_tasks_has_the_prompt_of_plain_numpy(tiny_t5, form):
     model = model_of(tiny_t5, form, task_ids=["a", "b", "c"])
@@ -129,7 +137,7 @@ def test_only_what_the_method_trains_moves(tiny_t5, form):
     before, frozen = values_of(model), [weight.numpy() for weight in model.t5.backbone.weights]
     model.compile(keras.optimizers.Adam(0.01), sp.TargetCrossEntropy(), run_eagerly=True)
 
-    model.fit({"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}, epochs=2, verbose=0)
+    model.fit({"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}, epochs=1, verbose=0)
 
     moved = {name for name, value in values_of(model).items() if np.any(value != before[name])}
     assert moved == set(before) - set(model.method.frozen_variables)
@@ -186,6 +194,12 @@ def test_a_saved_model_has_the_values_that_are_folded(tmp_path, tiny_t5, name):
     assert [variable.name for variable in again.trainable_variables] == [v.name for v in model.trainable_variables]
 
 
+@new_methods
+def test_a_task_of_other_tensors_is_refused(tiny_t5, name):
+    with pytest.raises(PromptError, match=f"the method {name} has the tensors: prompt. Received: encoder_key_values"):
+        task_of(tiny_t5, 1, method=name, encoder_key_values=2)
+
+
 # === Settings ===
 
 
@@ -236,6 +250,7 @@ def test_an_unknown_key_of_a_config_names_the_nearest_one(tmp_path, name, wrong,
         (sp.residual, {"bottleneck_dim": 0}, "`bottleneck_dim` must be a positive integer. Received: bottleneck_dim=0"),
         (sp.superpos, {"num_embeddings": -1}, "`num_embeddings` must be a positive integer"),
         (sp.superpos, {"population_size": 0}, "`population_size` must be a positive integer"),
+        (sp.superpos, {"train_embeddings": "no"}, "`train_embeddings` must be True or False. Received: .*='no'"),
         (sp.low_rank, {"rank": 1.5}, "`rank` must be a positive integer. Received: rank=1.5"),
         (sp.ulpt, {"low_dim": True}, "`low_dim` must be a positive integer. Received: low_dim=True"),
         (sp.ulpt, {"task_ids": "ab"}, "`task_ids` must be a list of strings"),
@@ -248,6 +263,7 @@ def test_an_unknown_key_of_a_config_names_the_nearest_one(tmp_path, name, wrong,
         (sp.p_tuning, {"lstm_layers": 0}, "`lstm_layers` must be a positive integer"),
         (sp.multitask_prompts, {"combine": "ad"}, r"`combine` must be one of add, .* Did you mean `add`\?"),
         (sp.multitask_prompts, {"task_size": 0}, "`task_size` must be a positive integer"),
+        (sp.multitask_prompts, {"task_size": 2}, "`task_size` is for concatenate and concatenate_features alone"),
         (
             sp.multitask_prompts,
             {"combine": "concatenate", "task_size": 5, "length": 5},

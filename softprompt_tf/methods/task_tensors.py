@@ -58,10 +58,18 @@ class MethodTensors(NamedTuple):
     optional: tuple[str, ...] = ()
 
 
+_PROMPTS_ALONE = (
+    "prompt_tuning",
+    "residual",
+    "superpos",
+    "low_rank",
+    "ulpt",
+    "p_tuning",
+    "multitask_prompts",
+    "mpt",
+)
 # A method that has no row here may have any of `TENSORS`.
-METHOD_TENSORS: Mapping[str, MethodTensors] = {
-    "prompt_tuning": MethodTensors(required=(PROMPT,)),
-}
+METHOD_TENSORS: Mapping[str, MethodTensors] = dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,)))
 
 
 def entry_layer(names: Collection[str]) -> int | None:

@@ -137,3 +137,11 @@ def test_values_of_peft_make_the_prompts_and_logits_that_they_make_there(loaded,
     np.testing.assert_allclose(prompts, expected[f"{kind}_prompts"], atol=LIMIT, rtol=0)
     np.testing.assert_allclose(logits, expected[f"{kind}_logits"], atol=LIMIT, rtol=0)
     assert np.abs(expected[f"{kind}_logits"] - recorded(case)["logits"]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["p_tuning_lstm", "p_tuning_mlp"])
+def test_an_adapter_of_a_prompt_encoder_holds_the_rows_that_it_made(kind):
+    task_prompt = load_prompt(RECORDED / f"{kind}_adapter")
+
+    assert task_prompt.method == "p_tuning"
+    np.testing.assert_allclose(task_prompt.prompt, answers.made_prompts(kind)[0], atol=1e-5, rtol=1e-5)

@@ -5,7 +5,7 @@
 writes CASE.npz with the encoder output at some positions, the logits, 16 greedily decoded tokens, and the same with a PEFT
 prompt in front; and the PEFT adapters as folders CASE_adapter. For some cases also CASE_prefix.npz with logits and tokens under
 a PEFT prefix, and the same where the prefix has no positions, and CASE_prefix_adapter. For one case made_prompts.npz with the
-prompts that PEFT's P-tuning and MPT make, and the logits under them.
+prompts that PEFT's P-tuning and MPT make, and the logits under them, and KIND_adapter of P-tuning.
 """
 
 import contextlib
@@ -108,8 +108,11 @@ def record_prefix(output, case, directory, versions):
     )
 
 
-def under_made_prompt(directory, kind):
-    """Return the prompts [3, P, H] that PEFT makes of a kind's values, one for each input, and the logits under them."""
+def under_made_prompt(output, directory, kind):
+    """Return the prompts [3, P, H] that PEFT makes of a kind's values, one for each input, and the logits under them.
+
+    P-tuning's adapter is kept.
+    """
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float32).eval()
     shared = {
         "task_type": "SEQ_2_SEQ_LM",
@@ -130,6 +133,8 @@ def under_made_prompt(directory, kind):
     with torch.no_grad():
         prompts = prompted.get_prompt(batch_size=len(ids), **tasks)
         logits = prompted(input_ids=ids, attention_mask=mask, labels=labels, **tasks).logits
+    if kind != "mpt":
+        saved(prompted, output / f"{kind}_adapter")
     return prompts.numpy(), logits.numpy()
 
 
@@ -161,7 +166,7 @@ def torch_state(values):
 def record_made_prompts(output, directory, versions):
     recorded = {}
     for kind in t5_models.MADE_PROMPTS:
-        recorded[f"{kind}_prompts"], recorded[f"{kind}_logits"] = under_made_prompt(directory, kind)
+        recorded[f"{kind}_prompts"], recorded[f"{kind}_logits"] = under_made_prompt(output, directory, kind)
     np.savez_compressed(output / "made_prompts.npz", **recorded, versions=np.array(versions))
 
 

@@ -72,6 +72,11 @@ class MultitaskPrompts(SharedRows):
             )
         if self.task_size is not None:
             check_integer("task_size", self.task_size, minimum=1)
+            if not self.combine.startswith("concatenate"):
+                raise PromptError(
+                    "`task_size` is for concatenate and concatenate_features alone. "
+                    f"Received: task_size={self.task_size}, combine={self.combine!r}."
+                )
         if self.combine == "concatenate":
             self._check_share("rows", self.length)
 

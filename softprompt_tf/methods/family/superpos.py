@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
 from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_normal
@@ -42,6 +43,10 @@ class SuperPos(PromptMethod):
         super().__post_init__()
         check_integer("num_embeddings", self.num_embeddings, minimum=1)
         check_integer("population_size", self.population_size, minimum=1)
+        if not isinstance(self.train_embeddings, bool):
+            raise PromptError(
+                f"`train_embeddings` must be True or False. Received: train_embeddings={self.train_embeddings!r}."
+            )
 
     @property
     def name(self) -> str:

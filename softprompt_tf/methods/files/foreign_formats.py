@@ -28,7 +28,8 @@ PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_TENSOR = "prompt_embeddings"
 PEFT_TASK = "SEQ_2_SEQ_LM"
-_PEFT_TYPES = ("PROMPT_TUNING", peft_prefix.PREFIX_TYPE)
+# PEFT's name -> the method here. PEFT keeps the rows that a prompt encoder (P_TUNING) made, not its network.
+_PEFT_TYPES = {"PROMPT_TUNING": "prompt_tuning", "P_TUNING": "p_tuning", peft_prefix.PREFIX_TYPE: peft_prefix.METHOD}
 NPY_MAGIC = b"\x93NUMPY"
 # NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
 NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
@@ -73,7 +74,7 @@ def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
 
 
 def read_peft_adapter(path: str | Path) -> TaskPrompt:
-    """Read a prompt-tuning or prefix-tuning adapter of PEFT; the task id is the folder's name.
+    """Read an adapter of PEFT's prompt tuning, P-tuning or prefix tuning; the task id is the folder's name.
 
     For a sequence-to-sequence model PEFT keeps `num_transformer_submodules` times `num_virtual_tokens` rows, two times
     by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read. A prefix becomes
@@ -93,9 +94,10 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
         )
     rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
     known = {"task_id": path.resolve().name, "backbone": str(config.get("base_model_name_or_path") or "")}
+    known["method"] = _PEFT_TYPES[config["peft_type"]]
     if config["peft_type"] == peft_prefix.PREFIX_TYPE:
         tensors = {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}
-        return task_prompt_of(path, tensors=tensors, method=peft_prefix.METHOD, **known)
+        return task_prompt_of(path, tensors=tensors, **known)
     length = _checked_length(path, config, rows)
     return task_prompt_of(path, prompt=rows[:length], **known)
 
