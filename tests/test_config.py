@@ -439,12 +439,13 @@ def test_shipped_tasks_load_and_say_where_their_data_come_from(path, monkeypatch
 
 
 @pytest.mark.parametrize("path", sorted((SHIPPED / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_prompts_have_the_length_in_their_name(write, path):
+def test_shipped_prompts_have_the_length_or_the_rank_in_their_name(write, path):
     run = write(f"include: {path}\n" + RUN.replace("prompt: {length: 5}\n", ""))
 
     config = load_config(run)
 
-    assert f"{config.prompt.method}_{config.prompt.length}" == path.stem
+    size = config.prompt.rank if config.prompt.method == "lora" else config.prompt.length
+    assert f"{config.prompt.method}_{size}" == path.stem
 
 
 def test_shipped_defaults_are_the_defaults_of_the_code(write):

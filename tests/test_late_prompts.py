@@ -147,8 +147,11 @@ def test_a_loaded_task_of_a_layer_that_the_encoder_does_not_have_is_refused(tiny
         sp.PromptedT5(tiny_t5, task)
 
 
-def test_a_method_without_tensors_names_the_layers_once():
-    with pytest.raises(PromptError, match="prompt_behind_encoder, prompt_before_layer_LAYER. Received: none"):
+def test_a_method_without_tensors_names_layers_and_projections_once():
+    listed = (
+        "cross_key_values, prompt_behind_encoder, prompt_before_layer_LAYER, ATTENTION_PROJECTION_delta. Received: none"
+    )
+    with pytest.raises(PromptError, match=listed):
         TaskPrompt(tensors={}, method="late_prompts")
 
 

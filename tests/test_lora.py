@@ -135,6 +135,13 @@ def test_a_quantized_t5_takes_it_too():
     assert np.abs(np.subtract(found, expected)).max() < 0.25 * np.abs(np.subtract(found, without)).max()
 
 
+def test_a_task_of_another_methods_tensors_is_refused(tiny_t5):
+    rows = np.ones((2, tiny_t5.hidden_dim), np.float32)
+
+    with pytest.raises(PromptError, match="lora has the tensors: any of ATTENTION_PROJECTION_delta. Received: prompt"):
+        task_of({"prompt": rows})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

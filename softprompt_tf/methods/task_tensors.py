@@ -69,7 +69,10 @@ _PROMPTS_ALONE = (
     "mpt",
 )
 # A method that has no row here may have any of `TENSORS`.
-METHOD_TENSORS: Mapping[str, MethodTensors] = dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,)))
+METHOD_TENSORS: Mapping[str, MethodTensors] = {
+    **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
+    "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
+}
 
 
 def entry_layer(names: Collection[str]) -> int | None:

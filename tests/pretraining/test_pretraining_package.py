@@ -44,6 +44,7 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_prompt
             "files",
             "keras_backend",
             "lazy_names",
+            "progress",
             "settings",
             "tasks.rows",
             "tasks.tensorflow_sources",

@@ -43,9 +43,12 @@ def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Name tensors; those of the encoder's layers differ in a number alone, and are named once."""
-    others = [name for name in names if name not in LATE_PROMPTS]
-    return ", ".join([*others, *(["prompt_before_layer_LAYER"] if len(others) < len(names) else [])])
+    """Name tensors; those of one kind for each layer, or for each projection, are named once."""
+    kinds = {
+        **dict.fromkeys(LATE_PROMPTS, "prompt_before_layer_LAYER"),
+        **dict.fromkeys(DELTAS, "ATTENTION_PROJECTION_delta"),
+    }
+    return ", ".join(dict.fromkeys(kinds.get(name, name) for name in names))
 
 
 def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
