@@ -22,6 +22,8 @@ PAGES = (
     "docs/tutorials/keras.md",
     "docs/tutorials/your_t5.md",
     "docs/tutorials/compare_methods.md",
+)
+GUIDES = (
     "docs/how_to/several_tasks_in_one_model.md",
     "docs/how_to/late_prompts.md",
     "docs/how_to/cached_states.md",
@@ -112,7 +114,7 @@ def reader(tmp_path_factory):
         reader.stop()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *(pytest.param(page, marks=pytest.mark.slow) for page in GUIDES)])
 def test_code_of_the_page_runs(reader, page):
     if page == "README.md":
         _make_topic_prompt(reader.directory / "topic.safetensors")
@@ -135,7 +137,7 @@ def _make_topic_prompt(path):
 def test_every_page_with_python_is_run_or_says_why_not():
     pages = [path for path in (ROOT / "docs").rglob("*.md") if any(_is_python(block) for block in blocks_of(path))]
 
-    left_out = {path.relative_to(ROOT).as_posix() for path in pages} - set(PAGES)
+    left_out = {path.relative_to(ROOT).as_posix() for path in pages} - {*PAGES, *GUIDES}
 
     assert left_out <= {
         "docs/how_to/load_checkpoints.md",
