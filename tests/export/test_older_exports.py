@@ -18,6 +18,7 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_backbone import RECORD_FILE
 from softprompt_tf.export.versions.checkpoint_index import read_index
 from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.version import __version__
 
 pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("asked_once")]
 
@@ -95,6 +96,7 @@ def test_prompts_alone_are_written_as_they_were(older, two_layer_t5, tmp_path):
             assert (version / path).read_bytes() == (before / path).read_bytes(), path
     record, record_before = (json.loads((directory / RECORD_FILE).read_bytes()) for directory in (version, before))
     record_before["sampler"]["module"] = None  # where the class was then; it is found by its registered name
+    assert (record.pop("library_version"), record_before.pop("library_version")) == (__version__, "0.1.0")
     assert record == record_before
     index = Path("variables") / "variables.index"
     entries, entries_before = (read_index(directory / index) for directory in (version, before))
