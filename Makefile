@@ -24,7 +24,7 @@ $(INSTALLED): setup.cfg pyproject.toml
 	touch $@
 
 demo: $(INSTALLED)
-	$(BIN)/softprompt demo --output demo_run site
+	$(BIN)/softprompt demo --output demo_run
 
 # The site, in site/: warnings are errors, links are checked, nothing is fetched.
 docs: $(DOCS_INSTALLED)
