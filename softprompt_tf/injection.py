@@ -54,7 +54,7 @@ class KeyValues(NamedTuple):
 class ProjectionDelta(NamedTuple):
     """What a low-rank product adds to one projection, in every layer of one attention.
 
-    The projection x W becomes x W + (x down^T) up, where row r of `down` and of `up` stand side by side.
+    The projection x W becomes x W + (x D) U. Row r of `rows` has column r of D [F_in, R], and behind it row r of U [R, F_out].
 
     Args:
       place: the attention: "encoder", "decoder" (its self-attention) or "cross".

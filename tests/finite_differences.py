@@ -7,6 +7,17 @@ import tensorflow as tf
 import softprompt_tf as sp
 
 
+def two_rows():
+    """Return tokens of two rows, one of them shorter, as a model takes them, and their targets."""
+    tokens = {
+        "encoder_token_ids": tf.constant([[9, 80, 33, 1], [12, 1, 0, 0]]),
+        "encoder_padding_mask": tf.constant([[1, 1, 1, 1], [1, 1, 0, 0]]),
+        "decoder_token_ids": tf.constant([[0, 40, 41], [0, 50, 1]]),
+        "decoder_padding_mask": tf.ones([2, 3], tf.int32),
+    }
+    return tokens, tf.constant([[40, 41, 1], [50, 1, 0]])
+
+
 def check_gradients(model, tokens, targets):
     """Assert that each trained variable has a gradient, and that it is the slope of the loss in a drawn direction."""
     loss = sp.TargetCrossEntropy()

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import numpy_t5
 import pytest
-import tensorflow as tf
-from finite_differences import check_gradients
+from finite_differences import check_gradients, two_rows
 from tiny_t5 import make_tiny_t5
 from twin_answers import check_answers
 
@@ -62,14 +61,8 @@ def test_the_logits_of_training_are_those_of_plain_numpy(tiny_t5, layer):
 def test_every_trained_variable_has_the_gradient_of_finite_differences(layer, settings):
     keras.utils.set_random_seed(1)
     model = sp.PromptedT5(make_tiny_t5(), sp.late_prompts(2, layer=layer, seed=3, scale=0.7, **settings))
-    tokens = {
-        "encoder_token_ids": tf.constant([[9, 80, 33, 1], [12, 1, 0, 0]]),
-        "encoder_padding_mask": tf.constant([[1, 1, 1, 1], [1, 1, 0, 0]]),
-        "decoder_token_ids": tf.constant([[0, 40, 41], [0, 50, 1]]),
-        "decoder_padding_mask": tf.ones([2, 3], tf.int32),
-    }
 
-    check_gradients(model, tokens, tf.constant([[40, 41, 1], [50, 1, 0]]))
+    check_gradients(model, *two_rows())
 
 
 def test_layer_zero_is_prompt_tuning(tiny_t5):

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import numpy_t5
 import pytest
-import tensorflow as tf
-from finite_differences import check_gradients
+from finite_differences import check_gradients, two_rows
 from tiny_t5 import make_tiny_t5
 from twin_answers import check_answers
 
@@ -80,14 +79,8 @@ def test_every_trained_variable_has_the_gradient_of_finite_differences():
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
         variable.assign(0.03 * rng.normal(size=variable.shape))
-    tokens = {
-        "encoder_token_ids": tf.constant([[9, 80, 33, 1], [12, 1, 0, 0]]),
-        "encoder_padding_mask": tf.constant([[1, 1, 1, 1], [1, 1, 0, 0]]),
-        "decoder_token_ids": tf.constant([[0, 40, 41], [0, 50, 1]]),
-        "decoder_padding_mask": tf.ones([2, 3], tf.int32),
-    }
 
-    check_gradients(model, tokens, tf.constant([[40, 41, 1], [50, 1, 0]]))
+    check_gradients(model, *two_rows())
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -153,7 +146,7 @@ def test_a_task_of_another_methods_tensors_is_refused(tiny_t5):
         ({"projections": []}, "`projections` must be some of query, key, value, output. Received: none"),
         ({"projections": "query"}, "`projections` must be a list of names. Received: projections='query'"),
         ({"alpha": 0}, "`alpha` must be a number above 0. Received: alpha=0"),
-        ({"rank": 0}, "`length` must be a positive integer. Received: length=0"),
+        ({"rank": 0}, "`rank` must be a positive integer. Received: rank=0"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

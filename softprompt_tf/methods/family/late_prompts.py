@@ -5,7 +5,6 @@ Sources: Liu et al. 2022, arXiv:2210.11292 (rows that enter at a middle layer). 
 """
 
 import dataclasses
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,7 +13,14 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.family.method import PromptMethod, Shapes, StateSize, check_integer, checked_task_ids
+from softprompt_tf.methods.family.method import (
+    PromptMethod,
+    Shapes,
+    StateSize,
+    check_integer,
+    checked_task_ids,
+    drawn_seed,
+)
 from softprompt_tf.methods.family.method_config import TaskStart, task_ids_of
 from softprompt_tf.methods.family.prompt_tuning import Initializer, PromptRowsConfig, PromptTuning
 from softprompt_tf.methods.initializers import Vocabulary, sampled_vocabulary
@@ -146,7 +152,7 @@ def late_prompts(
         decoder=decoder,
         cross=cross,
         task_ids=checked_task_ids(task_ids),
-        seed=random.randrange(2**31) if seed is None else seed,  # Keras seeds this generator, and draws from it too
+        seed=drawn_seed(seed),
     )
 
 

@@ -4,7 +4,6 @@ Source: Hu et al. 2021, arXiv:2106.09685.
 """
 
 import dataclasses
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,8 +12,9 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.family.method import PromptMethod, Shapes, checked_task_ids
+from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
 from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.small_networks import draw_normal
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import DELTAS, PLACES, PROJECTIONS, row_shape
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
@@ -71,7 +71,7 @@ class LoRA(PromptMethod):
         def first_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
             if name.endswith(".up"):
                 return np.zeros(shape, np.float32)
-            return (shape[-1] ** -0.5 * generator.standard_normal(shape)).astype(np.float32)
+            return draw_normal(generator, shape, shape[-1] ** -0.5)
 
         return {name: first_value(name, shape) for name, shape in self.shapes(sizes).items()}
 
@@ -131,6 +131,7 @@ def lora(
     Source: Hu et al. 2021, arXiv:2106.09685, sections 4.1 and 7.1.
     """
     chosen = {"encoder": encoder, "decoder": decoder, "cross": cross}
+    check_integer("rank", rank, minimum=1)
     if isinstance(projections, str):
         raise PromptError(f"`projections` must be a list of names. Received: projections={projections!r}.")
     return LoRA(
@@ -139,7 +140,7 @@ def lora(
         places=tuple(place for place in PLACES if chosen[place]),
         projections=tuple(projections),
         task_ids=checked_task_ids(task_ids),
-        seed=random.randrange(2**31) if seed is None else seed,  # Keras seeds this generator, and draws from it too
+        seed=drawn_seed(seed),
     )
 
 

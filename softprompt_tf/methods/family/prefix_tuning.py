@@ -4,7 +4,6 @@ Source: Li & Liang 2021, arXiv:2101.00190.
 """
 
 import dataclasses
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids
+from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
 from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import (
@@ -166,7 +165,7 @@ def prefix_tuning(
         scale=scale,
         positions=positions,
         task_ids=checked_task_ids(task_ids),
-        seed=random.randrange(2**31) if seed is None else seed,  # Keras seeds this generator, and draws from it too
+        seed=drawn_seed(seed),
     )
 
 

@@ -4,7 +4,6 @@ Source: Lester et al. 2021, arXiv:2104.08691.
 """
 
 import dataclasses
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.family.method import PromptMethod, Shapes, checked_task_ids
+from softprompt_tf.methods.family.method import PromptMethod, Shapes, checked_task_ids, drawn_seed
 from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
 from softprompt_tf.methods.initializers import Vocabulary, from_name, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -83,7 +82,7 @@ def prompt_tuning(
         length=length,
         init=sampled_vocabulary() if init is None else init,
         task_ids=checked_task_ids(task_ids),
-        seed=random.randrange(2**31) if seed is None else seed,  # Keras seeds this generator, and draws from it too
+        seed=drawn_seed(seed),
     )
 
 
