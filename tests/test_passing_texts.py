@@ -41,8 +41,8 @@ def said(capsys, run):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run()
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("Texts: ", "epoch "))]
-    return lines, [str(each.message) for each in caught if str(each.message).startswith("Texts: ")]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("Texts", "epoch "))]
+    return lines, [str(each.message) for each in caught if str(each.message).startswith("Texts")]
 
 
 def test_pieces_are_counted_before_they_are_cut(capsys):
@@ -129,3 +129,18 @@ def test_replicas_count_each_row_once(tiny_t5, capsys):
     lines, _ = said(capsys, lambda: made.evaluate(dataset(), verbose=0))
 
     assert [line.split(";")[0] for line in lines] == ["Texts: 3 rows"]
+
+
+def test_a_loop_over_batches_hears_of_the_first_one_that_is_cut(tiny_t5, capsys):
+    made = PromptedT5(tiny_t5, prompt_tuning(length=1), max_input_tokens=4, max_target_tokens=30)
+    made.compile(optimizer="sgd", loss=TargetCrossEntropy())
+
+    long = "the old miller walks to the river"
+    whole = said(capsys, lambda: made.test_on_batch(["a", "no"], ["no", "no"]))
+    cut = said(capsys, lambda: made.test_on_batch([long, "no"], ["no", "no"]))
+    later = said(capsys, lambda: made.train_on_batch([long, long], ["no", "no"]))
+
+    assert whole == later == ([], [])
+    name = "Texts of a batch (later batches are not reported): "
+    assert cut[0][0].startswith(name + "2 rows; cut: 1 of 2 (50.0 %) inputs (at 4 tokens), 0 of 2 (0.0 %) targets")
+    assert cut[1] == [name + "Many inputs are cut: 1 of 2 (50.0 %). Raise `max_input_tokens`."]

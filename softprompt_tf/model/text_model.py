@@ -15,7 +15,7 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.model.compiled_parts import MeanLoss, check_loss, known_metrics
 from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
-from softprompt_tf.texts.feed import tell_all, with_telling
+from softprompt_tf.texts.feed import Feed, tell_all, with_telling
 from softprompt_tf.texts.token_feed import TokenFeed
 
 if TYPE_CHECKING:
@@ -286,13 +286,22 @@ class TextModel(keras.Model):
         """Take one step on one batch as `keras.Model.train_on_batch` does; texts and weights as `fit` takes them."""
         feed = self._feed.one_batch(x, y, sample_weight, class_weight=class_weight)
         with self._feed.plainly(feed):
-            return super().train_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)
+            results = super().train_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)
+        self._tell_first(feed)
+        return results
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return loss and metrics of one batch as `keras.Model.test_on_batch` does; texts as `fit` takes them."""
         feed = self._feed.one_batch(x, y, sample_weight)
         with self._feed.plainly(feed):
-            return super().test_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)
+            results = super().test_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)
+        self._tell_first(feed)
+        return results
+
+    def _tell_first(self, feed: Feed) -> None:
+        """Say what was noticed in a batch unless an earlier one had something to say: a loop has many batches."""
+        if feed.tell is not None and not getattr(self, "_told_of_a_batch", False):
+            self._told_of_a_batch = feed.tell()
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return logits of token dictionaries as `keras.Model.predict` does; `generate`, `classify` and `score` answer texts."""

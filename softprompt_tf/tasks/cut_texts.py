@@ -110,8 +110,8 @@ def tell_cut_texts(
     return counts
 
 
-def tell_counts(counts: CutTexts, *, name: str = "Texts", stream: TextIO | None = None) -> None:
-    """Say on the standard error stream what is cut or unknown, if anything is.
+def tell_counts(counts: CutTexts, *, name: str = "Texts", stream: TextIO | None = None) -> bool:
+    """Say on the standard error stream what is cut or unknown, and return whether anything is.
 
     Warns:
       UserWarning: for each share past its threshold.
@@ -120,6 +120,7 @@ def tell_counts(counts: CutTexts, *, name: str = "Texts", stream: TextIO | None 
         say(f"{name}: {counts}", stream=stream)
     for message in counts.warnings():
         warnings.warn(f"{name}: {message}", stacklevel=3)
+    return not counts.is_whole
 
 
 def tell_cut_examples(

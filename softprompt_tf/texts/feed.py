@@ -15,7 +15,8 @@ class Feed:
       x, y, sample_weight: as `keras.Model.fit` takes them.
       is_batched: whether `x` has batches of its own, so that Keras must not be told their size.
       failures: what went wrong in the user's own data code while TensorFlow read it.
-      tell: says once what was noticed in the rows that have passed; None where nothing is noticed on the way.
+      tell: says once what was noticed in the rows that have passed, and returns whether anything was; None where nothing is
+        noticed on the way.
     """
 
     x: Any
@@ -23,7 +24,7 @@ class Feed:
     sample_weight: Any = None
     is_batched: bool = True
     failures: list[Exception] = field(default_factory=list)
-    tell: Callable[[], None] | None = None
+    tell: Callable[[], bool] | None = None
 
 
 def tell_all(*feeds: Feed | None) -> None:

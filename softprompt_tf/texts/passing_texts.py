@@ -31,8 +31,8 @@ class PassingTexts:
         ]
         tf.numpy_function(self._add, [tf.stack([tf.cast(part, tf.int64) for part in parts])], [])
 
-    def tell(self) -> None:
-        """Say once what was counted, as `tell_cut_texts` does; wait where no row has passed.
+    def tell(self, name: str = "Texts") -> bool:
+        """Say once what was counted, as `tell_cut_texts` does, and return whether anything was; wait where no row has passed.
 
         Warns:
           UserWarning: for each share past its threshold.
@@ -40,8 +40,8 @@ class PassingTexts:
         with self._lock:
             rows, cut_inputs, cut_targets, pieces, unknown = self._numbers.tolist()
             is_due, self._is_told = rows > 0 and not self._is_told, self._is_told or rows > 0
-        if is_due:
-            tell_counts(CutTexts(rows, cut_inputs, cut_targets, pieces, unknown, *self._limits))
+        counts = CutTexts(rows, cut_inputs, cut_targets, pieces, unknown, *self._limits)
+        return is_due and tell_counts(counts, name=name)
 
     def _add(self, numbers: np.ndarray) -> None:
         with self._lock:  # batches are made in several threads

@@ -118,9 +118,16 @@ class TextFeed:
         columns = self._with_tasks(columns_of(x, y, sample_weight))
         if weights is not None:
             columns = text_rows.weighted_by_class(columns, weights)
-        made = self._tokenized({name: tf.constant(value) for name, value in columns.items()})
+        passing = self._passing()
+        made = self._tokenized({name: tf.constant(value) for name, value in columns.items()}, passing)
         x, y, weight = (*tf.nest.map_structure(np.asarray, made), None)[:3]
-        return Feed(x, y, weight, is_batched=False)
+        return Feed(
+            x,
+            y,
+            weight,
+            is_batched=False,
+            tell=lambda: passing.tell("Texts of a batch (later batches are not reported)"),
+        )
 
     def plainly(self, *feeds: Feed | None) -> AbstractContextManager[None]:
         """Raise what went wrong in the user's data, and no trace of the graph that read it, from what is done within it."""
