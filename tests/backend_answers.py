@@ -1,9 +1,4 @@
-"""What a tiny T5 with a prompt answers on token arrays, under whichever Keras backend runs; as a program, under JAX.
-
-Run as a program it finds no TensorFlow, writes its answers to the file that it is given, and runs under KERAS_BACKEND=jax.
-"""
-
-import sys
+"""What a tiny T5 with a prompt answers on token arrays, under whichever Keras backend runs."""
 
 import numpy as np
 
@@ -86,10 +81,9 @@ def _message(run):
     return "no error"
 
 
-if __name__ == "__main__":
-    for absent in ("tensorflow", "tensorflow_text"):
-        sys.modules[absent] = None  # an import of it fails, as where it is not installed
+def write_answers(path):
+    """Write what a new tiny T5 answers, and its refusals."""
     from tiny_t5 import make_tiny_t5
 
     t5 = make_tiny_t5()
-    np.savez(sys.argv[1], **answers(t5), **{f"refused_{name}": text for name, text in refusals(t5).items()})
+    np.savez(path, **answers(t5), **{f"refused_{name}": text for name, text in refusals(t5).items()})

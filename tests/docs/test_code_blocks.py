@@ -1,4 +1,7 @@
-"""The code of README, the tutorials and the guides, run in order as a reader runs it, in one directory and with few steps."""
+"""The code of README, the tutorials and the guides, run in order as a reader runs it, in one directory and with few steps.
+
+`mini` has one layer here: no answer is looked at, and tests/demo/ runs the bundled one.
+"""
 
 import contextlib
 import os
@@ -10,6 +13,7 @@ import subprocess
 import pytest
 from forked_processes import COMMAND, forked_processes
 from page_blocks import ROOT, blocks_of, command_lines, shortened
+from small_mini import PUT_IN_PLACE, put_in_place, write_small_mini
 
 pytestmark = pytest.mark.thorough
 
@@ -38,10 +42,12 @@ class Reader:
     Args:
       directory: where the commands run.
       processes: runs `softprompt` commands.
+      backbones: the directory of bundled T5s.
     """
 
-    def __init__(self, directory, processes):
+    def __init__(self, directory, processes, backbones):
         self.directory, self._processes = directory, processes
+        self._program = PUT_IN_PLACE.format(str(backbones)) + COMMAND
         self._ports = {"8500": _free_port(), "8501": _free_port()}
         self._servers = contextlib.ExitStack()
 
@@ -82,7 +88,7 @@ class Reader:
             assert result.returncode == 0, result.stderr
 
     def _command(self, arguments):
-        result = self._processes.run(COMMAND, *arguments)
+        result = self._processes.run(self._program, *arguments)
         assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
 
     def _serve(self, arguments):
@@ -105,11 +111,15 @@ def reader(tmp_path_factory):
     """A reader with the tutorials' data."""
     directory = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "docs" / "examples" / "tickets", directory / "data")
+    backbones = tmp_path_factory.mktemp("backbones")
+    write_small_mini(backbones)
     with (
+        pytest.MonkeyPatch.context() as patch,
         contextlib.chdir(directory),
         forked_processes("softprompt_tf.cli.cli", "softprompt_tf.pretraining.training_directory") as processes,
     ):
-        reader = Reader(directory, processes)
+        put_in_place(backbones, patch)
+        reader = Reader(directory, processes, backbones)
         yield reader
         reader.stop()
 

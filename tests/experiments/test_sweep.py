@@ -1,6 +1,8 @@
 """A sweep makes every run once, whatever happens in between, and its results are those of the library's own functions."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -183,40 +185,64 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-EVERY_WRITE = [pytest.param(k, marks=() if k == 5 else pytest.mark.slow) for k in range(1, 11)]
-
-
-@pytest.mark.parametrize("kill_at", EVERY_WRITE)
-def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(
-    place, finished, new_tuners, tmp_path, monkeypatch, kill_at
-):
-    """Killed at one of the writes to the disk: of a checkpoint, a record or a result."""
-    plan = plan_of(place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}})
-    writes = 0
+@contextlib.contextmanager
+def before_writes(act):
+    """Call a function with the number of each write to the disk, before it: of a checkpoint, a record or a result."""
+    numbers = itertools.count(1)
 
     def counted(write):
         def wrapper(*arguments, **keywords):
-            nonlocal writes
-            writes += 1
-            if writes == kill_at:
-                raise Killed
+            act(next(numbers))
             return write(*arguments, **keywords)
 
         return wrapper
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         for place_of in ("experiments.prompt_tuner", "experiments.results", "training.checkpoint"):
             name = f"softprompt_tf.{place_of}.write_atomically"
             patch.setattr(name, counted(_attribute(name)))
-        with pytest.raises(Killed):
-            run(plan, tmp_path)
-    made_before = len(result_store(tmp_path).results())
+        yield
 
-    outcome, _ = run(plan, tmp_path)
+
+@pytest.fixture(scope="module")
+def two_methods(place):
+    return plan_of(place, {"methods": {"tasks": [place.mood], "arms": ["prompt_tuning", "model_tuning"], "seeds": [1]}})
+
+
+@pytest.fixture(scope="module")
+def at_each_write(two_methods, shared_tuners, tmp_path_factory):
+    """A directory of copies 1, 2, ... of a sweep's directory: what a process leaves that is killed at such a write."""
+    root = tmp_path_factory.mktemp("written")
+    with before_writes(lambda number: shutil.copytree(root / "sweep", root / str(number))):
+        run(two_methods, root / "sweep")
+    return root
+
+
+def assert_goes_on_as_one_left_alone(plan, output, finished):
+    made_before = len(result_store(output).results())
+
+    outcome, _ = run(plan, output)
 
     assert outcome.made == 2 - made_before
     whole = [each for each in figures(finished) if each.arm in ("prompt_tuning", "model_tuning")]
-    assert figures(tmp_path) == [each for each in whole if each.task == "mood"]
+    assert figures(output) == [each for each in whole if each.task == "mood"]
+
+
+@pytest.mark.parametrize("kill_at", [5])
+def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(two_methods, finished, new_tuners, tmp_path, kill_at):
+    def kill(number):
+        if number == kill_at:
+            raise Killed
+
+    with before_writes(kill), pytest.raises(Killed):
+        run(two_methods, tmp_path)
+
+    assert_goes_on_as_one_left_alone(two_methods, tmp_path, finished)
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_a_sweep_goes_on_from_each_of_its_writes(two_methods, at_each_write, finished, new_tuners, number):
+    assert_goes_on_as_one_left_alone(two_methods, at_each_write / str(number), finished)
 
 
 def _attribute(name):

@@ -1,9 +1,5 @@
-"""Pretraining under Keras's JAX backend, in a process that finds no TensorFlow: `jax_steps.py GIVEN RESULT`.
+"""Pretraining of a tiny backbone on one batch, under whichever Keras backend runs."""
 
-GIVEN holds the weights `w0`, `w1`, ... of the backbone of `SHAPE` and the arrays of one batch.
-"""
-
-import sys
 import tempfile
 from pathlib import Path
 
@@ -88,15 +84,14 @@ def non_finite(batch):
     return "no error", True
 
 
-if __name__ == "__main__":
-    for absent in ("tensorflow", "tensorflow_text"):
-        sys.modules[absent] = None
-    given = dict(np.load(sys.argv[1]))
+def write_steps(given_path, path):
+    """Read the weights `w0`, `w1`, ... of a backbone of `SIZES` and the arrays of one batch; write what comes of them."""
+    given = dict(np.load(given_path))
     weights = [given.pop(f"w{k}") for k in range(sum(name.startswith("w") for name in given))]
     losses, after = trained(weights, given)
     differs, seen = stopped_and_resumed(given)
     message, is_kept = non_finite(given)
     np.savez(
-        sys.argv[2], losses=losses, differs=differs, seen=seen, message=message, is_kept=is_kept,
+        path, losses=losses, differs=differs, seen=seen, message=message, is_kept=is_kept,
         **{f"w{k}": value for k, value in enumerate(after)},
     )  # fmt: skip
