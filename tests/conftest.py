@@ -54,6 +54,12 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_sessionfinish():
+    """Collect garbage once at the end, where pytest does so five times, over all graphs that are still there."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The directory of public data sets, from SOFTPROMPT_SHARED_DATA or beside the checkout; skips where there is none."""

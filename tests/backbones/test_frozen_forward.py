@@ -156,13 +156,14 @@ def test_recomputing_gives_the_same_states_and_gradient(form, num_tokens, in_gra
         model.quantize("int8")
     batch = rows(num_tokens)
 
-    def both(recompute):
-        compute = functools.partial(tune, model, num_moving=4, recompute=recompute)
-        run = functools.partial(states_and_gradient_of, compute)
-        return [value.numpy() for value in (tf.function(run, autograph=False) if in_graph else run)(*batch)]
+    def run(recompute):
+        return functools.partial(
+            states_and_gradient_of, functools.partial(tune, model, num_moving=4, recompute=recompute)
+        )
 
-    states, gradient = both(recompute=True)
-    expected_states, expected_gradient = both(recompute=False)
+    recomputed = tf.function(run(recompute=True), autograph=False) if in_graph else run(recompute=True)
+    states, gradient = (value.numpy() for value in recomputed(*batch))
+    expected_states, expected_gradient = (value.numpy() for value in run(recompute=False)(*batch))
     np.testing.assert_allclose(states, expected_states, rtol=0, atol=1e-5)
     assert np.abs(expected_gradient).max() > 0.1
     assert_near(gradient[:, :4], expected_gradient[:, :4], 1e-5)
@@ -200,7 +201,7 @@ def test_rows_in_front_have_the_whole_gradient_and_the_others_none(t5, num_token
 def test_a_graph_of_unknown_sizes_takes_the_same_two_ways(t5):
     specs = [tf.TensorSpec([None, None, H]), *[tf.TensorSpec([None, None], tf.int32)] * 2]
 
-    @tf.function(input_signature=specs)
+    @functools.partial(tf.function, input_signature=specs, autograph=False)
     def graph(embeddings, mask, ids):
         with tf.GradientTape() as tape:
             tape.watch(embeddings)
