@@ -240,7 +240,10 @@ def test_a_killed_sweep_goes_on_and_ends_as_one_that_was_not(two_methods, finish
     assert_goes_on_as_one_left_alone(two_methods, tmp_path, finished)
 
 
-@pytest.mark.parametrize("number", range(1, 11))
+EVERY_WRITE = [pytest.param(number, marks=() if number in (7, 9) else pytest.mark.slow) for number in range(1, 11)]
+
+
+@pytest.mark.parametrize("number", EVERY_WRITE)
 def test_a_sweep_goes_on_from_each_of_its_writes(two_methods, at_each_write, finished, new_tuners, number):
     assert_goes_on_as_one_left_alone(two_methods, at_each_write / str(number), finished)
 

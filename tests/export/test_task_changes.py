@@ -272,7 +272,7 @@ def test_tasks_are_listed_in_their_order(added):
     )
 
 
-@pytest.mark.parametrize("table_dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("table_dtype", [pytest.param("bfloat16", marks=pytest.mark.slow), "float16"])
 def test_prompts_may_be_stored_in_half_the_bytes(tiny_t5, task_prompts, tmp_path, table_dtype):
     write_saved_model(tmp_path, tiny_t5, {"story": task_prompts["story"]}, table_dtype=table_dtype, verify=False)
 
