@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from softprompt_tf.model.token_metrics import TokenAccuracy as TokenAccuracy
     from softprompt_tf.saving import load_model as load_model
     from softprompt_tf.training import Adafactor as Adafactor
+    from softprompt_tf.training import AutoPrompt as AutoPrompt
     from softprompt_tf.training import TargetCrossEntropy as TargetCrossEntropy
+    from softprompt_tf.training import found_words as found_words
     from softprompt_tf.training import train_prompt as train_prompt
 
 _MODULE_OF = {
     **dict.fromkeys(constructors.__all__, "methods"),
     "Adafactor": "training",
+    "AutoPrompt": "training",
     "Beam": "inference.decoding",
     "Classification": "inference.answers",
     "ExactMatch": "model.token_metrics",
@@ -45,6 +48,7 @@ _MODULE_OF = {
     "SoftPromptError": "errors",
     "TargetCrossEntropy": "training",
     "TokenAccuracy": "model.token_metrics",
+    "found_words": "training",
     "init": "methods",
     "load_model": "saving",
     "load_prompt": "methods",

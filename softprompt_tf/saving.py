@@ -16,6 +16,7 @@ from softprompt_tf.model.prompted_t5 import PromptedT5
 REGISTERED = (
     PromptedT5,
     training.Adafactor,
+    training.AutoPrompt,
     training.TargetCrossEntropy,
     token_metrics.TokenAccuracy,
     token_metrics.ExactMatch,

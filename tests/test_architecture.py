@@ -119,6 +119,7 @@ def test_the_public_names_are_these():
 
     others = [
         "Adafactor",
+        "AutoPrompt",
         "Beam",
         "Classification",
         "ExactMatch",
@@ -130,6 +131,7 @@ def test_the_public_names_are_these():
         "SoftPromptError",
         "TargetCrossEntropy",
         "TokenAccuracy",
+        "found_words",
         "init",
         "load_model",
         "load_prompt",

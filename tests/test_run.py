@@ -24,6 +24,7 @@ from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.runs import run
 from softprompt_tf.runs.run import train_run
 from softprompt_tf.runs.run_identity import FREE_SETTINGS, config_digest
+from softprompt_tf.runs.summary import summary_lines
 
 pytestmark = pytest.mark.thorough
 
@@ -522,3 +523,18 @@ def test_an_output_that_is_a_file_is_refused(place, tmp_path):
 
     with pytest.raises(TrainingError, match="cannot be made"):
         train_run(place.config(tmp_path / "out"))
+
+
+def test_a_searched_prompt_is_told_in_words(place, t5, tmp_path):
+    """Every row is a piece of the vocabulary, and the text is that of these pieces."""
+    overrides = ("training.optimizer=autoprompt", "training.search_window=1", "training.steps=2")
+
+    result = train_run(place.config(tmp_path / "out", overrides=overrides))
+
+    rows = load_prompt(tmp_path / "out" / "prompt.safetensors").prompt
+    distances = np.linalg.norm(rows[:, None] - t5.embedding_table[None], axis=-1)  # [P, V]
+    assert distances.min(axis=1).tolist() == [0.0] * 4
+    text = t5.detokenize([distances.argmin(axis=1).tolist()])[0]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    assert metrics["words"] == result.words == text
+    assert f"in words: {text}" in summary_lines(result, backbone="tiny")

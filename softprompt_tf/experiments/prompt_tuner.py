@@ -10,6 +10,7 @@ import shutil
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -84,7 +85,10 @@ class PromptTuner:
 
     def model_of(self, config: RunConfig, data: TaskData) -> PromptedT5:
         """Return a model as the config's run starts with it: the first values of the prompt, and an unused optimizer."""
-        key = config.model_dump_json(exclude={"seed": True, "output_dir": True, "prompt": {"init"}})
+        not_of_the_model: Any = {"output_dir": True, "prompt": {"init"}}
+        if config.training.optimizer != "autoprompt":  # a search's optimizer has the seed
+            not_of_the_model["seed"] = True
+        key = config.model_dump_json(exclude=not_of_the_model)
         if key not in self._models:
             with self._strategy.scope():
                 model = build_model(self.t5, config, [data.task])

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from softprompt_tf.errors import ConfigError
+from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.model.token_metrics import METRICS, LabelAccuracy
 from softprompt_tf.replicas import mean_over_replicas, num_replicas
 from softprompt_tf.typing import Tensor
@@ -31,6 +31,35 @@ class MeanLoss(keras.metrics.Mean):
         self.weights.next = None
         # Each replica keeps an equal part, so that each alone has the right mean too.
         super().update_state(mean_over_replicas(values), sample_weight=weight / num_replicas())
+
+
+def with_own_callback(model: keras.Model, x: Any, callbacks: Any) -> Any:
+    """Return the callbacks of `fit`, after that of an optimizer which needs one of its own, such as `AutoPrompt`.
+
+    Args:
+      model: the compiled model.
+      x: what it is trained on.
+      callbacks: those of the caller.
+
+    Raises:
+      TrainingError: if the optimizer cannot train this model on these data, or the callbacks are a `CallbackList`.
+    """
+    make = getattr(model.optimizer, "own_callback", None)
+    if make is None:
+        return callbacks
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        raise TrainingError(
+            f"{type(model.optimizer).__name__} adds a callback to those of `fit`. Received: a CallbackList. Pass a list."
+        )
+    return [make(model, x), *(keras.tree.flatten(callbacks) if callbacks else ())]
+
+
+def check_needs_no_fit(optimizer: Any) -> None:
+    """Refuse an optimizer that needs a callback, where no callbacks run; a TrainingError."""
+    if hasattr(optimizer, "own_callback"):
+        raise TrainingError(
+            f"{type(optimizer).__name__} searches over several batches. Received: a call of train_on_batch. Use fit."
+        )
 
 
 def check_loss(loss: Any) -> None:

@@ -13,7 +13,13 @@ import keras
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
-from softprompt_tf.model.compiled_parts import MeanLoss, check_loss, known_metrics
+from softprompt_tf.model.compiled_parts import (
+    MeanLoss,
+    check_loss,
+    check_needs_no_fit,
+    known_metrics,
+    with_own_callback,
+)
 from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
 from softprompt_tf.texts.feed import Feed, tell_all, with_telling
 from softprompt_tf.texts.token_feed import TokenFeed
@@ -241,7 +247,7 @@ class TextModel(keras.Model):
                 batch_size=None if feed.is_batched else batch_size,
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=with_telling(callbacks, feed, held_out),
+                callbacks=with_own_callback(self, feed.x, with_telling(callbacks, feed, held_out)),
                 validation_split=0.0 if feed.is_batched else validation_split,
                 validation_data=None if held_out is None else (held_out.x, held_out.y, held_out.sample_weight),
                 shuffle=shuffle and not feed.is_batched,
@@ -284,6 +290,7 @@ class TextModel(keras.Model):
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Take one step on one batch as `keras.Model.train_on_batch` does; texts and weights as `fit` takes them."""
+        check_needs_no_fit(self.optimizer)
         feed = self._feed.one_batch(x, y, sample_weight, class_weight=class_weight)
         with self._feed.plainly(feed):
             results = super().train_on_batch(feed.x, feed.y, feed.sample_weight, return_dict=return_dict)

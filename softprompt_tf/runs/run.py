@@ -49,7 +49,15 @@ from softprompt_tf.tasks import (
     tokenize_examples,
     warn_of_labels,
 )
-from softprompt_tf.training import Adafactor, TargetCrossEntropy, TrainingResult, make_strategy, train_prompt
+from softprompt_tf.training import (
+    Adafactor,
+    AutoPrompt,
+    TargetCrossEntropy,
+    TrainingResult,
+    found_words,
+    make_strategy,
+    train_prompt,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class RunResult:
       output_dir: the run directory.
       test_scores: task name -> the same on the test split, for tasks that have one.
       majority: task name -> split -> metrics of always answering the commonest training label, for tasks with labels.
+      words: the text that a prompt reads as, where it was searched for (autoprompt).
     """
 
     prompts: dict[str, Path]
@@ -71,6 +80,7 @@ class RunResult:
     output_dir: Path
     test_scores: dict[str, TaskScores] = field(default_factory=dict)
     majority: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    words: str | None = None
 
 
 def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) -> RunResult:
@@ -135,6 +145,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         output_dir=output_dir,
         test_scores={each.task.name: score_rows(each.task, _told(each)) for each in data if each.test},
         majority={each.task.name: _majority(each) for each in data if each.task.label_words},
+        words=found_words(model)[0] if config.training.optimizer == "autoprompt" else None,
     )
     _write_results(result)
     shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
@@ -175,7 +186,7 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         target_format=shared_target_format(tasks),
     )
     model.compile(
-        optimizer=make_optimizer(config.training),
+        optimizer=make_optimizer(config.training, seed=config.seed),
         loss=TargetCrossEntropy(z_loss=config.training.z_loss),
         gradient_checkpointing=config.training.gradient_checkpointing,
     )
@@ -214,8 +225,10 @@ def prompt_method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
     return method
 
 
-def make_optimizer(training: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Return the optimizer that a config asks for, with its rate."""
+def make_optimizer(training: TrainingConfig, *, seed: int = 0) -> keras.optimizers.Optimizer:
+    """Return the optimizer that a config asks for, with its rate; the seed is that of a search."""
+    if training.optimizer == "autoprompt":
+        return AutoPrompt(candidates=training.search_candidates, window=training.search_window, seed=seed)
     rate = _learning_rate(training)
     if training.optimizer == "adam":
         return keras.optimizers.Adam(rate)
@@ -318,6 +331,7 @@ def _write_results(result: RunResult) -> None:
         "test": {name: each.metrics for name, each in result.test_scores.items()},
         "majority": result.majority,
         "score": float(np.mean([score(each.metrics) for each in scores.values()])),
+        **({} if result.words is None else {"words": result.words}),
         "best_step": training.best_step,
         "steps_done": training.steps_done,
         "stopped_early": training.stopped_early,

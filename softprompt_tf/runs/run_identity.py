@@ -61,6 +61,8 @@ def config_digest(config: RunConfig) -> str:
         del values["training"]["length_buckets"]
     if config.training.pad_to_multiple_of == 1:
         del values["training"]["pad_to_multiple_of"]
+    if config.training.optimizer != "autoprompt":
+        del values["training"]["search_candidates"], values["training"]["search_window"]
     if config.training.cached_states == "auto":
         del values["training"]["cached_states"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

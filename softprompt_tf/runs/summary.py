@@ -38,8 +38,10 @@ def _task_lines(result: RunResult, task: str) -> list[str]:
         rows += [(f"test, {len(test.predictions)} rows", test.metrics), *_baseline(result, task, "test")]
     names, width = list(dev.metrics), max(len(what) for what, _ in rows)
     step = f"; the dev rows chose step {result.training.best_step}"
+    words = [] if result.words is None else [f"in words: {result.words}"]
     return [
         f"{task}: prompt in {result.prompts[task]}{step}",
+        *words,
         " " * width + "".join(f"  {name}" for name in names),
         *(
             what.ljust(width) + "".join(f"  {metrics[name]:>{max(len(name), 6)}.4f}" for name in names)

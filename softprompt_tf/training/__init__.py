@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from softprompt_tf.lazy_names import lazy_names
 from softprompt_tf.training.adafactor import Adafactor
+from softprompt_tf.training.autoprompt import AutoPrompt
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPrompt
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss
 from softprompt_tf.training.losses import TargetCrossEntropy
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from softprompt_tf.training.distribution import make_strategy
     from softprompt_tf.training.fit import Batches, TrainingResult, train_prompt
     from softprompt_tf.training.tensorboard import TensorBoardScalars
+    from softprompt_tf.training.token_search import found_words
 
 __all__ = [
     "Adafactor",
+    "AutoPrompt",
     "BatchLogs",
     "Batches",
     "BestSoFar",
@@ -30,6 +33,7 @@ __all__ = [
     "TargetCrossEntropy",
     "TensorBoardScalars",
     "TrainingResult",
+    "found_words",
     "make_strategy",
     "progress",
     "train_prompt",
@@ -39,6 +43,7 @@ _HOME = {
     "Batches": "fit",
     "TensorBoardScalars": "tensorboard",
     "TrainingResult": "fit",
+    "found_words": "token_search",
     "make_strategy": "distribution",
     "train_prompt": "fit",
 }

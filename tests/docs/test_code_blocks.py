@@ -32,6 +32,7 @@ GUIDES = (
     "docs/how_to/late_prompts.md",
     "docs/how_to/cached_states.md",
     "docs/how_to/save_memory.md",
+    "docs/how_to/prompt_in_words.md",
 )
 NOT_RUN = ("pip ", "softprompt demo")  # an install, and what tests/demo runs
 
