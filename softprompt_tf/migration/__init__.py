@@ -1,4 +1,4 @@
-"""Move every task of an export to another backbone, from unlabelled text.
+"""Move tasks to another backbone: distil those of an export from unlabelled text, or recycle a prompt without training.
 
 Names are loaded at first use, so that the command line starts without TensorFlow.
 """
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from softprompt_tf.migration.agreement import TaskAgreement as TaskAgreement
     from softprompt_tf.migration.migration import Migration as Migration
     from softprompt_tf.migration.migration import migrate as migrate
+    from softprompt_tf.migration.recycle import recycled_task as recycled_task
     from softprompt_tf.migration.settings import MigrationSettings as MigrationSettings
 
 _HOME = {
@@ -18,6 +19,7 @@ _HOME = {
     "MigrationSettings": "settings",
     "TaskAgreement": "agreement",
     "migrate": "migration",
+    "recycled_task": "recycle",
 }
 
 __all__ = sorted(_HOME)

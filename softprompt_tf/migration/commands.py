@@ -1,10 +1,10 @@
-"""`softprompt migrate`: move the tasks of an export to another backbone."""
+"""`softprompt migrate` and `softprompt recycle`: move the tasks of an export, or one prompt, to another backbone."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
+from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of, check_backbone_path
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.methods.recycling import WAYS
 from softprompt_tf.migration.settings import NO_RECYCLING, MigrationSettings, default_training
@@ -12,7 +12,8 @@ from softprompt_tf.settings.spelling import check_files
 
 
 def add_commands(commands: Any) -> None:
-    """Add the command to the sub-parsers of `softprompt`."""
+    """Add both commands to the sub-parsers of `softprompt`."""
+    _add_recycle(commands)
     migrate = commands.add_parser(
         "migrate",
         help="move every task of an export to another backbone, from unlabelled text; continues where it was stopped",
@@ -52,6 +53,24 @@ def add_commands(commands: Any) -> None:
     migrate.set_defaults(run=_migrate)
 
 
+def _add_recycle(commands: Any) -> None:
+    recycle = commands.add_parser(
+        "recycle", help="compute a prompt for another backbone from the two embedding tables, without data"
+    )
+    recycle.add_argument("prompt", help="a prompt file")
+    recycle.add_argument("--backbone", required=True, help=f"the new T5: {BACKBONE_HELP}")
+    recycle.add_argument("--from", dest="old_backbone", help="the T5 of the prompt; default: the one that it names")
+    recycle.add_argument(
+        "--way",
+        choices=WAYS,
+        default=WAYS[0],
+        help="a linear map, a network, or linear combinations of embeddings; default: v2v-lin",
+    )
+    recycle.add_argument("--seed", type=int, default=0, help="of the network; default: 0")
+    recycle.add_argument("-o", "--output", required=True, help="the new prompt file, .safetensors")
+    recycle.set_defaults(run=_recycle)
+
+
 _TRAINING_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("steps", int, "batches for each task"),
     ("batch_size", int, "rows per step"),
@@ -88,6 +107,20 @@ def _migrate(arguments: argparse.Namespace) -> None:
             f"{len(failed)} of {len(result.tasks)} tasks failed: {', '.join(failed)}. The others are in {result.output_dir}. "
             "Run the same command again to try these once more."
         )
+
+
+def _recycle(arguments: argparse.Namespace) -> None:
+    check_files([arguments.prompt])
+    check_backbone_path(arguments.old_backbone)
+    from softprompt_tf.backbones import load_t5
+    from softprompt_tf.methods import load_prompt, write_prompt
+    from softprompt_tf.migration.recycle import recycled_task
+
+    prompt = load_prompt(arguments.prompt)
+    old, new = load_t5(arguments.old_backbone or backbone_of(prompt)), load_t5(arguments.backbone)
+    task = recycled_task(prompt, old, new, way=arguments.way, seed=arguments.seed)
+    path = write_prompt(arguments.output, task)
+    print(f"{path}: {task.length} rows on {new.name}, by {arguments.way} from {old.name}")
 
 
 def _settings(arguments: argparse.Namespace) -> MigrationSettings:

@@ -15,6 +15,7 @@ from softprompt_tf.methods import PromptInitializer, Vocabulary, init, prompt_tu
 from softprompt_tf.methods.recycling import EmbeddedPieces, recycled_rows
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.migration.answers import Answers
+from softprompt_tf.migration.recycle import embedded_pieces
 from softprompt_tf.migration.settings import DEFAULT_LENGTH, NO_RECYCLING, MigrationSettings
 from softprompt_tf.migration.soft_targets import WeightedBatches, weighted_rows
 from softprompt_tf.model.prompted_t5 import PromptedT5
@@ -53,11 +54,8 @@ def start_of(
     otherwise = Start(plain, "labels" if plain.description.startswith("class_labels") else "vocabulary")
     if prompt is None or old is None or settings.recycle == NO_RECYCLING:
         return otherwise
-    names = t5.tokenizer.get_vocabulary()
-    table = t5.embedding_table
-    new = EmbeddedPieces(t5.name, names[: len(table)], table)
     try:
-        rows = recycled_rows(prompt, old, new, way=settings.recycle, seed=settings.seed)
+        rows = recycled_rows(prompt, old, embedded_pieces(t5), way=settings.recycle, seed=settings.seed)
     except PromptError as error:
         say(f"{task.task_id}: starts from {otherwise.text}. {error}")
         return otherwise
