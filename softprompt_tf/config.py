@@ -215,10 +215,11 @@ def _localise_run(tree: Tree, directory: Path) -> None:
         tree.values["task"] = _task_values(tree, task, directory, ("task",))
     prompt = tree.values.get("prompt")
     init = prompt.get("init") if isinstance(prompt, dict) else None
-    if isinstance(init, str) and init.startswith("file:"):
+    kind, _, path = init.partition(":") if isinstance(init, str) else ("", "", "")
+    if kind in ("file", "source", "best_source") and path:
         place = tree.place(("prompt", "init"))
-        name = resolve_source(init.removeprefix("file:"), directory=directory, key="prompt.init", place=place)
-        prompt["init"] = f"file:{(directory / name).absolute()}"  # type: ignore[index]
+        name = resolve_source(path, directory=directory, key="prompt.init", place=place)
+        prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
 
 
 def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:

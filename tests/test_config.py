@@ -313,7 +313,11 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
             "`training.strategy` must be default, mirrored or tpu. Received: 'pod'",
         ),
         ("  steps", "  precision: float16\n  steps", "must be float32 or bfloat16. Received: 'float16'"),
-        ("length: 5", "init: words", "`prompt.init` must be class_labels, .* or file:PATH. Received: 'words'"),
+        (
+            "length: 5",
+            "init: words",
+            "`prompt.init` must be class_labels, .* or best_source:DIRECTORY. Received: 'words'",
+        ),
         (
             "name: sst2",
             "name: sst2, target_format: span",

@@ -157,10 +157,10 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(find_config(arguments.config, "runs"), arguments.overrides)
     local_target(config.output_dir, error_type=ConfigError)
     check_backbone_path(config.backbone)
-    from softprompt_tf.runs.run import train_run
+    from softprompt_tf.runs.source_choice import train_from_sources
     from softprompt_tf.runs.summary import summary_lines
 
-    result = train_run(config, on_start=lambda: print(dump_config(config), flush=True))
+    result = train_from_sources(config, on_start=lambda: print(dump_config(config), flush=True))
     print("\n".join(summary_lines(result, backbone=config.backbone)))
 
 
