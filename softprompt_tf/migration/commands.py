@@ -112,6 +112,8 @@ def _migrate(arguments: argparse.Namespace) -> None:
 def _recycle(arguments: argparse.Namespace) -> None:
     check_files([arguments.prompt])
     check_backbone_path(arguments.old_backbone)
+    if Path(arguments.output).suffix != ".safetensors":
+        raise ConfigError(f"`--output` must end in .safetensors. Received: {arguments.output}.")
     from softprompt_tf.backbones import load_t5
     from softprompt_tf.methods import load_prompt, write_prompt
     from softprompt_tf.migration.recycle import recycled_task

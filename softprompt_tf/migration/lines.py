@@ -47,8 +47,11 @@ def lines_of(task_ids: Sequence[str], lines: TaskLines) -> dict[str, Sequence[st
     """Return task id -> its own lines, or those for all tasks.
 
     Raises:
-      ConfigError: if lines are for a task that is not there, or a task has none.
+      ConfigError: if lines are no list of texts, are for a task that is not there, or a task has none.
     """
+    for each in lines.values():
+        if isinstance(each, str | bytes) or not all(isinstance(line, str) for line in each):
+            raise ConfigError(f"Lines must be a list of texts. Received: {each!r:.60}. Read a file with `read_lines`.")
     unknown = sorted(set(lines) - {"", *task_ids})
     if unknown:
         raise ConfigError(

@@ -251,8 +251,10 @@ class _Work:
 
 
 def _chosen(teacher: Teacher, task_ids: Sequence[str] | None) -> dict[str, ServedTask]:
+    if isinstance(task_ids, str):
+        raise ConfigError(f"`task_ids` must be a list of names. Received: {task_ids!r}. Write [{task_ids!r}].")
     unknown = [name for name in task_ids or () if name not in teacher.tasks]
-    if unknown or task_ids == []:
+    if unknown or (task_ids is not None and not len(task_ids)):
         received = unknown[0] if unknown else "none"
         raise ConfigError(
             f"A task to migrate must be one of the export's. Received: {received}.{nearest(received, teacher.tasks)}"

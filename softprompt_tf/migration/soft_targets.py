@@ -17,7 +17,7 @@ from softprompt_tf.tasks import BatchStream, Example, Row, prefetched
 if TYPE_CHECKING:
     import tensorflow as tf
 
-LEAST_SHARE = 0.01  # a label that is less likely gets no row
+LEAST_SHARE = 0.01  # a label that is less likely gets no row, unless none is likelier
 
 WeightedBatch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
@@ -33,10 +33,12 @@ def weighted_rows(inputs: Sequence[str], answers: Answers, labels: Sequence[str]
     if answers.probabilities is None:
         examples = [_row(*pair, place) for place, pair in enumerate(zip(inputs, answers.texts, strict=True))]
         return examples, np.ones(len(examples), np.float32)
-    lines, words = np.nonzero(answers.probabilities >= LEAST_SHARE)
+    shares = answers.probabilities
+    is_likely = (shares >= LEAST_SHARE) | (shares == shares.max(axis=1, keepdims=True))
+    lines, words = np.nonzero(is_likely)
     places = zip(lines.tolist(), words.tolist(), strict=True)
     examples = [_row(inputs[line], labels[word], line) for line, word in places]
-    return examples, answers.probabilities[lines, words].astype(np.float32)
+    return examples, shares[lines, words].astype(np.float32)
 
 
 @dataclass(frozen=True)

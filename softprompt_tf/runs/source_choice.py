@@ -51,7 +51,7 @@ def train_from_sources(config: RunConfig, *, on_start: Callable[[], None] | None
 
 def _chosen(config: RunConfig, output_dir: Path, init: str) -> Path:
     kind, _, directory = init.partition(":")
-    sources = read_sources([directory])
+    sources = read_sources([directory.strip()])
     choose = _most_similar if f"{kind}:" == SOURCE else _best
     values = choose(config, output_dir / "source", sources)
     chosen = max(values, key=lambda path: values[path])  # of equal ones the first

@@ -50,6 +50,16 @@ def test_a_line_becomes_a_row_for_each_likely_label_with_its_probability():
     np.testing.assert_allclose(weights, [0.75, 0.25, 0.5, 0.5, 1.0, 0.995])
 
 
+def test_of_many_labels_the_likeliest_has_a_row_even_if_it_is_unlikely():
+    shares = np.full((1, 200), 0.005)
+    shares[0, 7] = 0.0051
+
+    examples, weights = weighted_rows(["line"], Answers(("w7",), shares), tuple(f"w{k}" for k in range(200)))
+
+    assert [example.target for example in examples] == ["w7"]
+    np.testing.assert_allclose(weights, [0.0051], rtol=1e-6)
+
+
 def test_a_written_text_is_one_row_of_weight_one():
     examples, weights = weighted_rows(["l0", "l1"], Answers(("one", "two")), ())
 
@@ -97,6 +107,10 @@ def test_lines_are_a_tasks_own_or_those_for_all():
     assert lines_of(["a", "b"], {"": ["x"], "b": ["y"]}) == {"a": ["x"], "b": ["y"]}
     with pytest.raises(ConfigError, match="Every task needs text. Received: none for a"):
         lines_of(["a", "b"], {"b": ["y"]})
+    with pytest.raises(ConfigError, match="Lines must be a list of texts. Received: 'texts.txt'"):
+        lines_of(["a"], {"": "texts.txt"})
+    with pytest.raises(ConfigError, match=r"Lines must be a list of texts. Received: \[1, 2\]"):
+        lines_of(["a"], {"a": [1, 2]})
     with pytest.raises(ConfigError, match="for a task of the export. Received: c. Known: a, b"):
         lines_of(["a", "b"], {"": ["x"], "c": ["y"]})
 

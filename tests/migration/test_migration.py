@@ -184,6 +184,8 @@ def test_tasks_are_chosen_by_name(trained, one_layer_t5, tmp_path):
     assert [task.task_id for task in result.tasks] == ["news"]
     with pytest.raises(ConfigError, match="one of the export's. Received: new. Did you mean `news`"):
         migrate("exports/t5", one_layer_t5, LINES, tmp_path / "other", task_ids=["new"])
+    with pytest.raises(ConfigError, match="`task_ids` must be a list of names. Received: 'news'"):
+        migrate("exports/t5", one_layer_t5, LINES, tmp_path / "other", task_ids="news")
 
 
 def test_a_damaged_result_is_made_again_and_damaged_settings_are_refused(trained, run, tmp_path):
