@@ -10,7 +10,7 @@ from softprompt_tf.config import RunConfig
 from softprompt_tf.errors import ConfigError, PromptError
 from softprompt_tf.evaluation.scores import TaskScores
 from softprompt_tf.methods import TaskPrompt, init, write_prompt
-from softprompt_tf.runs import run
+from softprompt_tf.runs import run, source_choice
 from softprompt_tf.runs.run import RunResult
 from softprompt_tf.runs.source_choice import train_from_sources
 from softprompt_tf.training import TrainingResult
@@ -101,6 +101,16 @@ def test_a_run_that_goes_on_keeps_its_choice(trained, config, library):
     train_from_sources(config(f"source:{library}"))
 
     assert [each.prompt.init for each in trained] == [f"file:{library / 'a.safetensors'}"]
+
+
+def test_bundled_stands_for_the_prompts_of_the_backbone(trained, config, library, monkeypatch):
+    monkeypatch.setattr(source_choice, "bundled_prompts", {"mini": library}.get)
+
+    train_from_sources(config("source:bundled"))
+
+    assert trained[-1].prompt.init == f"file:{library / 'a.safetensors'}"
+    with pytest.raises(ConfigError, match="No prompts ship with this backbone. Received: t5_base"):
+        train_from_sources(config("source:bundled", backbone="t5_base", output_dir=str(library / "other")))
 
 
 def test_another_init_is_trained_as_it_is(trained, config):

@@ -26,7 +26,8 @@ def fitted_network(
     Source: google-research/prompt-tuning, `prompt_tuning/recycling/recycle.py`: width, batch size, epochs and rate.
     """
     generator = np.random.Generator(np.random.Philox(seed))
-    parameters = first_values(generator, inputs.shape[1], targets.shape[1])
+    inputs, targets = inputs.astype(np.float32), targets.astype(np.float32)  # in half the time of float64
+    parameters = [value.astype(np.float32) for value in first_values(generator, inputs.shape[1], targets.shape[1])]
     means, squares = ([np.zeros_like(value) for value in parameters] for _ in range(2))
     for step, rows in enumerate(_batches(generator, len(inputs), epochs), start=1):
         _, gradients = loss_and_gradients(parameters, inputs[rows], targets[rows])
@@ -34,7 +35,7 @@ def fitted_network(
             mean += (1 - _BETA_1) * (gradient - mean)
             square += (1 - _BETA_2) * (gradient**2 - square)
             root = np.sqrt(square / (1 - _BETA_2**step)) + _EPSILON
-            value -= learning_rate * mean / (1 - _BETA_1**step) / root
+            value -= np.float32(learning_rate / (1 - _BETA_1**step)) * mean / root
     return lambda rows: _output(parameters, rows)[1]
 
 

@@ -22,6 +22,7 @@ from softprompt_tf.methods.files.prompt_file import load_prompt
 NUM_SPECIAL_IDS = 3  # pad, end of sequence, unknown: the first ids of every T5 vocabulary
 NAMES = ("random_uniform", "sampled_vocabulary", "class_labels", "text:", "file:")
 SOURCE, BEST_SOURCE = "source:", "best_source:"  # of a run alone, which has the data to choose by
+BUNDLED = "bundled"  # in place of a directory: the prompts that ship with a bundled backbone
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -52,7 +52,8 @@ def recycled_rows(
       way: "v2v-lin": the linear map that takes the source's embeddings nearest to the target's (least squares).
         "v2v-nn": a network of one hidden ReLU layer, four times as wide as the target, trained on the pairs with Adam.
         "lin-comb": each row as a linear combination of the source's embeddings, of the smallest weights; the same
-        combination of the target's embeddings.
+        combination of the target's embeddings. Where the source's embeddings have full rank, which is the rule, algebra makes
+        these the rows of "v2v-lin", up to rounding.
       seed: of the network.
 
     Returns:

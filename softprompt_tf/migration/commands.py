@@ -48,6 +48,7 @@ def add_commands(commands: Any) -> None:
         migrate.add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text}; default: {default}"
         )
+    migrate.add_argument("--optimizer", choices=("adafactor", "adam"), default="adafactor", help="default: adafactor")
     migrate.add_argument("--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate")
     migrate.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the new T5")
     migrate.set_defaults(run=_migrate)
@@ -129,7 +130,7 @@ def _settings(arguments: argparse.Namespace) -> MigrationSettings:
     from pydantic import ValidationError
 
     chosen = {name: getattr(arguments, name) for name, _, _ in _TRAINING_OPTIONS}
-    chosen |= {"schedule": arguments.schedule, "precision": arguments.precision}
+    chosen |= {name: getattr(arguments, name) for name in ("optimizer", "schedule", "precision")}
     try:
         training = type(default_training()).model_validate(chosen)
     except ValidationError as error:

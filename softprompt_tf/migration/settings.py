@@ -64,31 +64,37 @@ class MigrationSettings:
         return {**vars(self), "training": self.training.model_dump(mode="json")}
 
 
-def check_same_migration(path: Path, settings: Mapping[str, Any]) -> None:
-    """Keep what a migration began with, or refuse to go on with something else.
+def check_same_migration(path: Path, settings: Mapping[str, Any], lines: Mapping[str, str]) -> None:
+    """Keep what a migration began with, or refuse to go on with something else; further tasks may join.
 
     Args:
       path: the file that keeps it.
       settings: JSON values.
+      lines: task id -> a digest of its lines.
 
     Raises:
       TrainingError: names each setting that differs, or says that the file cannot be read.
     """
-    if not path.is_file():
-        content = json.dumps({"format": FORMAT, **settings}, indent=2) + "\n"
-        write_atomically(path, content.encode("utf-8"), error_type=TrainingError)
-        return
-    try:
-        began = json.loads(path.read_text(encoding="utf-8"))
-        if began.pop("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise TrainingError(
-            f"{path} must hold the settings of a migration. Received: {error!r}. Choose another output directory."
-        ) from error
-    changes = setting_changes(began, json.loads(json.dumps(settings)))
+    began = _read(path) if path.is_file() else {**settings, "lines": lines}
+    known = {**began["lines"], **lines}
+    now = json.loads(json.dumps({**settings, "lines": known}))
+    changes = setting_changes({**began, "lines": {**lines, **began["lines"]}}, now)
     if changes:
         raise TrainingError(
             f"A migration goes on as it began. Received: {'; '.join(changes)} in {path.parent}. Take back the change, or choose "
             "another output directory to start a new one."
         )
+    content = json.dumps({"format": FORMAT, **now}, indent=2) + "\n"
+    write_atomically(path, content.encode("utf-8"), error_type=TrainingError)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        began = json.loads(path.read_text(encoding="utf-8"))
+        if began.pop("format") != FORMAT or not isinstance(began["lines"], dict):
+            raise ValueError(f"its format is not {FORMAT}")
+        return dict(began)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"{path} must hold the settings of a migration. Received: {error!r}. Choose another output directory."
+        ) from error

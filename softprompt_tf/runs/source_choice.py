@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from softprompt_tf.backbones.bundled import bundled_prompts
 from softprompt_tf.config import RunConfig
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.interpretability.sources import read_sources, similar_sources, why_not
 from softprompt_tf.methods import TaskPrompt, load_prompt
-from softprompt_tf.methods.initializers import BEST_SOURCE, SOURCE
+from softprompt_tf.methods.initializers import BEST_SOURCE, BUNDLED, SOURCE
 from softprompt_tf.progress import say
 from softprompt_tf.runs import run
 from softprompt_tf.tasks import score
@@ -31,7 +32,8 @@ def train_from_sources(config: RunConfig, *, on_start: Callable[[], None] | None
 
     `source:DIRECTORY` trains the task for a tenth of the steps and starts from the prompt that is most similar to the result,
     by the mean cosine over all pairs of vectors. `best_source:DIRECTORY` trains so long from each prompt, and starts from the
-    one with the best score on the dev split. A run that goes on keeps its choice.
+    one with the best score on the dev split. In place of a directory, `bundled` stands for the prompts that ship with the
+    backbone. A run that goes on keeps its choice.
 
     Raises:
       ConfigError: if the run has several tasks, or no prompt of the directory fits.
@@ -51,7 +53,7 @@ def train_from_sources(config: RunConfig, *, on_start: Callable[[], None] | None
 
 def _chosen(config: RunConfig, output_dir: Path, init: str) -> Path:
     kind, _, directory = init.partition(":")
-    sources = read_sources([directory.strip()])
+    sources = read_sources([_library(config, directory.strip())])
     choose = _most_similar if f"{kind}:" == SOURCE else _best
     values = choose(config, output_dir / "source", sources)
     chosen = max(values, key=lambda path: values[path])  # of equal ones the first
@@ -62,6 +64,18 @@ def _chosen(config: RunConfig, output_dir: Path, init: str) -> Path:
     )
     say(f"Starts from {chosen.name}, {'the most similar' if kind == 'source' else 'the best'} of {len(values)} prompts")
     return chosen
+
+
+def _library(config: RunConfig, directory: str) -> str | Path:
+    """Return the directory of prompts, or where the name `bundled` stands for it those that ship with the backbone."""
+    if directory != BUNDLED or Path(directory).is_dir():
+        return directory
+    place = bundled_prompts(config.backbone)
+    if place is None:
+        raise ConfigError(
+            f"No prompts ship with this backbone. Received: {config.backbone}. Name a directory of your own: {SOURCE}DIRECTORY."
+        )
+    return place
 
 
 def _most_similar(config: RunConfig, place: Path, sources: Mapping[Path, TaskPrompt]) -> dict[Path, float]:

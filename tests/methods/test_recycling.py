@@ -34,6 +34,16 @@ def test_v2v_lin_is_the_least_squares_map_and_lin_comb_the_combination_of_smalle
     np.testing.assert_allclose(recycled_rows(PROMPT, SOURCE, new, way="lin-comb"), weights @ new_rows, atol=1e-5)
 
 
+def test_the_combination_of_smallest_weights_is_the_linear_map_where_the_rank_is_full():
+    new = EmbeddedPieces("new", PIECES, GENERATOR.normal(size=(len(PIECES), 5)))
+    flat = EmbeddedPieces("flat", PIECES, np.repeat(TABLE[:, :1], 6, axis=1))  # of rank one
+
+    np.testing.assert_allclose(
+        recycled_rows(PROMPT, SOURCE, new), recycled_rows(PROMPT, SOURCE, new, way="lin-comb"), atol=1e-5
+    )
+    assert np.isfinite(recycled_rows(PROMPT, flat, new, way="lin-comb")).all()
+
+
 def test_the_networks_gradients_are_those_of_finite_differences():
     parameters = embedding_network.first_values(np.random.default_rng(0), 3, 2)
     inputs, targets = GENERATOR.normal(size=(7, 3)), GENERATOR.normal(size=(7, 2))

@@ -9,7 +9,7 @@ import pytest
 from softprompt_tf.config import TrainingConfig
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.export.graph.served_tasks import ServedTask
-from softprompt_tf.migration import MigrationSettings, migrate, migration
+from softprompt_tf.migration import MigrationSettings, migrate, migration, work
 from softprompt_tf.migration.answers import Answers
 from softprompt_tf.migration.student import Start
 from softprompt_tf.training import TrainingResult
@@ -68,12 +68,12 @@ def trained(monkeypatch):
         return TrainingResult(2, 2, evaluate()["agreement"], (), 0.0, False)
 
     monkeypatch.setattr(migration, "Teacher", Old)
-    monkeypatch.setattr(migration, "start_of", lambda *parts: Start(None, "labels"))
-    monkeypatch.setattr(migration, "new_model", lambda *parts: New())
-    monkeypatch.setattr(migration, "train_student", train)
-    monkeypatch.setattr(migration, "target_limit", lambda task, t5: 8)
+    monkeypatch.setattr(work, "start_of", lambda *parts: Start(None, "labels"))
+    monkeypatch.setattr(work, "new_model", lambda *parts: New())
+    monkeypatch.setattr(work, "train_student", train)
+    monkeypatch.setattr(work, "target_limit", lambda task, t5: 8)
     monkeypatch.setattr(
-        migration,
+        work,
         "answers_of",
         lambda model, inputs: Answers(tuple(str(int(t[-1]) // 5) if model.is_trained else "?" for t in inputs)),
     )
@@ -115,7 +115,7 @@ def test_what_is_done_is_neither_asked_nor_trained_again(trained, run):
 
 
 def test_an_interrupted_migration_goes_on_with_the_task_that_was_cut_short(trained, run, monkeypatch, tmp_path):
-    train = migration.train_student
+    train = work.train_student
 
     def interrupted(model, task, *parts, **others):
         if task.task_id == "a/b":
@@ -123,7 +123,7 @@ def test_an_interrupted_migration_goes_on_with_the_task_that_was_cut_short(train
         return train(model, task, *parts, **others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(migration, "train_student", interrupted)
+        patch.setattr(work, "train_student", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert [row["task_id"] for row in json.loads((tmp_path / "out/agreement.json").read_text())["tasks"]] == ["film"]
@@ -150,14 +150,14 @@ def test_a_task_that_fails_costs_the_others_nothing_and_is_tried_again(trained, 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault"), KeyError("x"), MemoryError()], ids=repr)
 def test_a_fault_in_training_one_task_is_kept_too(error, trained, run, monkeypatch):
-    train = migration.train_student
+    train = work.train_student
 
     def failing(model, task, *parts, **others):
         if task.task_id == "film":
             raise error
         return train(model, task, *parts, **others)
 
-    monkeypatch.setattr(migration, "train_student", failing)
+    monkeypatch.setattr(work, "train_student", failing)
 
     assert [bool(task.error) for task in run().tasks] == [True, False, False]
 
@@ -186,6 +186,17 @@ def test_tasks_are_chosen_by_name(trained, one_layer_t5, tmp_path):
         migrate("exports/t5", one_layer_t5, LINES, tmp_path / "other", task_ids=["new"])
     with pytest.raises(ConfigError, match="`task_ids` must be a list of names. Received: 'news'"):
         migrate("exports/t5", one_layer_t5, LINES, tmp_path / "other", task_ids="news")
+
+
+def test_further_tasks_may_join(trained, one_layer_t5, tmp_path):
+    for names in (["film"], ["film", "news"], ["a/b"]):
+        migrate("exports/t5", one_layer_t5, LINES, tmp_path, task_ids=names)
+
+    assert trained == ["film", "news", "a/b"]
+    kept = json.loads((tmp_path / "agreement.json").read_text())
+    assert sorted(row["task_id"] for row in kept["tasks"]) == ["a/b", "film", "news"]
+    with pytest.raises(TrainingError, match="`lines.news` is"):
+        migrate("exports/t5", one_layer_t5, [*LINES, "x"], tmp_path, task_ids=["news"])
 
 
 def test_a_damaged_result_is_made_again_and_damaged_settings_are_refused(trained, run, tmp_path):
