@@ -131,6 +131,11 @@ def test_several_tasks_and_prompts_that_do_not_fit_are_refused(trained, config, 
     tasks = [{"name": name, "inputs": "{text}"} for name in ("film", "news")]
     with pytest.raises(ConfigError, match="for a run of one task. Received: 2 tasks"):
         train_from_sources(config(f"source:{library}", task=tasks))
+    late = RunConfig.model_validate(
+        {**config(f"source:{library}").model_dump(), "prompt": {"method": "late_prompts", "init": f"source:{library}"}}
+    )
+    with pytest.raises(ConfigError, match="keep a prompt in front of the text. Received: prompt.method=late_prompts"):
+        train_from_sources(late)
     for name in "abc":
         (library / f"{name}.safetensors").unlink()
     with pytest.raises(ConfigError, match="Received: long.safetensors, wide.safetensors, of which none does"):

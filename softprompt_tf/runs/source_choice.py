@@ -19,6 +19,7 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.interpretability.sources import read_sources, similar_sources, why_not
 from softprompt_tf.methods import TaskPrompt, load_prompt
 from softprompt_tf.methods.initializers import BEST_SOURCE, BUNDLED, SOURCE
+from softprompt_tf.methods.task_tensors import METHOD_TENSORS, PROMPT
 from softprompt_tf.progress import say
 from softprompt_tf.runs import run
 from softprompt_tf.tasks import score
@@ -36,19 +37,30 @@ def train_from_sources(config: RunConfig, *, on_start: Callable[[], None] | None
     backbone. A run that goes on keeps its choice.
 
     Raises:
-      ConfigError: if the run has several tasks, or no prompt of the directory fits.
+      ConfigError: if the run has several tasks, its method keeps no prompt in front of the text, or no prompt that is there
+        fits.
       DataError, PromptFileError: if the directory cannot be read.
     """
     init = config.prompt.first_values
     if not init.startswith((SOURCE, BEST_SOURCE)):
         return run.train_run(config, on_start=on_start)
-    if len(config.tasks) > 1:
-        raise ConfigError(
-            f"`prompt.init` with `{init.partition(':')[0]}:` is for a run of one task. Received: {len(config.tasks)} tasks."
-        )
+    _check(config, init.partition(":")[0])
     output_dir = Path(config.output_dir)
     path = _kept(output_dir, init) or _chosen(config, output_dir, init)
     return run.train_run(_with(config, init=f"file:{path}"), on_start=on_start)
+
+
+def _check(config: RunConfig, kind: str) -> None:
+    if len(config.tasks) > 1:
+        raise ConfigError(
+            f"`prompt.init` with `{kind}:` is for a run of one task. Received: {len(config.tasks)} tasks."
+        )
+    method = config.prompt.method
+    if method not in METHOD_TENSORS or METHOD_TENSORS[method].required != (PROMPT,):
+        raise ConfigError(
+            f"`prompt.init` with `{kind}:` is for methods whose tasks keep a prompt in front of the text. "
+            f"Received: prompt.method={method}. Name a file: file:PATH."
+        )
 
 
 def _chosen(config: RunConfig, output_dir: Path, init: str) -> Path:
