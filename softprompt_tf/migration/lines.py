@@ -49,9 +49,7 @@ def lines_of(task_ids: Sequence[str], lines: TaskLines) -> dict[str, Sequence[st
     Raises:
       ConfigError: if lines are no list of texts, are for a task that is not there, or a task has none.
     """
-    for each in lines.values():
-        if isinstance(each, str | bytes) or not all(isinstance(line, str) for line in each):
-            raise ConfigError(f"Lines must be a list of texts. Received: {each!r:.60}. Read a file with `read_lines`.")
+    lines = {task: _listed(each) for task, each in lines.items()}
     unknown = sorted(set(lines) - {"", *task_ids})
     if unknown:
         raise ConfigError(
@@ -80,3 +78,13 @@ def split_lines(lines: Sequence[str], *, held_out: float, seed: int, task_id: st
     count = min(max(2, round(held_out * len(different))), len(different) - 1)
     drawn = tuple(different[place] for place in order)
     return SplitLines(drawn[count:], drawn[: count // 2], drawn[count // 2 : count])
+
+
+def _listed(lines: object) -> list[str]:
+    """Return texts as a list; an iterator is read once."""
+    listed = [] if isinstance(lines, str | bytes) or not isinstance(lines, Iterable) else list(lines)
+    if not listed or not all(isinstance(line, str) for line in listed):
+        raise ConfigError(
+            f"Lines must be a list of texts. Received: {listed or lines!r:.60}. Read a file with `read_lines`."
+        )
+    return listed

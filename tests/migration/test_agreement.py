@@ -105,6 +105,9 @@ def test_too_few_different_lines_are_refused():
 
 def test_lines_are_a_tasks_own_or_those_for_all():
     assert lines_of(["a", "b"], {"": ["x"], "b": ["y"]}) == {"a": ["x"], "b": ["y"]}
+    assert lines_of(["a", "b"], {"": (text for text in "xy")}) == {"a": ["x", "y"], "b": ["x", "y"]}
+    with pytest.raises(ConfigError, match=r"Lines must be a list of texts. Received: None"):
+        lines_of(["a"], {"": None})
     with pytest.raises(ConfigError, match="Every task needs text. Received: none for a"):
         lines_of(["a", "b"], {"b": ["y"]})
     with pytest.raises(ConfigError, match="Lines must be a list of texts. Received: 'texts.txt'"):
