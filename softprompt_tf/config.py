@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
+from softprompt_tf.methods.initializers import BUNDLED
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.settings.config_files import apply_override, read_tree, resolve_source
 from softprompt_tf.settings.config_section import WHOLE_NUMBER as _WHOLE_NUMBER
@@ -221,10 +222,12 @@ def _localise_run(tree: Tree, directory: Path) -> None:
         tree.values["task"] = _task_values(tree, task, directory, ("task",))
     prompt = tree.values.get("prompt")
     init = prompt.get("init") if isinstance(prompt, dict) else None
-    if isinstance(init, str) and init.startswith("file:"):
+    kind, _, path = init.partition(":") if isinstance(init, str) else ("", "", "")
+    is_name = path == BUNDLED and kind != "file" and not (directory / path).exists()
+    if kind in ("file", "source", "best_source") and path and not is_name:
         place = tree.place(("prompt", "init"))
-        name = resolve_source(init.removeprefix("file:"), directory=directory, key="prompt.init", place=place)
-        prompt["init"] = f"file:{(directory / name).absolute()}"  # type: ignore[index]
+        name = resolve_source(path, directory=directory, key="prompt.init", place=place)
+        prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
 
 
 def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:

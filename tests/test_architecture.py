@@ -33,7 +33,7 @@ LAYERS = [
     ("baselines", "report"),
     ("experiments",),
     ("export",),
-    ("demo",),
+    ("demo", "migration"),
     ("cli",),
 ]
 FORBIDDEN = {"backbones": {"methods", "tasks"}, "methods": {"backbones", "tasks"}, "tasks": {"backbones", "methods"}}
@@ -95,6 +95,7 @@ def test_imports_only_go_down():
         "softprompt_tf.export",
         "softprompt_tf.interpretability",
         "softprompt_tf.methods",
+        "softprompt_tf.migration",
         "softprompt_tf.pretraining",
         "softprompt_tf.report",
         "softprompt_tf.tasks",

@@ -129,6 +129,15 @@ def test_prompt_file_is_relative_to_the_file_that_names_it(write, tmp_path):
     assert config.prompt.init == f"file:{tmp_path / 'a.safetensors'}"
 
 
+@pytest.mark.parametrize("kind", ["source", "best_source"])
+def test_a_directory_of_prompts_is_relative_to_its_file_and_bundled_is_a_name(kind, write, tmp_path):
+    config = load_config(write(RUN.replace("{length: 5}", f'{{init: "{kind}:../prompts"}}')))
+    assert config.prompt.init == f"{kind}:{tmp_path / 'prompts'}"
+
+    config = load_config(write(RUN.replace("{length: 5}", f'{{init: "{kind}:bundled"}}')))
+    assert config.prompt.init == f"{kind}:bundled"
+
+
 @pytest.mark.parametrize("source", ["data/train.tsv", "glue/sst2"])
 def test_dumped_config_reads_back_equal_from_another_directory(write, tmp_path, source):
     run = RUN.replace("data/train.tsv", source).replace("negative, 1: positive", '"no", yes: "1e-5", "010": "a: b"')
@@ -313,7 +322,11 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
             "`training.strategy` must be default, mirrored or tpu. Received: 'pod'",
         ),
         ("  steps", "  precision: float16\n  steps", "must be float32 or bfloat16. Received: 'float16'"),
-        ("length: 5", "init: words", "`prompt.init` must be class_labels, .* or file:PATH. Received: 'words'"),
+        (
+            "length: 5",
+            "init: words",
+            "`prompt.init` must be class_labels, .* or best_source:DIRECTORY. Received: 'words'",
+        ),
         (
             "name: sst2",
             "name: sst2, target_format: span",

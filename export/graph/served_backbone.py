@@ -141,7 +141,7 @@ class ExportRecord:
             sizes = known.pop("sizes", None)
             return ServedBackbone(
                 **known,
-                tokenize=TextPieces(_vocabulary_of(directory)).encode,
+                tokenize=TextPieces(vocabulary_of(directory)).encode,
                 sizes=None if sizes is None else BackboneSizes(**sizes),
             )
         except TypeError as error:
@@ -157,7 +157,7 @@ def record_of(backbone: ServedBackbone, *, with_sizes: bool = False) -> dict[str
     return {**kept, "name": own_name(backbone.name), **sizes}
 
 
-def _vocabulary_of(directory: Path) -> bytes:
+def vocabulary_of(directory: Path) -> bytes:
     """Return the SentencePiece model that the graph's tokenizer holds."""
     path = directory / "saved_model.pb"
     saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())

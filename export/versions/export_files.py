@@ -1,4 +1,4 @@
-"""Take over the files of a version that do not depend on its tasks, and write its fingerprint."""
+"""Take over the files of a version that do not depend on its tasks, read its backbone's first variable, write its fingerprint."""
 
 import secrets
 from collections.abc import Collection
@@ -8,9 +8,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import fingerprint_pb2
 
+from softprompt_tf.errors import ExportError
 from softprompt_tf.export.versions.task_shards import index_file, link_or_copy
 
 FINGERPRINT_FILE = Path("fingerprint.pb")
+_FIRST_VARIABLE = "backbone_variables/0/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def link_files(staging: Path, source: Path, *, but: Collection[Path] = ()) -> None:
@@ -41,3 +43,16 @@ def write_fingerprint(staging: Path, source: Path) -> None:
     fingerprint.checkpoint_hash = int.from_bytes(tf.fingerprint(content[None]).numpy().tobytes(), "little")
     fingerprint.uuid = str(secrets.randbits(64))
     (staging / FINGERPRINT_FILE).write_bytes(fingerprint.SerializeToString())
+
+
+def first_variable(directory: Path) -> np.ndarray:
+    """Read the first variable of a version's backbone as float32; of a T5 that is the input embedding table [V, H].
+
+    Raises:
+      ExportError: if it cannot be read.
+    """
+    try:
+        value = tf.train.load_checkpoint(str(directory / "variables" / "variables")).get_tensor(_FIRST_VARIABLE)
+    except (tf.errors.OpError, ValueError) as error:
+        raise ExportError(f"The backbone of an export must be readable. Received: {directory}: {error}.") from error
+    return np.asarray(value, np.float32)

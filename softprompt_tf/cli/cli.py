@@ -21,6 +21,7 @@ from softprompt_tf.export import commands as export_commands
 from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
+from softprompt_tf.migration.commands import add_commands as add_migration_commands
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.quiet import quiet
 from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_configs
@@ -135,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--vocabulary", help="a SentencePiece file, for a T5 without one")
     convert.set_defaults(run=_convert)
 
+    add_migration_commands(commands)
     add_interpretability_commands(commands)
     add_experiment_commands(commands)
     add_pretraining_commands(commands)
@@ -155,10 +157,10 @@ def _train(arguments: argparse.Namespace) -> None:
     config = load_config(find_config(arguments.config, "runs"), arguments.overrides)
     local_target(config.output_dir, error_type=ConfigError)
     check_backbone_path(config.backbone)
-    from softprompt_tf.runs.run import train_run
+    from softprompt_tf.runs.source_choice import train_from_sources
     from softprompt_tf.runs.summary import summary_lines
 
-    result = train_run(config, on_start=lambda: print(dump_config(config), flush=True))
+    result = train_from_sources(config, on_start=lambda: print(dump_config(config), flush=True))
     print("\n".join(summary_lines(result, backbone=config.backbone)))
 
 

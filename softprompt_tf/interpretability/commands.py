@@ -1,7 +1,8 @@
-"""`softprompt inspect`: print and write what prompts say."""
+"""`softprompt inspect` and `softprompt similar`: print and write what prompts say, and which ones are alike."""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add the command to the sub-parsers of `softprompt`."""
+    """Add both commands to the sub-parsers of `softprompt`."""
+    similar = commands.add_parser("similar", help="rank trained prompts by how similar they are to one, to start from")
+    similar.add_argument("prompt", help="a prompt file, such as one after a short training on your task")
+    similar.add_argument("source", nargs="+", help="prompt files, or directories of them")
+    similar.add_argument(
+        "--measure",
+        choices=("tokens", "means"),
+        default="tokens",
+        help="tokens: the mean cosine over all pairs of vectors; means: the cosine of the mean vectors; default: tokens",
+    )
+    similar.add_argument("--count", type=int, help="print only so many; default: all")
+    similar.set_defaults(run=_similar)
+
     inspect = commands.add_parser(
         "inspect", help="show what prompts say: nearest pieces, clusters, class labels, distances"
     )
@@ -59,6 +72,22 @@ def _inspect(arguments: argparse.Namespace) -> None:
     if arguments.output:
         for path in _write(arguments.output, inspection, named, t5):
             print(path)
+
+
+def _similar(arguments: argparse.Namespace) -> None:
+    check_files([arguments.prompt, *arguments.source])
+    if arguments.count is not None and arguments.count < 1:
+        raise ConfigError(f"`--count` must be a whole number above 0. Received: {arguments.count}.")
+    from softprompt_tf.interpretability.sources import read_sources, similar_sources
+    from softprompt_tf.methods import load_prompt
+
+    prompt, own = load_prompt(arguments.prompt), Path(arguments.prompt).resolve()
+    sources = {path: each for path, each in read_sources(arguments.source).items() if path.resolve() != own}
+    ranked = similar_sources(prompt, sources, measure=arguments.measure)
+    for each in ranked.fitting[: arguments.count]:
+        print(f"{each.cosine:7.4f}  {each.path}" + (f"  {each.task_id}" if each.task_id else ""))
+    for path, reason in ranked.others.items():
+        print(f"softprompt: {path} is left out. {reason}", file=sys.stderr)
 
 
 def _backbone(arguments: argparse.Namespace, prompts: "list[TaskPrompt]") -> "tuple[FrozenT5 | None, str]":

@@ -27,6 +27,26 @@ def mean_cosine(prompts: Sequence[np.ndarray]) -> np.ndarray:
     return cosines(means, means)
 
 
+def token_cosine(prompts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean cosine over all pairs of vectors, one of each prompt.
+
+    A prompt is less than 1 like itself, as its own vectors differ.
+
+    Args:
+      prompts: K arrays [P_k, H]; their lengths may differ.
+
+    Returns:
+      float64 [K, K] in [-1, 1]; symmetric.
+
+    Raises:
+      PromptError: if there is no prompt, or their widths differ.
+
+    Source: Vu et al. 2022, SPoT, section 5.1, arXiv:2110.07904, "per-token average cosine similarity".
+    """
+    _check(prompts)
+    return _table(prompts, lambda left, right: float(cosines(left, right).mean()))
+
+
 def matched_cosine(prompts: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean cosine over best-matching pairs of vectors.
 

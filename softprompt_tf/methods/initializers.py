@@ -21,6 +21,8 @@ from softprompt_tf.methods.files.prompt_file import load_prompt
 
 NUM_SPECIAL_IDS = 3  # pad, end of sequence, unknown: the first ids of every T5 vocabulary
 NAMES = ("random_uniform", "sampled_vocabulary", "class_labels", "text:", "file:")
+SOURCE, BEST_SOURCE = "source:", "best_source:"  # of a run alone, which has the data to choose by
+BUNDLED = "bundled"  # in place of a directory: the prompts that ship with a bundled backbone
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,11 +33,13 @@ class Vocabulary:
       embeddings: [V, H] the input embedding table, floating.
       tokenize: text -> token ids, with no end of sequence added.
       num_pieces: pieces of the tokenizer; rows of the table from here on belong to no piece. None means all V rows do.
+      fingerprint: returns that of the backbone's weights, "" where it is unknown; it is called where it is needed.
     """
 
     embeddings: np.ndarray
     tokenize: Callable[[str], list[int]]
     num_pieces: int | None = None
+    fingerprint: Callable[[], str] = lambda: ""
 
     def __post_init__(self) -> None:
         shape = np.shape(self.embeddings)
@@ -195,12 +199,22 @@ def from_file(path: str | Path) -> PromptInitializer:
     This is how a prompt is carried over from one task to another (Vu et al. 2022, SPoT, arXiv:2110.07904).
 
     Args:
-      path: a .safetensors prompt file, a .npy [P, H], or a PEFT adapter folder. It should come from the same backbone;
-        only its width is checked.
+      path: a .safetensors prompt file, a .npy [P, H], or a PEFT adapter folder.
+
+    Warns:
+      UserWarning: if the file says that it was trained on other weights than those of the backbone.
     """
 
     def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        return _exactly(load_prompt(path).prompt, shape, f"The prompt file {path}")
+        task = load_prompt(path)
+        rows = _exactly(task.prompt, shape, f"The prompt file {path}")
+        if task.backbone_fingerprint and vocabulary.fingerprint() not in ("", task.backbone_fingerprint):
+            warnings.warn(
+                f"The prompt file {path} was trained on another backbone, {task.backbone}, so it is a poor start. "
+                "Recycle it for this one: softprompt recycle.",
+                stacklevel=2,
+            )
+        return rows
 
     return PromptInitializer(f"from_file({str(path)!r})", draw)
 
@@ -228,6 +242,11 @@ def from_name(text: str, labels: Sequence[str] | None = None, *, population_size
         return from_text(argument.strip(), fallback=sample)
     if kind == "file" and argument:
         return from_file(argument.strip())
+    if f"{kind}:" in (SOURCE, BEST_SOURCE):
+        raise PromptError(
+            f"`init` with `{kind}:` is for `softprompt train`, which trains to choose one of several prompts. "
+            f"Received: init={text!r}. Name one here: file:PATH."
+        )
     nearest = difflib.get_close_matches(text, NAMES, n=1) or difflib.get_close_matches(kind + ":", NAMES, n=1)
     has_other = bool(nearest) and nearest[0] != text
     hint = f"Did you mean {nearest[0]!r}?" if has_other else "A text or a path follows `text:` and `file:`."

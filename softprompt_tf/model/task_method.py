@@ -27,7 +27,7 @@ from softprompt_tf.methods.task_tensors import PROMPT
 
 def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
     """Return the table of what a method trains, with its first values."""
-    vocabulary = Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size())
+    vocabulary = Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size(), lambda: t5.fingerprint)
     table = TaskTable(
         method.shapes(t5.sizes),
         num_tasks=method.num_tasks,

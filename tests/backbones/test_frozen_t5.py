@@ -12,7 +12,9 @@ from sentinel_t5 import make_sentinel_t5, vocabulary_with_sentinels
 from tiny_t5 import HEAD_DIM, HIDDEN_DIM, NUM_PIECES, VOCABULARY_SIZE, make_tiny_t5, tiny_vocabulary
 
 from softprompt_tf.backbones import EOS_ID, FrozenT5, load_t5
+from softprompt_tf.backbones.bundled import bundled_prompts
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.methods import load_prompt
 
 LENGTHS = (7, 3, 1, 5)
 TARGET_IDS = np.array([[0, 9, 31, 7, 7, 90], [0, 4, 1, 0, 0, 0], [0, 119, 5, 6, 1, 0], [0, 3, 3, 3, 3, 3]])
@@ -206,8 +208,22 @@ def test_sentinels_of_the_vocabulary_are_its_pieces():
     assert t5.detokenize([[3, *ids, 4, 1]]) == ["the river"]
 
 
-def test_the_bundled_t5_has_its_first_sentinel_in_the_last_row():
-    t5 = load_t5("mini")
+@pytest.fixture(scope="module")
+def mini():
+    return load_t5("mini")
+
+
+def test_the_prompts_that_ship_with_the_bundled_t5_are_for_it(mini):
+    prompts = [load_prompt(path) for path in sorted(bundled_prompts("mini").glob("*.safetensors"))]
+
+    assert [prompt.task_id for prompt in prompts] == ["question_type", "sentiment", "topic"]
+    assert {
+        (prompt.backbone_fingerprint, prompt.tokenizer_fingerprint, *prompt.prompt.shape) for prompt in prompts
+    } == {(mini.fingerprint, mini.tokenizer_fingerprint, 20, 256)}
+
+
+def test_the_bundled_t5_has_its_first_sentinel_in_the_last_row(mini):
+    t5 = mini
 
     assert (t5.tokenizer.vocabulary_size(), t5.vocabulary_size, t5.sentinel_id(0)) == (8092, 8192, 8191)
 

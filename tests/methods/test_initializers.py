@@ -261,3 +261,19 @@ def test_a_vocabulary_needs_a_table_of_rank_2():
 def test_a_vocabulary_has_at_most_v_pieces():
     with pytest.raises(PromptError, match="`num_pieces` must be 1 to V=3. Received: num_pieces=4"):
         Vocabulary(embeddings=np.ones((3, 2)), tokenize=tokenize, num_pieces=4)
+
+
+@pytest.mark.parametrize(("fingerprint", "warns"), [("t5:1", False), ("t5:2", True), ("", False)])
+def test_a_file_of_another_backbone_is_a_start_with_a_warning(fingerprint, warns, vocabulary, tmp_path):
+    from softprompt_tf.methods import TaskPrompt, write_prompt
+
+    rows = np.ones((6, 4), np.float32)
+    path = write_prompt(tmp_path / "p.safetensors", TaskPrompt(rows, backbone="old", backbone_fingerprint="t5:1"))
+    known = dataclasses.replace(vocabulary, fingerprint=lambda: fingerprint)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        drawn = init.from_file(path)(known)(0, (6, 4))
+
+    np.testing.assert_array_equal(drawn, rows)
+    assert ["trained on another backbone, old" in str(each.message) for each in caught] == [True] * warns

@@ -91,8 +91,9 @@ class PromptRowsConfig(LengthConfig):
 
     init: str = Field(
         default="class_labels",
-        pattern=r"^(class_labels|sampled_vocabulary|random_uniform|text:[\s\S]+|file:[\s\S]+)$",
-        description="class_labels, sampled_vocabulary, random_uniform, text:WORDS or file:PATH",
+        pattern=r"^(class_labels|sampled_vocabulary|random_uniform|text:[\s\S]+|(file|source|best_source):[\s\S]+)$",
+        description="class_labels, sampled_vocabulary, random_uniform, text:WORDS, file:PATH, source:DIRECTORY or "
+        "best_source:DIRECTORY",
     )
     population_size: int = Field(default=5_000, gt=0, description=f"{WHOLE_NUMBER} (the most frequent pieces)")
 
