@@ -169,6 +169,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
       ConfigError: names file, line, key, what was received and what is right.
+
+    Examples:
+      >>> from softprompt_tf.config import load_config
+      >>> config = load_config("run.yaml", ["training.steps=50"])
+      >>> config.training.steps
+      50
     """
     tree = read_tree(Path(path), localise=_localise_run)
     for override in overrides:
