@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_CLIENT_BYTES = 60e6
+OUTPUTS = (".venv*", ".git", ".carried", "build", "dist", "site", "runs", "exports", "demo_run")
 
 ASK = """
 import json, sys, time
@@ -38,13 +39,18 @@ print(json.dumps({"seconds": seconds, "heavy": heavy, "label": answer.label, "lo
 def wheels(tmp_path_factory):
     """The wheel of softprompt-client and that of softprompt-tf."""
     root = tmp_path_factory.mktemp("wheels")
-    ignored = shutil.ignore_patterns(".venv*", ".git", "build", "dist", "runs", "exports", "demo_run", "*.egg-info")
-    clone = shutil.copytree(ROOT, root / "clone", ignore=ignored)
+    clone = shutil.copytree(ROOT, root / "clone", ignore=left_out)
     built = []
     for name, directory in (("client", clone / "export/client/distribution"), ("main", clone)):
         pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", root / name, directory)
         built += (root / name).glob("*.whl")
     return built
+
+
+def left_out(directory, names):
+    """Say what is no part of a clone: of the top, what commands write there; packages may have such names too."""
+    patterns = ("__pycache__", "*.egg-info", *(OUTPUTS if Path(directory) == ROOT else ()))
+    return shutil.ignore_patterns(*patterns)(directory, names)
 
 
 def pip(python, *arguments):
