@@ -55,7 +55,7 @@ def _of_method(method: str, prompt: Mapping[str, Any], written: Collection[str])
     """Return a method's settings: what was written of those that it has, else its defaults."""
     config = METHODS[method].config
     kept = {key: value for key, value in prompt.items() if key in written and key in config.model_fields}
-    return {**config().model_dump(mode="json"), **kept, "method": method}
+    return {**config(method=method).model_dump(mode="json"), **kept}
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

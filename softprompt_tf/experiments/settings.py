@@ -181,7 +181,7 @@ def _experiment(path: Path, tree: Tree, name: str, values: Mapping[str, Any]) ->
             settings = experiment.changed(change)
         except UnknownKeyError as error:
             raise ConfigError(f"Unknown key `{error.key}` of experiment `{name}` in {place}.{error.hint}") from None
-        _checked(RunSettings, settings, name, lambda _, place=place: place)
+        _checked(RunSettings, settings, name, _always(place))
     if experiment.vary and experiment.variants:
         raise ConfigError(f"Experiment `{name}` in {path} must have `vary` or `variants`. Received: both.")
     unknown = sorted(set(experiment.evaluate_on) - set(experiment.tasks))
@@ -207,6 +207,10 @@ def _checked(
             section, values, place, sections=_SECTIONS, methods=METHODS, owner=f" of experiment `{name}`"
         )
         raise ConfigError(described.messages(error)) from None
+
+
+def _always(place: str) -> Callable[[KeyPath], str]:
+    return lambda _: place
 
 
 def _place(tree: Tree, name: str, path: KeyPath) -> str:
