@@ -234,6 +234,7 @@ def serve(
         _become_tf_serving([binary, *ports, *flags, *options.flags()], what)
     settings: dict[str, Any] = {"grpc_port": grpc_port, "rest_port": rest_port, "poll_interval_s": poll_interval_s}
     server = ModelServer(base_path, model_name=name, options=options, **settings)
+    print(f"Loading {what}", flush=True)
     with server, _stop_signals() as received:
         print(f"Serving {what} on {server.host}, by the local model server", flush=True)
         print(f"gRPC: {server.host}:{server.grpc_port}", flush=True)
