@@ -54,11 +54,11 @@ def left_out(directory, names):
 
 
 def pip(python, *arguments):
-    subprocess.run([python, "-m", "pip", "--quiet", *map(str, arguments)], check=True, timeout=900)
+    subprocess.run([python, "-m", "pip", "--quiet", *map(str, arguments)], check=True, timeout=1800)
 
 
 def run(*command, **options):
-    return subprocess.run([str(part) for part in command], check=True, text=True, timeout=600, **options)
+    return subprocess.run([str(part) for part in command], check=True, text=True, timeout=1800, **options)
 
 
 def environment(directory, *packages):
