@@ -1,11 +1,11 @@
 """Read a comparison's YAML file and plan its runs for the library's sweeps: what `backbones.py` compares."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from softprompt_tf.baselines import TuningSettings
 from softprompt_tf.config import RunConfig, load_config
@@ -13,6 +13,8 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.plan import Plan
 from softprompt_tf.experiments.settings import RunSettings
 from softprompt_tf.experiments.trials import Scoring, Trial
+from softprompt_tf.settings.config_messages import Described, SectionOf
+from softprompt_tf.settings.config_section import Section
 from softprompt_tf.settings.yaml_tree import read_yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -22,20 +24,16 @@ _NAME = r"^[A-Za-z0-9_.-]+$"
 _TUNING_PREFIX = "model_tuning."
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Arm(_Section):
+class Arm(Section):
     """One backbone: a short name, what the table calls it, where it lies, and how its targets are written."""
 
-    name: str = Field(pattern=_NAME)
-    backbone: str = Field(min_length=1)
-    label: str = ""
-    target_format: Literal["text", "sentinel"] = "text"
+    name: str = Field(pattern=_NAME, description="a name of letters, digits, `_`, `.` and `-`")
+    backbone: str = Field(min_length=1, description="a bundled name, a KerasHub preset or a directory")
+    label: str = Field(default="", description="a text")
+    target_format: Literal["text", "sentinel"] = Field(default="text", description="text or sentinel")
 
 
-class Comparison(_Section):
+class Comparison(Section):
     """A comparison's YAML file.
 
     Args:
@@ -48,18 +46,23 @@ class Comparison(_Section):
       model_tuning_seeds: () for the same as the prompts'.
     """
 
-    arms: tuple[Arm, ...] = Field(min_length=1)
-    tasks: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
-    overrides: dict[str, Any] = Field(default_factory=dict)
-    task_overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    model_tuning: TuningSettings | None = None
-    model_tuning_seeds: tuple[int, ...] = ()
+    arms: tuple[Arm, ...] = Field(min_length=1, description="a list of mappings with name and backbone")
+    tasks: tuple[str, ...] = Field(min_length=1, description="a list of task names")
+    seeds: tuple[int, ...] = Field(min_length=1, description="a list of whole numbers")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="a mapping of dotted keys")
+    task_overrides: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="a mapping from task to dotted keys"
+    )
+    model_tuning: TuningSettings | None = Field(default=None, description="a mapping, or null for none")
+    model_tuning_seeds: tuple[int, ...] = Field(default=(), description="a list of whole numbers")
 
     @property
     def arm_labels(self) -> dict[str, str]:
         """Arm name -> what the table calls it."""
         return {arm.name: arm.label or arm.name for arm in self.arms}
+
+
+_SECTIONS: Mapping[str, SectionOf] = {"arms": lambda _: Arm, "model_tuning": lambda _: TuningSettings}
 
 
 def read_comparison(path: Path, *, with_model_tuning: bool = False) -> Comparison:
@@ -68,16 +71,20 @@ def read_comparison(path: Path, *, with_model_tuning: bool = False) -> Compariso
     Raises:
       ConfigError: if a key is unknown, missing or wrong.
     """
+    tree = read_yaml(path)
     try:
-        comparison = Comparison.model_validate(read_yaml(path).values)
+        comparison = Comparison.model_validate(tree.values)
+    except ValidationError as error:
+        raise ConfigError(Described(Comparison, tree.values, tree.place, _SECTIONS).messages(error)) from None
+    try:
         if with_model_tuning and comparison.model_tuning is None:
             comparison = comparison.model_copy(update={"model_tuning": TuningSettings()})
         for task in comparison.tasks:
             _tuning_settings(comparison, task)  # whose mistakes are better told now than after the prompts' runs
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"`{key}` in {path}: {first['msg']}. Received: {first['input']!r}.") from None
+        values = _tuning_values(comparison, task)
+        described = Described(TuningSettings, values, lambda _: str(path), owner=f" of model tuning on `{task}`")
+        raise ConfigError(described.messages(error)) from None
     if len(comparison.arm_labels) != len(comparison.arms):
         raise ConfigError(f"Every arm must have a name of its own. Received: {path}, where two have the same.")
     check_known(comparison.task_overrides, comparison.tasks)
@@ -145,9 +152,13 @@ def _config(comparison: Comparison, arm: Arm, task: str, seed: int) -> RunConfig
 
 
 def _tuning_settings(comparison: Comparison, task: str) -> TuningSettings:
+    return TuningSettings.model_validate(_tuning_values(comparison, task))
+
+
+def _tuning_values(comparison: Comparison, task: str) -> dict[str, Any]:
     shared = comparison.model_tuning.model_dump() if comparison.model_tuning else {}
     _, own = _task_overrides(comparison, task)
-    return TuningSettings.model_validate({**shared, **own})
+    return {**shared, **own}
 
 
 def _task_overrides(comparison: Comparison, task: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,9 +12,9 @@ from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.methods.initializers import BUNDLED
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.settings.config_files import apply_override, read_tree, resolve_source
+from softprompt_tf.settings.config_messages import Described, SectionOf
 from softprompt_tf.settings.config_section import WHOLE_NUMBER as _WHOLE_NUMBER
 from softprompt_tf.settings.config_section import Section as _Section
-from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.settings.yaml_tree import KeyPath, Tree, dump_yaml
 from softprompt_tf.target_format import TargetFormat
 
@@ -72,7 +72,13 @@ class TaskConfig(_Section):
 def _method_tag(value: Any) -> str:
     """Return the name of the method that a section is of; prompt tuning's where it says none."""
     method = value.get("method", "prompt_tuning") if isinstance(value, Mapping) else getattr(value, "method", "")
-    return method if method in METHODS else _UNKNOWN_METHOD
+    return method if isinstance(method, str) and method in METHODS else _UNKNOWN_METHOD
+
+
+def method_section(value: Any) -> type[MethodConfig]:
+    """Return the class of a section `prompt`, from its value; that of prompt tuning where its method is not known."""
+    tag = _method_tag(value)
+    return PromptTuningConfig if tag == _UNKNOWN_METHOD else METHODS[tag].config
 
 
 _UNKNOWN_METHOD = "unknown method"
@@ -176,6 +182,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
       ConfigError: names file, line, key, what was received and what is right.
+
+    Examples:
+      >>> from softprompt_tf.config import load_config
+      >>> config = load_config("run.yaml", ["training.steps=50"])
+      >>> config.training.steps
+      50
     """
     tree = read_tree(Path(path), localise=_localise_run)
     for override in overrides:
@@ -276,7 +288,11 @@ def _file_of(place: str) -> str:
 
 # === From pydantic's errors to ours ===
 
-_SUBSECTIONS: Mapping[str, type[_Section]] = {"task": TaskConfig, "training": TrainingConfig}
+SECTIONS: Mapping[str, SectionOf] = {
+    "task": lambda _: TaskConfig,
+    "prompt": method_section,
+    "training": lambda _: TrainingConfig,
+}
 _AnySection = TypeVar("_AnySection", bound=_Section)
 
 
@@ -284,42 +300,5 @@ def _validated(section: type[_AnySection], tree: Tree) -> _AnySection:
     try:
         return section.model_validate(tree.values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_message(section, tree, dict(detail)) for detail in error.errors())) from None
-
-
-def _message(section: type[_Section], tree: Tree, detail: dict[str, Any]) -> str:
-    if detail["type"] == "union_tag_invalid" and isinstance(detail["input"], Mapping):
-        return _unknown_method(tree, detail["input"]["method"])
-    path = tuple(str(part) for part in detail["loc"] if part not in (*_UNION_TAGS, *METHODS))
-    key, place = ".".join(path), tree.place(path)
-    method = next((part for part in detail["loc"] if part in METHODS), "prompt_tuning")
-    fields, description = _schema(section, path, {**_SUBSECTIONS, "prompt": METHODS[method].config})
-    if detail["type"] == "extra_forbidden":
-        return f"Unknown key `{key}` in {place}.{nearest(path[-1], fields)}"
-    if detail["type"] == "missing":
-        return f"Missing key `{key}` in {place}. It must be {description}."
-    return f"`{key}` must be {description}. Received: {_received(detail['input'])} ({place})."
-
-
-def _unknown_method(tree: Tree, method: Any) -> str:
-    place = tree.place(("prompt", "method"))
-    return (
-        f"`prompt.method` must be one of {', '.join(METHODS)}. Received: {method} ({place})."
-        f"{nearest(str(method), METHODS)}"
-    )
-
-
-def _schema(section: type[_Section], path: KeyPath, subsections: Mapping[str, type[_Section]]) -> tuple[list[str], str]:
-    """Return the keys that may stand where a path ends, and what the last known key on the path must be."""
-    description = ""
-    known: Mapping[str, Any] = {}
-    for key in path:
-        known = section.model_fields
-        description = (known[key].description or "") if key in known else description
-        section = subsections.get(key, section)
-    return list(known), description
-
-
-def _received(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+        described = Described(section, tree.values, tree.place, sections=SECTIONS, methods=METHODS)
+        raise ConfigError(described.messages(error)) from None

@@ -41,9 +41,11 @@ def load_model(
     Raises:
       PromptError: if there is no such file, it cannot be read, or it holds another model.
 
-    Example:
-      >>> model.save("sst2.keras")
-      >>> again = sp.load_model("sst2.keras")
+    Examples:
+      >>> model.save("film.keras")
+      >>> again = sp.load_model("film.keras")
+      >>> again.labels
+      ('negative', 'positive')
     """
     if not local_source(path, error_type=PromptError).is_file():
         raise PromptError(f"A model must be a .keras file. Received: {path}, which is no file.")

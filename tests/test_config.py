@@ -312,6 +312,21 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
             "steps: 1.5",
             r"`training.steps` must be a whole number above 0 .*Received: 1.5 \(.*run.yaml:5\)",
         ),
+        (
+            "{length: 5}",
+            "{method: {lora: 1}}",
+            r"`prompt.method` must be one of prompt_tuning, .*Received: {'lora': 1}",
+        ),
+        (
+            "{length: 5}",
+            "{method: late_prompts, layer: [1]}",
+            r"^`prompt.layer` must be an encoder layer, or \"output\" for behind the encoder. Received: \[1\] \([^\n]*\)\.$",
+        ),
+        (
+            "name: sst2",
+            "name: sst2, metrics: [[f1]]",
+            r"^`task.metrics` must be a list of metric names. Received: \[\['f1'\]\] \([^\n]*\)\.$",
+        ),
         ("steps: 50", "steps: true", "`training.steps` must be a whole number above 0 .*Received: True"),
         ("steps: 50", 'steps: "50"', "`training.steps` must be a whole number above 0 .*Received: '50'"),
         ("1e-1", ".nan", "`training.learning_rate` must be a number above 0 .*Received: nan"),

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_CLIENT_BYTES = 60e6
+OUTPUTS = (".venv*", ".git", ".carried", "build", "dist", "site", "runs", "exports", "demo_run")
 
 ASK = """
 import json, sys, time
@@ -38,8 +39,7 @@ print(json.dumps({"seconds": seconds, "heavy": heavy, "label": answer.label, "lo
 def wheels(tmp_path_factory):
     """The wheel of softprompt-client and that of softprompt-tf."""
     root = tmp_path_factory.mktemp("wheels")
-    ignored = shutil.ignore_patterns(".venv*", ".git", "build", "dist", "runs", "exports", "demo_run", "*.egg-info")
-    clone = shutil.copytree(ROOT, root / "clone", ignore=ignored)
+    clone = shutil.copytree(ROOT, root / "clone", ignore=left_out)
     built = []
     for name, directory in (("client", clone / "export/client/distribution"), ("main", clone)):
         pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", root / name, directory)
@@ -47,12 +47,18 @@ def wheels(tmp_path_factory):
     return built
 
 
+def left_out(directory, names):
+    """Say what is no part of a clone: of the top, what commands write there; packages may have such names too."""
+    patterns = ("__pycache__", "*.egg-info", *(OUTPUTS if Path(directory) == ROOT else ()))
+    return shutil.ignore_patterns(*patterns)(directory, names)
+
+
 def pip(python, *arguments):
-    subprocess.run([python, "-m", "pip", "--quiet", *map(str, arguments)], check=True, timeout=900)
+    subprocess.run([python, "-m", "pip", "--quiet", *map(str, arguments)], check=True, timeout=1800)
 
 
 def run(*command, **options):
-    return subprocess.run([str(part) for part in command], check=True, text=True, timeout=600, **options)
+    return subprocess.run([str(part) for part in command], check=True, text=True, timeout=1800, **options)
 
 
 def environment(directory, *packages):

@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 EVALUATIONS = 10  # in a run
+SIDES = {
+    "peft": "PEFT, 400 steps",
+    "front": "prompt in front, 400 steps",
+    "late": "after the encoder, cached states, 2,000 steps",
+}
+TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2"}
 
 
 class Curve:
@@ -60,21 +66,20 @@ def table(runs: Iterable[dict[str, Any]]) -> str:
             reached = next((point for point in curve if point["accuracy"] >= wanted), None)
             rows[task, side].append((max(point["accuracy"] for point in curve), reached, curve[-1]))
     lines = [
-        "| task | side | best dev accuracy | seeds that reach PEFT's best | seconds to it (cpu) | seconds of the run (cpu) |",
+        "| task | | best dev accuracy | seeds that reach PEFT's best | seconds to it (CPU) | seconds of the run (CPU) |",
         "|---|---|---|---|---|---|",
     ]
     for (task, side), found in rows.items():
         best, reached, last = zip(*found, strict=True)
         there = [point for point in reached if point is not None]
-        lines.append(
-            f"| {task} | {side} | {100 * statistics.mean(best):.1f} | {len(there)} of {len(found)} | {_seconds(there)} | "
-            f"{_seconds(last)} |"
-        )
+        share = f"{len(there)} of {len(found)}"
+        cells = [TASK_NAMES.get(task, task), SIDES[side], f"{100 * statistics.mean(best):.1f}", share]
+        lines.append(f"| {' | '.join([*cells, _seconds(there), _seconds(last)])} |")
     return "\n".join(lines)
 
 
 def _seconds(points: Any) -> str:
     if not points:
-        return "-"
+        return ""
     wall, cpu = (statistics.mean(point[clock] for point in points) for clock in ("wall", "cpu"))
     return f"{wall:.0f} ({cpu:.0f})"

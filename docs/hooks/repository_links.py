@@ -16,6 +16,7 @@ SHOWN = {
     "softprompt_tf/backbones/bundled/mini/README.md": "measurements/mini_card.md",
     "benchmarks/results/adaptation_loss.png": "images/adaptation_loss.png",
     "benchmarks/results/adaptation_steps.svg": "images/adaptation_steps.svg",
+    "benchmarks/results/late_layers.svg": "images/late_layers.svg",
     "benchmarks/results/mini_last_stages.png": "images/mini_last_stages.png",
     "benchmarks/results/mini_loss.png": "images/mini_loss.png",
     "benchmarks/results/pretraining_objective.svg": "images/pretraining_objective.svg",

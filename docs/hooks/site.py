@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from command_page import command_page
 from config_page import config_page
 from metric_page import metric_page
+from notebook_page import NOTEBOOKS, notebook_page, with_notebook_link
 from repository_links import SHOWN, with_site_links
 
 from softprompt_tf.cli.cli import build_parser
@@ -47,14 +48,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/metrics.md": metric_page(),
     }.items():
         files.append(File.generated(config, place, content=content))
+    for page in NOTEBOOKS:
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        files.append(File.generated(config, page.removesuffix(".md") + ".ipynb", content=notebook_page(text)))
     for file, place in SHOWN.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / file)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrite links to files of the repository."""
-    return with_site_links(markdown, page.file.src_uri)
+    """Rewrite links to files of the repository; add the link to the notebook."""
+    return with_notebook_link(with_site_links(markdown, page.file.src_uri), page.file.src_uri)
 
 
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:

@@ -41,9 +41,15 @@ class AsyncPredictionClient:
     Raises:
       ConfigError: if a setting is out of range, or no event loop runs.
 
-    Example:
-      async with AsyncPredictionClient("localhost:8500", model_name="t5") as client:
-          answers = await client.generate(["a charming film"], task_id="sst2")
+    Examples:
+      >>> import asyncio
+      >>> from softprompt_tf.export import AsyncPredictionClient  # or from softprompt_client
+      >>> async def ask() -> str:
+      ...     async with AsyncPredictionClient("localhost:8500", model_name="t5") as client:
+      ...         answers = await client.classify(["a charming film"], task_id="film")
+      ...     return answers[0].label
+      >>> asyncio.run(ask())
+      'positive'
     """
 
     def __init__(

@@ -40,9 +40,11 @@ class PredictionClient:
     Raises:
       ConfigError: if a setting is out of range.
 
-    Example:
-      with PredictionClient("localhost:8500", model_name="t5") as client:
-          client.generate(["a charming film"], task_id="sst2")[0].text
+    Examples:
+      >>> from softprompt_tf.export import PredictionClient  # or from softprompt_client
+      >>> with PredictionClient("localhost:8500", model_name="t5") as client:
+      ...     client.classify(["a charming film"], task_id="film")[0].label
+      'positive'
     """
 
     def __init__(
@@ -78,13 +80,26 @@ class PredictionClient:
           DataError: if an argument does not fit.
           RowError: if the server could not answer some rows; `answers` holds the others.
           ServingError: if the request failed.
+
+        Examples:
+          >>> with PredictionClient("localhost:8500", model_name="t5") as client:
+          ...     answers = client.generate(["a charming film", "a dull film"], task_id="film")
+          >>> len(answers)
+          2
         """
         return self._ask(calls.generate_call(texts, task_id), timeout_s)
 
     def classify(
         self, texts: Sequence[str], *, task_id: str | Sequence[str], timeout_s: float | None = None
     ) -> list[Classification]:
-        """Return the most likely label of each row; arguments and errors as in `generate`."""
+        """Return the most likely label of each row; arguments and errors as in `generate`.
+
+        Examples:
+          >>> with PredictionClient("localhost:8500", model_name="t5") as client:
+          ...     answer = client.classify(["a charming film"], task_id="film")[0]
+          >>> answer.label, answer.labels
+          ('positive', ('negative', 'positive'))
+        """
         return self._ask(calls.classify_call(texts, task_id), timeout_s)
 
     def classify_all(
@@ -107,6 +122,12 @@ class PredictionClient:
           DataError: if an argument does not fit, or a task is named twice.
           RowError: if the server could not answer some rows, of which row r is text r // K by task r % K.
           ServingError: if the request failed.
+
+        Examples:
+          >>> with PredictionClient("localhost:8500", model_name="t5") as client:
+          ...     answers = client.classify_all(["a charming film"], ["film", "book"])
+          >>> answers[0]["book"].label
+          'positive'
         """
         return calls.by_text(self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
 

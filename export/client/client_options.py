@@ -100,8 +100,11 @@ def tls_credentials(
     Raises:
       ConfigError: if a file cannot be read or is not PEM, or only one of key and certificate is given.
 
-    Example:
-      PredictionClient("models.example:8500", model_name="t5", credentials=tls_credentials(root_certificates="ca.crt"))
+    Examples:
+      >>> from softprompt_tf.export import PredictionClient, tls_credentials
+      >>> credentials = tls_credentials(root_certificates="ca.crt")
+      >>> client = PredictionClient("models.example:8500", model_name="t5", credentials=credentials)
+      >>> client.close()
     """
     if (client_key is None) != (client_certificate is None):
         raise ConfigError(

@@ -54,9 +54,12 @@ class ModelServer:
       grpc_port: the port in use, once started.
       rest_port: the port in use, once started; None without REST.
 
-    Example:
-      with ModelServer("exports/t5", model_name="t5", grpc_port=0) as server:
-          PredictionClient(f"localhost:{server.grpc_port}", model_name="t5")
+    Examples:
+      >>> from softprompt_tf.export import ModelServer, PredictionClient
+      >>> with ModelServer("exports/t5", grpc_port=0, rest_port=None) as server:  # doctest: +SKIP
+      ...     with PredictionClient(f"localhost:{server.grpc_port}", model_name="t5") as client:
+      ...         client.classify(["a charming film"], task_id="film")[0].labels
+      ('negative', 'positive')
     """
 
     def __init__(
@@ -212,6 +215,10 @@ def serve(
       rest_port: of the REST form, 0 for any free one, None for no REST.
       poll_interval_s: seconds between two looks for new versions.
       options: the model config file, batching, labels and retries.
+
+    Examples:
+      >>> from softprompt_tf.export import serve
+      >>> serve("exports/t5")  # doctest: +SKIP
     """
     if options.model_config_file is None:
         base_path = check_directory(directory)
@@ -227,6 +234,7 @@ def serve(
         _become_tf_serving([binary, *ports, *flags, *options.flags()], what)
     settings: dict[str, Any] = {"grpc_port": grpc_port, "rest_port": rest_port, "poll_interval_s": poll_interval_s}
     server = ModelServer(base_path, model_name=name, options=options, **settings)
+    print(f"Loading {what}", flush=True)
     with server, _stop_signals() as received:
         print(f"Serving {what} on {server.host}, by the local model server", flush=True)
         print(f"gRPC: {server.host}:{server.grpc_port}", flush=True)

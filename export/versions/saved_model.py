@@ -63,8 +63,11 @@ def write_saved_model(
       VerificationError: if the written model does not answer as Keras does.
       PromptFileError, BackboneMismatchError: if a prompt cannot be read or does not fit.
 
-    Example:
-      >>> write_saved_model("exports/t5", t5, {"sst2": "sst2.safetensors", "rte": model})
+    Examples:
+      >>> from softprompt_tf.export import write_saved_model
+      >>> version = write_saved_model("exports/t5", t5, {"film": "film.safetensors"})
+      >>> version.name
+      '1'
     """
     if not isinstance(t5, FrozenT5):
         hint = "Pass its `t5`." if isinstance(getattr(t5, "t5", None), FrozenT5) else "Load one with `load_t5`."

@@ -71,8 +71,11 @@ def add_tasks(
       PromptFileError: if a prompt cannot be read.
       VerificationError: if the new version does not answer as it should.
 
-    Example:
-      >>> add_tasks("exports/t5", {"trec": "trec.safetensors"})
+    Examples:
+      >>> from softprompt_tf.export import add_tasks
+      >>> added = add_tasks("exports/t5", {"book": "book.safetensors"})
+      >>> added.name
+      '2'
     """
     loaded = load_served_prompts(prompts)
 
@@ -109,6 +112,12 @@ def remove_tasks(
     Raises:
       ExportError: if there is no such export or task, or none would be left, or the version exists or cannot be written.
       VerificationError: if the new version does not answer as it should.
+
+    Examples:
+      >>> from softprompt_tf.export import list_tasks, remove_tasks
+      >>> version = remove_tasks("exports/t5", ["book"])
+      >>> [task.task_id for task in list_tasks("exports/t5")]
+      ['film']
     """
 
     def change(export: NewestVersion) -> TaskChange:
@@ -134,6 +143,11 @@ def list_tasks(directory: str | Path) -> tuple[ListedTask, ...]:
 
     Raises:
       ExportError: if there is no export that this library can list.
+
+    Examples:
+      >>> from softprompt_tf.export import list_tasks
+      >>> [(task.task_id, task.prompt_length) for task in list_tasks("exports/t5")]
+      [('film', 5)]
     """
     export = newest_version(Path(directory))
     each = _BYTES[export.record.table_dtype]

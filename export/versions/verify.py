@@ -43,6 +43,11 @@ def verify_saved_model(
 
     Raises:
       VerificationError: if it does not load, has an op that a stock server cannot run, or answers differently.
+
+    Examples:
+      >>> from softprompt_tf.export import verify_saved_model
+      >>> prompts = {"film": "film.safetensors"}
+      >>> verify_saved_model("exports/t5/1", t5, prompts, sampler=sp.Greedy())  # doctest: +SKIP
     """
     check_ops(directory)
     compared = load_served_prompts(dict(list(prompts.items())[:MAX_TASKS]))

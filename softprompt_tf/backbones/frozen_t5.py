@@ -50,10 +50,13 @@ class FrozenT5:
       BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
       BackendError: under a Keras backend other than TensorFlow and JAX.
 
-    Example:
-      >>> t5 = FrozenT5(backbone, tokenizer, name="mini")
-      >>> embeddings = t5.embed(token_ids)                    # [B, T, H]
-      >>> encoder_output = t5.encode(embeddings, padding_mask)  # [B, T, H]
+    Examples:
+      >>> import keras
+      >>> token_ids = keras.ops.array(t5.tokenize(["a charming film"]))
+      >>> embeddings = t5.embed(token_ids)
+      >>> states = t5.encode(embeddings, keras.ops.ones_like(token_ids))
+      >>> states.shape == embeddings.shape  # [B, T, H]
+      True
     """
 
     def __init__(
@@ -238,7 +241,13 @@ class FrozenT5:
     # === Text ===
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts into lists of ids, without an end-of-sequence id; added tokens and sentinels in a text are one id each."""
+        """Turn texts into lists of ids, without an end-of-sequence id; added tokens and sentinels in a text are one id each.
+
+        Examples:
+          >>> ids = t5.tokenize(["a charming film", "a dull film"])
+          >>> t5.detokenize(ids)
+          ['a charming film', 'a dull film']
+        """
         return self.text_pieces.encode(texts)
 
     def detokenize(self, token_ids: Sequence[Sequence[int]]) -> list[str]:

@@ -1,9 +1,11 @@
 """The settings of model tuning in a sweep's config; read before TensorFlow is loaded."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from softprompt_tf.settings.config_section import WHOLE_NUMBER, Section
 
 
-class TuningSettings(BaseModel):
+class TuningSettings(Section):
     """How the whole model is trained.
 
     Args:
@@ -14,13 +16,11 @@ class TuningSettings(BaseModel):
       evaluate_every: steps between two looks at the validation rows, each of which also saves the state.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    steps: int = Field(default=1_000, gt=0)
-    batch_size: int = Field(default=32, gt=0)
-    learning_rate: float = Field(default=5e-4, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    evaluate_every: int = Field(default=100, gt=0)
+    steps: int = Field(default=1_000, gt=0, description=f"{WHOLE_NUMBER} (batches)")
+    batch_size: int = Field(default=32, gt=0, description=f"{WHOLE_NUMBER} (rows per step)")
+    learning_rate: float = Field(default=5e-4, gt=0, description="a number above 0 (Adam's)")
+    warmup_steps: int = Field(default=100, ge=0, description="a whole number from 0 up (steps of linear warm-up)")
+    evaluate_every: int = Field(default=100, gt=0, description=f"{WHOLE_NUMBER} (steps)")
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0; step 0 has 1 / warmup_steps of the full one."""

@@ -30,6 +30,12 @@ def ask(model: AnswersTexts, task: Task, texts: Sequence[str], *, task_id: str |
       task: whose label words are used.
       texts: what the model reads, as `Example.inputs` has it.
       task_id: the task's name in a model of several prompts, else None.
+
+    Examples:
+      >>> from softprompt_tf.evaluation import ask
+      >>> from softprompt_tf.tasks import load_task
+      >>> ask(model, load_task("film.yaml"), ["a charming film"])[0].label
+      'positive'
     """
     if task.label_words:
         return model.classify(texts, labels=task.label_words, task_id=task_id)

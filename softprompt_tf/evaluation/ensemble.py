@@ -32,9 +32,11 @@ class PromptEnsemble:
       PromptError: if they are fewer than two, or differ in length, labels, limits, template or target format.
       BackboneMismatchError: if one was made for another backbone.
 
-    Example:
-      >>> ensemble = PromptEnsemble(t5, ["seed1.safetensors", "seed2.safetensors", "seed3.safetensors"])
-      >>> ensemble.classify(["a charming film"])
+    Examples:
+      >>> from softprompt_tf.evaluation import PromptEnsemble
+      >>> ensemble = PromptEnsemble(t5, ["film_1.safetensors", "film_2.safetensors"])
+      >>> ensemble.num_members  # ensemble.classify(["a charming film"]) asks both, and counts their votes
+      2
 
     Source: Lester et al. 2021, arXiv:2104.08691, section 6 (prompt ensembling, simple majority voting).
     """

@@ -48,6 +48,15 @@ def evaluate_ensemble(ensemble: PromptEnsemble, task: Task, examples: Sequence[E
 
     Warns:
       UserWarning: for each prompt that was trained for another task.
+
+    Examples:
+      >>> from softprompt_tf.evaluation import PromptEnsemble, evaluate_ensemble
+      >>> from softprompt_tf.tasks import load_task
+      >>> ensemble = PromptEnsemble(t5, ["film_1.safetensors", "film_2.safetensors"])
+      >>> task = load_task("film.yaml")
+      >>> scores = evaluate_ensemble(ensemble, task, task.examples("validation"))
+      >>> len(scores.members)
+      2
     """
     check_rows(task, examples)
     warn_of_other_tasks(ensemble, task)

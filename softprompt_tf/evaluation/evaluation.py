@@ -24,6 +24,14 @@ def evaluate_examples(
 
     Warns:
       UserWarning: if a prompt was trained for another task: its task id, labels, template or target format differ.
+
+    Examples:
+      >>> from softprompt_tf.evaluation import evaluate_examples
+      >>> from softprompt_tf.tasks import load_task
+      >>> task = load_task("film.yaml")
+      >>> scores = evaluate_examples(model, task, task.examples("validation"))
+      >>> list(scores.metrics)
+      ['accuracy']
     """
     check_rows(task, examples)
     warn_of_other_tasks(model, task, task_id=task_id)

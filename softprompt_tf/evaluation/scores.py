@@ -67,6 +67,15 @@ def score_answers(task: Task, examples: Sequence[Example], answers: TaskAnswers)
 
     Raises:
       DataError: if there is no example, or not one answer for each.
+
+    Examples:
+      >>> from softprompt_tf.evaluation import ask, score_answers
+      >>> from softprompt_tf.tasks import load_task
+      >>> task = load_task("film.yaml")
+      >>> rows = task.examples("validation")
+      >>> answers = ask(model, task, [row.inputs for row in rows])
+      >>> list(score_answers(task, rows, answers).metrics)
+      ['accuracy']
     """
     check_rows(task, examples)
     if len(answers) != len(examples):

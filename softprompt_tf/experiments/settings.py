@@ -3,22 +3,22 @@
 `include`, unknown keys and `${NAME}` behave as in a run's config.
 """
 
-import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from softprompt_tf.baselines import TuningSettings
-from softprompt_tf.config import AnyMethodConfig, TrainingConfig
+from softprompt_tf.config import SECTIONS, AnyMethodConfig, TrainingConfig, method_section
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.experiments.changed_settings import UnknownKeyError, merged, with_changes, with_variables
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.settings.config_files import read_tree
-from softprompt_tf.settings.spelling import nearest
-from softprompt_tf.settings.yaml_tree import Tree
+from softprompt_tf.settings.config_messages import Described, SectionOf
+from softprompt_tf.settings.config_section import WHOLE_NUMBER, Section
+from softprompt_tf.settings.yaml_tree import KeyPath, Tree
 from softprompt_tf.target_format import TargetFormat
 
 Arm = Literal[
@@ -31,7 +31,7 @@ Arm = Literal[
 ]
 ARMS: tuple[str, ...] = get_args(Arm)
 
-_VARIABLE = re.compile(r"\$\{(\w*)\}")
+_AnySettings = TypeVar("_AnySettings", bound="RunSettings")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -49,26 +49,22 @@ Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_t
 Values = Annotated[tuple[Any, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Rows(_Section):
+class Rows(Section):
     """How many rows of a task are used, drawn with a fixed seed; rows of one group stay together. None: all."""
 
-    train: int | None = Field(default=None, gt=0)
-    validation: int | None = Field(default=None, gt=0)
+    train: int | None = Field(default=None, gt=0, description=f"{WHOLE_NUMBER}, or null for all rows")
+    validation: int | None = Field(default=None, gt=0, description=f"{WHOLE_NUMBER}, or null for all rows")
 
 
-class PromptDesignSettings(_Section):
+class PromptDesignSettings(Section):
     """How prompts are written by hand: how many solved rows, and instructions of tasks that shall not have the default one."""
 
-    shots: int = Field(default=8, gt=0)
-    max_input_tokens: int | None = Field(default=None, gt=0)
-    instructions: dict[str, str] = Field(default_factory=dict)
+    shots: int = Field(default=8, gt=0, description=f"{WHOLE_NUMBER} (solved rows)")
+    max_input_tokens: int | None = Field(default=None, gt=0, description=f"{WHOLE_NUMBER}, or null for the tasks' own")
+    instructions: dict[str, str] = Field(default_factory=dict, description="a mapping from task to text")
 
 
-class RunSettings(_Section):
+class RunSettings(Section):
     """What a run is made with; `vary` and `variants` of an experiment change these by dotted key.
 
     Args:
@@ -79,14 +75,14 @@ class RunSettings(_Section):
         precision and z-loss are model tuning's too.
     """
 
-    backbone: str = Field(default="mini", min_length=1)
-    target_format: TargetFormat | None = None
-    max_input_tokens: int | None = Field(default=None, gt=0)
-    rows: Rows = Rows()
-    prompt: AnyMethodConfig = PromptTuningConfig()
-    training: TrainingConfig = TrainingConfig()
-    model_tuning: TuningSettings = TuningSettings()
-    prompt_design: PromptDesignSettings = PromptDesignSettings()
+    backbone: str = Field(default="mini", min_length=1, description="a bundled name, a KerasHub preset or a directory")
+    target_format: TargetFormat | None = Field(default=None, description="text, sentinel, or null for the tasks' own")
+    max_input_tokens: int | None = Field(default=None, gt=0, description=f"{WHOLE_NUMBER}, or null for the tasks' own")
+    rows: Rows = Field(default=Rows(), description="a mapping")
+    prompt: AnyMethodConfig = Field(default=PromptTuningConfig(), description="a mapping")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="a mapping")
+    model_tuning: TuningSettings = Field(default=TuningSettings(), description="a mapping")
+    prompt_design: PromptDesignSettings = Field(default=PromptDesignSettings(), description="a mapping")
 
 
 class Experiment(RunSettings):
@@ -102,26 +98,43 @@ class Experiment(RunSettings):
       ensemble: whether the prompts of all seeds vote.
     """
 
-    arms: Annotated[tuple[Arm, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = ("prompt_tuning",)
-    tasks: Names
-    seeds: Seeds = (1,)
-    vary: Annotated[dict[str, Values], BeforeValidator(_names_by_text), Field(max_length=1)] = Field(
-        default_factory=dict
+    arms: Annotated[tuple[Arm, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = Field(
+        default=("prompt_tuning",), description=f"a list of {', '.join(ARMS)}"
     )
-    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(_names_by_text)] = Field(default_factory=dict)
-    evaluate_on: Annotated[dict[str, Names], BeforeValidator(_names_by_text)] = Field(default_factory=dict)
-    ensemble: bool = False
+    tasks: Names = Field(description="a list of task names or files")
+    seeds: Seeds = Field(default=(1,), description="a list of whole numbers from 0 up")
+    vary: Annotated[dict[str, Values], BeforeValidator(_names_by_text), Field(max_length=1)] = Field(
+        default_factory=dict, description="one dotted key with a list of values, such as {prompt.length: [1, 20]}"
+    )
+    variants: Annotated[dict[str, dict[str, Any]], BeforeValidator(_names_by_text)] = Field(
+        default_factory=dict, description="a mapping from name to dotted keys, such as {long: {prompt.length: 100}}"
+    )
+    evaluate_on: Annotated[dict[str, Names], BeforeValidator(_names_by_text)] = Field(
+        default_factory=dict, description="a mapping from one of the tasks to a list of further tasks"
+    )
+    ensemble: bool = Field(default=False, description="true or false (whether the prompts of all seeds vote)")
 
     def settings(self) -> list[tuple[float | str | None, RunSettings]]:
         """Return x and the settings of each value of the sweep; one pair with x None where nothing is swept."""
-        changes: list[tuple[float | str | None, Mapping[str, Any]]] = [(None, {})]
+        return [(x, RunSettings.model_validate(self.changed(change))) for x, _, change in self.changes()]
+
+    def changes(self) -> list[tuple[float | str | None, KeyPath, Mapping[str, Any]]]:
+        """Return x, the key that it stands under, and its dotted keys with their values."""
         if self.vary:
             ((key, values),) = self.vary.items()
-            changes = [(value, {key: value}) for value in values]
-        elif self.variants:
-            changes = [(_number_or_text(x), change) for x, change in self.variants.items()]
+            return [(value, ("vary", key), {key: value}) for value in values]
+        if self.variants:
+            return [(_number_or_text(x), ("variants", x), change) for x, change in self.variants.items()]
+        return [(None, (), {})]
+
+    def changed(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings with other values, not checked yet.
+
+        Raises:
+          UnknownKeyError: for a dotted key that is not known.
+        """
         own = self.model_dump(mode="json", include=set(RunSettings.model_fields))
-        return [(x, RunSettings.model_validate(_changed(own, change))) for x, change in changes]
+        return with_changes(own, change, written=self.prompt.model_fields_set)
 
 
 def read_sweep(path: str | Path, *, backbone: str | None = None) -> dict[str, Experiment]:
@@ -135,7 +148,8 @@ def read_sweep(path: str | Path, *, backbone: str | None = None) -> dict[str, Ex
       ConfigError: if a key is unknown, missing or wrong.
     """
     path = Path(path)
-    values = dict(_with_variables(read_tree(path, localise=_as_it_is).values))
+    tree = read_tree(path, localise=_as_it_is)
+    values = dict(with_variables(tree.values))
     if backbone is not None:
         values["backbone"] = backbone
     experiments = values.pop("experiments", None)
@@ -143,21 +157,31 @@ def read_sweep(path: str | Path, *, backbone: str | None = None) -> dict[str, Ex
         raise ConfigError(
             f"`experiments` in {path} must be a mapping of one experiment or more. Received: {experiments!r}."
         )
-    return {name: _experiment(path, str(name), _merged(values, own or {})) for name, own in experiments.items()}
+    for name, own in experiments.items():
+        if own is not None and not isinstance(own, Mapping):
+            place = tree.place(("experiments", str(name)))
+            raise ConfigError(f"`experiments.{name}` must be a mapping. Received: {own!r:.200} ({place}).")
+    return {name: _experiment(path, tree, str(name), merged(values, own or {})) for name, own in experiments.items()}
 
 
-def _experiment(path: Path, name: str, values: Mapping[str, Any]) -> Experiment:
-    try:
-        experiment = Experiment.model_validate(values)
-        experiment.settings()  # whose mistakes are better told now than after the first runs
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in METHODS)
-        raise ConfigError(
-            f"`{key}` of experiment `{name}` in {path}: {first['msg']}. Received: {first['input']!r:.200}."
-        ) from None
-    except ConfigError as error:
-        raise ConfigError(f"Experiment `{name}` in {path}: {error}") from None
+_SECTIONS: Mapping[str, SectionOf] = {
+    "prompt": method_section,
+    "training": SECTIONS["training"],
+    "rows": lambda _: Rows,
+    "model_tuning": lambda _: TuningSettings,
+    "prompt_design": lambda _: PromptDesignSettings,
+}
+
+
+def _experiment(path: Path, tree: Tree, name: str, values: Mapping[str, Any]) -> Experiment:
+    experiment = _checked(Experiment, values, name, lambda key: _place(tree, name, key))
+    for _, swept, change in experiment.changes():  # whose mistakes are better told now than after the first runs
+        place = _place(tree, name, swept)
+        try:
+            settings = experiment.changed(change)
+        except UnknownKeyError as error:
+            raise ConfigError(f"Unknown key `{error.key}` of experiment `{name}` in {place}.{error.hint}") from None
+        _checked(RunSettings, settings, name, _always(place))
     if experiment.vary and experiment.variants:
         raise ConfigError(f"Experiment `{name}` in {path} must have `vary` or `variants`. Received: both.")
     unknown = sorted(set(experiment.evaluate_on) - set(experiment.tasks))
@@ -173,42 +197,29 @@ def _experiment(path: Path, name: str, values: Mapping[str, Any]) -> Experiment:
     return experiment
 
 
-def _changed(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Set dotted keys in a copy of nested mappings."""
-    copy = _merged(values, {})
-    for dotted, value in change.items():
-        *above, last = dotted.split(".")
-        level: Any = copy
-        for key in [*above, last]:
-            if not isinstance(level, dict) or key not in level:
-                known = level if isinstance(level, dict) else {}
-                raise ConfigError(f"Unknown key. Received: {dotted!r}.{nearest(key, known)}")
-            parent, level = level, level[key]
-        parent[last] = value
-    return copy
+def _checked(
+    section: type[_AnySettings], values: Mapping[str, Any], name: str, place: Callable[[KeyPath], str]
+) -> _AnySettings:
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        described = Described(
+            section, values, place, sections=_SECTIONS, methods=METHODS, owner=f" of experiment `{name}`"
+        )
+        raise ConfigError(described.messages(error)) from None
 
 
-def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `top` over `base`: mappings key by key, all else is replaced. Neither is changed."""
-    merged = {key: _merged(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
-    for key, value in top.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
-    return merged
+def _always(place: str) -> Callable[[KeyPath], str]:
+    return lambda _: place
 
 
-def _with_variables(value: Any) -> Any:
-    if isinstance(value, str):
-        return _VARIABLE.sub(_variable, value)
-    if isinstance(value, Mapping):
-        return {key: _with_variables(each) for key, each in value.items()}
-    return [_with_variables(each) for each in value] if isinstance(value, tuple | list) else value
-
-
-def _variable(match: re.Match[str]) -> str:
-    # One that is not set stays as it is: what needs it is left out, or refused, by name.
-    return os.environ.get(match[1], match[0])
+def _place(tree: Tree, name: str, path: KeyPath) -> str:
+    """Return where an experiment's own key stands, else where the file has it for all experiments."""
+    own = ("experiments", name, *path)
+    if own in tree.places or path[:1] not in tree.places:
+        return tree.place(own)
+    is_shared = len(path) > 1 and ("experiments", name, *path[:-1]) not in tree.places
+    return tree.place(path if is_shared or path in tree.places else own)
 
 
 def _as_it_is(tree: Tree, directory: Path) -> None:

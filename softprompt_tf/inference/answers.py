@@ -16,6 +16,10 @@ class Generation:
     Args:
       text: the decoded text.
       score: the sum of the log-probabilities of its tokens, the end of sequence included, in nats.
+
+    Examples:
+      >>> sp.Generation(text="a reply", score=-0.5).text
+      'a reply'
     """
 
     text: str
@@ -31,6 +35,10 @@ class Classification:
       probability: its probability among the task's labels, in [0, 1].
       labels: all labels of the task.
       log_probabilities: of each label, in nats; their exponentials add up to 1.
+
+    Examples:
+      >>> model.classify(["a charming film"])[0].label
+      'positive'
     """
 
     label: str

@@ -51,7 +51,11 @@ class Sampler(Protocol):
 @keras.saving.register_keras_serializable("softprompt_tf")
 @dataclass(frozen=True)
 class Greedy:
-    """Take the most likely token at every step."""
+    """Take the most likely token at every step.
+
+    Examples:
+      >>> model.sampler = sp.Greedy()
+    """
 
     def __call__(
         self,
@@ -128,6 +132,11 @@ class Beam:
       num_beams: G, at least 1; 1 is greedy search.
       length_penalty: alpha of ((5 + length) / 6)^alpha, by which the sum of log-probabilities is divided to rank answers.
         Default 0.6, as T5X's `decode_fn`. The score that is returned is the plain sum.
+
+    Examples:
+      >>> model.sampler = sp.Beam(num_beams=8)
+      >>> model.sampler
+      Beam(num_beams=8, length_penalty=0.6)
 
     Source: Wu et al. 2016, section 7, arXiv:1609.08144.
     """

@@ -92,6 +92,9 @@ def random_uniform(scale: float = 0.5) -> PromptInitializer:
 
     Args:
       scale: half the width of the interval, above 0.
+
+    Examples:
+      >>> prompt = sp.prompt_tuning(length=20, init=sp.init.random_uniform(scale=0.5))
     """
     if not (math.isfinite(scale) and scale > 0):
         raise PromptError(f"`scale` must be a finite number above 0. Received: scale={scale}.")
@@ -111,6 +114,9 @@ def sampled_vocabulary(population_size: int = 5000) -> PromptInitializer:
 
     Args:
       population_size: how many pieces to draw from; a smaller vocabulary is used completely.
+
+    Examples:
+      >>> prompt = sp.prompt_tuning(length=20, init=sp.init.sampled_vocabulary(population_size=1000))
     """
     if population_size < 1:
         raise PromptError(f"`population_size` must be a positive integer. Received: population_size={population_size}.")
@@ -134,6 +140,9 @@ def class_labels(labels: Sequence[str], fallback: PromptInitializer | None = Non
     Args:
       labels: the label words, in the order of the rows; at most P.
       fallback: the initializer of the rows after the labels. Default `sampled_vocabulary()`.
+
+    Examples:
+      >>> prompt = sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"]))
     """
     if isinstance(labels, str) or not labels or not all(isinstance(label, str) and label for label in labels):
         raise PromptError(f"`labels` must be a list of non-empty strings. Received: labels={labels!r}.")
@@ -159,6 +168,9 @@ def from_text(text: str, fallback: PromptInitializer | None = None) -> PromptIni
     Args:
       text: such as "Classify the sentiment of this review:".
       fallback: the initializer of the rows after the text. Default `sampled_vocabulary()`.
+
+    Examples:
+      >>> prompt = sp.prompt_tuning(length=20, init=sp.init.from_text("Is the film good or bad?"))
     """
     if not text.strip():
         raise PromptError(f"`text` must not be empty. Received: text={text!r}.")
@@ -181,6 +193,10 @@ def from_array(array: np.ndarray) -> PromptInitializer:
 
     Args:
       array: [P, H], finite; a copy is kept.
+
+    Examples:
+      >>> rows = np.zeros((20, t5.hidden_dim))
+      >>> prompt = sp.prompt_tuning(length=20, init=sp.init.from_array(rows))
     """
     values = np.array(array, dtype=np.float32)
     if values.ndim != 2 or not np.isfinite(values).all():
@@ -203,6 +219,9 @@ def from_file(path: str | Path) -> PromptInitializer:
 
     Warns:
       UserWarning: if the file says that it was trained on other weights than those of the backbone.
+
+    Examples:
+      >>> prompt = sp.prompt_tuning(length=5, init=sp.init.from_file("film.safetensors"))
     """
 
     def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:

@@ -69,12 +69,17 @@ class PromptedT5(TextModel):
       BackboneMismatchError: where a loaded prompt was made for another backbone.
       PromptError: where two labels are the same to the model.
 
-    Example:
-      >>> t5 = sp.load_t5("mini")
-      >>> model = sp.PromptedT5(t5, sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"])))
-      >>> model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
-      >>> model.fit({"encoder_text": ["a charming film"], "decoder_text": ["positive"]}, epochs=5)
-      >>> model.generate(["a charming film"])
+    Examples:
+      >>> prompt = sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"]))
+      >>> model = sp.PromptedT5(t5, prompt, labels=["negative", "positive"])
+      >>> [variable.name for variable in model.trainable_variables]
+      ['prompt']
+
+      A saved task goes on, or answers:
+
+      >>> model = sp.PromptedT5(t5, sp.load_prompt("film.safetensors"))
+      >>> model.labels
+      ('negative', 'positive')
 
     Source: Lester et al. 2021, arXiv:2104.08691; Li & Liang 2021, arXiv:2101.00190 (keys and values).
     """
@@ -176,6 +181,10 @@ class PromptedT5(TextModel):
         Raises:
           TrainingError: if the encoder's first layer sees what the method adds.
           ConfigError: for another dtype.
+
+        Examples:
+          >>> late = sp.PromptedT5(t5, sp.late_prompts(length=5), labels=["negative", "positive"])
+          >>> cache = late.state_cache(dtype="float32")  # for late.fit(texts, labels, cached_states=cache)
         """
         require_tensorflow("Cached states")
         from softprompt_tf.states.model_states import state_cache_of
@@ -237,6 +246,11 @@ class PromptedT5(TextModel):
         Raises:
           TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others.
 
+        Examples:
+          >>> model.compile(
+          ...     optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(), metrics=["label_accuracy"]
+          ... )
+
         Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
         """
         if gradient_checkpointing and self.t5.dropout:
@@ -292,6 +306,11 @@ class PromptedT5(TextModel):
           inputs: one text or several, as the model saw them in training (with the template applied, if there was one).
           max_tokens: where an answer is cut, a sentinel in front not counted. Default `max_target_tokens`.
           task_id: with several tasks, one name or index for all rows or a sequence with one for each.
+
+        Examples:
+          >>> answers = model.generate(["a charming film", "a dull film"], max_tokens=4)
+          >>> len(answers)
+          2
         """
         if is_one_text(inputs):
             return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text  # type: ignore[list-item]
@@ -312,12 +331,25 @@ class PromptedT5(TextModel):
           texts: as in `generate`.
           labels: the label words. Default `self.labels`.
           task_id: as in `generate`.
+
+        Examples:
+          >>> answer = model.classify(["a charming film"])[0]
+          >>> answer.label
+          'positive'
+          >>> answer.labels
+          ('negative', 'positive')
         """
         return self._answerer.classify(texts, labels=labels, task_id=task_id)
 
     def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
         """Return the log-probability of each target given its text, in nats: of its pieces, of the end of sequence and, in
-        the format "sentinel", of the sentinel."""
+        the format "sentinel", of the sentinel.
+
+        Examples:
+          >>> scores = model.score(["a charming film", "a dull film"], ["positive", "negative"])
+          >>> all(score < 0 for score in scores)
+          True
+        """
         return self._answerer.score(texts, targets, task_id=task_id)
 
     def trained_for(self, task_id: Any = None) -> tuple[TrainedFor, ...]:
@@ -370,7 +402,13 @@ class PromptedT5(TextModel):
         return TaskPrompt(tensors=self.task_tensors(task_id), task_id=task_id, **known)
 
     def save_prompt(self, path: str | Path, *, task_id: str, **fields: Any) -> None:
-        """Write one task's prompt to a `.safetensors` file; `fields` as in `task_prompt`."""
+        """Write one task's prompt to a `.safetensors` file; `fields` as in `task_prompt`.
+
+        Examples:
+          >>> model.save_prompt("film.safetensors", task_id="film", template="{text}")
+          >>> sp.load_prompt("film.safetensors").task_id
+          'film'
+        """
         write_prompt(path, self.task_prompt(task_id, **fields))
 
     def _checked_labels(self, labels: Sequence[str], limit: int) -> tuple[str, ...]:

@@ -219,6 +219,12 @@ class TextModel(keras.Model):
           TrainingError: if the method enters at the first layer, or a cache is of another T5 or layer.
           DataError: if the texts or weights do not fit.
           BackboneError: if a weight of the T5 was made trainable, or changed.
+
+        Examples:
+          >>> texts, labels = ["a charming film", "a dull film"], ["positive", "negative"]
+          >>> history = model.fit(texts, labels, epochs=2, verbose=0)
+          >>> sorted(history.history)
+          ['label_accuracy', 'loss']
         """
         if validation_data is not None:
             validation_split = 0.0  # as in Keras, whose documentation says that the data wins
@@ -275,7 +281,13 @@ class TextModel(keras.Model):
         cached_states: "bool | str | StateCache" = False,
         **kwargs: Any,
     ) -> Any:
-        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts and `cached_states` as `fit` takes them."""
+        """Return loss and compiled metrics as `keras.Model.evaluate` does; texts and `cached_states` as `fit` takes them.
+
+        Examples:
+          >>> texts, labels = ["a charming film", "a dull film"], ["positive", "negative"]
+          >>> sorted(model.evaluate(texts, labels, verbose=0, return_dict=True))
+          ['label_accuracy', 'loss']
+        """
         others = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         if kwargs.get("_use_cached_eval_dataset"):  # Keras's `fit`, with data that it has been given
             return super().evaluate(x, y, batch_size, sample_weight=sample_weight, steps=steps, **others)

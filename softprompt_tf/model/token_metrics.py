@@ -73,8 +73,8 @@ class TokenAccuracy(_Share):
       y_pred: float [B, U, V] logits.
       sample_weight: optional float, [B] per row or [B, U] per token.
 
-    Example:
-      >>> metric = TokenAccuracy()
+    Examples:
+      >>> metric = sp.TokenAccuracy()
       >>> metric.update_state([[1, 2, 0]], [[[0.0, 9, 0], [9.0, 0, 0], [9.0, 0, 0]]])  # right, wrong, padding
       >>> float(metric.result())
       0.5
@@ -98,6 +98,13 @@ class ExactMatch(_Share):
 
     Call arguments:
       As of `TokenAccuracy`; of weights per token, a row has the mean over its target tokens.
+
+    Examples:
+      >>> metric = sp.ExactMatch()
+      >>> right, wrong = [[0.0, 9, 0], [0.0, 0, 9]], [[0.0, 9, 0], [9.0, 0, 0]]
+      >>> metric.update_state([[1, 2], [1, 2]], [right, wrong])
+      >>> float(metric.result())
+      0.5
     """
 
     def __init__(self, pad_id: int = 0, name: str = "exact_match", **kwargs: Any):
@@ -125,8 +132,11 @@ class LabelAccuracy(_Share):
     Call arguments:
       As of `ExactMatch`.
 
-    Example:
-      `model.compile(loss=TargetCrossEntropy(), metrics=[LabelAccuracy()])`
+    Examples:
+      >>> metric = sp.LabelAccuracy(["no", "yes"], label_ids=[[1], [2]])
+      >>> metric.update_state([[1], [2]], [[[9.0, 1, 0]], [[9.0, 1, 0]]])  # of ids 1 and 2, 1 is likelier: right, wrong
+      >>> float(metric.result())
+      0.5
     """
 
     def __init__(

@@ -83,6 +83,12 @@ def read_rows(
 
     Raises:
       DataError: if the source is missing, damaged, empty or malformed; names file and line.
+
+    Examples:
+      >>> from softprompt_tf.tasks import read_rows
+      >>> rows = read_rows("train.csv")
+      >>> rows[0].values["text"]
+      'a charming film'
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"`limit` must be a whole number above 0. Received: {limit}.")

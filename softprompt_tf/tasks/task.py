@@ -80,6 +80,14 @@ class Task:
 
     Raises:
       ConfigError: if a field does not fit.
+
+    Examples:
+      >>> from softprompt_tf.tasks import Task
+      >>> rows = [{"text": "a charming film", "label": 1}]
+      >>> task = Task("film", "film: {text}", labels={"0": "negative", "1": "positive"}, train=rows)
+      >>> example = task.examples("train")[0]
+      >>> example.inputs, example.target
+      ('film: a charming film', 'positive')
     """
 
     name: str

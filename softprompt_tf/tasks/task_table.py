@@ -21,6 +21,14 @@ def load_task(source: str | Path | Mapping[str, Any] | TaskConfig) -> Task:
 
     Raises:
       ConfigError: names the file, the line where it is known, and the key.
+
+    Examples:
+      >>> from softprompt_tf.tasks import load_task
+      >>> task = load_task("film.yaml")
+      >>> task.label_words
+      ('negative', 'positive')
+      >>> len(task.examples("train"))
+      2
     """
     if isinstance(source, str | Path):
         config, place = load_task_config(source), str(source)

@@ -42,6 +42,13 @@ class Adafactor(keras.optimizers.Optimizer):
         (1,100,000 for the LM-adapted T5 1.1), which makes v nearly a plain sum and every update's RMS exactly the
         rate for tens of thousands of steps. Schedules do not see it. T5X's `step_offset` is minus this. Default 0.
 
+    Examples:
+      >>> import keras
+      >>> schedule = keras.optimizers.schedules.CosineDecay(
+      ...     0.0, decay_steps=380, warmup_target=1.0, warmup_steps=20
+      ... )
+      >>> optimizer = sp.Adafactor(schedule, weight_decay_rate=1e-5)
+
     Source: google-research/t5x:t5x/adafactor.py; google-research/prompt-tuning:
     prompt_tuning/configs/runs/prompt_finetune.gin.
     """

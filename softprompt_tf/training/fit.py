@@ -109,6 +109,15 @@ def train_prompt(
         `checkpoint_dir`, or the data ends.
       NonFiniteLossError: if the loss is NaN or infinite at some step.
       KeyboardInterrupt: as it came, after a checkpoint was saved.
+
+    Examples:
+      >>> from softprompt_tf.tasks import BatchStream, load_task, tokenize_examples
+      >>> rows = load_task("film.yaml").examples("train")
+      >>> tokens = tokenize_examples(rows, t5.tokenize, max_input_tokens=32, max_target_tokens=4)
+      >>> batches = BatchStream(tokens, batch_size=2, seed=1)
+      >>> result = sp.train_prompt(model, batches, steps=2, seed=1, checkpoint_dir="checkpoints")
+      >>> result.steps_done
+      2
     """
     if steps < 1:
         raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")

@@ -40,8 +40,8 @@ class TargetCrossEntropy(keras.losses.Loss):
     Returns:
       float32 scalar. Inside a replica it is this replica's share: the shares of all replicas sum up to the mean.
 
-    Example:
-      >>> loss = TargetCrossEntropy(z_loss=0.0)
+    Examples:
+      >>> loss = sp.TargetCrossEntropy(z_loss=0.0)
       >>> float(loss([[1, 0]], [[[0.0, 0.0], [0.0, 0.0]]]))  # log 2
       0.6931...
 

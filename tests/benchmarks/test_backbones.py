@@ -145,11 +145,14 @@ def test_model_tuning_comes_last_with_seeds_and_settings_of_its_own(comparison, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeeds": [1]}, "`seeeds` in .*: Extra inputs are not permitted. Received: \\(1,\\)."),
-        ({"tasks": []}, "`tasks` in .*at least 1 item"),
+        ({"seeeds": [1]}, r"Unknown key `seeeds` in .*yaml:\d+. Did you mean `seeds`\?"),
+        ({"tasks": []}, r"`tasks` must be a list of task names. Received: \[\] \(.*yaml:\d+\)"),
         ({"arms": [VALUES["arms"][0]] * 2}, "Every arm must have a name of its own."),
         ({"task_overrides": {"moood": {}}}, "A name must be one of mood. Received: 'moood'."),
-        ({"task_overrides": {"mood": {"model_tuning.stepps": 1}}}, "`stepps` in .*Extra inputs are not permitted."),
+        (
+            {"task_overrides": {"mood": {"model_tuning.stepps": 1}}},
+            "Unknown key `stepps` of model tuning on `mood` in .*yaml. Did you mean `steps`",
+        ),
         ({"overrides": {"training.stepps": 1}}, "Unknown key `training.stepps`"),
     ],
 )

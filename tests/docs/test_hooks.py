@@ -1,10 +1,13 @@
 """The generated pages of the site, and the links that it rewrites."""
 
 import argparse
+import json
 
+import pytest
 from command_page import command_page
 from config_page import commented_values, config_page, documented_arguments
-from page_blocks import ROOT
+from notebook_page import NOTEBOOKS, notebook_page, with_notebook_link
+from page_blocks import ROOT, blocks_of
 from repository_links import SHOWN, with_site_links
 
 from softprompt_tf.cli.cli import build_parser
@@ -100,3 +103,30 @@ def test_a_link_to_a_shown_file_leads_to_its_place():
 
 def test_shown_files_exist():
     assert [file for file in SHOWN if not (ROOT / file).exists()] == []
+
+
+def test_a_notebook_has_python_as_code_and_all_else_as_text():
+    page = "# A\n\nSee [b](../b.md).\n\n<!-- test: skip, c -->\n```bash\nls\n```\n\n```python\nx = 1\n\ny = 2\n```\n\nEnd.\n"
+
+    made = json.loads(notebook_page(page))
+
+    assert [(cell["cell_type"], "".join(cell["source"])) for cell in made["cells"]] == [
+        ("markdown", "# A\n\nSee b.\n\n```bash\nls\n```"),
+        ("code", "x = 1\n\ny = 2"),
+        ("markdown", "End."),
+    ]
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_a_notebook_has_the_code_that_is_tested(page):
+    path = ROOT / "docs" / page
+    made = json.loads(notebook_page(path.read_text(encoding="utf-8")))
+
+    code = ["".join(cell["source"]) + "\n" for cell in made["cells"] if cell["cell_type"] == "code"]
+
+    assert code == [block.code for block in blocks_of(path) if block.language == "python" and block.note != "skip"]
+
+
+def test_a_page_with_a_notebook_has_its_link():
+    assert with_notebook_link("# A\nb\n", "tutorials/keras.md").splitlines()[2].startswith("[Download this page as a")
+    assert with_notebook_link("# A\nb\n", "glossary.md") == "# A\nb\n"

@@ -60,3 +60,25 @@ def test_links_to_symptoms_reach_a_heading():
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for anchor in re.findall(r"troubleshooting\.md#([\w-]+)", path.read_text(encoding="utf-8")):
             assert anchor in headings, path
+
+
+def test_lines_that_tutorials_show_are_those_of_the_program():
+    """Of lines such as "tickets: scoring 30 test rows": what stands before and between the values."""
+    known = [text.split("…") for text in set(TEXTS) if len(text.replace("…", "")) >= 6]
+    pages = (ROOT / "docs" / "tutorials").glob("*.md")
+    shown = {
+        line
+        for page in pages
+        for block in blocks_of(page)
+        if block.language == "text"
+        for line in block.code.splitlines()
+    }
+
+    ours = [line for line in shown if re.match(r"\w+: ", line)]
+
+    assert len(ours) >= 5
+    assert [line for line in ours if not any(is_made_of(parts, line) for parts in known)] == []
+
+
+def is_made_of(parts, line):
+    return all(part in line for part in parts) and re.fullmatch(".+".join(map(re.escape, parts)), line)

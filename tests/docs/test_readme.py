@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from page_blocks import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,9 +24,14 @@ def test_files_that_readme_and_contributing_link_to_exist():
         assert missing == [], name
 
 
-def test_the_picture_is_described_for_those_who_do_not_see_it():
-    picture = (ROOT / "docs" / "images" / "flow.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [("README.md", "docs/images/flow.svg"), ("docs/how_to/late_prompts.md", "../images/late_prompts.svg")],
+)
+def test_the_picture_is_described_for_those_who_do_not_see_it(page, link):
+    path = ROOT / page
+    picture = (path.parent / link).read_text(encoding="utf-8")
 
-    assert re.search(r"!\[[^\]]{20,}\]\(docs/images/flow\.svg\)", README)
+    assert re.search(rf"!\[[^\]]{{20,}}\]\({re.escape(link)}\)", path.read_text(encoding="utf-8"))
     assert "<desc" in picture
     assert "prefers-color-scheme: dark" in picture

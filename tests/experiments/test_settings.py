@@ -91,19 +91,31 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
 @pytest.mark.parametrize(
     ("experiment", "message"),
     [
-        ({}, "`tasks` of experiment `one`.*Field required"),
-        ({"tasks": []}, "`tasks` of experiment `one`"),
-        ({"tasks": ["trec"], "seed": 1}, "`seed` of experiment `one`.*Extra inputs are not permitted. Received: 1"),
-        ({"tasks": ["trec"], "seeds": [-1]}, r"`seeds\.0` of experiment `one`.*greater than or equal to 0"),
-        ({"tasks": ["trec"], "arms": ["tuning"]}, "`arms.0` of experiment `one`.*Received: 'tuning'"),
-        ({"tasks": ["trec"], "vary": {"prompt.lenght": [1]}}, "Unknown key. Received: 'prompt.lenght'.*`length`"),
+        ({}, "Missing key `tasks` of experiment `one` in .*sweep.yaml:.*It must be a list of task names or files"),
+        ({"tasks": []}, r"`tasks` of experiment `one` must be a list of task names or files. Received: \[\]"),
+        (
+            {"tasks": ["trec"], "seed": 1},
+            r"Unknown key `seed` of experiment `one` in .*sweep.yaml:\d+. Did you mean `seeds`\?",
+        ),
+        (
+            {"tasks": ["trec"], "seeds": [-1]},
+            r"`seeds` of experiment `one` must be a list of whole numbers from 0 up. Received: \[-1\]",
+        ),
+        (
+            {"tasks": ["trec"], "arms": ["tuning"]},
+            r"`arms` of experiment `one` must be a list of prompt_tuning, .*Received: \['tuning'\]",
+        ),
+        (
+            {"tasks": ["trec"], "vary": {"prompt.lenght": [1]}},
+            "Unknown key `prompt.lenght` of experiment `one` in .*yaml:.*`length`",
+        ),
         (
             {"tasks": ["trec"], "vary": {"prompt.length": [0]}},
-            r"`prompt\.length` of experiment `one`.*greater than 0. Received: 0",
+            r"`prompt\.length` of experiment `one` must be a whole number above 0 .*Received: 0 \(.*sweep.yaml:\d+\)",
         ),
         (
             {"tasks": ["trec"], "variants": {"a": {"rows.train": 0}}},
-            r"`rows\.train` of experiment `one`.*greater than 0",
+            r"`rows\.train` of experiment `one` must be a whole number above 0, or null for all rows. Received: 0",
         ),
         ({"tasks": ["trec"], "vary": {"prompt.length": [1]}, "variants": {"a": {}}}, "`vary` or `variants`.*both"),
         ({"tasks": ["trec"], "evaluate_on": {"sst2": ["trec"]}}, "must name its tasks. Received: 'sst2'"),
@@ -128,6 +140,46 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
 def test_a_mistake_is_told_with_its_place(tmp_path, experiment, message):
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, {"one": experiment})
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        {"prompt": {"method": "nope"}},
+        {"prompt": {"method": ["lora"]}},
+        {"vary": {"prompt.method": ["nope"]}},
+        {"vary": {"prompt.method": [{"lora": 1}]}},
+        {"variants": {"a": {"prompt": {"method": 3}}}},
+    ],
+    ids=["section", "list", "varied", "varied mapping", "variant"],
+)
+def test_a_method_that_is_not_known_is_told_with_the_known_ones(tmp_path, experiment):
+    with pytest.raises(ConfigError, match="`prompt.method` of experiment `one` must be one of prompt_tuning, .*yaml:"):
+        read(tmp_path, {"one": {"tasks": ["trec"], **experiment}})
+
+
+def test_a_varied_method_keeps_what_was_written_of_its_settings(tmp_path):
+    varied = {"tasks": ["trec"], "prompt": {"length": 7, "init": "random_uniform"}}
+    variants = {"lora": {"prompt.method": "lora", "prompt.rank": 3}, "prefix": {"prompt.method": "prefix_tuning"}}
+
+    settings = dict(read(tmp_path, {"one": {**varied, "variants": variants}})["one"].settings())
+
+    assert (settings["lora"].prompt.method, settings["lora"].prompt.rank) == ("lora", 3)
+    assert (settings["prefix"].prompt.method, settings["prefix"].prompt.length) == ("prefix_tuning", 7)
+
+
+def test_a_shared_key_is_told_with_its_own_line(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text("training:\n  steps: x\nexperiments:\n  one:\n    tasks: [trec]\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"`training.steps` of experiment `one` .*Received: 'x' \(.*sweep.yaml:2\)"):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize("own", [3, ["trec"], "trec"])
+def test_an_experiment_that_is_no_mapping_is_refused(tmp_path, own):
+    with pytest.raises(ConfigError, match="`experiments.one` must be a mapping. Received: "):
+        read(tmp_path, {"one": own})
 
 
 @pytest.mark.parametrize("experiments", [None, {}, ["one"]], ids=["missing", "empty", "list"])

@@ -95,7 +95,8 @@ def test_a_killed_server_is_unavailable_until_it_is_started_again(base):
     environment = {**os.environ, "PATH": "/nowhere"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     with process, PredictionClient(f"127.0.0.1:{port}", model_name="echo", max_retries=0, timeout_s=20) as client:
-        assert [process.stdout.readline().split(":")[0] for _ in range(2)] == [
+        assert [process.stdout.readline().split(":")[0] for _ in range(3)] == [
+            f"Loading model echo from {base}\n",
             f"Serving model echo from {base} on 127.0.0.1, by the local model server\n",
             "gRPC",
         ]

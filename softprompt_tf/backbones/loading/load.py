@@ -62,8 +62,8 @@ def load_t5(
       BackboneError: if there is no such source, it cannot be fetched, it is damaged or incomplete, or it is no T5.
       BackendError: under a Keras backend other than TensorFlow and JAX.
 
-    Example:
-      >>> t5 = load_t5("mini")
+    Examples:
+      >>> t5 = sp.load_t5("mini")
       >>> t5.hidden_dim
       256
     """

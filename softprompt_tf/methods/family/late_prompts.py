@@ -142,6 +142,10 @@ def late_prompts(
     Raises:
       PromptError: if a setting is wrong; the layer, where the method meets its backbone.
 
+    Examples:
+      >>> method = sp.late_prompts(length=20)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Sources: Liu et al. 2022, arXiv:2210.11292 (a middle layer); behind the encoder, this library's own.
     """
     return LatePrompts(

@@ -128,6 +128,10 @@ def lora(
     Raises:
       PromptError: if a setting is wrong, or nothing changes.
 
+    Examples:
+      >>> method = sp.lora(rank=4, projections=["query", "value"])
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Hu et al. 2021, arXiv:2106.09685, sections 4.1 and 7.1.
     """
     chosen = {"encoder": encoder, "decoder": decoder, "cross": cross}

@@ -81,6 +81,10 @@ def low_rank(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.low_rank(length=100, rank=10)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Xiao et al. 2023, arXiv:2310.10094; the first values, uniform in [-0.5, 0.5), are those of its code (XYaoooo/DPT).
     """
     return LowRank(length=length, rank=rank, task_ids=checked_task_ids(task_ids), seed=drawn_seed(seed))

@@ -88,6 +88,12 @@ def mpt(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.mpt(length=20, task_ids=["film", "book"])
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+      >>> model.task_ids
+      ('film', 'book')
+
     Source: Wang et al. 2023, arXiv:2303.02861, section 3.1, without the distillation from source prompts. That a task's matrix
     starts around 1 is this library's; in PEFT it starts around 0.
     """

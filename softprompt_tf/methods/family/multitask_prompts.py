@@ -171,6 +171,12 @@ def multitask_prompts(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.multitask_prompts(length=20, combine="concatenate", task_ids=["film", "book"])
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+      >>> model.task_ids
+      ('film', 'book')
+
     Source: google-research/prompt-tuning, `extended/multitask_prompts.py`. How the dense layer starts is this library's.
     """
     return MultitaskPrompts(

@@ -146,6 +146,10 @@ def p_tuning(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.p_tuning(length=10, network="mlp")
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Liu et al. 2021, arXiv:2103.10385, section 3; THUDM/P-tuning (LSTM) and huggingface/peft (MLP) for the forms.
     """
     return PTuning(

@@ -33,6 +33,10 @@ def p_tuning_v2(
     Raises:
       PromptError: if a setting is wrong, or every part is off.
 
+    Examples:
+      >>> method = sp.p_tuning_v2(length=10)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Liu et al. 2022, arXiv:2110.07602, sections 3.2 and 3.3.
     """
     without = prefix_tuning(

@@ -154,6 +154,10 @@ def prefix_tuning(
     Raises:
       PromptError: if a setting is wrong, or every part is off.
 
+    Examples:
+      >>> method = sp.prefix_tuning(length=10, cross=False)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Li & Liang 2021, arXiv:2101.00190, sections 4.2 and 4.3.
     """
     chosen = {"encoder": encoder, "decoder": decoder, "cross": cross}

@@ -76,6 +76,10 @@ def prompt_tuning(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"]))
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Lester et al. 2021, arXiv:2104.08691.
     """
     return PromptTuning(

@@ -102,6 +102,10 @@ def residual(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.residual(length=10, bottleneck_dim=400)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Razdaibiedina et al. 2023, arXiv:2305.03937, section 3; the defaults are those of its code (arazd/ResidualPrompts).
     """
     return Residual(

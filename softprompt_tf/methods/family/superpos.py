@@ -113,6 +113,10 @@ def superpos(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.superpos(length=10, num_embeddings=64)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Ali Sadraei Javaheri et al. 2024, arXiv:2406.05279, section 3. Length and first weights are this library's.
     """
     return SuperPos(

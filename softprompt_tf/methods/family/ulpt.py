@@ -103,6 +103,10 @@ def ulpt(
     Raises:
       PromptError: if a setting is wrong.
 
+    Examples:
+      >>> method = sp.ulpt(length=100, low_dim=2)
+      >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
+
     Source: Wu et al. 2025, arXiv:2502.04501, section 3; the first values are those of its code (MANGA-UOFA/ULPT).
     """
     return Ulpt(length=length, low_dim=low_dim, task_ids=checked_task_ids(task_ids), seed=drawn_seed(seed))

@@ -67,6 +67,11 @@ def load_prompt(path: str | Path) -> TaskPrompt:
 
     Raises:
       PromptFileError: if it is missing, damaged or of another format, or lacks a tensor of its method or has another one.
+
+    Examples:
+      >>> prompt = sp.load_prompt("film.safetensors")
+      >>> prompt.task_id, prompt.method, prompt.labels
+      ('film', 'prompt_tuning', ('negative', 'positive'))
     """
     path = local_source(path, error_type=PromptFileError)
     if path.is_dir():

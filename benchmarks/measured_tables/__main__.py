@@ -1,0 +1,57 @@
+"""Write the tables and plots of docs/measurements that are made from result files.
+
+    python -m benchmarks.measured_tables                                    # from the files in benchmarks/results
+    python -m benchmarks.measured_tables --take late_layers runs/late_layers runs/more_seeds
+    python -m benchmarks.measured_tables --take time_to_accuracy runs/time_to_accuracy
+
+`--take` first adds the results in these directories to the files in benchmarks/results. Plots are drawn again then. A page has
+a table between two comments, `<!-- table: NAME -->` and `<!-- end of table -->`. tests/benchmarks/test_measured_tables.py checks
+that each page is as this command writes it.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.measured_tables import late_layers, time_to_accuracy
+from benchmarks.measured_tables.pages import written_page
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "docs" / "measurements"
+RESULTS = ROOT / "benchmarks" / "results"
+MEASUREMENTS = {"late_layers": late_layers, "time_to_accuracy": time_to_accuracy}
+
+
+def main() -> None:
+    """Take results, where asked for; write every page that has a table."""
+    arguments = _arguments()
+    if arguments.take:
+        name, *directories = arguments.take
+        MEASUREMENTS[name].take([Path(directory) for directory in directories], RESULTS)
+        MEASUREMENTS[name].draw(RESULTS)
+    tables = all_tables()
+    for page in sorted(PAGES.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        new = written_page(text, tables)
+        if new != text:
+            page.write_text(new, encoding="utf-8")
+            print(f"wrote {page.relative_to(ROOT)}")
+
+
+def all_tables() -> dict[str, str]:
+    """Return name -> Markdown table, from the files in benchmarks/results."""
+    return {name: measurement.table(RESULTS) for name, measurement in MEASUREMENTS.items()}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--take", nargs="+", metavar=("NAME", "DIRECTORY"), help=f"one of {', '.join(MEASUREMENTS)}, then directories"
+    )
+    arguments = parser.parse_args()
+    if arguments.take and (arguments.take[0] not in MEASUREMENTS or len(arguments.take) == 1):
+        parser.error(f"--take needs one of {', '.join(MEASUREMENTS)}, and at least one directory.")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()
