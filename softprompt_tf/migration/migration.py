@@ -76,8 +76,9 @@ def migrate(
     Returns:
       Migration; a task that failed has an `error`, and the others are there.
 
-    Example:
-      >>> migrate("exports/t5", "t5_1.1_base", open("texts.txt").read().splitlines(), "migrated")
+    Examples:
+      >>> from softprompt_tf.migration import migrate
+      >>> result = migrate("exports/t5", "t5_1.1_base", ["a dull film"], "migrated")  # doctest: +SKIP
     """
     output = local_target(output_dir, error_type=TrainingError)
     settings = settings or MigrationSettings()
