@@ -174,7 +174,7 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
         (
             PROMPT,
             {"peft_type": "LOHA"},
-            r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING or LORA\. Received: peft_type='LOHA'",
+            r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING or LORA or IA3\. Received: peft_type='LOHA'",
         ),
         (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, .*tensor \[5, 8\]"),
         (PROMPT, {"num_virtual_tokens": None}, r"Received: num_virtual_tokens=None, .*tensor \[5, 8\]"),

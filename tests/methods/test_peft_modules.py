@@ -257,3 +257,100 @@ def test_the_hidden_size_must_be_known_to_write_a_lora(tmp_path):
     written = write_peft_adapter(tmp_path / "film", task, hidden_dim=6)
 
     assert load_prompt(written).backbone_hidden_dim == 6
+
+
+# === (IA)^3 ===
+
+
+def ia3_tensors(parts=("k", "v"), *, feed_forward=True):
+    rng = np.random.default_rng(4)
+    vectors = {name: rng.normal(size=(HIDDEN if name.endswith(".o") else INNER, 1)) for name in all_modules(parts)}
+    if feed_forward:
+        for stack, number in (("encoder", 1), ("decoder", 2)):
+            for layer in range(LAYERS[stack]):
+                vectors[f"{stack}.block.{layer}.layer.{number}.DenseReluDense.wo"] = rng.normal(size=(1, 10))
+    return {f"base_model.model.{name}.ia3_l": value.astype(np.float32) for name, value in vectors.items()}
+
+
+def write_ia3(folder, tensors, **changes):
+    targets = {"target_modules": ["k", "v", "wo"], "feedforward_modules": ["wo"]}
+    return write_adapter(folder, tensors, **{"peft_type": "IA3", "r": None, "lora_alpha": None, **targets, **changes})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"target_modules": r".*\.(k|v|wo)", "feedforward_modules": r".*\.wo"},
+        {"target_modules": None, "feedforward_modules": None},
+    ],
+    ids=["names", "patterns", "chosen by PEFT"],
+)
+def test_each_vector_of_ia3_becomes_a_scale_and_is_written_again(tmp_path, settings):
+    tensors = ia3_tensors()
+
+    task = load_prompt(write_ia3(tmp_path / "film", tensors, **settings))
+    again = load_prompt(write_peft_adapter(tmp_path / "again", task))
+
+    assert (task.method, task.task_id, len(task.tensors)) == ("ia3", "film", 8)
+    expected = tensors[f"base_model.model.{module('cross', 1, 'v')}.ia3_l"][:, 0]
+    np.testing.assert_array_equal(task.tensors["cross_value_scale"][0, 1], expected)
+    expected = tensors["base_model.model.encoder.block.2.layer.1.DenseReluDense.wo.ia3_l"][0]
+    np.testing.assert_array_equal(task.tensors["encoder_feed_forward_scale"][0, 2], expected)
+    for name, value in task.tensors.items():
+        np.testing.assert_array_equal(again.tensors[name], value)
+
+
+def test_what_ia3_leaves_out_is_scaled_by_1(tmp_path):
+    tensors = ia3_tensors("o", feed_forward=False)
+    left_out = module("encoder", 0, "o")
+    del tensors[f"base_model.model.{left_out}.ia3_l"]
+
+    task = load_prompt(write_ia3(tmp_path / "film", tensors, target_modules=["o"], exclude_modules=[left_out]))
+
+    assert task.tensors["encoder_output_scale"].shape == (1, 3, HIDDEN)
+    np.testing.assert_array_equal(task.tensors["encoder_output_scale"][0, 0], 1)
+
+
+def test_ia3_of_one_attention_is_written_with_a_pattern(tmp_path):
+    rows = np.ones((1, 2, 8), np.float32)
+    tensors = {"decoder_key_scale": 2 * rows, "decoder_feed_forward_scale": 3 * rows}
+
+    again = load_prompt(write_peft_adapter(tmp_path / "film", TaskPrompt(tensors=tensors, method="ia3")))
+
+    assert list(again.tensors) == list(tensors)
+    np.testing.assert_array_equal(again.tensors["decoder_feed_forward_scale"], 3 * rows)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "settings", "message"),
+    [
+        (
+            ia3_tensors(),
+            {"feedforward_modules": ["k", "wo"]},
+            r"inputs of wo. Received: the inputs of decoder.*\.k, by feed",
+        ),
+        (
+            ia3_tensors(),
+            {"feedforward_modules": []},
+            r"Received: the outputs of decoder.*\.wo, by feedforward_modules=\[\]",
+        ),
+        (ia3_tensors(), {"feedforward_modules": "(wo"}, r"by a regular expression. Received: missing"),
+        (ia3_tensors(), {"target_modules": ["k", "v"]}, r"have no effect in PEFT. Received: also .*DenseReluDense.wo"),
+        (ia3_tensors(feed_forward=False), {}, r"Received: none of encoder.*DenseReluDense.wo"),
+        (
+            {**ia3_tensors(), "base_model.model.encoder.block.0.layer.1.DenseReluDense.wi.ia3_l": np.ones((1, 6), "f")},
+            {},
+            r"must change q, k, v and o of the attentions and wo alone, .*Received: .*DenseReluDense.wi.ia3_l",
+        ),
+        (ia3_tensors(), {"use_something": True}, r"settings than those .*Received: use_something=True"),
+        (
+            {name: value.T for name, value in ia3_tensors().items()},
+            {},
+            r"must hold vectors .*Received: .* with \[10, 1\]",
+        ),
+    ],
+)
+def test_an_ia3_that_this_library_does_not_have_is_refused(tmp_path, tensors, settings, message):
+    with pytest.raises(PromptFileError, match=message):
+        load_prompt(write_ia3(tmp_path / "film", tensors, **settings))

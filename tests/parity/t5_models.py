@@ -75,6 +75,16 @@ MODULE_ADAPTERS = {
         "LoraConfig",
         {"target_modules": r".*decoder.*(SelfAttention|EncDecAttention)\.(k|v)", "r": 2, "lora_alpha": 3},
     ),
+    "t5_1_1_ia3": ("t5_1_1", "IA3Config", {}),
+    "t5_1_0_ia3": (
+        "t5_1_0",
+        "IA3Config",
+        {
+            "target_modules": ["q", "v", "o", "wo"],
+            "feedforward_modules": ["wo"],
+            "exclude_modules": r"decoder\.block\.1.*\.q",
+        },
+    ),
 }
 LENGTHS = (512, 17, 1)
 NUM_TARGETS = 9

@@ -2,7 +2,7 @@
 
 `.npy` is what google-research/prompt-tuning publishes; a PEFT adapter folder (huggingface/peft) holds
 `adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`, a prompt's rows or a prefix (see
-`peft_prefix.py`); or with tensors of modules (see `peft_lora.py`). Neither has a fingerprint, so only sizes can be checked
+`peft_prefix.py`); or with tensors of modules (see `peft_modules.py`). Neither has a fingerprint, so only sizes can be checked
 against a backbone.
 """
 
@@ -20,10 +20,10 @@ from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.large_file_pointer import refuse_pointer
 from softprompt_tf.files.portable_names import own_name
-from softprompt_tf.methods.files import peft_lora, peft_prefix
+from softprompt_tf.methods.files import peft_ia3, peft_lora, peft_prefix
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.files.tensor_file import read_tensor, read_tensors
-from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, PROMPT
+from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, PROMPT, SCALES
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
@@ -35,6 +35,7 @@ _PEFT_TYPES = {
     "P_TUNING": "p_tuning",
     peft_prefix.PREFIX_TYPE: peft_prefix.METHOD,
     peft_lora.LORA_TYPE: peft_lora.METHOD,
+    peft_ia3.IA3_TYPE: peft_ia3.METHOD,
 }
 _DTYPES = ("F32", "F16", "BF16", "F64")
 NPY_MAGIC = b"\x93NUMPY"
@@ -81,7 +82,7 @@ def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
 
 
 def read_peft_adapter(path: str | Path) -> TaskPrompt:
-    """Read an adapter of PEFT's prompt tuning, P-tuning, prefix tuning or LoRA; the task id is the folder's name.
+    """Read an adapter of PEFT's prompt tuning, P-tuning, prefix tuning, LoRA or (IA)^3; the task id is the folder's name.
 
     For a sequence-to-sequence model PEFT keeps `num_transformer_submodules` times `num_virtual_tokens` rows, two times
     by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read. A prefix becomes
@@ -108,6 +109,8 @@ def _peft_fields(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a task that an adapter's tensors give."""
     if config["peft_type"] == peft_lora.LORA_TYPE:
         return peft_lora.deltas_of(path, config, read_tensors(path / PEFT_WEIGHTS, dtypes=_DTYPES))
+    if config["peft_type"] == peft_ia3.IA3_TYPE:
+        return {"tensors": peft_ia3.scales_of(path, config, read_tensors(path / PEFT_WEIGHTS, dtypes=_DTYPES))}
     rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=_DTYPES)
     if config["peft_type"] == peft_prefix.PREFIX_TYPE:
         return {"tensors": {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}}
@@ -164,7 +167,7 @@ def write_peft_adapter(
     num_layers: int | None = None,
     hidden_dim: int | None = None,
 ) -> Path:
-    """Write a task as a PEFT adapter folder for a sequence-to-sequence model: a prompt, a prefix of the decoder, or a LoRA.
+    """Write a task as a PEFT adapter folder for a sequence-to-sequence model: a prompt, a prefix of the decoder, LoRA or (IA)^3.
 
     Args:
       path: the folder; made where it is missing.
@@ -188,6 +191,9 @@ def write_peft_adapter(
         config |= _prompt_config(task_prompt, num_attention_heads, num_layers)
     elif set(task_prompt.tensors) <= set(DELTAS):
         tensors, own = peft_lora.tensors_of(path, task_prompt, hidden_dim)
+        config |= own
+    elif set(task_prompt.tensors) <= set(SCALES):
+        tensors, own = peft_ia3.tensors_of(task_prompt)
         config |= own
     else:
         tensors = {PEFT_TENSOR: np.ascontiguousarray(peft_prefix.rows_of(task_prompt))}

@@ -17,10 +17,12 @@ import numpy as np
 from softprompt_tf.errors import PromptFileError
 from softprompt_tf.methods.files.peft_modules import (
     PREFIX,
+    PROJECTIONS,
     Module,
     Stored,
     check_settings,
     check_targets,
+    module_of,
     num_layers,
     stored_modules,
     target_modules,
@@ -31,8 +33,6 @@ from softprompt_tf.methods.task_tensors import DELTAS
 LORA_TYPE = "LORA"
 METHOD = "lora"
 _DOWN, _UP = "lora_A.weight", "lora_B.weight"
-_PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}
-_PARTS = {projection: part for part, projection in _PROJECTIONS.items()}
 _ATTENTIONS = ("SelfAttention", "EncDecAttention")
 _DEFAULT_TARGETS = ("q", "v")  # of PEFT, in a T5
 # What decides the numbers, and is read here; and what decides none of them once the adapter is trained.
@@ -82,7 +82,7 @@ def deltas_of(path: Path, config: Mapping[str, Any], tensors: Mapping[str, np.nd
             )
         scaled = scale * np.asarray(up, np.float64).T  # rounded once, where the task is made
         rows = np.concatenate([np.asarray(down, np.float64), scaled], axis=1)
-        deltas.setdefault(f"{module.place}_{_PROJECTIONS[module.part]}_delta", []).append((module.layer, rows))
+        deltas.setdefault(f"{module.place}_{PROJECTIONS[module.part]}_delta", []).append((module.layer, rows))
     layers = {place: num_layers(stored, "encoder" if place == "encoder" else "decoder") for place, _ in DELTAS.values()}
     found = {name: _in_layers(parts, layers[DELTAS[name][0]]) for name, parts in deltas.items()}
     return {"tensors": found, "backbone_hidden_dim": hidden_dim}
@@ -111,7 +111,7 @@ def tensors_of(path: Path, task_prompt: TaskPrompt, hidden_dim: int | None) -> t
         place, projection = DELTAS[name]
         width = value.shape[2] - hidden_dim if projection == "output" else hidden_dim
         for layer in range(value.shape[1]):
-            module = _module(place, layer, projection)
+            module = module_of(place, layer, projection)
             tensors[f"{PREFIX}{module.name}.{_DOWN}"] = np.ascontiguousarray(value[:, layer, :width])
             tensors[f"{PREFIX}{module.name}.{_UP}"] = np.ascontiguousarray(value[:, layer, width:].T)
             ranks[module] = len(value)
@@ -188,8 +188,3 @@ def _in_layers(parts: list[tuple[int, np.ndarray]], layers: int) -> np.ndarray:
     for layer, rows in parts:
         found[: len(rows), layer] = rows
     return found
-
-
-def _module(place: str, layer: int, projection: str) -> Module:
-    block = "EncDecAttention" if place == "cross" else "SelfAttention"
-    return Module("encoder" if place == "encoder" else "decoder", layer, block, _PARTS[projection])

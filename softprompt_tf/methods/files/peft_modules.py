@@ -22,6 +22,7 @@ _BLOCKS = {
     "decoder": ("SelfAttention", "EncDecAttention", "DenseReluDense"),
 }
 FEED_FORWARD = "DenseReluDense"
+PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}  # transformers' name -> this library's
 # What every T5 has of a block; a feed-forward's first projections differ by its form.
 _PARTS = {"SelfAttention": ("q", "k", "v", "o"), "EncDecAttention": ("q", "k", "v", "o"), FEED_FORWARD: ("wo",)}
 _NAME = re.compile(r"(encoder|decoder)\.block\.(\d+)\.layer\.(\d)\.(\w+)\.(\w+)")
@@ -118,9 +119,7 @@ def check_targets(path: Path, config: Mapping[str, Any], modules: Collection[Mod
         known = [module for module in _all_modules(modules) if module not in modules]
         missing = [module.name for module in known if _is_target(config, module.name, default)]
     except (re.error, TypeError, AttributeError) as error:
-        raise PromptFileError(
-            f"PEFT adapter {path} must name its modules by lists of names or by a regular expression. Received: {error}."
-        ) from error
+        raise _unreadable(path, error) from error
     if untargeted:
         raise PromptFileError(
             f"PEFT adapter {path} must hold tensors of targeted modules alone: others have no effect in PEFT. "
@@ -162,6 +161,25 @@ def target_modules(modules: Collection[Module]) -> list[str] | str:
     )
 
 
+def module_of(place: str, layer: int, projection: str) -> Module:
+    """Return a projection of an attention by this library's names."""
+    part = next(part for part, name in PROJECTIONS.items() if name == projection)
+    block = "EncDecAttention" if place == "cross" else "SelfAttention"
+    return Module("encoder" if place == "encoder" else "decoder", layer, block, part)
+
+
+def is_named(path: Path, names: str | Sequence[str], name: str) -> bool:
+    """Say whether a pattern is all of a module's name, or one of a list of names is its end.
+
+    Raises:
+      PromptFileError: if the names are neither.
+    """
+    try:
+        return _matches(names, name)
+    except (re.error, TypeError) as error:
+        raise _unreadable(path, error) from error
+
+
 def listed(names: Sequence[str]) -> str:
     """Name some of what is wrong, and count the rest."""
     shown = ", ".join(names[:_SHOWN]) or "nothing"
@@ -197,6 +215,12 @@ def _is_target(config: Mapping[str, Any], name: str, default: Sequence[str]) -> 
     if isinstance(targets, str):
         return _matches(targets, name)
     return name in targets or (_matches(targets, name) and _is_in_layers(config, name))
+
+
+def _unreadable(path: Path, error: Exception) -> PromptFileError:
+    return PromptFileError(
+        f"PEFT adapter {path} must name its modules by lists of names or by a regular expression. Received: {error}."
+    )
 
 
 def _matches(names: str | Sequence[str], name: str) -> bool:
