@@ -259,6 +259,15 @@ def test_the_hidden_size_must_be_known_to_write_a_lora(tmp_path):
     assert load_prompt(written).backbone_hidden_dim == 6
 
 
+def test_adapters_have_no_place_in_peft(tmp_path):
+    task = TaskPrompt(tensors={"encoder_attention_adapter": np.ones((2, 1, 14))}, method="adapters")
+
+    with pytest.raises(
+        PromptFileError, match="no place for these tensors. Received: encoder_attention_adapter. Write a"
+    ):
+        write_peft_adapter(tmp_path / "film", task)
+
+
 # === (IA)^3 ===
 
 

@@ -23,7 +23,7 @@ from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.methods.files import peft_ia3, peft_lora, peft_prefix
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.files.tensor_file import read_tensor, read_tensors
-from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, PROMPT, SCALES
+from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, KEY_VALUES, PROMPT, SCALES
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
@@ -195,6 +195,9 @@ def write_peft_adapter(
     elif set(task_prompt.tensors) <= set(SCALES):
         tensors, own = peft_ia3.tensors_of(task_prompt)
         config |= own
+    elif not set(task_prompt.tensors) <= set(KEY_VALUES):
+        names = ", ".join(task_prompt.tensors)
+        raise PromptFileError(f"PEFT has no place for these tensors. Received: {names}. Write a .safetensors file.")
     else:
         tensors = {PEFT_TENSOR: np.ascontiguousarray(peft_prefix.rows_of(task_prompt))}
         config |= peft_prefix.config_of(task_prompt)
