@@ -13,6 +13,7 @@ class BackboneSizes:
       decoder_layers: layers of the decoder; not always as many.
       num_heads: N, the attention heads of a layer.
       head_dim: D, the width of a key or a value; not always H / N.
+      feed_forward_dim: F, the inner width of a feed-forward; 0 where it is not known.
     """
 
     hidden_dim: int
@@ -20,3 +21,4 @@ class BackboneSizes:
     decoder_layers: int
     num_heads: int
     head_dim: int
+    feed_forward_dim: int = 0

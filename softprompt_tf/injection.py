@@ -51,19 +51,24 @@ class KeyValues(NamedTuple):
     positions: Tensor | None = None
 
 
-class ProjectionDelta(NamedTuple):
-    """What a low-rank product adds to one projection, in every layer of one attention.
+class LayerChange(NamedTuple):
+    """What changes one part of every layer of a stack, by values of each row of the batch.
 
-    The projection x W becomes x W + (x D) U. Row r of `rows` has column r of D [F_in, R], and behind it row r of U [R, F_out].
+    - "query_delta", "key_delta", "value_delta" or "output_delta": the projection x W becomes x W + (x D) U. Row r of `rows` has
+      column r of D [F_in, R], and behind it row r of U [R, F_out].
+    - "query_scale" and so on: the projection's outputs are multiplied by the one row [F_out].
+    - "feed_forward_scale": the inner states of the feed-forward are multiplied by the one row [F].
+    - "attention_adapter" and "feed_forward_adapter": what comes out of the part, y, becomes y + (gelu(y D + b) + c) U before it
+      is added to the states. Row r has column r of D [H, R], row r of U [R, H], b[r] and c[r].
 
     Args:
-      place: the attention: "encoder", "decoder" (its self-attention) or "cross".
-      projection: "query", "key", "value" or "output".
-      rows: [B, R, L, F_in + F_out], R the rank. A row of zeros adds nothing.
+      place: the attention: "encoder", "decoder" (its self-attention) or "cross"; of a feed-forward, the stack.
+      kind: what is changed and how, as above.
+      rows: [B, R, L, ...]. But for scales, a row of zeros changes nothing.
     """
 
     place: str
-    projection: str
+    kind: str
     rows: Tensor
 
 
@@ -77,7 +82,7 @@ class Injection(NamedTuple):
       cross: keys and values of the decoder's attention to the encoder output.
       late: rows in front from a layer of the encoder on, those of the lowest layer first.
       behind: rows in front of the encoder output, which the decoder sees beside it.
-      deltas: what is added to projections.
+      changes: what changes parts of the layers.
     """
 
     front: Front | None = None
@@ -86,27 +91,27 @@ class Injection(NamedTuple):
     cross: KeyValues | None = None
     late: tuple[LateFront, ...] = ()
     behind: Front | None = None
-    deltas: tuple[ProjectionDelta, ...] = ()
+    changes: tuple[LayerChange, ...] = ()
 
     @property
-    def delta_places(self) -> set[str]:
-        """The attentions some of whose projections change."""
-        return {part.place for part in self.deltas}
+    def changed_places(self) -> set[str]:
+        """The attentions, and stacks of feed-forwards, that change."""
+        return {part.place for part in self.changes}
 
     @property
     def moves_encoder(self) -> bool:
-        """Whether something goes into the attention of the encoder's layers."""
-        return self.encoder is not None or "encoder" in self.delta_places
+        """Whether something goes into the encoder's layers."""
+        return self.encoder is not None or "encoder" in self.changed_places
 
     @property
     def moves_cross(self) -> bool:
         """Whether something goes into the decoder's attention to the encoder output, which cannot be absorbed then."""
-        return self.cross is not None or "cross" in self.delta_places
+        return self.cross is not None or "cross" in self.changed_places
 
     @property
-    def moves_attention(self) -> bool:
-        """Whether something goes into any attention."""
-        return self.moves_encoder or self.moves_cross or self.decoder is not None or bool(self.deltas)
+    def moves_layers(self) -> bool:
+        """Whether something goes into the layers of any stack."""
+        return self.moves_encoder or self.moves_cross or self.decoder is not None or bool(self.changes)
 
 
 NO_INJECTION = Injection()

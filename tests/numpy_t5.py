@@ -37,25 +37,38 @@ def with_key_values(weights, *, encoder=None, decoder=None, cross=None):
     return SimpleNamespace(**{**vars(weights), "injected": injected})
 
 
-def with_deltas(weights, tensors):
-    """Return the same T5 with low-rank products added to its matrices.
+def with_changes(weights, tensors):
+    """Return the same T5 with what low-rank products, scales and adapters change in its layers.
 
-    `tensors` has arrays [R, L, F_in + F_out] by names such as "encoder_query_delta"; the first F_in columns are the way down.
+    `tensors` has arrays by names such as "encoder_query_delta" [R, L, F_in + F_out], whose first F_in columns are the way down;
+    "cross_key_scale" [1, L, F]; "encoder_feed_forward_adapter" [R, L, 2 H + 2].
     """
     changed = SimpleNamespace(**vars(weights))
     changed.encoder, changed.decoder = (
         [SimpleNamespace(**vars(each)) for each in part] for part in (weights.encoder, weights.decoder)
     )
     for name, rows in tensors.items():
-        place, projection, _ = name.split("_")
-        index = ("query", "key", "value", "output").index(projection)
-        attention = "cross_attention" if place == "cross" else "self_attention"
+        place, _, kind = name.partition("_")
         for k, layer in enumerate(changed.encoder if place == "encoder" else changed.decoder):
-            matrices = list(getattr(layer, attention))
-            width = len(matrices[index])
-            matrices[index] = matrices[index] + np.asarray(rows, np.float64)[:, k, :width].T @ rows[:, k, width:]
-            setattr(layer, attention, tuple(matrices))
+            attention = "cross" if place == "cross" else "self"
+            part, _, what = kind.rpartition("_")
+            if what == "adapter":
+                setattr(layer, "adapter" if part == "feed_forward" else f"{attention}_adapter", rows[:, k])
+            elif part == "feed_forward":
+                layer.output = layer.output * np.asarray(rows, np.float64)[0, k, :, None]
+            else:
+                _change_projection(layer, f"{attention}_attention", part, what, np.asarray(rows, np.float64)[:, k])
     return changed
+
+
+def _change_projection(layer, attention, projection, what, rows):
+    matrices, index = list(getattr(layer, attention)), ("query", "key", "value", "output").index(projection)
+    width = len(matrices[index])
+    if what == "delta":
+        matrices[index] = matrices[index] + rows[:, :width].T @ rows[:, width:]
+    else:
+        matrices[index] = matrices[index] * rows
+    setattr(layer, attention, tuple(matrices))
 
 
 def encode(weights, embeddings, *, late=None, behind=None, stop=None):
@@ -73,8 +86,9 @@ def encode(weights, embeddings, *, late=None, behind=None, stop=None):
             states = np.concatenate([late[1], states])
             bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)
         normed, extra = _rms_norm(states, layer.self_norm, weights.epsilon), _injected(weights, "encoder", k)
-        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
-        states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
+        attended = _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
+        states = states + _adapted(layer, "self_adapter", attended)
+        states = states + _adapted(layer, "adapter", _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon)))
     output = _rms_norm(states, weights.encoder_norm, weights.epsilon)
     return output if behind is None else np.concatenate([behind, output])
 
@@ -88,10 +102,12 @@ def decode(weights, token_ids, encoder_output):
     states = weights.table[token_ids]
     for k, layer in enumerate(weights.decoder):
         normed, extra = _rms_norm(states, layer.self_norm, weights.epsilon), _injected(weights, "decoder", k)
-        states = states + _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
+        attended = _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
+        states = states + _adapted(layer, "self_adapter", attended)
         normed, extra = _rms_norm(states, layer.cross_norm, weights.epsilon), _injected(weights, "cross", k)
-        states = states + _attention(layer.cross_attention, normed, encoder_output, 0.0, weights.num_heads, extra)
-        states = states + _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon))
+        attended = _attention(layer.cross_attention, normed, encoder_output, 0.0, weights.num_heads, extra)
+        states = states + _adapted(layer, "cross_adapter", attended)
+        states = states + _adapted(layer, "adapter", _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon)))
     return _rms_norm(states, weights.decoder_norm, weights.epsilon)
 
 
@@ -205,9 +221,23 @@ def _attention(projections, queries, keys_from, bias, num_heads, extra=None):
 
 
 def _gated_gelu(layer, states):
-    x = states @ layer.gelu
-    gelu = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return (gelu * (states @ layer.linear)) @ layer.output
+    return (_gelu(states @ layer.gelu) * (states @ layer.linear)) @ layer.output
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _adapted(layer, name, values):
+    rows = getattr(layer, name, None)
+    return values if rows is None else adapted(values, rows)
+
+
+def adapted(values, rows):
+    """Return values [..., H] with what an adapter of units [R, 2 H + 2] makes of them."""
+    width = values.shape[-1]
+    inner = _gelu(values @ rows[:, :width].T + rows[:, -2]) + rows[:, -1]
+    return values + inner @ rows[:, width : 2 * width]
 
 
 def _rms_norm(states, weight, epsilon):

@@ -6,7 +6,7 @@ import numpy_t5
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.methods import TaskPrompt
-from softprompt_tf.methods.task_tensors import DELTAS, LATE_PROMPTS, row_shape
+from softprompt_tf.methods.task_tensors import CHANGES, LATE_PROMPTS, SCALES, row_shape
 
 LABELS = ("red", "blue", "green")
 
@@ -14,13 +14,15 @@ LABELS = ("red", "blue", "green")
 def task_of(t5, seed, *, method="any", **lengths):
     """Return a task with so many drawn rows of each tensor."""
     rng = np.random.default_rng(seed)
-    scales = dict.fromkeys(DELTAS, 0.3)  # larger products would drown the projection
-    tensors = {
-        name: (scales.get(name, 1.0) * rng.normal(size=(length, *row_shape(name, t5.sizes)))).astype(np.float32)
-        for name, length in lengths.items()
-    }
+    tensors = {name: drawn_rows(rng, t5, name, length) for name, length in lengths.items()}
     known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
     return TaskPrompt(tensors=tensors, method=method, tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
+
+
+def drawn_rows(rng, t5, name, length):
+    """Return so many rows of one tensor; what changes a layer is drawn smaller, as it would drown what is there."""
+    rows = rng.normal(size=(length, *row_shape(name, t5.sizes))).astype(np.float32)
+    return (name in SCALES) + 0.3 * rows if name in CHANGES else rows
 
 
 def module_of(t5, tasks):
@@ -32,12 +34,12 @@ def module_of(t5, tasks):
 def twin_and_output(t5, task, text):
     """Return a NumPy T5 with what the task puts into its layers, and the encoder output that its decoder sees of a text."""
     tensors = dict(task.tensors)
-    deltas = {name: tensors.pop(name) for name in list(tensors) if name in DELTAS}
+    changes = {name: tensors.pop(name) for name in list(tensors) if name in CHANGES}
     front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
     behind = tensors.pop("prompt_behind_encoder", None)
     late = next(((LATE_PROMPTS[name], tensors.pop(name)) for name in list(tensors) if name in LATE_PROMPTS), None)
     extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
-    weights = numpy_t5.with_deltas(numpy_t5.read_weights(t5.backbone), deltas)
+    weights = numpy_t5.with_changes(numpy_t5.read_weights(t5.backbone), changes)
     twin = numpy_t5.with_key_values(weights, **extra)
     embeddings = np.concatenate([front, twin.table[[*t5.tokenize([text])[0], 1]]])
     return twin, numpy_t5.encode(twin, embeddings, late=late, behind=behind)

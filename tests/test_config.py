@@ -467,13 +467,14 @@ def test_shipped_tasks_load_and_say_where_their_data_come_from(path, monkeypatch
 
 
 @pytest.mark.parametrize("path", sorted((SHIPPED / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_prompts_have_the_length_or_the_rank_in_their_name(write, path):
+def test_shipped_prompts_have_their_size_in_their_name(write, path):
     run = write(f"include: {path}\n" + RUN.replace("prompt: {length: 5}\n", ""))
 
     config = load_config(run)
 
-    size = config.prompt.rank if config.prompt.method == "lora" else config.prompt.length
-    assert f"{config.prompt.method}_{size}" == path.stem
+    settings = config.prompt.model_dump()
+    size = next((settings[name] for name in ("length", "rank", "bottleneck_dim") if name in settings), None)
+    assert path.stem == config.prompt.method + ("" if size is None else f"_{size}")
 
 
 def test_shipped_defaults_are_the_defaults_of_the_code(write):

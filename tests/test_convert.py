@@ -95,6 +95,18 @@ def test_a_prompt_goes_round_three_formats_bit_for_bit(tmp_path):
     assert load_prompt(tmp_path / "c.safetensors").prompt.tobytes() == value.tobytes()
 
 
+def test_a_lora_goes_to_peft_and_back_bit_for_bit(tmp_path):
+    value = np.random.default_rng(0).normal(size=(2, 1, 14)).astype(np.float32)
+    task = TaskPrompt(tensors={"cross_value_delta": value}, method="lora", backbone_hidden_dim=6)
+    write_prompt(tmp_path / "a.safetensors", task)
+
+    convert(tmp_path / "a.safetensors", tmp_path / "adapter")
+    line = convert(tmp_path / "adapter", tmp_path / "b.safetensors")
+
+    assert line.endswith("lora of 2 rows, cross_value_delta")
+    assert load_prompt(tmp_path / "b.safetensors").tensors["cross_value_delta"].tobytes() == value.tobytes()
+
+
 def test_an_adapter_is_not_written_into_a_folder_of_other_things(checkpoint, tmp_path):
     np.save(tmp_path / "a.npy", np.ones((2, 3), np.float32))
 

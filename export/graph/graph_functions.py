@@ -16,11 +16,11 @@ from softprompt_tf.inference.decoding import Sampler, decode
 from softprompt_tf.injection import Injection
 from softprompt_tf.methods import injection_of, put_in_front
 from softprompt_tf.methods.task_tensors import (
+    CHANGES,
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
-    DELTAS,
-    ENCODER_DELTAS,
+    ENCODER_CHANGES,
     ENCODER_KEY_VALUES,
     LATE_PROMPTS,
     PROMPT,
@@ -28,12 +28,12 @@ from softprompt_tf.methods.task_tensors import (
 )
 
 # What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
-ENCODER_TENSORS = (ENCODER_KEY_VALUES, *ENCODER_DELTAS, *LATE_PROMPTS, PROMPT_BEHIND_ENCODER)
+ENCODER_TENSORS = (ENCODER_KEY_VALUES, *ENCODER_CHANGES, *LATE_PROMPTS, PROMPT_BEHIND_ENCODER)
 DECODER_TENSORS = (
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
     CROSS_KEY_VALUES,
-    *(name for name in DELTAS if name not in ENCODER_DELTAS),
+    *(name for name in CHANGES if name not in ENCODER_CHANGES),
 )
 
 
@@ -59,7 +59,7 @@ class GraphFunctions(NamedTuple):
     @classmethod
     def of(cls, t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> "GraphFunctions":
         """Make the functions of a graph with tables of these tensors."""
-        shares_texts = bool(set(row_shapes) - {PROMPT, ENCODER_KEY_VALUES, *ENCODER_DELTAS})
+        shares_texts = bool(set(row_shapes) - {PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES})
         return cls(
             tf.function(partial(text_to_ids, t5), input_signature=[_TEXTS, _LIMITS], autograph=False),
             _encode(t5, row_shapes, shares_texts=shares_texts),

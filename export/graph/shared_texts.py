@@ -14,7 +14,7 @@ from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
 from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
 from softprompt_tf.injection import Front, Injection, KeyValues
-from softprompt_tf.methods.task_tensors import ENCODER_DELTAS, ENCODER_KEY_VALUES, LATE_PROMPTS, PROMPT
+from softprompt_tf.methods.task_tensors import ENCODER_CHANGES, ENCODER_KEY_VALUES, LATE_PROMPTS, PROMPT
 
 KeyOf = Callable[[Collection[str]], tf.Tensor]
 """Names of tensors -> string [B], equal for rows that have the same values of them; "" where a row has none."""
@@ -35,7 +35,7 @@ class _Streams(NamedTuple):
 
 def entries_of(names: Collection[str]) -> list[list[str]]:
     """Return, for each stage of a graph with tables of these tensors, which of them enter at its beginning."""
-    first = [name for name in (PROMPT, ENCODER_KEY_VALUES, *ENCODER_DELTAS) if name in names]
+    first = [name for name in (PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES) if name in names]
     return [first, *([name] for name in LATE_PROMPTS if name in names)]
 
 
@@ -120,18 +120,18 @@ def _next(
 
 
 def _inside(injection: Injection) -> list[tf.Tensor]:
-    """Return what goes into the attention of the encoder's layers: tensors [B, ...]."""
+    """Return what goes into the encoder's layers: tensors [B, ...]."""
     key_values = [] if injection.encoder is None else [injection.encoder.rows, injection.encoder.mask]
-    return [*key_values, *(delta.rows for delta in injection.deltas)]
+    return [*key_values, *(change.rows for change in injection.changes)]
 
 
 def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
     """Return an injection of what `_inside` gave, for some of the rows."""
     count = 0 if injection.encoder is None else 2
-    rows = zip(injection.deltas, inside[count:], strict=True)
+    rows = zip(injection.changes, inside[count:], strict=True)
     return Injection(
         encoder=KeyValues(*inside[:count]) if count else None,
-        deltas=tuple(delta._replace(rows=part) for delta, part in rows),
+        changes=tuple(change._replace(rows=part) for change, part in rows),
     )
 
 
@@ -147,7 +147,7 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
         inside = _rebuilt(injection, others)
         if (first, last) == (0, None):
             return encode_embeddings(t5, states, mask, inside), mask
-        return t5.forward.encode(states, mask, inside.encoder, deltas=inside.deltas, layers=slice(first, last)), mask
+        return t5.forward.encode(states, mask, inside.encoder, changes=inside.changes, layers=slice(first, last)), mask
 
     return run
 

@@ -134,6 +134,7 @@ class FrozenT5:
             decoder_layers=len(self.backbone.decoder_transformer_layers),
             num_heads=self.num_heads,
             head_dim=self.head_dim,
+            feed_forward_dim=int(self.backbone.intermediate_dim),
         )
 
     @property

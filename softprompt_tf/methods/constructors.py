@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from softprompt_tf.methods.family.adapters import adapters
+    from softprompt_tf.methods.family.ia3 import ia3
     from softprompt_tf.methods.family.late_prompts import late_prompts
     from softprompt_tf.methods.family.lora import lora
     from softprompt_tf.methods.family.low_rank import low_rank
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.ulpt import ulpt
 
 __all__ = [
+    "adapters",
+    "ia3",
     "late_prompts",
     "lora",
     "low_rank",

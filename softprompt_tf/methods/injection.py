@@ -6,16 +6,17 @@ from typing import Any
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, ProjectionDelta
+from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange
 from softprompt_tf.methods.task_tensors import (
+    CHANGES,
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
-    DELTAS,
     ENCODER_KEY_VALUES,
     LATE_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
+    SCALES,
 )
 
 
@@ -41,17 +42,23 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             if name in tensors
         ),
         behind=part(Front, PROMPT_BEHIND_ENCODER),
-        deltas=tuple(
-            ProjectionDelta(*at, _unmasked(tensors[name], (masks or {}).get(name)))
-            for name, at in DELTAS.items()
+        changes=tuple(
+            LayerChange(*at, _unmasked(name, tensors[name], (masks or {}).get(name)))
+            for name, at in CHANGES.items()
             if name in tensors
         ),
     )
 
 
-def _unmasked(rows: Any, mask: Any) -> Any:
-    """Return rows [B, R, L, F] with zeros, which add nothing, where a mask [B, R] has them."""
-    return rows if mask is None else rows * ops.cast(mask, rows.dtype)[:, :, None, None]
+def _unmasked(name: str, rows: Any, mask: Any) -> Any:
+    """Return rows [B, R, L, F] with what changes nothing where a mask [B, R] has zeros: of scales one row of ones, else zeros."""
+    if mask is None:
+        return rows
+    mask = ops.cast(mask, rows.dtype)[:, :, None, None]
+    if name not in SCALES:
+        return rows * mask
+    counts = ops.sum(mask, axis=1, keepdims=True)  # 0 or 1; a batch may have no row of any task
+    return ops.sum(rows * mask, axis=1, keepdims=True) + (1 - counts)
 
 
 def _with_past(plain: KeyValues | None, past: KeyValues | None) -> KeyValues | None:

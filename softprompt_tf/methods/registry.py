@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from softprompt_tf.methods.family.adapters import AdaptersConfig, adapters
+from softprompt_tf.methods.family.ia3 import IA3Config, ia3
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
 from softprompt_tf.methods.family.lora import LoRAConfig, lora
 from softprompt_tf.methods.family.low_rank import LowRankConfig, low_rank
@@ -32,6 +34,8 @@ METHODS: dict[str, MethodRow] = {
     "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
     "late_prompts": MethodRow(late_prompts, LatePromptsConfig),
     "lora": MethodRow(lora, LoRAConfig),
+    "ia3": MethodRow(ia3, IA3Config),
+    "adapters": MethodRow(adapters, AdaptersConfig),
     "residual": MethodRow(residual, ResidualConfig),
     "superpos": MethodRow(superpos, SuperPosConfig),
     "low_rank": MethodRow(low_rank, LowRankConfig),

@@ -21,18 +21,40 @@ PROJECTIONS = ("query", "key", "value", "output")
 DELTAS: Mapping[str, tuple[str, str]] = {
     f"{place}_{projection}_delta": (place, projection) for place in PLACES for projection in PROJECTIONS
 }
+STACKS = ("encoder", "decoder")
+# Names of what multiplies the outputs of a projection, or the inner states of a feed-forward.
+SCALES = (
+    *(f"{place}_{projection}_scale" for place in PLACES for projection in PROJECTIONS),
+    *(f"{stack}_feed_forward_scale" for stack in STACKS),
+)
+# Names of bottlenecks behind an attention, or behind a feed-forward.
+ADAPTERS = (*(f"{place}_attention_adapter" for place in PLACES), *(f"{stack}_feed_forward_adapter" for stack in STACKS))
+# Name of what changes a part of every layer -> the place and the kind, as a `LayerChange` has them.
+CHANGES: Mapping[str, tuple[str, str]] = {
+    name: (name.partition("_")[0], name.partition("_")[2]) for name in (*DELTAS, *SCALES, *ADAPTERS)
+}
+ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
-ENCODER_DELTAS = tuple(name for name, (place, _) in DELTAS.items() if place == "encoder")
 # Name of the rows that enter before an encoder layer -> the layer; those before layer 0 are `PROMPT`.
 LATE_PROMPTS: Mapping[str, int] = {f"prompt_before_layer_{layer}": layer for layer in range(1, MOST_ENCODER_LAYERS)}
 
 
-def _delta_row(place: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
-    """Return the shape of one row for each layer: the way down [H] or [N * D], and behind it the way up [N * D] or [H]."""
+def _change_row(name: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
+    """Return the shape of one row of a tensor of `CHANGES`, which has values for each layer.
+
+    Of a delta: the way down [H] or [N * D], and behind it the way up [N * D] or [H]. Of an adapter: both ways [H], and two numbers.
+    """
+    place, kind = CHANGES[name]
 
     def shape(sizes: BackboneSizes) -> tuple[int, ...]:
         layers = sizes.encoder_layers if place == "encoder" else sizes.decoder_layers
-        return (layers, sizes.hidden_dim + sizes.num_heads * sizes.head_dim)
+        inner = sizes.num_heads * sizes.head_dim
+        if name in DELTAS:
+            return (layers, sizes.hidden_dim + inner)
+        if name in ADAPTERS:
+            return (layers, 2 * sizes.hidden_dim + 2)
+        widths = {"feed_forward_scale": sizes.feed_forward_dim, "output_scale": sizes.hidden_dim}
+        return (layers, widths.get(kind, inner))
 
     return shape
 
@@ -46,7 +68,7 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
-    **{name: _delta_row(place) for name, (place, _) in DELTAS.items()},
+    **{name: _change_row(name) for name in CHANGES},
 }
 KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
 
@@ -72,12 +94,14 @@ _PROMPTS_ALONE = (
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
     **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
+    "ia3": MethodTensors(required=(), optional=SCALES),
+    "adapters": MethodTensors(required=(), optional=ADAPTERS),
 }
 
 
 def entry_layer(names: Collection[str]) -> int | None:
     """Return the first encoder layer that sees anything of tensors of these names; None where the whole encoder does not."""
-    if {PROMPT, ENCODER_KEY_VALUES, *ENCODER_DELTAS} & set(names):
+    if {PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES} & set(names):
         return 0
     return min((LATE_PROMPTS[name] for name in names if name in LATE_PROMPTS), default=None)
 

@@ -77,7 +77,7 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
         injection.cross,
         *injection.late,
         injection.behind,
-        *injection.deltas,
+        *injection.changes,
     ):
         if part is not None:
             axes = tuple(range(1, len(part.rows.shape)))

@@ -392,6 +392,7 @@ class PromptedT5(TextModel):
             "backbone": self.t5.name,
             "backbone_fingerprint": self.t5.fingerprint,
             "tokenizer_fingerprint": self.t5.tokenizer_fingerprint,
+            "backbone_hidden_dim": self.t5.hidden_dim,
             "labels": self.labels,
             "max_input_tokens": self.max_input_tokens,
             "max_target_tokens": self.max_target_tokens,

@@ -114,7 +114,7 @@ def test_a_prefix_adapter_of_peft_gives_the_answers_that_it_gives_there(loaded, 
     name, suffix = ("decoder_past_key_values", "") if has_positions else ("decoder_key_values", "_without_positions")
     tensors = {name: task.tensors["decoder_past_key_values"]}
 
-    logits, tokens = answers.answers_under_key_values(loaded(case), case, tensors)
+    logits, tokens = answers.answers_under_tensors(loaded(case), case, tensors)
 
     np.testing.assert_allclose(logits, expected[f"logits{suffix}"], atol=LIMIT, rtol=0)
     assert greedy_answers(tokens) == greedy_answers(expected[f"tokens{suffix}"])
@@ -122,6 +122,22 @@ def test_a_prefix_adapter_of_peft_gives_the_answers_that_it_gives_there(loaded, 
         np.abs(expected["logits"] - expected["logits_without_positions"]).max() > 0.1
     )  # else the two would say the same
     assert np.abs(expected["logits"] - recorded(case)["logits"]).max() > 0.1
+
+
+# === Changed modules ===
+
+
+@pytest.mark.parametrize("name", t5_models.MODULE_ADAPTERS)
+def test_an_adapter_that_changes_modules_gives_the_logits_that_it_gives_in_peft(loaded, name):
+    (case, *_), expected = (
+        t5_models.MODULE_ADAPTERS[name],
+        recorded(name)["logits"],
+    )  # `make parity` compares tokens too
+
+    logits = answers.logits_under_tensors(loaded(case), case, load_prompt(RECORDED / f"{name}_adapter").tensors)
+
+    np.testing.assert_allclose(logits, expected, atol=LIMIT, rtol=0)
+    assert np.abs(expected - recorded(case)["logits"]).max() > 0.1
 
 
 # === Prompts that a network or several tasks make ===

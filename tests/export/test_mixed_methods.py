@@ -1,4 +1,4 @@
-"""Prompt tuning, prefix tuning, P-tuning v2 and LoRA in one SavedModel: rows of all in one batch answer as each alone would."""
+"""Prompts, prefixes, LoRA, (IA)^3 and adapters in one SavedModel: rows of all in one batch answer as each alone would."""
 
 import numpy as np
 import numpy_t5
@@ -12,6 +12,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
+from softprompt_tf.methods.task_tensors import ADAPTERS
 
 pytestmark = pytest.mark.thorough
 
@@ -22,8 +23,14 @@ TEXTS = [
     "the soup was warm",
     "an awful mess",
     "seven boats left the harbour",
+    "a cold wind came over the hills",
+    "two brothers shared one bicycle",
 ]
-ASKED = ["front", "prefix", "deep", "lora", "decoder", "front"]
+ASKED = ["front", "prefix", "deep", "lora", "decoder", "front", "ia3", "adapters"]
+IA3 = [
+    *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
+    *(f"{stack}_feed_forward_scale" for stack in ("encoder", "decoder")),
+]
 TARGET = "nobody could say"
 
 
@@ -46,6 +53,8 @@ def tasks(tiny_t5):
         "deep": task_of(tiny_t5, 3, method="p_tuning_v2", **key_values(5, 5, 5)),
         "decoder": task_of(tiny_t5, 4, method="prefix_tuning", **key_values(decoder=2)),
         "lora": task_of(tiny_t5, 5, method="lora", encoder_query_delta=2, decoder_value_delta=3, cross_key_delta=2),
+        "ia3": task_of(tiny_t5, 6, method="ia3", **dict.fromkeys(IA3, 1)),
+        "adapters": task_of(tiny_t5, 7, method="adapters", **dict.fromkeys(ADAPTERS, 3)),
     }
 
 
@@ -103,6 +112,8 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("deep", "p_tuning_v2"),
         ("decoder", "prefix_tuning"),
         ("lora", "lora"),
+        ("ia3", "ia3"),
+        ("adapters", "adapters"),
         ("later", "p_tuning_v2"),
     ]
     (found,) = ask_once(version, [request])

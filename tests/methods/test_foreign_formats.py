@@ -173,8 +173,8 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
     [
         (
             PROMPT,
-            {"peft_type": "LORA"},
-            r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING\. Received: peft_type='LORA'",
+            {"peft_type": "LOHA"},
+            r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING or LORA or IA3\. Received: peft_type='LOHA'",
         ),
         (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, .*tensor \[5, 8\]"),
         (PROMPT, {"num_virtual_tokens": None}, r"Received: num_virtual_tokens=None, .*tensor \[5, 8\]"),
@@ -188,7 +188,7 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
             r"encoder-decoder \(task_type SEQ_2_SEQ_LM\)\. Received: task_type='CAUSAL_LM'",
         ),
         (PROMPT, {"task_type": "SEQ_CLS"}, r"Received: task_type='SEQ_CLS'"),
-        (PROMPT, {"modules_to_save": ["shared"]}, r"a prompt alone\. Received: modules_to_save=\['shared'\]"),
+        (PROMPT, {"modules_to_save": ["shared"]}, r"as they are\. Received: modules_to_save=\['shared'\]"),
         (PROMPT.astype(np.int32), {}, r"Received: dtype I32"),
         (PROMPT * np.nan, {}, r"must be finite.*File: .*sst2"),
     ],

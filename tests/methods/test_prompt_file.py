@@ -208,6 +208,7 @@ def test_a_file_of_format_1_is_read_as_it_was_written():
         "backbone": "mini",
         "backbone_fingerprint": "b1",
         "tokenizer_fingerprint": "t1",
+        "backbone_hidden_dim": None,
         "template": "sst2 sentence: {sentence}",
         "labels": ("négatif", "positif"),
         "max_input_tokens": 128,

@@ -29,16 +29,30 @@ def answers(t5, case, prompt=None):
     )
 
 
-def answers_under_key_values(t5, case, tensors):
-    """Return logits [3, 9, V] and 16 greedy tokens [3, 16] with one task's keys and values [P, L, 2, N, D] in every row."""
+def logits_under_tensors(t5, case, tensors):
+    """Return logits [3, 9, V] with one task's tensors, but no prompt, in every row."""
+    return _answers(t5, case, tensors)[0]()
+
+
+def answers_under_tensors(t5, case, tensors):
+    """Return logits [3, 9, V] and 16 greedy tokens [3, 16] with one task's tensors, but no prompt, in every row."""
+    return tuple(part() for part in _answers(t5, case, tensors))
+
+
+def _answers(t5, case, tensors):
     ids, mask, targets = t5_models.inputs(case)
     mask = mask.astype("int32")
     injection = injection_of({name: np.repeat(value[None], len(ids), axis=0) for name, value in tensors.items()})
     embeddings = t5.embed(ids.astype("int32"))
-    logits = t5.logits(tune(t5, embeddings, mask, targets.astype("int32"), injection))
-    encoded = Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
-    tokens, _ = decode(Greedy(), t5, encoded, t5_models.NUM_GENERATED)
-    return ops.convert_to_numpy(logits), ops.convert_to_numpy(tokens)
+
+    def logits():
+        return ops.convert_to_numpy(t5.logits(tune(t5, embeddings, mask, targets.astype("int32"), injection)))
+
+    def tokens():
+        encoded = Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
+        return ops.convert_to_numpy(decode(Greedy(), t5, encoded, t5_models.NUM_GENERATED)[0])
+
+    return logits, tokens
 
 
 def made_prompts(kind):

@@ -15,7 +15,7 @@ import numpy as np
 import t5_models
 from answers import (
     answers,
-    answers_under_key_values,
+    answers_under_tensors,
     logits_under_prompts,
     made_prompts,
     until_end,
@@ -39,7 +39,7 @@ def prefix_is_good(output, case, t5):
     recorded, task_prompt = np.load(output / f"{case}_prefix.npz"), load_prompt(output / f"{case}_prefix_adapter")
     values, is_good = task_prompt.tensors["decoder_past_key_values"], True
     for name, kind in (("decoder_past_key_values", ""), ("decoder_key_values", "_without_positions")):
-        logits, tokens = answers_under_key_values(t5, case, {name: values})
+        logits, tokens = answers_under_tensors(t5, case, {name: values})
         apart = np.abs(logits - recorded[f"logits{kind}"]).max()
         same = same_tokens(tokens, recorded[f"tokens{kind}"])
         print(f"| {case}, a prefix{kind.replace('_', ' ')} | | | | | {apart:.1e} | {same} of {len(tokens)} |")
@@ -57,6 +57,16 @@ def made_prompts_are_good(output, case, t5):
         print(f"| {case}, {kind.replace('_', ' ')} | | | | | {apart:.1e} | |")
         is_good &= bool(apart <= LIMIT and np.abs(prompts - recorded[f"{kind}_prompts"]).max() <= LIMIT)
     return is_good
+
+
+def module_adapter_is_good(output, name, t5):
+    """Compare an adapter that changes modules, print a row for it, and write it as an adapter."""
+    recorded, task_prompt = np.load(output / f"{name}.npz"), load_prompt(output / f"{name}_adapter")
+    logits, tokens = answers_under_tensors(t5, t5_models.MODULE_ADAPTERS[name][0], task_prompt.tensors)
+    apart, same = np.abs(logits - recorded["logits"]).max(), same_tokens(tokens, recorded["tokens"])
+    print(f"| {name} | | | | | {apart:.1e} | {same} of {len(tokens)} |")
+    write_peft_adapter(output / f"{name}_ours", task_prompt)
+    return bool(apart <= LIMIT) and same == len(tokens)
 
 
 def main(output):
@@ -91,6 +101,9 @@ def main(output):
             is_good &= prefix_is_good(output, case, t5)
         if case == t5_models.MADE_CASE:
             is_good &= made_prompts_are_good(output, case, t5)
+        for name, (model, _, _) in t5_models.MODULE_ADAPTERS.items():
+            if model == case:
+                is_good &= module_adapter_is_good(output, name, t5)
     return 0 if is_good else 1
 
 

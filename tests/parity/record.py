@@ -5,7 +5,8 @@
 writes CASE.npz with the encoder output at some positions, the logits, 16 greedily decoded tokens, and the same with a PEFT
 prompt in front; and the PEFT adapters as folders CASE_adapter. For some cases also CASE_prefix.npz with logits and tokens under
 a PEFT prefix, and the same where the prefix has no positions, and CASE_prefix_adapter. For one case made_prompts.npz with the
-prompts that PEFT's P-tuning and MPT make, and the logits under them, and KIND_adapter of P-tuning.
+prompts that PEFT's P-tuning and MPT make, and the logits under them, and KIND_adapter of P-tuning. For adapters that change
+modules NAME.npz with logits and tokens, and NAME_adapter.
 """
 
 import contextlib
@@ -80,13 +81,29 @@ def without_positions():
         T5Attention.compute_bias = compute_bias
 
 
+def with_changed_modules(model, name, directory):
+    """Let PEFT change modules by drawn values, keep them as an adapter, and return the PEFT model."""
+    _, kind, settings = t5_models.MODULE_ADAPTERS[name]
+    changed = peft.get_peft_model(model, getattr(peft, kind)(task_type="SEQ_2_SEQ_LM", **settings)).eval()
+    trained = {name: value for name, value in changed.named_parameters() if value.requires_grad}
+    values = t5_models.module_values({name: tuple(value.shape) for name, value in trained.items()})
+    with torch.no_grad():
+        for name, value in trained.items():
+            value[:] = torch.from_numpy(values[name])
+    return saved(changed, directory)
+
+
 def saved(prompted, directory):
     """Write a PEFT model's adapter without what is of this machine; return the model."""
     prompted.save_pretrained(directory)
     settings = json.loads((directory / "adapter_config.json").read_text())
-    settings["base_model_name_or_path"] = directory.name.removesuffix("_adapter").removesuffix(
-        "_prefix"
-    )  # and not a place that is gone
+    name = directory.name.removesuffix("_adapter").removesuffix("_prefix")
+    settings["base_model_name_or_path"] = t5_models.MODULE_ADAPTERS.get(name, (name,))[
+        0
+    ]  # and not a place that is gone
+    for name in ("target_modules", "feedforward_modules"):
+        if isinstance(settings.get(name), list):
+            settings[name].sort()  # PEFT has sets
     (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (directory / "README.md").unlink()  # PEFT's empty form of a model card
     return prompted
@@ -170,6 +187,15 @@ def record_made_prompts(output, directory, versions):
     np.savez_compressed(output / "made_prompts.npz", **recorded, versions=np.array(versions))
 
 
+def record_module_adapters(output, versions):
+    for name, (case, _, _) in t5_models.MODULE_ADAPTERS.items():
+        with tempfile.TemporaryDirectory() as place:
+            directory = t5_models.write_model(place, case)
+            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory, dtype=torch.float32).eval()
+            _, logits, tokens = answers(with_changed_modules(model, name, output / f"{name}_adapter"), case)
+        np.savez_compressed(output / f"{name}.npz", logits=logits, tokens=tokens, versions=np.array(versions))
+
+
 def main(output):
     output.mkdir(parents=True, exist_ok=True)
     versions = f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}"
@@ -194,6 +220,7 @@ def main(output):
             versions=np.array(versions),
         )
         print(f"{case}: logits up to {np.abs(logits).max():.1f}, tokens {tokens[0].tolist()}")
+    record_module_adapters(output, versions)
 
 
 if __name__ == "__main__":

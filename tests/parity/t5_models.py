@@ -52,6 +52,40 @@ MADE_CASE = "t5_1_1"  # under which prompts are compared that PEFT makes from ot
 MADE_PROMPTS = ("p_tuning_lstm", "p_tuning_mlp", "mpt")
 MADE_DIM = 7  # of P-tuning's networks
 MADE_RANK, MADE_TASKS = 2, (1, 0, 1)  # of MPT: the rank, and the task of each input
+# Name -> the model, PEFT's config, and its settings: adapters that change modules.
+MODULE_ADAPTERS = {
+    "t5_1_1_lora": (
+        "t5_1_1",
+        "LoraConfig",
+        {
+            "target_modules": ["q", "k", "v", "o"],
+            "r": 3,
+            "lora_alpha": 7,
+            "rank_pattern": {"q": 2, "decoder.block.1.layer.1.EncDecAttention.v": 1},
+            "alpha_pattern": {"k": 5, r"SelfAttention\.o": 2},
+        },
+    ),
+    "flan_t5_lora": (
+        "flan_t5",
+        "LoraConfig",
+        {"target_modules": ["q", "v"], "r": 4, "lora_alpha": 6, "use_rslora": True, "layers_to_transform": [1, 3]},
+    ),
+    "t5_1_0_lora": (
+        "t5_1_0",
+        "LoraConfig",
+        {"target_modules": r".*decoder.*(SelfAttention|EncDecAttention)\.(k|v)", "r": 2, "lora_alpha": 3},
+    ),
+    "t5_1_1_ia3": ("t5_1_1", "IA3Config", {}),
+    "t5_1_0_ia3": (
+        "t5_1_0",
+        "IA3Config",
+        {
+            "target_modules": ["q", "v", "o", "wo"],
+            "feedforward_modules": ["wo"],
+            "exclude_modules": r"decoder\.block\.1.*\.q",
+        },
+    ),
+}
 LENGTHS = (512, 17, 1)
 NUM_TARGETS = 9
 NUM_GENERATED = 16
@@ -129,6 +163,13 @@ def prefix_rows(case):
     config = CASES[case]
     width = config["num_layers"] * 2 * config["num_heads"] * config["d_kv"]
     return np.random.default_rng(8).normal(size=(PROMPT_LENGTH, width)).astype(np.float32)
+
+
+def module_values(shapes):
+    """Return values for an adapter's tensors, by name, of a size at which rounding is far below what is compared."""
+    generator = np.random.default_rng(10)
+    drawn = {name: 0.15 * generator.normal(size=shapes[name]) for name in sorted(shapes)}
+    return {name: (value + ("ia3" in name)).astype(np.float32) for name, value in drawn.items()}
 
 
 def made_prompt(kind):

@@ -12,7 +12,7 @@ from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend
 from softprompt_tf.backbones.passes.frozen_blocks import Kernel, Shape, frozen, norm, norm_gradient
-from softprompt_tf.backbones.passes.projection_deltas import Changes
+from softprompt_tf.backbones.passes.layer_changes import Changes
 from softprompt_tf.typing import Tensor
 
 
@@ -63,7 +63,7 @@ class AbsorbedAttention(NamedTuple):
         )
 
     def changed(self, changes: Changes) -> "AbsorbedAttention":
-        """Return the block itself: nothing is added to it, as a changed attention takes `ProjectedAttention`."""
+        """Return the block itself: nothing changes it, as a changed attention takes `ProjectedAttention`."""
         return self
 
     @property

@@ -151,7 +151,7 @@ def score_targets(
             padding_mask,
             key_values=injection.decoder,
             cross=injection.cross,
-            deltas=injection.deltas,
+            changes=injection.changes,
             is_short=is_short,
         )
 

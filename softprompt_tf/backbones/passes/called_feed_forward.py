@@ -14,8 +14,14 @@ class CalledFeedForward(NamedTuple):
 
     def forward(self, states: Tensor, epsilon: float) -> tuple[Tensor, None]:
         """Run on states [M, H]; the norm is the layer's own."""
+        return states + self.project(self.hidden(states, epsilon)), None
+
+    def hidden(self, states: Tensor, epsilon: float) -> Tensor:
+        """Return the inner states [M, F] of states [M, H]."""
         normed = self.layer.layer_norm(states)
         hidden = self.layer.input_projector(normed)
-        if self.layer.use_gated_activation:
-            hidden = hidden * self.layer.gate_projector(normed)
-        return states + self.layer.output_projector(hidden), None
+        return hidden * self.layer.gate_projector(normed) if self.layer.use_gated_activation else hidden
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Return what inner states [M, F] add to states, [M, H]."""
+        return self.layer.output_projector(hidden)

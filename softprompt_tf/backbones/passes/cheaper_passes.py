@@ -79,7 +79,7 @@ def tune(
             padding_mask,
             key_values=injection.decoder,
             cross=injection.cross,
-            deltas=injection.deltas,
+            changes=injection.changes,
             is_short=is_short,
             tuning=True,
             num_moving=num_moving_behind,
@@ -157,7 +157,7 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
     """Say whether the parts of layers run one by one: those of known layers, and of others where something goes in between."""
     if t5.forward.is_able:
         return True
-    if injection.moves_attention or injection.late:
+    if injection.moves_layers or injection.late:
         check_takes_key_values(t5.backbone)
         return True
     return False
@@ -165,7 +165,7 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
 
 def goes_inside(injection: Injection) -> bool:
     """Say whether anything is injected elsewhere than in front of the input."""
-    return injection.moves_attention or bool(injection.late) or injection.behind is not None
+    return injection.moves_layers or bool(injection.late) or injection.behind is not None
 
 
 def by_cost(

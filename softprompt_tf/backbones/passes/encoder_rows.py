@@ -46,7 +46,7 @@ def encode_with_rows(
             states,
             padding_mask,
             injection.encoder,
-            deltas=injection.deltas,
+            changes=injection.changes,
             layers=layers,
             num_moving=num_moving or None,
             tuning=tuning and not is_still,

@@ -62,7 +62,7 @@ def absorb_encoder_output(
 def _view(
     t5: FrozenT5, encoder_output: Tensor, padding_mask: Tensor, injection: Injection, kind: CrossAttention
 ) -> EncoderView:
-    stack = t5.forward.decoder(kind, injection.deltas)
+    stack = t5.forward.decoder(kind, injection.changes)
     batch, length = ops.shape(encoder_output)[:2]
     shape = Shape(batch, length, t5.num_heads, t5.head_dim)
     prefixes = by_layer(injection.cross, t5.compute_dtype) or [None] * len(stack.layers)

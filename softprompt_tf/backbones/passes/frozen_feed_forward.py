@@ -45,6 +45,16 @@ class Gated(NamedTuple):
         normed = back(hidden * kept.gate * slope, self.input) + back(hidden * (inner * share), self.gate)
         return upstream + norm_gradient(normed, kept.states, self.scale, kept.inverse)
 
+    def hidden(self, states: Tensor, epsilon: float) -> Tensor:
+        """Return the inner states [M, F] of states [M, H]; automatic differentiation runs through it."""
+        normed, _ = norm(states, self.scale, epsilon)
+        inner = ops.matmul(normed, self.input)
+        return inner * self.activation.share(inner) * ops.matmul(normed, self.gate)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Return what inner states [M, F] add to states, [M, H]."""
+        return ops.matmul(hidden, self.output)
+
 
 class KeptPlain(NamedTuple):
     """What the gradient needs: states [M, H], what they were normed by [M, 1]; inner state and its share that passes [M, F]."""
@@ -75,6 +85,15 @@ class Plain(NamedTuple):
         hidden = back(upstream, self.output) * self.activation.slope(kept.inner, kept.share)
         return upstream + norm_gradient(back(hidden, self.input), kept.states, self.scale, kept.inverse)
 
+    def hidden(self, states: Tensor, epsilon: float) -> Tensor:
+        """Return the inner states [M, F] of states [M, H]; automatic differentiation runs through it."""
+        inner = ops.matmul(norm(states, self.scale, epsilon)[0], self.input)
+        return inner * self.activation.share(inner)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Return what inner states [M, F] add to states, [M, H]."""
+        return ops.matmul(hidden, self.output)
+
 
 class KeptRelu(NamedTuple):
     """What the gradient needs: states [M, H], what they were normed by [M, 1], and the activation [M, F]."""
@@ -102,6 +121,14 @@ class PlainRelu(NamedTuple):
         hidden = back(upstream, self.output)
         inner = ops.where(kept.hidden > 0, hidden, ops.zeros_like(hidden))
         return upstream + norm_gradient(back(inner, self.input), kept.states, self.scale, kept.inverse)
+
+    def hidden(self, states: Tensor, epsilon: float) -> Tensor:
+        """Return the inner states [M, F] of states [M, H]; automatic differentiation runs through it."""
+        return ops.relu(ops.matmul(norm(states, self.scale, epsilon)[0], self.input))
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Return what inner states [M, F] add to states, [M, H]."""
+        return ops.matmul(hidden, self.output)
 
 
 def feed_forward_of(layer: keras.layers.Layer, dtype: str) -> Gated | Plain | PlainRelu:

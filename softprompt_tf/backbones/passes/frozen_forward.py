@@ -28,11 +28,16 @@ from softprompt_tf.backbones.passes.frozen_stacks import (
     attend_to_source,
     run_decoder,
     run_encoder,
+    run_feed_forward,
 )
 from softprompt_tf.backbones.passes.known_layers import changed_part
+from softprompt_tf.backbones.passes.layer_changes import (
+    changes_by_layer,
+    with_changed_feed_forward,
+    with_changes,
+)
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
-from softprompt_tf.backbones.passes.projection_deltas import changes_by_layer, with_changes
-from softprompt_tf.injection import KeyValues, ProjectionDelta
+from softprompt_tf.injection import KeyValues, LayerChange
 from softprompt_tf.typing import Tensor
 
 ALL_LAYERS = slice(0, None)
@@ -71,7 +76,7 @@ class FrozenForward:
         padding_mask: Tensor,
         key_values: KeyValues | None = None,
         *,
-        deltas: Sequence[ProjectionDelta] = (),
+        changes: Sequence[LayerChange] = (),
         tuning: bool = False,
         num_moving: int | None = None,
         recompute: bool = False,
@@ -83,7 +88,7 @@ class FrozenForward:
           embeddings: [B, S, H] in the compute dtype, or the states before the first of the layers.
           padding_mask: [B, S], 1 = a position to attend to.
           key_values: what is injected into its self-attention.
-          deltas: what is added to projections.
+          changes: what changes parts of the layers.
           tuning: whether gradients of embeddings and of what goes in will be asked for.
           num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
@@ -100,7 +105,7 @@ class FrozenForward:
             bias=ops.cast(bias_in_front(bias, key_values and key_mask_bias(key_values)), self._dtype),
             shape=self._shape(embeddings),
             prefixes=prefixes and prefixes[layers],
-            changes=self._changes(deltas, "encoder")[layers],
+            changes=self._changes(changes, "encoder")[layers],
             tuning=tuning,
             num_moving=num_moving,
             recompute=recompute,
@@ -117,7 +122,7 @@ class FrozenForward:
         *,
         key_values: KeyValues | None = None,
         cross: KeyValues | None = None,
-        deltas: Sequence[ProjectionDelta] = (),
+        changes: Sequence[LayerChange] = (),
         is_short: bool = True,
         tuning: bool = False,
         num_moving: int | None = None,
@@ -132,7 +137,7 @@ class FrozenForward:
           padding_mask: [B, S], 1 = a position to attend to.
           key_values: what is injected into its self-attention.
           cross: what is injected into its attention to the encoder output.
-          deltas: what is added to projections.
+          changes: what changes parts of the layers.
           is_short: whether cross-attention is absorbed, where nothing goes into it; else it has keys and values.
           tuning: whether gradients of the encoder output and of what goes in will be asked for.
           num_moving: how many positions in front of the encoder output have a gradient. Default: all.
@@ -146,20 +151,25 @@ class FrozenForward:
         own_bias = ops.cast(ops.stop_gradient(bias), self._dtype)
         source_bias = source_mask_bias(padding_mask, cross, self._dtype)
         own, others = by_layer(key_values, self._dtype), by_layer(cross, self._dtype)
-        own_changes, other_changes = self._changes(deltas, "decoder"), self._changes(deltas, "cross")
+        own_changes, other_changes = self._changes(changes, "decoder"), self._changes(changes, "cross")
 
         def to_self(k: int, states: Tensor, *flat: Tensor) -> Tensor:
-            _, (prefix, changes), _ = keras.tree.pack_sequence_as(moving[k], list(flat))
-            block = with_changes(stack.layers[k].attention, changes)
+            _, (prefix, changed), _ = keras.tree.pack_sequence_as(moving[k], list(flat))
+            block = with_changes(stack.layers[k].attention, changed)
             return attend_to_self(block, states, *prefix, bias=own_bias, shape=shape, tuning=tuning)
 
         def to_source(k: int, states: Tensor, *flat: Tensor) -> Tensor:
-            source, _, (prefix, changes) = keras.tree.pack_sequence_as(moving[k], list(flat))
-            block = stack.layers[k].cross.changed(changes)
+            source, _, (prefix, changed) = keras.tree.pack_sequence_as(moving[k], list(flat))
+            block = stack.layers[k].cross.changed(changed)
             run = partial(attend_to_source, bias=source_bias, shape=shape, tuning=tuning)
             if num_moving is None:
                 return run(block, states, source, *prefix)
             return run(block, states, still, *prefix, moving=source, count=num_moving)
+
+        def feed_forward(k: int, states: Tensor, *flat: Tensor) -> Tensor:
+            _, (_, changed), _ = keras.tree.pack_sequence_as(moving[k], list(flat))
+            block = with_changed_feed_forward(stack.layers[k].feed_forward, changed)
+            return run_feed_forward(block, states, stack.last_norm.epsilon, tuning=tuning)
 
         still, source = ops.stop_gradient(encoder_output), encoder_output[:, :num_moving]
         moving = [
@@ -172,18 +182,23 @@ class FrozenForward:
             states,
             to_self,
             to_source,
+            feed_forward=feed_forward,
             moving=[keras.tree.flatten(part) for part in moving],
             tuning=tuning,
             recompute=recompute,
         )
         return ops.reshape(output, ops.shape(embeddings))
 
-    def decoder(self, kind: CrossAttention, deltas: Sequence[ProjectionDelta] = ()) -> FrozenStack:
-        """Read the decoder's layers with cross-attention of a kind, and with what is added to their projections."""
+    def decoder(self, kind: CrossAttention, changes: Sequence[LayerChange] = ()) -> FrozenStack:
+        """Read the decoder's layers with cross-attention of a kind, and with what changes them."""
         stack = self.stack(kind)
-        own, others = self._changes(deltas, "decoder"), self._changes(deltas, "cross")
+        own, others = self._changes(changes, "decoder"), self._changes(changes, "cross")
         layers = [
-            layer._replace(attention=with_changes(layer.attention, own[k]), cross=layer.cross.changed(others[k]))
+            FrozenLayer(
+                attention=with_changes(layer.attention, own[k]),
+                feed_forward=with_changed_feed_forward(layer.feed_forward, own[k]),
+                cross=layer.cross.changed(others[k]),
+            )
             for k, layer in enumerate(stack.layers)
         ]
         return stack._replace(layers=layers)
@@ -201,10 +216,10 @@ class FrozenForward:
             Norm.of(last, self._dtype, is_plain=is_plain),
         )
 
-    def _changes(self, deltas: Sequence[ProjectionDelta], place: str) -> list[dict[str, Tensor]]:
+    def _changes(self, changes: Sequence[LayerChange], place: str) -> list[dict[str, Tensor]]:
         backbone = self._backbone
         layers = backbone.encoder_transformer_layers if place == "encoder" else backbone.decoder_transformer_layers
-        return changes_by_layer(deltas, place, len(layers), self._dtype)
+        return changes_by_layer(changes, place, len(layers), self._dtype)
 
     def _shape(self, embeddings: Tensor) -> Shape:
         batch, length = ops.shape(embeddings)[:2]

@@ -14,8 +14,13 @@ from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention
 from softprompt_tf.backbones.passes.called_feed_forward import CalledFeedForward
 from softprompt_tf.backbones.passes.frozen_blocks import Norm, SelfAttention, Shape, run_block
 from softprompt_tf.backbones.passes.frozen_feed_forward import feed_forward_of
+from softprompt_tf.backbones.passes.layer_changes import (
+    ChangedFeedForward,
+    Changes,
+    with_changed_feed_forward,
+    with_changes,
+)
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
-from softprompt_tf.backbones.passes.projection_deltas import Changes, with_changes
 from softprompt_tf.typing import Tensor
 
 CrossAttention = type[AbsorbedAttention] | type[ProjectedAttention]
@@ -73,7 +78,7 @@ def run_encoder(
       bias: [B, N, S, P + S].
       shape: of the states.
       prefixes: injected keys and values [2, B, N, P, D] of each layer, or None.
-      changes: what is added to the projections of each layer's attention, or None.
+      changes: what changes parts of each layer, or None.
       tuning: whether blocks run with their own gradients.
       num_moving: how many rows in front of the embeddings have a gradient; the others' is given as 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient.
@@ -84,10 +89,11 @@ def run_encoder(
     """
 
     def run(layer: FrozenLayer, count: int | None, form: Any, states: Tensor, *moving: Tensor) -> Tensor:
-        prefix, added = keras.tree.pack_sequence_as(form, list(moving))
-        block = with_changes(layer.attention, added)
+        prefix, changed = keras.tree.pack_sequence_as(form, list(moving))
+        block = with_changes(layer.attention, changed)
         states = attend_to_self(block, states, *prefix, bias=bias, shape=shape, tuning=tuning, count=count)
-        return _feed_forward(layer.feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+        feed_forward = with_changed_feed_forward(layer.feed_forward, changed)
+        return run_feed_forward(feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
 
     for k, layer in enumerate(stack.layers):
         form = (tuple(prefixes[k : k + 1] if prefixes else ()), changes[k] if changes else {})
@@ -104,6 +110,7 @@ def run_decoder(
     to_self: Callable[..., Tensor],
     to_source: Callable[..., Tensor],
     *,
+    feed_forward: Callable[..., Tensor] | None = None,
     moving: Sequence[Sequence[Tensor]] | None = None,
     tuning: bool = False,
     recompute: bool = False,
@@ -115,6 +122,7 @@ def run_decoder(
       states: embeddings [M, H].
       to_self: (layer number, states, *moving) -> states with the layer's attention to itself added.
       to_source: the same with its attention to the encoder output.
+      feed_forward: the same with its feed-forward. Default: that of the stack.
       moving: what gradients reach beside the states, for each layer.
       tuning: whether blocks run with their own gradients.
       recompute: keep each layer's input only and run the layer again for its gradient.
@@ -126,7 +134,9 @@ def run_decoder(
     def run(k: int, states: Tensor, *moving: Tensor) -> Tensor:
         states = to_self(k, states, *moving)
         states = to_source(k, states, *moving)
-        return _feed_forward(stack.layers[k].feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+        if feed_forward is not None:
+            return feed_forward(k, states, *moving)
+        return run_feed_forward(stack.layers[k].feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
 
     for k in range(len(stack.layers)):
         states = _kept_or_not(partial(run, k), recompute)(states, *(moving[k] if moving else ()))
@@ -184,9 +194,10 @@ def attend_to_source(
     return run_block(forward, gradient, states, encoder_output if moving is None else moving, *prefixes)
 
 
-def _feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -> Tensor:
+def run_feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -> Tensor:
+    """Run a feed-forward block."""
     forward = partial(block.forward, epsilon=epsilon)
-    if not tuning or isinstance(block, CalledFeedForward):
+    if not tuning or isinstance(block, (CalledFeedForward, ChangedFeedForward)):
         return forward(states)[0]
     return run_block(forward, lambda upstream, kept: (block.gradient(upstream, kept),), states)
 

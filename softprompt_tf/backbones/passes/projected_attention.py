@@ -19,7 +19,7 @@ from softprompt_tf.backbones.passes.frozen_blocks import (
     split_heads,
     split_injected,
 )
-from softprompt_tf.backbones.passes.projection_deltas import Changes, with_changes
+from softprompt_tf.backbones.passes.layer_changes import Changes, with_changes
 from softprompt_tf.typing import Tensor
 
 
@@ -40,7 +40,7 @@ class ProjectedAttention(NamedTuple):
         return cls(SelfAttention.of(norm, attention, dtype, is_plain=is_plain))
 
     def changed(self, changes: Changes) -> "ProjectedAttention":
-        """Return the block with what is added to some of its projections."""
+        """Return the block with what changes its projections."""
         return self._replace(weights=with_changes(self.weights, changes))
 
     @property

@@ -1,8 +1,9 @@
 """Read and write prompts of other tools: a .npy file [P, H] or a PEFT adapter folder.
 
 `.npy` is what google-research/prompt-tuning publishes; a PEFT adapter folder (huggingface/peft) holds
-`adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`: a prompt's rows, or a prefix (see
-`peft_prefix.py`). Neither has a fingerprint, so only sizes can be checked against a backbone.
+`adapter_config.json` and `adapter_model.safetensors` with the tensor `prompt_embeddings`, a prompt's rows or a prefix (see
+`peft_prefix.py`); or with tensors of modules (see `peft_modules.py`). Neither has a fingerprint, so only sizes can be checked
+against a backbone.
 """
 
 import io
@@ -19,17 +20,24 @@ from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.large_file_pointer import refuse_pointer
 from softprompt_tf.files.portable_names import own_name
-from softprompt_tf.methods.files import peft_prefix
+from softprompt_tf.methods.files import peft_ia3, peft_lora, peft_prefix
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
-from softprompt_tf.methods.files.tensor_file import read_tensor
-from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, PROMPT
+from softprompt_tf.methods.files.tensor_file import read_tensor, read_tensors
+from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, KEY_VALUES, PROMPT, SCALES
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_TENSOR = "prompt_embeddings"
 PEFT_TASK = "SEQ_2_SEQ_LM"
 # PEFT's name -> the method here. PEFT keeps the rows that a prompt encoder (P_TUNING) made, not its network.
-_PEFT_TYPES = {"PROMPT_TUNING": "prompt_tuning", "P_TUNING": "p_tuning", peft_prefix.PREFIX_TYPE: peft_prefix.METHOD}
+_PEFT_TYPES = {
+    "PROMPT_TUNING": "prompt_tuning",
+    "P_TUNING": "p_tuning",
+    peft_prefix.PREFIX_TYPE: peft_prefix.METHOD,
+    peft_lora.LORA_TYPE: peft_lora.METHOD,
+    peft_ia3.IA3_TYPE: peft_ia3.METHOD,
+}
+_DTYPES = ("F32", "F16", "BF16", "F64")
 NPY_MAGIC = b"\x93NUMPY"
 # NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
 NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
@@ -74,15 +82,15 @@ def write_npy(path: str | Path, task_prompt: TaskPrompt) -> Path:
 
 
 def read_peft_adapter(path: str | Path) -> TaskPrompt:
-    """Read an adapter of PEFT's prompt tuning, P-tuning or prefix tuning; the task id is the folder's name.
+    """Read an adapter of PEFT's prompt tuning, P-tuning, prefix tuning, LoRA or (IA)^3; the task id is the folder's name.
 
     For a sequence-to-sequence model PEFT keeps `num_transformer_submodules` times `num_virtual_tokens` rows, two times
     by default, and puts only the first `num_virtual_tokens` in front of the encoder's input: those are read. A prefix becomes
-    keys and values of the decoder's self-attention.
+    keys and values of the decoder's self-attention. A LoRA's scale becomes part of its matrices.
 
     Raises:
       PromptFileError: if the folder lacks a file, is an adapter of another kind or for another kind of model, or holds more
-        than a prompt.
+        than this library has.
     """
     path = Path(path)
     config = _read_peft_config(path / PEFT_CONFIG)
@@ -92,14 +100,21 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
             f"PEFT adapter {path} must hold {PEFT_WEIGHTS}. Received: {sorted(item.name for item in path.iterdir())}. "
             "Pickle files (.bin) are never read: save the adapter with safe_serialization=True."
         )
-    rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=("F32", "F16", "BF16", "F64"))
     known = {"task_id": path.resolve().name, "backbone": str(config.get("base_model_name_or_path") or "")}
     known["method"] = _PEFT_TYPES[config["peft_type"]]
+    return task_prompt_of(path, **_peft_fields(path, config), **known)
+
+
+def _peft_fields(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a task that an adapter's tensors give."""
+    if config["peft_type"] == peft_lora.LORA_TYPE:
+        return peft_lora.deltas_of(path, config, read_tensors(path / PEFT_WEIGHTS, dtypes=_DTYPES))
+    if config["peft_type"] == peft_ia3.IA3_TYPE:
+        return {"tensors": peft_ia3.scales_of(path, config, read_tensors(path / PEFT_WEIGHTS, dtypes=_DTYPES))}
+    rows = read_tensor(path / PEFT_WEIGHTS, PEFT_TENSOR, dtypes=_DTYPES)
     if config["peft_type"] == peft_prefix.PREFIX_TYPE:
-        tensors = {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}
-        return task_prompt_of(path, tensors=tensors, **known)
-    length = _checked_length(path, config, rows)
-    return task_prompt_of(path, prompt=rows[:length], **known)
+        return {"tensors": {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}}
+    return {"prompt": rows[: _checked_length(path, config, rows)]}
 
 
 def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
@@ -115,8 +130,8 @@ def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
         )
     if modules:
         raise PromptFileError(
-            f"PEFT adapter {path} must hold a prompt alone. Received: modules_to_save={modules}, which change the backbone. "
-            "Train the prompt without them."
+            f"PEFT adapter {path} must leave the T5's weights as they are. Received: modules_to_save={modules}, which change "
+            "them. Train it without."
         )
 
 
@@ -145,18 +160,24 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def write_peft_adapter(
-    path: str | Path, task_prompt: TaskPrompt, *, num_attention_heads: int | None = None, num_layers: int | None = None
+    path: str | Path,
+    task_prompt: TaskPrompt,
+    *,
+    num_attention_heads: int | None = None,
+    num_layers: int | None = None,
+    hidden_dim: int | None = None,
 ) -> Path:
-    """Write a task as a PEFT adapter folder for a sequence-to-sequence model: prompt tuning, or prefix tuning of the decoder.
+    """Write a task as a PEFT adapter folder for a sequence-to-sequence model: a prompt, a prefix of the decoder, LoRA or (IA)^3.
 
     Args:
       path: the folder; made where it is missing.
       task_prompt: its backbone's name becomes `base_model_name_or_path`.
       num_attention_heads: N of the backbone; PEFT keeps it but prompt tuning does not use it.
       num_layers: L of the backbone; the same holds.
+      hidden_dim: H of the backbone, for a LoRA whose task file does not have it.
 
     Raises:
-      PromptFileError: if a file cannot be written, or PEFT cannot hold the task's keys and values.
+      PromptFileError: if a file cannot be written, or PEFT cannot hold the task's tensors.
     """
     path = Path(path)
     config: dict[str, Any] = {
@@ -166,12 +187,21 @@ def write_peft_adapter(
         "task_type": PEFT_TASK,
     }
     if PROMPT in task_prompt.tensors:
-        rows = _prompt_alone(task_prompt)
+        tensors = {PEFT_TENSOR: _prompt_alone(task_prompt)}
         config |= _prompt_config(task_prompt, num_attention_heads, num_layers)
+    elif set(task_prompt.tensors) <= set(DELTAS):
+        tensors, own = peft_lora.tensors_of(path, task_prompt, hidden_dim)
+        config |= own
+    elif set(task_prompt.tensors) <= set(SCALES):
+        tensors, own = peft_ia3.tensors_of(task_prompt)
+        config |= own
+    elif not set(task_prompt.tensors) <= set(KEY_VALUES):
+        names = ", ".join(task_prompt.tensors)
+        raise PromptFileError(f"PEFT has no place for these tensors. Received: {names}. Write a .safetensors file.")
     else:
-        rows = peft_prefix.rows_of(task_prompt)
+        tensors = {PEFT_TENSOR: np.ascontiguousarray(peft_prefix.rows_of(task_prompt))}
         config |= peft_prefix.config_of(task_prompt)
-    weights = safetensors.numpy.save({PEFT_TENSOR: np.ascontiguousarray(rows)}, metadata={"format": "pt"})
+    weights = safetensors.numpy.save(tensors, metadata={"format": "pt"})
     write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
     config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     write_atomically(path / PEFT_CONFIG, config_text.encode(), error_type=PromptFileError)

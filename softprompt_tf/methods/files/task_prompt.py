@@ -24,6 +24,7 @@ class _TaskFields:
     backbone: str = ""
     backbone_fingerprint: str = ""
     tokenizer_fingerprint: str = ""
+    backbone_hidden_dim: int | None = None
     template: str = ""
     labels: tuple[str, ...] = ()
     max_input_tokens: int | None = None
@@ -52,6 +53,7 @@ class TaskPrompt(_TaskFields):
       backbone: the name of the frozen T5.
       backbone_fingerprint: of its weights and form; empty where unknown, then only sizes can be checked.
       tokenizer_fingerprint: of its vocabulary; empty where unknown.
+      backbone_hidden_dim: H of the frozen T5; None where unknown. It says where the two matrices of a LoRA's rows meet.
       template: the text around the fields of a row, such as "sst2 sentence: {sentence}".
       labels: the label words, in the order of their ids; empty for a task that generates.
       max_input_tokens: where inputs are cut, without the prompt's rows. None where unknown.
@@ -153,6 +155,11 @@ def check_backbone(
       BackboneMismatchError: with the names of both models.
     """
     made_for = task_prompt.backbone or "an unnamed backbone"
+    if task_prompt.backbone_hidden_dim not in (None, hidden_dim):
+        raise BackboneMismatchError(
+            f"{_subject(task_prompt)} was made for {made_for} (H={task_prompt.backbone_hidden_dim}). "
+            f"Received: model {backbone} (H={hidden_dim}). Train a new prompt or load that model."
+        )
     _check_rows(task_prompt, made_for, backbone, hidden_dim=hidden_dim, sizes=sizes)
     if task_prompt.backbone_fingerprint not in ("", fingerprint):
         raise BackboneMismatchError(

@@ -6,10 +6,12 @@ import numpy as np
 
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.task_tensors import (
+    ADAPTERS,
     DELTAS,
     KEY_VALUES,
     LATE_PROMPTS,
     METHOD_TENSORS,
+    SCALES,
     TENSORS,
     MethodTensors,
     num_axes,
@@ -20,6 +22,8 @@ _FORMS = {
     **dict.fromkeys(TENSORS, "[P, H]"),
     **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
+    **dict.fromkeys(SCALES, "[1, L, F]"),
+    **dict.fromkeys(ADAPTERS, "[R, L, 2 * H + 2]"),
 }
 
 
@@ -47,6 +51,8 @@ def _listed(names: Sequence[str]) -> str:
     kinds = {
         **dict.fromkeys(LATE_PROMPTS, "prompt_before_layer_LAYER"),
         **dict.fromkeys(DELTAS, "ATTENTION_PROJECTION_delta"),
+        **dict.fromkeys(SCALES, "ATTENTION_PROJECTION_scale, STACK_feed_forward_scale"),
+        **dict.fromkeys(ADAPTERS, "ATTENTION_attention_adapter, STACK_feed_forward_adapter"),
     }
     return ", ".join(dict.fromkeys(kinds.get(name, name) for name in names))
 
@@ -68,7 +74,8 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _checked(name: str, value: np.ndarray) -> np.ndarray:
     array = np.asarray(value)
     is_pair = name not in KEY_VALUES or array.shape[2:3] == (2,)
-    if array.ndim != num_axes(name) or 0 in array.shape or not is_pair:
+    has_rows = name not in SCALES or len(array) == 1
+    if array.ndim != num_axes(name) or 0 in array.shape or not is_pair or not has_rows:
         raise PromptError(
             f"`{name}` must have the shape {_FORMS[name]}, one task's rows. Received: shape {list(array.shape)}."
         )

@@ -1,0 +1,140 @@
+"""Frozen blocks that each row of a batch changes in its own way: low-rank products, scales and bottlenecks, never merged.
+
+Automatic differentiation runs through what is changed.
+
+Sources: Hu et al. 2021, arXiv:2106.09685 (LoRA); Liu et al. 2022, arXiv:2205.05638 ((IA)^3); Houlsby et al. 2019,
+arXiv:1902.00751 (adapters).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from softprompt_tf.backbones.passes.frozen_blocks import SelfAttention
+from softprompt_tf.injection import LayerChange
+from softprompt_tf.typing import Tensor
+
+Changes = Mapping[str, Tensor]
+"""Kinds of changes -> their rows in one layer, [B, R, F]; see `LayerChange`."""
+_PROJECTIONS = ("query", "key", "value", "output")
+
+
+class WithDelta(NamedTuple):
+    """A projection [F_in] to [F_out] with a low-rank product added to it.
+
+    Args:
+      base: the projection.
+      rows: [B, R, F_in + F_out], in its dtype.
+    """
+
+    base: Any
+    rows: Tensor
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Project states [M, F_in] to [M, F_out], M = B * positions, the positions of a row behind each other."""
+        width = states.shape[-1]
+        down, up = self.rows[..., :width], self.rows[..., width:]
+        inner = ops.matmul(_by_row(states, self.rows), ops.transpose(down, (0, 2, 1)))  # [B, S, R]
+        return self.base(states) + ops.reshape(ops.matmul(inner, up), (-1, up.shape[-1]))
+
+
+class Scaled(NamedTuple):
+    """A projection [F_in] to [F_out] whose outputs are scaled.
+
+    Args:
+      base: the projection.
+      rows: [B, 1, F_out], in its dtype.
+    """
+
+    base: Any
+    rows: Tensor
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Project states [M, F_in] to [M, F_out]."""
+        return scaled(self.base(states), self.rows)
+
+
+class Adapted(NamedTuple):
+    """A projection with a bottleneck behind it.
+
+    Args:
+      base: the projection.
+      rows: [B, R, 2 H + 2], in its dtype.
+    """
+
+    base: Any
+    rows: Tensor
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Project states [M, F_in] to [M, H]."""
+        return adapted(self.base(states), self.rows)
+
+
+class ChangedFeedForward(NamedTuple):
+    """A feed-forward block whose inner states are scaled, or that has a bottleneck behind it.
+
+    Args:
+      base: the block.
+      scale: [B, 1, F], or None.
+      adapter: [B, R, 2 H + 2], or None.
+    """
+
+    base: Any
+    scale: Tensor | None
+    adapter: Tensor | None
+
+    def forward(self, states: Tensor, epsilon: float) -> tuple[Tensor, None]:
+        """Run on states [M, H]."""
+        hidden = self.base.hidden(states, epsilon)
+        output = self.base.project(hidden if self.scale is None else scaled(hidden, self.scale))
+        return states + (output if self.adapter is None else adapted(output, self.adapter)), None
+
+
+def scaled(states: Tensor, rows: Tensor) -> Tensor:
+    """Multiply states [M, F] by their row's vector of [B, 1, F]."""
+    return ops.reshape(_by_row(states, rows) * rows, (-1, rows.shape[-1]))
+
+
+def adapted(states: Tensor, rows: Tensor) -> Tensor:
+    """Add to states [M, H] what their row's bottleneck makes of them.
+
+    Each unit of `rows` [B, R, 2 H + 2] has the way down [H], the way up [H], what is added before the GELU (its tanh form) and
+    what is added behind it.
+    """
+    width = states.shape[-1]
+    down, up = rows[..., :width], rows[..., width : 2 * width]
+    before, behind = rows[..., None, :, 2 * width], rows[..., None, :, 2 * width + 1]  # [B, 1, R]
+    inner = ops.matmul(_by_row(states, rows), ops.transpose(down, (0, 2, 1))) + before  # [B, S, R]
+    inner = ops.gelu(inner, approximate=True) + behind
+    return states + ops.reshape(ops.matmul(inner, up), (-1, width))
+
+
+def with_changes(block: SelfAttention, changes: Changes) -> SelfAttention:
+    """Return an attention block with what changes its projections."""
+    parts = {name: getattr(block, name) for name in _PROJECTIONS}
+    for name in _PROJECTIONS:
+        if f"{name}_delta" in changes:
+            parts[name] = WithDelta(parts[name], changes[f"{name}_delta"])
+        if f"{name}_scale" in changes:
+            parts[name] = Scaled(parts[name], changes[f"{name}_scale"])
+    if "attention_adapter" in changes:
+        parts["output"] = Adapted(parts["output"], changes["attention_adapter"])
+    return block._replace(**parts)
+
+
+def with_changed_feed_forward(block: Any, changes: Changes) -> Any:
+    """Return a feed-forward block with what changes it; itself where nothing does."""
+    scale, adapter = changes.get("feed_forward_scale"), changes.get("feed_forward_adapter")
+    return block if scale is None and adapter is None else ChangedFeedForward(block, scale, adapter)
+
+
+def changes_by_layer(parts: Sequence[LayerChange], place: str, num_layers: int, dtype: str) -> list[dict[str, Tensor]]:
+    """Return, for each layer, what changes one place."""
+    rows = {part.kind: ops.cast(part.rows, dtype) for part in parts if part.place == place}
+    return [{kind: value[:, :, layer] for kind, value in rows.items()} for layer in range(num_layers)]
+
+
+def _by_row(states: Tensor, rows: Tensor) -> Tensor:
+    """[M, F] to [B, S, F], B that of `rows`."""
+    return ops.reshape(states, (ops.shape(rows)[0], -1, states.shape[-1]))

@@ -1,0 +1,163 @@
+"""Adapters: small trained networks behind the attentions and the feed-forwards, with a skip connection around each.
+
+Source: Houlsby et al. 2019, arXiv:1902.00751.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.errors import PromptError
+from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
+from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.small_networks import draw_normal
+from softprompt_tf.methods.initializers import Vocabulary
+from softprompt_tf.methods.task_tensors import ADAPTERS, CHANGES, PLACES, row_shape
+from softprompt_tf.settings.config_section import WHOLE_NUMBER
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adapters(PromptMethod):
+    """Adapters with their settings; see `adapters`.
+
+    Args:
+      places: where there are some: "encoder", "decoder" (its self-attention and feed-forwards) and "cross".
+      after_attention: whether there are some behind the attentions.
+      after_feed_forward: whether there are some behind the feed-forwards.
+      length, task_ids, seed: as in `PromptMethod`; the length is the inner width.
+    """
+
+    places: tuple[str, ...]
+    after_attention: bool
+    after_feed_forward: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self._names:
+            raise PromptError(
+                "There must be adapters somewhere. Received: encoder, decoder and cross "
+                f"{[place in self.places for place in PLACES]}, after_attention={self.after_attention}, "
+                f"after_feed_forward={self.after_feed_forward}."
+            )
+
+    @property
+    def name(self) -> str:
+        return "adapters"
+
+    def settings(self) -> dict[str, Any]:
+        places = {place: place in self.places for place in PLACES}
+        behind = {"after_attention": self.after_attention, "after_feed_forward": self.after_feed_forward}
+        return {"bottleneck_dim": self.length, **places, **behind}
+
+    def shapes(self, sizes: BackboneSizes) -> Shapes:
+        shapes: Shapes = {}
+        for name in self._names:
+            layers, _ = row_shape(name, sizes)
+            shapes[f"{name}.down"] = (self.length, layers, sizes.hidden_dim)
+            shapes[f"{name}.down_bias"] = (self.length, layers)
+            shapes[f"{name}.up"] = (self.length, layers, sizes.hidden_dim)
+            shapes[f"{name}.up_bias"] = (1, layers, sizes.hidden_dim)
+        return shapes
+
+    def draw(
+        self, vocabulary: Vocabulary, sizes: BackboneSizes, seed: int, task_id: str | None
+    ) -> dict[str, np.ndarray]:
+        generator = np.random.Generator(np.random.Philox(seed))
+
+        def first_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
+            if not name.endswith(".down"):
+                return np.zeros(shape, np.float32)
+            return draw_normal(generator, shape, shape[-1] ** -0.5)
+
+        return {name: first_value(name, shape) for name, shape in self.shapes(sizes).items()}
+
+    def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
+        """Put the values of each unit beside each other, [K, R, L, 2 H + 2], and the bias of the way up into a unit of its own.
+
+        That unit has the ways and the bias 0 and gives 1, so that its way up is the bias.
+        """
+        from keras import ops
+
+        def folded(name: str) -> Any:
+            down, bias, up, up_bias = (variables[f"{name}.{part}"] for part in ("down", "down_bias", "up", "up_bias"))
+            units = ops.concatenate([down, up, bias[..., None], ops.zeros_like(bias)[..., None]], axis=-1)
+            first = ops.zeros_like(up_bias[..., :1])
+            last = ops.concatenate([ops.zeros_like(up_bias), up_bias, first, first + 1.0], axis=-1)
+            return ops.concatenate([units, last], axis=-3)
+
+        return {name: folded(name) for name in self._names}
+
+    @property
+    def _names(self) -> list[str]:
+        kinds = {"attention_adapter": self.after_attention, "feed_forward_adapter": self.after_feed_forward}
+        return [name for name in ADAPTERS if CHANGES[name][0] in self.places and kinds[CHANGES[name][1]]]
+
+
+def adapters(
+    bottleneck_dim: int = 16,
+    *,
+    after_attention: bool = True,
+    after_feed_forward: bool = True,
+    encoder: bool = True,
+    decoder: bool = True,
+    cross: bool = True,
+    task_ids: Sequence[str] | None = None,
+    seed: int | None = None,
+) -> Adapters:
+    """Adapters: a bottleneck behind each attention and each feed-forward, before the sum with the states.
+
+    What comes out of an attention or a feed-forward, y, becomes y + gelu(y D + b) U + c with trained D [H, R], b, U [R, H]
+    and c. U and c start at 0, so that training starts from the frozen model. The decoder has them behind its
+    self-attention, its attention to the encoder output and its feed-forward. The networks stay apart from the weights: rows of
+    other tasks may share a batch.
+
+    Args:
+      bottleneck_dim: R, the inner width. The paper tries 8 to 256; 64 is its best single one, for BERT Large.
+      after_attention: whether there is one behind each attention. False for one per layer, as in Pfeiffer et al. 2021.
+      after_feed_forward: whether there is one behind each feed-forward.
+      encoder: whether the encoder has them.
+      decoder: whether the decoder's self-attention and feed-forwards have them.
+      cross: whether the decoder's attention to the encoder output has them.
+      task_ids: names of the tasks where one model trains several. Default None, one task.
+      seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
+
+    Raises:
+      PromptError: if a setting is wrong, or there would be none.
+
+    Source: Houlsby et al. 2019, arXiv:1902.00751, section 2.1; the GELU (its tanh form) is that of google-research/adapter-bert.
+    One per layer: Pfeiffer et al. 2021, arXiv:2005.00247.
+    """
+    chosen = {"encoder": encoder, "decoder": decoder, "cross": cross}
+    check_integer("bottleneck_dim", bottleneck_dim, minimum=1)
+    return Adapters(
+        length=bottleneck_dim,
+        places=tuple(place for place in PLACES if chosen[place]),
+        after_attention=after_attention,
+        after_feed_forward=after_feed_forward,
+        task_ids=checked_task_ids(task_ids),
+        seed=drawn_seed(seed),
+    )
+
+
+class AdaptersConfig(MethodConfig):
+    """Adapters: their inner width, and where they are."""
+
+    method: Literal["adapters"] = Field(default="adapters", description="the name of a prompt method")
+    bottleneck_dim: int = Field(default=16, gt=0, description=f"{WHOLE_NUMBER} (the inner width)")
+    after_attention: bool = Field(default=True, description="true or false (whether one is behind each attention)")
+    after_feed_forward: bool = Field(
+        default=True, description="true or false (whether one is behind each feed-forward)"
+    )
+    encoder: bool = Field(default=True, description="true or false (whether the encoder has them)")
+    decoder: bool = Field(
+        default=True, description="true or false (whether the decoder's self-attention and feed-forwards have them)"
+    )
+    cross: bool = Field(default=True, description="true or false (whether attention to the encoder output has them)")
+
+    def make(self, tasks: Sequence[TaskStart], *, seed: int) -> Adapters:
+        settings = self.model_dump(exclude={"method"})
+        return adapters(**settings, task_ids=task_ids_of(tasks), seed=seed)
