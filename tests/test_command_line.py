@@ -60,7 +60,7 @@ MISTAKES = {
     "adapt gone/t5 --text long.txt --output o": "must be a name or a directory that is there. Received: gone/t5.",
     "sweep sweep.yaml --output o": "`experiments` in sweep.yaml must be a mapping",
     "sweep key.yaml --output o": "`step` of experiment `a` in key.yaml",
-    "sweep vary.yaml --output o": "Unknown key. Received: 'prompt.lenght'. Did you mean `length`?",
+    "sweep vary.yaml --output o": "Unknown key `prompt.lenght` of experiment `a` in vary.yaml:1. Did you mean `length`?",
     "sweep task.yaml --output o": "No such task. Received: 'sst'. Did you mean `sst2`?",
     "sweep backbone.yaml --output o": "must be a name or a directory that is there. Received: gone/t5.",
     "reproduce --config key.yaml --output o": "`step` of experiment `a` in key.yaml",

@@ -359,10 +359,11 @@ def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
     environment = {**os.environ, "PATH": "/nowhere"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
 
-    lines = [process.stdout.readline() for _ in range(3)]
+    loading, *lines = [process.stdout.readline() for _ in range(4)]
     process.send_signal(signal.SIGTERM)
     rest_of_output, _ = process.communicate(timeout=20)
 
+    assert loading == f"Loading model echo from {base}\n"
     assert lines[0] == f"Serving model echo from {base} on 127.0.0.1, by the local model server\n"
     assert lines[1].startswith("gRPC: 127.0.0.1:")
     assert lines[2].startswith("REST: http://127.0.0.1:")
