@@ -21,6 +21,8 @@ from softprompt_tf.runs.run import TaskData
 from softprompt_tf.tasks import load_task
 from softprompt_tf.training import saved_run
 
+pytestmark = pytest.mark.thorough
+
 
 class Tuned:
     """The tiny T5, a tuner over it, and the rows of a task."""

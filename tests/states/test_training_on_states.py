@@ -14,6 +14,8 @@ from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.tasks import BatchStream, Example, tokenize_examples
 from softprompt_tf.tasks.rows import Row
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = [
     "a charming film",
     "the soup was warm, the bread was fresh, the talk was good",
