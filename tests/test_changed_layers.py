@@ -135,6 +135,7 @@ def test_every_trained_variable_has_the_gradient_of_finite_differences(one_layer
     check_gradients(drawn(model_of(one_layer_t5, form), scale=0.1), *two_rows(), width=5e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("form", "recompute"), [("lora", False), ("lora", True), ("adapters", True)])
 def test_fit_moves_every_variable_and_nothing_of_the_t5(form, recompute):
     model = model_of(make_tiny_t5(num_layers=1, seed=3), form)

@@ -102,6 +102,7 @@ def test_a_saved_task_answers_as_the_model_did(tmp_path, layer):
     np.testing.assert_allclose(again.score(TEXTS, ["yes", "no"]), expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("layer", PLACES)
 def test_fit_learns_and_moves_nothing_of_the_t5(layer):
     model = sp.PromptedT5(make_tiny_t5(), sp.late_prompts(3, layer=layer, seed=1), max_target_tokens=4)

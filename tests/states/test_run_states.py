@@ -16,6 +16,8 @@ from softprompt_tf.runs.run_identity import config_digest
 from softprompt_tf.states.encoding import StateEncoder
 from softprompt_tf.tasks import load_task
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
