@@ -280,6 +280,7 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
         assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
         assert (values["training"].pop("length_buckets"), values["training"].pop("pad_to_multiple_of")) == (16, 1)
         assert values["training"].pop("cached_states") == "auto"
+        assert (values["training"].pop("search_candidates"), values["training"].pop("search_window")) == (10, 10)
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         assert config_digest(config) == expected
     assert len({config_digest(each) for each in (one, sentinel, taskless, unsorted, padded)}) == 5
@@ -507,7 +508,7 @@ def test_tasks_of_different_formats_are_refused(place, tmp_path):
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(place, tmp_path):
-    with pytest.raises(ConfigError, match="`prompt.method` must be one of .*prompt_tuning.* Received: prompt_tunning."):
+    with pytest.raises(ConfigError, match="`prompt.method` must be one of .*prompt_tuning.* Received: 'prompt_tunning'"):
         train_run(place.config(tmp_path / "out", overrides=("prompt.method=prompt_tunning",)))
 
 
