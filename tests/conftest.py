@@ -3,6 +3,7 @@
 import collections
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def pytest_collection_finish():
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
     gc.enable()
+    _record_one_stack()
+
+
+def _record_one_stack():
+    """Let all operations have the same Python stack: TensorFlow records it at each one, which takes longer under pytest's frames."""
+    tf_stack = sys.modules.get("tensorflow.python.util.tf_stack")
+    if hasattr(tf_stack, "extract_stack"):
+        stack = tf_stack.extract_stack()
+        tf_stack.extract_stack = lambda stacklevel=1: stack
 
 
 def pytest_sessionfinish():

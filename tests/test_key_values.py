@@ -75,7 +75,8 @@ def test_every_trained_variable_has_the_gradient_of_finite_differences(method, s
     check_gradients(model, *two_rows())
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.thorough
+@pytest.mark.parametrize("recompute", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_fit_moves_every_variable_and_nothing_of_the_t5(recompute):
     model = sp.PromptedT5(make_tiny_t5(), sp.prefix_tuning(3, mlp_dim=4, seed=1), max_target_tokens=4)
     before = [weight.numpy() for weight in model.trainable_variables]

@@ -508,7 +508,9 @@ def test_tasks_of_different_formats_are_refused(place, tmp_path):
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones(place, tmp_path):
-    with pytest.raises(ConfigError, match="`prompt.method` must be one of .*prompt_tuning.* Received: 'prompt_tunning'"):
+    with pytest.raises(
+        ConfigError, match="`prompt.method` must be one of .*prompt_tuning.* Received: 'prompt_tunning'"
+    ):
         train_run(place.config(tmp_path / "out", overrides=("prompt.method=prompt_tunning",)))
 
 

@@ -129,6 +129,7 @@ def test_a_prompt_that_a_request_brings_shares_nothing(tiny_t5, tasks, signature
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("asked_once")
 def test_an_export_of_late_prompts_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
     chosen = {name: tasks[name] for name in ("front", "behind", "late")}

@@ -46,7 +46,7 @@ def saved(t5, tmp_path_factory):
     [
         ("import softprompt_tf as sp", "sp.load_model"),
         ("import keras; import softprompt_tf", "keras.saving.load_model"),
-        ("import softprompt_tf as sp, keras; sp.init", "keras.saving.load_model"),
+        pytest.param("import softprompt_tf as sp, keras; sp.init", "keras.saving.load_model", marks=pytest.mark.slow),
     ],
     ids=["sp.load_model", "keras first", "one name touched"],
 )
