@@ -57,7 +57,7 @@ def pytest_collection_finish():
 
 
 def _record_one_stack():
-    """Let all operations have the same Python stack: TensorFlow records it at each one, which takes longer under pytest's frames."""
+    """Let all operations have the same Python stack: TensorFlow records one for each, and pytest's is deep."""
     tf_stack = sys.modules.get("tensorflow.python.util.tf_stack")
     if hasattr(tf_stack, "extract_stack"):
         stack = tf_stack.extract_stack()
