@@ -18,4 +18,4 @@ def test_every_method_trains_on_two_devices_as_on_one(forked):
     for name, found in report.items():
         assert found["start"] == 0.0, name
         assert found["moved"] > 1e-3, name
-        assert found["differs"] < 1e-5, name
+        assert found["differs"] < 1e-4 * found["moved"], name  # sums in another order
