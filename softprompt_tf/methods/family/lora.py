@@ -14,7 +14,7 @@ from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
 from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
-from softprompt_tf.methods.family.small_networks import draw_normal
+from softprompt_tf.methods.family.small_networks import draw_ways_down
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import DELTAS, PLACES, PROJECTIONS, row_shape
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
@@ -66,14 +66,7 @@ class LoRA(PromptMethod):
     def draw(
         self, vocabulary: Vocabulary, sizes: BackboneSizes, seed: int, task_id: str | None
     ) -> dict[str, np.ndarray]:
-        generator = np.random.Generator(np.random.Philox(seed))
-
-        def first_value(name: str, shape: tuple[int, ...]) -> np.ndarray:
-            if name.endswith(".up"):
-                return np.zeros(shape, np.float32)
-            return draw_normal(generator, shape, shape[-1] ** -0.5)
-
-        return {name: first_value(name, shape) for name, shape in self.shapes(sizes).items()}
+        return draw_ways_down(self.shapes(sizes), seed)
 
     def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
         """Put the ways down and up [K, R, L, F] beside each other, the scale in the way up."""

@@ -36,6 +36,19 @@ def draw_normal(generator: np.random.Generator, shape: tuple[int, ...], deviatio
     return (deviation * generator.standard_normal(shape)).astype(np.float32)
 
 
+def draw_ways_down(shapes: Shapes, seed: int) -> dict[str, np.ndarray]:
+    """Return first values of bottlenecks that add nothing yet: what ends in ".down" is drawn, 1 over the root of its inputs, and
+    all else is 0.
+    """
+    generator = np.random.Generator(np.random.Philox(seed))
+    return {
+        name: draw_normal(generator, shape, shape[-1] ** -0.5)
+        if name.endswith(".down")
+        else np.zeros(shape, np.float32)
+        for name, shape in shapes.items()
+    }
+
+
 def lstm_shapes(name: str, inputs: int, outputs: int) -> Shapes:
     """Return the shapes of an LSTM's variables; its four gates stand side by side: input, forget, new values, output."""
     return {
