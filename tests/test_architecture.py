@@ -93,6 +93,8 @@ def test_imports_only_go_down():
         "softprompt_tf.evaluation",
         "softprompt_tf.experiments",
         "softprompt_tf.export",
+        "softprompt_tf.export.client",
+        "softprompt_tf.export.server",
         "softprompt_tf.interpretability",
         "softprompt_tf.methods",
         "softprompt_tf.migration",
