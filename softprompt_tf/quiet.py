@@ -5,18 +5,17 @@ while TensorFlow is imported is held back (`held_errors`).
 """
 
 import contextlib
-import importlib.abc
-import importlib.machinery
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from softprompt_tf.held_errors import held_errors
+from softprompt_tf.import_hook import ImportHook
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _FATAL_ALONE = "3"  # an error of TensorFlow's native code also comes as a Python exception
@@ -125,7 +124,7 @@ def _quiet_libraries() -> Iterator[None]:
         raise_levels()
 
     raise_levels()
-    hook = _ImportHook(
+    hook = ImportHook(
         {
             "tensorflow": lambda: importing(held_errors),
             "absl.logging": lambda: importing(contextlib.nullcontext),
@@ -139,38 +138,3 @@ def _quiet_libraries() -> Iterator[None]:
         sys.meta_path.remove(hook)
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
-
-
-Around = Callable[[], contextlib.AbstractContextManager[None]]
-
-
-class _ImportHook(importlib.abc.MetaPathFinder):
-    """Runs the first import of some modules within a context; whoever imports them, and when."""
-
-    def __init__(self, around: dict[str, Around]):
-        self._around = around
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name not in self._around:
-            return None
-        around = self._around.pop(name)
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _LoaderWithin(spec.loader, around)
-        return spec
-
-
-class _LoaderWithin(importlib.abc.Loader):
-    def __init__(self, loader: Any, around: Around):
-        self._loader, self._around = loader, around
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._loader.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        with self._around():
-            self._loader.exec_module(module)

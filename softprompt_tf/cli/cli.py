@@ -14,6 +14,7 @@ from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
 from softprompt_tf.cli import predict_command
+from softprompt_tf.cli.lean_imports import lean_imports
 from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     parsed = build_parser().parse_args(arguments)
     try:
-        with quiet(is_verbose=parsed.verbose):
+        with quiet(is_verbose=parsed.verbose), lean_imports():
             _check_paths(parsed)
             parsed.run(parsed)
         sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.cluster import AgglomerativeClustering
 
 from softprompt_tf.errors import PromptError
 
@@ -52,6 +51,8 @@ def cluster_rows(prompt: np.ndarray, *, min_cosine: float = 0.5) -> list[tuple[i
         raise PromptError(f"`min_cosine` must be above -1 and below 1. Received: min_cosine={min_cosine}.")
     if len(prompt) < 2:
         return [(row,) for row in range(len(prompt))]
+    from sklearn.cluster import AgglomerativeClustering  # here: it takes seconds, and other measures do without
+
     # Precomputed, as scikit-learn's own cosine metric refuses a row of zeros.
     distance = np.clip(1.0 - cosines(prompt, prompt), 0.0, 2.0)  # [P, P]
     np.fill_diagonal(distance, 0.0)

@@ -1,6 +1,6 @@
 """Metrics of tasks whose answers are labels, and accuracy of any text."""
 
-from sklearn import metrics as sklearn_metrics
+from typing import Any
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
@@ -30,7 +30,7 @@ def f1(rows: AnsweredRows) -> float:
         text == positive if text in rows.labels else not right
         for right, text in zip(is_target, rows.predictions, strict=True)
     ]
-    return float(sklearn_metrics.f1_score(is_target, is_predicted, zero_division=0.0))
+    return float(_scikit_learn().f1_score(is_target, is_predicted, zero_division=0.0))
 
 
 def macro_f1(rows: AnsweredRows) -> float:
@@ -41,13 +41,13 @@ def macro_f1(rows: AnsweredRows) -> float:
     """
     words = list(rows.labels or dict.fromkeys(rows.targets))
     return float(
-        sklearn_metrics.f1_score(rows.targets, list(rows.predictions), labels=words, average="macro", zero_division=0.0)
+        _scikit_learn().f1_score(rows.targets, list(rows.predictions), labels=words, average="macro", zero_division=0.0)
     )
 
 
 def matthews_correlation(rows: AnsweredRows) -> float:
     """Return Matthews' correlation, for two labels or more, from -1 to 1."""
-    return float(sklearn_metrics.matthews_corrcoef(rows.targets, list(rows.predictions)))
+    return float(_scikit_learn().matthews_corrcoef(rows.targets, list(rows.predictions)))
 
 
 def group_accuracy(rows: AnsweredRows) -> float:
@@ -65,3 +65,10 @@ def group_accuracy(rows: AnsweredRows) -> float:
     right = [text in answers for answers, text in zip(rows.references, rows.predictions, strict=True)]
     groups = rows.members().values()
     return sum(all(right[number] for number in members) for members in groups) / len(groups)
+
+
+def _scikit_learn() -> Any:
+    """Import it here: it takes seconds, and most tasks do without."""
+    from sklearn import metrics
+
+    return metrics

@@ -1,8 +1,7 @@
 """Metrics of tasks whose answers are numbers written as text, such as STS-B."""
 
 import math
-
-from scipy import stats
+from typing import Any
 
 from softprompt_tf.errors import DataError
 from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
@@ -22,13 +21,20 @@ def pearson_correlation(rows: AnsweredRows) -> float:
     `postprocessors.py:string_to_float`.
     """
     right, written = _numbers(rows)
-    return 0.0 if _is_flat(right, written) else float(stats.pearsonr(right, written).statistic)
+    return 0.0 if _is_flat(right, written) else float(_stats().pearsonr(right, written).statistic)
 
 
 def spearman_correlation(rows: AnsweredRows) -> float:
     """Return Spearman's correlation, that of the ranks; likewise."""
     right, written = _numbers(rows)
-    return 0.0 if _is_flat(right, written) else float(stats.spearmanr(right, written).statistic)
+    return 0.0 if _is_flat(right, written) else float(_stats().spearmanr(right, written).statistic)
+
+
+def _stats() -> Any:
+    """Import SciPy's statistics here: they take a second, and most tasks do without."""
+    from scipy import stats
+
+    return stats
 
 
 def _numbers(rows: AnsweredRows) -> tuple[list[float], list[float]]:
