@@ -5,12 +5,13 @@ benchmarks/results/late_layers.json keeps the settings that all results share, a
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.experiments.results import ResultStore, RunResult
+from benchmarks.measured_tables.kept_results import Kept, KeptResults, Row
+from benchmarks.measured_tables.task_names import TASK_NAMES
+from softprompt_tf.experiments.results import RunResult
 from softprompt_tf.report.plots import plot, to_svg_file
 from softprompt_tf.report.score_grid import score_grid
 from softprompt_tf.report.statistics import Summary
@@ -18,50 +19,19 @@ from softprompt_tf.report.statistics import Summary
 NAME = "late_layers"
 BEHIND = "output"
 ENCODER_LAYERS = 4  # of `mini`
-TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2", "rte": "RTE"}
-KEPT = ("task", "seed", "x", "score", "step", "seconds")
+COLUMNS = ("task", "seed", "x", "score", "step", "seconds")
 X_NAME = f"layer where the prompt enters ({ENCODER_LAYERS} = after the encoder)"
 
 
 def take(directories: Sequence[Path], results: Path) -> None:
-    """Add the results of sweeps to the file.
-
-    Args:
-      directories: the outputs of sweeps.
-      results: benchmarks/results.
-
-    Raises:
-      ValueError: if a directory has no result, the settings of two results differ, or one run has two scores.
-    """
-    kept = _read(results) if _file(results).exists() else {"settings": None, "results": []}
-    rows = {_key(row): row for row in kept["results"]}
-    for directory in directories:
-        found = [result for result in ResultStore(directory / "results") if result.experiment == NAME]
-        if not found:
-            raise ValueError(f"A directory must have results of {NAME}. Received: {directory}, which has none.")
-        for result in found:
-            settings, row = _shared_settings(result), _kept(result)
-            if settings != (kept["settings"] or settings):
-                raise ValueError(
-                    f"All results must have the same settings. Received: another one, {result.task} in {directory}."
-                )
-            if rows.get(_key(row), row)["score"] != row["score"]:
-                raise ValueError(
-                    f"A run must have one score. Received: two, of {_key(row)}, the second in {directory}."
-                )
-            kept["settings"] = settings
-            rows.setdefault(_key(row), row)
-    lines = ",\n".join(f"    {json.dumps(rows[key])}" for key in sorted(rows, key=str))
-    settings_text = json.dumps(kept["settings"], sort_keys=True)
-    _file(results).write_text(
-        f'{{\n  "settings": {settings_text},\n  "results": [\n{lines}\n  ]\n}}\n', encoding="utf-8"
-    )
+    """Add the results of sweeps to the file; see `KeptResults.take`."""
+    KEPT.take(directories, results)
 
 
 def table(results: Path) -> str:
     """Return a row for each layer, a column for each task, and a sentence on how it was measured."""
-    kept = _read(results)
-    scores = _grid(kept["results"]).scores
+    kept = KEPT.read(results)
+    scores = _grid(kept.rows).scores
     lines = [f"| layer | {' | '.join(scores.columns)} |", "|---" * (1 + len(scores.columns)) + "|"]
     for row in scores.rows:
         cells = [_cell(scores.cells.get((row, task))) for task in scores.columns]
@@ -71,29 +41,17 @@ def table(results: Path) -> str:
 
 def draw(results: Path) -> None:
     """Draw the table as lines, one for each task."""
-    content = to_svg_file(plot(_grid(_read(results)["results"]))).rstrip()
+    content = to_svg_file(plot(_grid(KEPT.read(results).rows))).rstrip()
     (results / f"{NAME}.svg").write_bytes(content + f"\n{made_from(results)}\n".encode())
 
 
 def made_from(results: Path) -> str:
     """Return the comment at the end of the plot: which results it was drawn from."""
-    return f"<!-- {NAME}.json, sha256 {hashlib.sha256(_file(results).read_bytes()).hexdigest()} -->"
+    return f"<!-- {NAME}.json, sha256 {hashlib.sha256(KEPT.file(results).read_bytes()).hexdigest()} -->"
 
 
-def _file(results: Path) -> Path:
-    return results / f"{NAME}.json"
-
-
-def _read(results: Path) -> dict[str, Any]:
-    return dict(json.loads(_file(results).read_text(encoding="utf-8")))
-
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["task"], row["seed"], row["x"]
-
-
-def _kept(result: RunResult) -> dict[str, Any]:
-    row = {name: getattr(result, name) for name in KEPT}
+def _row(result: RunResult) -> Row:
+    row = {name: getattr(result, name) for name in COLUMNS}
     return {**row, "score": round(result.score, 4), "seconds": round(result.seconds, 1)}
 
 
@@ -128,8 +86,8 @@ def _grid(rows: Iterable[Mapping[str, Any]]) -> Any:
     return dataclasses.replace(grid, experiment=dataclasses.replace(grid.experiment, x_name=X_NAME))
 
 
-def _conditions(kept: Mapping[str, Any]) -> list[str]:
-    settings, seeds = kept["settings"], sorted({row["seed"] for row in kept["results"]})
+def _conditions(kept: Kept) -> list[str]:
+    settings, seeds = kept.settings, sorted({row["seed"] for row in kept.rows})
     prompt, training, rows = settings["prompt"], settings["training"], settings["rows"]
     over_seeds = "one seed" if len(seeds) == 1 else "mean ± standard deviation over seeds, their number in brackets"
     return [
@@ -150,3 +108,6 @@ def _cell(summary: Summary | None) -> str:
         return ""
     deviation = "" if summary.deviation is None else f" ± {summary.deviation:.1f} ({summary.count})"
     return f"{summary.mean:.1f}{deviation}"
+
+
+KEPT = KeptResults(NAME, (NAME,), settings=_shared_settings, row=_row, key=("task", "seed", "x"))
