@@ -134,6 +134,22 @@ def test_the_metrics_are_those_of_the_kept_prompt(result, place, t5):
     assert predictions[0]["location"].endswith("mood_dev.jsonl:1")
 
 
+@pytest.mark.parametrize(("steps", "asked"), [(2, 1), (6, 2)], ids=["one evaluation", "two evaluations"])
+def test_dev_rows_are_asked_once_for_each_evaluation_and_not_again_at_the_end(
+    place, tmp_path, monkeypatch, steps, asked
+):
+    from softprompt_tf.runs import run
+
+    calls, evaluate = [], run.evaluate_examples
+    monkeypatch.setattr(run, "evaluate_examples", lambda *args, **more: calls.append(args) or evaluate(*args, **more))
+    values = run_values(place.backbone, [place.tasks["mood"]], tmp_path / "out", steps=steps)
+
+    result = train_run(load_config(write_yaml(tmp_path / "run.yaml", values)))
+
+    assert len(calls) == asked == len(result.training.history)
+    assert result.scores["mood"].metrics == result.training.chosen.metrics
+
+
 def test_test_rows_and_the_majority_baseline_are_scored_at_the_end(place, t5, tmp_path):
     task = place.root / "tested.yaml"
     task.write_text(place.tasks["mood"].read_text("utf-8") + "test: mood_train.jsonl\n", "utf-8")
@@ -410,11 +426,11 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_pa
     place.config(tmp_path / "out")  # writes run.yaml
     code = (
         "import os, signal, sys; from softprompt_tf.runs import run; from softprompt_tf.config import load_config\n"
-        "scored, evaluate = [], run._dev_metrics\n"
+        "scored, evaluate = [], run._score_all\n"
         "def die_at_the_second(model, data):\n"
         "    scored.append(1)\n"
         "    return evaluate(model, data) if len(scored) == 1 else os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run._dev_metrics = die_at_the_second\n"
+        "run._score_all = die_at_the_second\n"
         "run.train_run(load_config(sys.argv[1]))"
     )
 
@@ -427,6 +443,7 @@ def test_a_killed_process_is_gone_on_with_to_the_same_bits(result, place, tmp_pa
         load_prompt(resumed.prompts["mood"]).prompt, load_prompt(result.prompts["mood"]).prompt
     )
     assert resumed.training.history == result.training.history
+    assert resumed.scores == result.scores
 
 
 def test_more_steps_go_on_with_the_same_run(result, place, tmp_path):

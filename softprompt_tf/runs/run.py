@@ -33,6 +33,7 @@ from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
+from softprompt_tf.runs.dev_scores import DevScores
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.runs.task_data import TaskData as TaskData
@@ -118,6 +119,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     _tell_cut_rows(model, data)
     cache = run_state_cache(model, config)
     answers = functools.cache(lambda: [answers_on_states(model, cache, each.validation) for each in data])
+    dev = DevScores(lambda: _score_all(answers(), data))
     training = train_prompt(
         model,
         RunBatches(
@@ -128,7 +130,8 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         ),
         steps=config.training.steps,
         seed=config.seed,
-        evaluate=lambda: _dev_metrics(answers(), data),
+        evaluate=dev.evaluate,
+        on_best=dev.keep,
         evaluate_every=config.training.evaluate_every,
         patience=config.training.early_stopping_patience,
         checkpoint_dir=output_dir / "checkpoints",
@@ -137,10 +140,11 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         log_dir=output_dir / "logs",
     )
     score_rows = functools.partial(_score, model, has_tasks=len(data) > 1)
-    scores = {each.task.name: score_rows(each.task, each.validation) for each in data}
+    # Cached states may be rounded; the prompt's own scores are those of the whole model.
+    scores = (dev.of_best() if cache is None else None) or _score_all([model] * len(data), data)
     result = RunResult(
         prompts=_save_prompts(model, data, scores, config),
-        scores=scores,
+        scores=dict(scores),
         training=training,
         output_dir=output_dir,
         test_scores={each.task.name: score_rows(each.task, _told(each)) for each in data if each.test},
@@ -288,19 +292,12 @@ def _majority(data: TaskData) -> dict[str, dict[str, float]]:
     return {split: majority_baseline(data.task, data.train, rows) for split, rows in splits.items() if rows}
 
 
-def _dev_metrics(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dict[str, float]:
-    has_tasks = len(data) > 1
-    scores = (
-        _score(of_task, each.task, each.validation, has_tasks=has_tasks)
+def _score_all(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dict[str, TaskScores]:
+    """Score the dev split of each task, by what answers it."""
+    return {
+        each.task.name: _score(of_task, each.task, each.validation, has_tasks=len(data) > 1)
         for of_task, each in zip(answers, data, strict=True)
-    )
-    return named_metrics({each.task.name: score.metrics for each, score in zip(data, scores, strict=True)})
-
-
-def named_metrics(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the metrics of tasks by name: "metric", or "task/metric" where there are several tasks."""
-    one = len(scored) == 1
-    return {k if one else f"{task}/{k}": value for task, metrics in scored.items() for k, value in metrics.items()}
+    }
 
 
 def _save_prompts(
