@@ -124,7 +124,9 @@ class TrainingConfig(_Section):
         default=0, ge=0, description="a whole number from 0 up (where the optimizer's count starts)"
     )
     strategy: Literal["default", "mirrored", "tpu"] = Field(default="default", description="default, mirrored or tpu")
-    precision: Literal["float32", "bfloat16"] = Field(default="float32", description="float32 or bfloat16")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32", description="float32, bfloat16, or auto: bfloat16 where it is faster and agrees"
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="true or false (recompute activations: less memory)"
     )

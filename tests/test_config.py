@@ -336,7 +336,11 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
             "  strategy: pod\n  steps",
             "`training.strategy` must be default, mirrored or tpu. Received: 'pod'",
         ),
-        ("  steps", "  precision: float16\n  steps", "must be float32 or bfloat16. Received: 'float16'"),
+        (
+            "  steps",
+            "  precision: float16\n  steps",
+            "must be float32, bfloat16, or auto: bfloat16 where it is faster and agrees. Received: 'float16'",
+        ),
         (
             "length: 5",
             "init: words",

@@ -181,7 +181,12 @@ def _experiment(path: Path, tree: Tree, name: str, values: Mapping[str, Any]) ->
             settings = experiment.changed(change)
         except UnknownKeyError as error:
             raise ConfigError(f"Unknown key `{error.key}` of experiment `{name}` in {place}.{error.hint}") from None
-        _checked(RunSettings, settings, name, _always(place))
+        checked = _checked(RunSettings, settings, name, _always(place))
+        if checked.training.precision == "auto":
+            raise ConfigError(
+                f"`training.precision` of a sweep must be float32 or bfloat16, so that all runs have the same. Received: auto, of "
+                f"experiment `{name}` in {place}."
+            )
     if experiment.vary and experiment.variants:
         raise ConfigError(f"Experiment `{name}` in {path} must have `vary` or `variants`. Received: both.")
     unknown = sorted(set(experiment.evaluate_on) - set(experiment.tasks))

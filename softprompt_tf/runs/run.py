@@ -34,6 +34,7 @@ from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
 from softprompt_tf.runs.dev_scores import DevScores
+from softprompt_tf.runs.precision_choice import Measured, measure, with_chosen_precision
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.runs.task_data import TaskData as TaskData
@@ -103,6 +104,7 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
 
 def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> RunResult:
     output_dir = Path(config.output_dir)
+    config = with_chosen_precision(config, lambda: _measured(config, data))
     record = RunRecord(output_dir, has_begun=check_settings(output_dir, config))
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
@@ -154,6 +156,17 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     _write_results(result)
     shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
     return result
+
+
+def _measured(config: RunConfig, data: Sequence[TaskData]) -> list[Measured]:
+    """Return what float32 and bfloat16 do on the run's first batches; one T5 is in memory at a time."""
+    found = []
+    for precision in ("float32", "bfloat16"):
+        keras.utils.set_random_seed(config.seed % 2**32)
+        t5 = load_t5(config.backbone, dtype=precision)
+        model = build_model(t5, config, [each.task for each in data])
+        found.append(measure(model, training_batches(t5, model, data, config).dataset(first_step=0)))
+    return found
 
 
 def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:

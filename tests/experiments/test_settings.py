@@ -8,6 +8,7 @@ from tiny_run import write_yaml
 from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.settings import ARMS, read_sweep
+from softprompt_tf.methods import METHODS
 from softprompt_tf.report.experiments import EXPERIMENTS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "experiments"
@@ -70,6 +71,11 @@ def test_a_file_includes_others(tmp_path):
     assert list(experiments) == ["one", "two"]
     assert (experiments["one"].tasks, experiments["one"].seeds) == (("trec",), (4,))
     assert experiments["two"].settings()[0][1].training.steps == 5
+
+
+def test_a_precision_that_each_run_would_choose_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"must be float32 or bfloat16, .* Received: auto, of experiment `one`"):
+        read(tmp_path, {"one": {"tasks": ["trec"]}}, training={"precision": "auto"})
 
 
 def test_environment_variables_are_put_in_where_they_are_set(tmp_path, monkeypatch):
@@ -198,7 +204,7 @@ def test_every_sweep_file_of_the_library_can_be_read(path):
 
     assert experiments
     assert all(experiment.settings() for experiment in experiments.values())
-    assert set(experiments) <= set(EXPERIMENTS)  # so that the report has words for each
+    assert set(experiments) <= {*EXPERIMENTS, *METHODS}  # so that the report has words for each
 
 
 def test_the_optimizers_are_compared_at_three_rates_each_and_nothing_else_differs():
