@@ -21,6 +21,16 @@ class Front(NamedTuple):
     mask: Tensor | None = None
 
 
+class TextOffsets(NamedTuple):
+    """What is added to the embeddings of the input's tokens, by their position in the text; padding is behind the text.
+
+    Args:
+      rows: [B, S, H], of the first S positions. Positions behind them keep their embeddings, and so do those of rows of zeros.
+    """
+
+    rows: Tensor
+
+
 class LateFront(NamedTuple):
     """Rows that enter in front of the input's states before one layer of the encoder; the layers below do not see them.
 
@@ -83,6 +93,7 @@ class Injection(NamedTuple):
       late: rows in front from a layer of the encoder on, those of the lowest layer first.
       behind: rows in front of the encoder output, which the decoder sees beside it.
       changes: what changes parts of the layers.
+      offsets: what is added to the embeddings of the input's tokens.
     """
 
     front: Front | None = None
@@ -92,6 +103,7 @@ class Injection(NamedTuple):
     late: tuple[LateFront, ...] = ()
     behind: Front | None = None
     changes: tuple[LayerChange, ...] = ()
+    offsets: TextOffsets | None = None
 
     @property
     def changed_places(self) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from softprompt_tf.methods.family.adapters import AdaptersConfig, adapters
+from softprompt_tf.methods.family.dept import DeptConfig, dept
 from softprompt_tf.methods.family.ia3 import IA3Config, ia3
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
 from softprompt_tf.methods.family.lora import LoRAConfig, lora
@@ -41,6 +42,7 @@ METHODS: dict[str, MethodRow] = {
     "low_rank": MethodRow(low_rank, LowRankConfig),
     "ulpt": MethodRow(ulpt, UlptConfig),
     "p_tuning": MethodRow(p_tuning, PTuningConfig),
+    "dept": MethodRow(dept, DeptConfig),
     "multitask_prompts": MethodRow(multitask_prompts, MultitaskPromptsConfig),
     "mpt": MethodRow(mpt, MptConfig),
 }

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import keras
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front
+from softprompt_tf.methods import injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
@@ -21,7 +22,7 @@ class Entered(NamedTuple):
     """What goes into the encoder's layers.
 
     Args:
-      states: [B, S, H], embeddings with injected rows in front, or cached states.
+      states: [B, S, H], embeddings with offsets and with injected rows in front, or cached states.
       padding_mask: [B, S], 1 = a position to attend to.
       injection: all that is injected.
       first: the first encoder layer that runs; None: the states are the encoder output.
@@ -40,11 +41,14 @@ def encode(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Encoded:
 
 
 def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Entered:
-    """Return the tokens' embeddings with injected rows in front, or the batch's cached states where it brings some."""
+    """Return the tokens' embeddings with what is added to them and in front of them, or the batch's cached states where it
+    brings some."""
     token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
     tensors = table(token_ids, batch.get("task_id"))
     injection = injection_of(tensors)
     states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
+    if not isinstance(states, keras.KerasTensor):  # whose length is unknown; see `tied`
+        states = with_offsets(states, injection.offsets)
     states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
     return Entered(states, mask, injection, 0 if cached is None else entry_layer(tensors))
 
@@ -77,6 +81,7 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
         injection.cross,
         *injection.late,
         injection.behind,
+        injection.offsets,
         *injection.changes,
     ):
         if part is not None:
@@ -86,7 +91,9 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
 
 
 def _num_moving(injection: Injection) -> int | None:
-    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
+    """Return how many rows in front of the input have a gradient; None for all, where something moves every position."""
+    if injection.offsets is not None:
+        return None
     if injection.front is not None:
         return int(injection.front.rows.shape[1])
     return None if injection.moves_encoder else 0

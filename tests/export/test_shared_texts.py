@@ -34,6 +34,9 @@ ASKED = [
     ("lora", FILM),
     ("heads", FILM),
     ("lora", RAIN),
+    ("dept", FILM),
+    ("moved", FILM),
+    ("moved", RAIN),
 ]
 TARGET = "nobody could say"
 
@@ -56,6 +59,8 @@ def tasks(tiny_t5):
         "prefix": task_of(tiny_t5, 7, encoder_key_values=3),
         "lora": task_of(tiny_t5, 8, encoder_value_delta=2, encoder_output_delta=1),
         "heads": task_of(tiny_t5, 9, decoder_query_delta=2, cross_value_delta=2),
+        "dept": task_of(tiny_t5, 10, prompt=2, text_offsets=3),
+        "moved": task_of(tiny_t5, 11, text_offsets=40),
     }
 
 

@@ -13,6 +13,7 @@ from softprompt_tf.methods.task_tensors import (
     METHOD_TENSORS,
     SCALES,
     TENSORS,
+    TEXT_OFFSETS,
     MethodTensors,
     num_axes,
 )
@@ -20,6 +21,7 @@ from softprompt_tf.settings.spelling import nearest
 
 _FORMS = {
     **dict.fromkeys(TENSORS, "[P, H]"),
+    TEXT_OFFSETS: "[S, H]",
     **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
