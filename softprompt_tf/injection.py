@@ -70,6 +70,8 @@ class LayerChange(NamedTuple):
     - "feed_forward_scale": the inner states of the feed-forward are multiplied by the one row [F].
     - "attention_adapter" and "feed_forward_adapter": what comes out of the part, y, becomes y + (gelu(y D + b) + c) U before it
       is added to the states. Row r has column r of D [H, R], row r of U [R, H], b[r] and c[r].
+    - "prompt_addition", of the encoder alone: the rows [R, H] are added to what the layer makes of the last R rows in front of the
+      text.
 
     Args:
       place: the attention: "encoder", "decoder" (its self-attention) or "cross"; of a feed-forward, the stack.
@@ -114,6 +116,11 @@ class Injection(NamedTuple):
     def moves_encoder(self) -> bool:
         """Whether something goes into the encoder's layers."""
         return self.encoder is not None or "encoder" in self.changed_places
+
+    @property
+    def adds_to_front(self) -> bool:
+        """Whether something is added, in the encoder's layers, to rows in front of the text."""
+        return any(part.kind == "prompt_addition" for part in self.changes)
 
     @property
     def moves_cross(self) -> bool:

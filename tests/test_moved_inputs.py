@@ -1,4 +1,4 @@
-"""DePT's offsets in a frozen T5: answers against a plain NumPy T5, training, and what is kept of them."""
+"""DePT's offsets and soft words in a frozen T5: answers against a plain NumPy T5, training, and what is kept of them."""
 
 import keras
 import numpy as np
@@ -10,8 +10,8 @@ from tiny_t5 import make_tiny_t5
 from twin_answers import check_answers
 
 import softprompt_tf as sp
-from softprompt_tf.errors import BackboneError, PromptError, TrainingError
-from softprompt_tf.methods import METHODS
+from softprompt_tf.errors import BackboneError, BackboneMismatchError, PromptError, PromptFileError, TrainingError
+from softprompt_tf.methods import METHODS, TaskPrompt
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
@@ -20,6 +20,7 @@ TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk wa
 # Constructor, settings, and rows of each tensor of its tasks.
 FORMS = {
     "dept": (sp.dept, {"length": 2, "rank": 2, "num_offsets": 3}, {"prompt": 2, "text_offsets": 3}),
+    "soft_words": (sp.soft_words, {"length": 3}, {"prompt": 3, "encoder_prompt_addition": 3}),
 }
 forms = pytest.mark.parametrize("form", FORMS)
 
@@ -81,6 +82,7 @@ def test_every_trained_variable_has_the_gradient_of_finite_differences(tiny_t5, 
     check_gradients(drawn(model_of(tiny_t5, form), scale=0.1), *two_rows(), width=5e-3)
 
 
+@pytest.mark.thorough
 @forms
 def test_fit_moves_every_variable_and_nothing_of_the_t5(form):
     model = model_of(make_tiny_t5(num_layers=1, seed=3), form)
@@ -215,28 +217,134 @@ def test_the_matrices_move_at_a_rate_of_their_own(optimizer):
         assert np.abs(whole[name]).max() > 0.05
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"rank": 0}, "`rank` must be a positive integer. Received: rank=0"),
-        ({"num_offsets": 1.5}, "`num_offsets` must be a positive integer. Received: num_offsets=1.5"),
-        ({"offsets_rate": 0}, "`offsets_rate` must be a number above 0. Received: offsets_rate=0"),
-        ({"offsets_rate": float("nan")}, "`offsets_rate` must be a number above 0. Received: offsets_rate=nan"),
-        ({"offsets_rate": "0.1"}, "`offsets_rate` must be a number above 0. Received: offsets_rate='0.1'"),
-    ],
-)
-def test_wrong_settings_are_named(settings, message):
-    with pytest.raises(PromptError, match=message):
-        sp.dept(**settings)
+# === Soft words ===
+
+
+def test_a_text_is_where_the_rows_start(one_layer_t5):
+    ids = one_layer_t5.tokenize(["a charming film"])[0]
+    model = sp.PromptedT5(one_layer_t5, sp.soft_words("a charming film", length=len(ids) + 2, seed=1))
+
+    np.testing.assert_array_equal(model.prompt_value()[: len(ids)], one_layer_t5.embedding_table[ids])
+    assert model.prompt_value().shape == (len(ids) + 2, one_layer_t5.hidden_dim)
+
+
+def test_fresh_soft_words_are_a_prompt_of_those_words(tiny_t5):
+    model = model_of(tiny_t5, "soft_words")
+
+    plain = sp.PromptedT5(tiny_t5, sp.prompt_tuning(3, sp.init.from_array(model.prompt_value())))
+
+    np.testing.assert_allclose(logits_of(model), logits_of(plain), atol=1e-6)
+    assert model.task_tensors()["encoder_prompt_addition"].shape == (3, 2, tiny_t5.hidden_dim)
+
+
+def test_without_additions_a_task_is_a_prompt(tmp_path, one_layer_t5):
+    model = model_of(one_layer_t5, "soft_words", every_layer=False)
+    model.save_prompt(tmp_path / "it.safetensors", task_id="it")
+
+    assert list(sp.load_prompt(tmp_path / "it.safetensors").tensors) == ["prompt"]
+
+
+def test_additions_go_on_with_rows_that_enter_late(tiny_t5):
+    """A longer late prompt of another row moves where the first row's prompt ends."""
+    from softprompt_tf.backbones.passes.cheaper_passes import encode_injected
+    from softprompt_tf.methods import injection_of, put_in_front
+
+    words = task_of(tiny_t5, 1, prompt=2, encoder_prompt_addition=2).tensors
+    late = np.random.default_rng(2).normal(size=(2, 4, tiny_t5.hidden_dim)).astype(np.float32)
+    tensors = {name: np.stack([value, 0 * value]) for name, value in words.items()} | {"prompt_before_layer_1": late}
+    masks = {"prompt": [[1, 1], [0, 0]], "prompt_before_layer_1": [[0] * 4, [1] * 4]}
+    injection = injection_of(
+        {name: tf.constant(value) for name, value in tensors.items()},
+        {name: tf.constant(mask) for name, mask in masks.items()},
+    )
+    ids = [*tiny_t5.tokenize([TEXTS[0]])[0], 1]
+
+    front = put_in_front(injection.front, tiny_t5.embed(tf.constant([ids, ids])), tf.ones([2, len(ids)], tf.int32))
+    output, mask, _ = encode_injected(tiny_t5, *front, injection)
+
+    _, expected = twin_and_output(tiny_t5, task_of(tiny_t5, 1, prompt=2, encoder_prompt_addition=2), TEXTS[0])
+    np.testing.assert_array_equal(mask[0], [0, 0, *[1] * (2 + len(ids))])
+    np.testing.assert_allclose(output[0, 2:], expected, atol=1e-4)
+
+
+# === Settings and tensors ===
 
 
 @pytest.mark.parametrize(
-    ("tensors", "message"),
+    ("form", "settings", "message"),
     [
-        ({"prompt": 2}, "the method dept has the tensors: prompt and text_offsets. Received: prompt"),
-        ({"text_offsets": 2}, "the method dept has the tensors: prompt and text_offsets. Received: text_offsets"),
+        ("dept", {"rank": 0}, "`rank` must be a positive integer. Received: rank=0"),
+        ("dept", {"num_offsets": 1.5}, "`num_offsets` must be a positive integer. Received: num_offsets=1.5"),
+        ("dept", {"offsets_rate": 0}, "`offsets_rate` must be a number above 0. Received: offsets_rate=0"),
+        ("dept", {"offsets_rate": float("nan")}, "`offsets_rate` must be a number above 0. Received: offsets_rate=nan"),
+        ("dept", {"offsets_rate": "0.1"}, "`offsets_rate` must be a number above 0. Received: offsets_rate='0.1'"),
+        ("soft_words", {"text": 3}, "`text` must be a string. Received: text=3"),
+        ("soft_words", {"text": " "}, "`text` must not be empty"),
+        ("soft_words", {"every_layer": "no"}, "`every_layer` must be True or False. Received: every_layer='no'"),
+        ("soft_words", {"text": "a film", "init": sp.init.random_uniform()}, "start from `text` or from `init`"),
     ],
 )
-def test_a_task_of_other_tensors_is_refused(tiny_t5, tensors, message):
+def test_wrong_settings_are_named(form, settings, message):
     with pytest.raises(PromptError, match=message):
-        task_of(tiny_t5, 1, method="dept", **tensors)
+        FORMS[form][0](**settings)
+
+
+@pytest.mark.parametrize(
+    ("method", "tensors", "message"),
+    [
+        ("dept", {"prompt": 2}, "the method dept has the tensors: prompt and text_offsets. Received: prompt"),
+        ("dept", {"text_offsets": 2}, "dept has the tensors: prompt and text_offsets. Received: text_offsets"),
+        (
+            "soft_words",
+            {"encoder_prompt_addition": 2},
+            "soft_words has the tensors: prompt and any of encoder_prompt_addition. Received: encoder_prompt_addition",
+        ),
+        (
+            "soft_words",
+            {"prompt": 2, "encoder_prompt_addition": 3},
+            "must have a row for each row of the task's prompt. Received: 3 rows and a prompt of 2",
+        ),
+        ("any", {"encoder_prompt_addition": 3}, "must have a row for each row .* Received: 3 rows and a prompt of 0"),
+    ],
+)
+def test_a_task_of_other_tensors_is_refused(tiny_t5, method, tensors, message):
+    with pytest.raises(PromptError, match=message):
+        task_of(tiny_t5, 1, method=method, **tensors)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "shape"),
+    [("dept", "text_offsets", (3, 8)), ("soft_words", "encoder_prompt_addition", (2, 1, 16))],
+)
+def test_a_task_of_a_t5_of_other_sizes_is_refused(tiny_t5, method, name, shape):
+    task = TaskPrompt(np.ones((2, 16), np.float32), tensors={name: np.ones(shape, np.float32)}, method=method)
+
+    with pytest.raises(
+        BackboneMismatchError, match=rf"{name} \[P, {', '.join(map(str, shape[1:]))}\].*Train a new prompt"
+    ):
+        sp.PromptedT5(tiny_t5, task)
+
+
+@forms
+@pytest.mark.parametrize("name", ["text_offsets", "encoder_prompt_addition"])
+def test_wrong_values_are_refused(tiny_t5, form, name):
+    tensors = dict(task_of(tiny_t5, 1, method=form, **FORMS[form][2]).tensors)
+    if name not in tensors:
+        return
+    bad = tensors[name].copy()
+    bad[1] = np.nan
+
+    with pytest.raises(PromptError, match=f"`{name}` must be finite. Received: NaN .* the first in row 1"):
+        TaskPrompt(tensors={**tensors, name: bad}, method=form)
+    with pytest.raises(PromptError, match=f"`{name}` must have the shape .* one task's rows"):
+        TaskPrompt(tensors={**tensors, name: bad[0]}, method=form)
+
+
+@forms
+def test_a_truncated_file_is_refused(tmp_path, one_layer_t5, form):
+    model_of(one_layer_t5, form).save_prompt(tmp_path / "it.safetensors", task_id="it")
+    content = (tmp_path / "it.safetensors").read_bytes()
+    (tmp_path / "it.safetensors").write_bytes(content[:-8])
+
+    with pytest.raises(PromptFileError, match="it.safetensors"):
+        sp.load_prompt(tmp_path / "it.safetensors")

@@ -148,8 +148,9 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
         states = tf.concat([tf.cast(head, tail.dtype), tail], axis=1)
         mask = tf.concat([head_mask, tail_mask], axis=1)
         if (first, last) == (0, None):
-            return encode_embeddings(t5, states, mask, inside), mask
-        return t5.forward.encode(states, mask, inside.encoder, changes=inside.changes, layers=slice(first, last)), mask
+            return encode_embeddings(t5, states, mask, inside._replace(front=Front(head, head_mask))), mask
+        how = {"layers": slice(first, last), "num_front": tf.shape(head)[1]}
+        return t5.forward.encode(states, mask, inside.encoder, changes=inside.changes, **how), mask
 
     return run
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.prefix_tuning import prefix_tuning
     from softprompt_tf.methods.family.prompt_tuning import prompt_tuning
     from softprompt_tf.methods.family.residual import residual
+    from softprompt_tf.methods.family.soft_words import soft_words
     from softprompt_tf.methods.family.superpos import superpos
     from softprompt_tf.methods.family.ulpt import ulpt
 
@@ -38,6 +39,7 @@ __all__ = [
     "prefix_tuning",
     "prompt_tuning",
     "residual",
+    "soft_words",
     "superpos",
     "ulpt",
 ]

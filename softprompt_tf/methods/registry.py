@@ -18,6 +18,7 @@ from softprompt_tf.methods.family.p_tuning_v2 import PTuningV2Config, p_tuning_v
 from softprompt_tf.methods.family.prefix_tuning import PrefixTuningConfig, prefix_tuning
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig, prompt_tuning
 from softprompt_tf.methods.family.residual import ResidualConfig, residual
+from softprompt_tf.methods.family.soft_words import SoftWordsConfig, soft_words
 from softprompt_tf.methods.family.superpos import SuperPosConfig, superpos
 from softprompt_tf.methods.family.ulpt import UlptConfig, ulpt
 
@@ -42,7 +43,8 @@ METHODS: dict[str, MethodRow] = {
     "low_rank": MethodRow(low_rank, LowRankConfig),
     "ulpt": MethodRow(ulpt, UlptConfig),
     "p_tuning": MethodRow(p_tuning, PTuningConfig),
-    "dept": MethodRow(dept, DeptConfig),
     "multitask_prompts": MethodRow(multitask_prompts, MultitaskPromptsConfig),
     "mpt": MethodRow(mpt, MptConfig),
+    "dept": MethodRow(dept, DeptConfig),
+    "soft_words": MethodRow(soft_words, SoftWordsConfig),
 }

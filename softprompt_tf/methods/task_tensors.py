@@ -30,9 +30,11 @@ SCALES = (
 )
 # Names of bottlenecks behind an attention, or behind a feed-forward.
 ADAPTERS = (*(f"{place}_attention_adapter" for place in PLACES), *(f"{stack}_feed_forward_adapter" for stack in STACKS))
+# Added to what each layer of the encoder makes of the prompt's rows.
+PROMPT_ADDITION = "encoder_prompt_addition"
 # Name of what changes a part of every layer -> the place and the kind, as a `LayerChange` has them.
 CHANGES: Mapping[str, tuple[str, str]] = {
-    name: (name.partition("_")[0], name.partition("_")[2]) for name in (*DELTAS, *SCALES, *ADAPTERS)
+    name: (name.partition("_")[0], name.partition("_")[2]) for name in (*DELTAS, *SCALES, *ADAPTERS, PROMPT_ADDITION)
 }
 ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
@@ -54,6 +56,8 @@ def _change_row(name: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
         inner = sizes.num_heads * sizes.head_dim
         if name in DELTAS:
             return (layers, sizes.hidden_dim + inner)
+        if name == PROMPT_ADDITION:
+            return (layers, sizes.hidden_dim)
         if name in ADAPTERS:
             return (layers, 2 * sizes.hidden_dim + 2)
         widths = {"feed_forward_scale": sizes.feed_forward_dim, "output_scale": sizes.hidden_dim}
@@ -101,6 +105,7 @@ METHOD_TENSORS: Mapping[str, MethodTensors] = {
     "ia3": MethodTensors(required=(), optional=SCALES),
     "adapters": MethodTensors(required=(), optional=ADAPTERS),
     "dept": MethodTensors(required=(PROMPT, TEXT_OFFSETS)),
+    "soft_words": MethodTensors(required=(PROMPT,), optional=(PROMPT_ADDITION,)),
 }
 
 
