@@ -16,6 +16,8 @@ from softprompt_tf.typing import Tensor
 
 Table = Callable[[Tensor, Tensor | None], Mapping[str, Tensor]]
 """Token ids [B, T] and the rows' task ids, if there are several tasks -> each row's tensors [B, ...]; a `TaskTable` is such."""
+Drop = Callable[[Tensor], Tensor]
+"""Rows [B, P, H] in front of the text -> the same with values that are 0 for this step."""
 
 
 class Entered(NamedTuple):
@@ -40,12 +42,14 @@ def encode(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Encoded:
     return encode_injected(t5, states, mask, injection, first=first)
 
 
-def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Entered:
+def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], drop: Drop | None = None) -> Entered:
     """Return the tokens' embeddings with what is added to them and in front of them, or the batch's cached states where it
     brings some."""
     token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
     tensors = table(token_ids, batch.get("task_id"))
     injection = injection_of(tensors)
+    if drop is not None and injection.front is not None:
+        injection = injection._replace(front=injection.front._replace(rows=drop(injection.front.rows)))
     states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
     if not isinstance(states, keras.KerasTensor):  # whose length is unknown; see `tied`
         states = with_offsets(states, injection.offsets)
@@ -54,10 +58,17 @@ def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Entered:
 
 
 def tuned_logits(
-    t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], *, recompute: bool = False, can_branch: bool = True
+    t5: FrozenT5,
+    table: Table,
+    batch: Mapping[str, Tensor],
+    *,
+    recompute: bool = False,
+    can_branch: bool = True,
+    drop: Drop | None = None,
 ) -> Tensor:
-    """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`."""
-    entering, mask, injection, first = embed(t5, table, batch)
+    """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`, and
+    `drop` as in `embed`."""
+    entering, mask, injection, first = embed(t5, table, batch, drop)
     states = tune(
         t5,
         entering,
