@@ -130,6 +130,9 @@ class TrainingConfig(_Section):
     gradient_checkpointing: bool = Field(
         default=False, description="true or false (recompute activations: less memory)"
     )
+    prompt_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="a number from 0 up to 1 (share of the prompt's values, in training steps)"
+    )
     cached_states: Literal["auto", "off", "float16", "bfloat16", "float32"] = Field(
         default="auto",
         description="auto, off, float16, bfloat16 or float32 (states below a late method are computed once for each text)",

@@ -21,6 +21,16 @@ class Front(NamedTuple):
     mask: Tensor | None = None
 
 
+class TextOffsets(NamedTuple):
+    """What is added to the embeddings of the input's tokens, by their position in the text; padding is behind the text.
+
+    Args:
+      rows: [B, S, H], of the first S positions. Positions behind them keep their embeddings, and so do those of rows of zeros.
+    """
+
+    rows: Tensor
+
+
 class LateFront(NamedTuple):
     """Rows that enter in front of the input's states before one layer of the encoder; the layers below do not see them.
 
@@ -60,6 +70,8 @@ class LayerChange(NamedTuple):
     - "feed_forward_scale": the inner states of the feed-forward are multiplied by the one row [F].
     - "attention_adapter" and "feed_forward_adapter": what comes out of the part, y, becomes y + (gelu(y D + b) + c) U before it
       is added to the states. Row r has column r of D [H, R], row r of U [R, H], b[r] and c[r].
+    - "prompt_addition", of the encoder alone: the rows [R, H] are added to what the layer makes of the last R rows in front of the
+      text.
 
     Args:
       place: the attention: "encoder", "decoder" (its self-attention) or "cross"; of a feed-forward, the stack.
@@ -83,6 +95,7 @@ class Injection(NamedTuple):
       late: rows in front from a layer of the encoder on, those of the lowest layer first.
       behind: rows in front of the encoder output, which the decoder sees beside it.
       changes: what changes parts of the layers.
+      offsets: what is added to the embeddings of the input's tokens.
     """
 
     front: Front | None = None
@@ -92,6 +105,7 @@ class Injection(NamedTuple):
     late: tuple[LateFront, ...] = ()
     behind: Front | None = None
     changes: tuple[LayerChange, ...] = ()
+    offsets: TextOffsets | None = None
 
     @property
     def changed_places(self) -> set[str]:
@@ -102,6 +116,11 @@ class Injection(NamedTuple):
     def moves_encoder(self) -> bool:
         """Whether something goes into the encoder's layers."""
         return self.encoder is not None or "encoder" in self.changed_places
+
+    @property
+    def adds_to_front(self) -> bool:
+        """Whether something is added, in the encoder's layers, to rows in front of the text."""
+        return any(part.kind == "prompt_addition" for part in self.changes)
 
     @property
     def moves_cross(self) -> bool:

@@ -31,3 +31,15 @@ def num_replicas() -> int:
 
     replica = tf.distribute.get_replica_context()
     return 1 if replica is None else int(replica.num_replicas_in_sync)
+
+
+def replica_number() -> Tensor | int:
+    """Return which of the replicas this is, from 0; 0 outside of a replica."""
+    if keras.backend.backend() != "tensorflow":
+        return 0
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return 0
+    return tf.cast(replica.replica_id_in_sync_group, tf.int64)

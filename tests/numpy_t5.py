@@ -41,7 +41,8 @@ def with_changes(weights, tensors):
     """Return the same T5 with what low-rank products, scales and adapters change in its layers.
 
     `tensors` has arrays by names such as "encoder_query_delta" [R, L, F_in + F_out], whose first F_in columns are the way down;
-    "cross_key_scale" [1, L, F]; "encoder_feed_forward_adapter" [R, L, 2 H + 2].
+    "cross_key_scale" [1, L, F]; "encoder_feed_forward_adapter" [R, L, 2 H + 2]; "encoder_prompt_addition" [P, L, H], which is added
+    to what each layer makes of the first P rows.
     """
     changed = SimpleNamespace(**vars(weights))
     changed.encoder, changed.decoder = (
@@ -52,7 +53,9 @@ def with_changes(weights, tensors):
         for k, layer in enumerate(changed.encoder if place == "encoder" else changed.decoder):
             attention = "cross" if place == "cross" else "self"
             part, _, what = kind.rpartition("_")
-            if what == "adapter":
+            if what == "addition":
+                layer.addition = np.asarray(rows, np.float64)[:, k]
+            elif what == "adapter":
                 setattr(layer, "adapter" if part == "feed_forward" else f"{attention}_adapter", rows[:, k])
             elif part == "feed_forward":
                 layer.output = layer.output * np.asarray(rows, np.float64)[0, k, :, None]
@@ -89,6 +92,8 @@ def encode(weights, embeddings, *, late=None, behind=None, stop=None):
         attended = _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
         states = states + _adapted(layer, "self_adapter", attended)
         states = states + _adapted(layer, "adapter", _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon)))
+        addition = getattr(layer, "addition", np.zeros((0, states.shape[1])))
+        states = np.concatenate([states[: len(addition)] + addition, states[len(addition) :]])
     output = _rms_norm(states, weights.encoder_norm, weights.epsilon)
     return output if behind is None else np.concatenate([behind, output])
 

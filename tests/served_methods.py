@@ -36,10 +36,13 @@ def twin_and_output(t5, task, text):
     tensors = dict(task.tensors)
     changes = {name: tensors.pop(name) for name in list(tensors) if name in CHANGES}
     front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
+    offsets = tensors.pop("text_offsets", np.zeros((0, t5.hidden_dim)))
     behind = tensors.pop("prompt_behind_encoder", None)
     late = next(((LATE_PROMPTS[name], tensors.pop(name)) for name in list(tensors) if name in LATE_PROMPTS), None)
     extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
     weights = numpy_t5.with_changes(numpy_t5.read_weights(t5.backbone), changes)
     twin = numpy_t5.with_key_values(weights, **extra)
-    embeddings = np.concatenate([front, twin.table[[*t5.tokenize([text])[0], 1]]])
-    return twin, numpy_t5.encode(twin, embeddings, late=late, behind=behind)
+    embedded = twin.table[[*t5.tokenize([text])[0], 1]]
+    moved = min(len(offsets), len(embedded))
+    embedded[:moved] += offsets[:moved]
+    return twin, numpy_t5.encode(twin, np.concatenate([front, embedded]), late=late, behind=behind)

@@ -14,7 +14,7 @@ from softprompt_tf.export.graph.length_groups import encode_by_length
 from softprompt_tf.export.graph.shared_texts import encode_streams, entries_of
 from softprompt_tf.inference.decoding import Sampler, decode
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front
+from softprompt_tf.methods import injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
@@ -22,13 +22,15 @@ from softprompt_tf.methods.task_tensors import (
     DECODER_PAST_KEY_VALUES,
     ENCODER_CHANGES,
     ENCODER_KEY_VALUES,
+    ENTERS_AT_ONCE,
     LATE_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
+    TEXT_OFFSETS,
 )
 
 # What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
-ENCODER_TENSORS = (ENCODER_KEY_VALUES, *ENCODER_CHANGES, *LATE_PROMPTS, PROMPT_BEHIND_ENCODER)
+ENCODER_TENSORS = (TEXT_OFFSETS, ENCODER_KEY_VALUES, *ENCODER_CHANGES, *LATE_PROMPTS, PROMPT_BEHIND_ENCODER)
 DECODER_TENSORS = (
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
@@ -59,7 +61,7 @@ class GraphFunctions(NamedTuple):
     @classmethod
     def of(cls, t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> "GraphFunctions":
         """Make the functions of a graph with tables of these tensors."""
-        shares_texts = bool(set(row_shapes) - {PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES})
+        shares_texts = bool(set(row_shapes) - set(ENTERS_AT_ONCE))
         return cls(
             tf.function(partial(text_to_ids, t5), input_signature=[_TEXTS, _LIMITS], autograph=False),
             _encode(t5, row_shapes, shares_texts=shares_texts),
@@ -78,7 +80,7 @@ def _encode(
 
     def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
         injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
-        embeddings, mask = put_in_front(injection.front, t5.embed(token_ids), mask)
+        embeddings, mask = put_in_front(injection.front, with_offsets(t5.embed(token_ids), injection.offsets), mask)
         return encode_embeddings(t5, embeddings, mask, injection), mask
 
     @tf.function(input_signature=[front, _FLAT, _FLAT, _FLAT, *streams, *_specs(names, row_shapes)], autograph=False)

@@ -176,8 +176,9 @@ class ServingModule(tf.Module):
         members, limit = rows.members, self.tables.of("max_input_tokens", rows.task)
         task = members.spread(rows.task)
 
-        def parts(names: Collection[str]) -> list[tf.Tensor]:
-            return [part for name in self._having(names) for part in self.tables.rows(name, task, members.member)]
+        def parts(names: Collection[str], ids: tf.Tensor | None = None) -> list[tf.Tensor]:
+            rows = (self.tables.rows(name, task, members.member, ids) for name in self._having(names))
+            return [part for pair in rows for part in pair]
 
         def key_of(names: Collection[str]) -> tf.Tensor:
             return self.tables.key(names, task, members.member)
@@ -192,7 +193,7 @@ class ServingModule(tf.Module):
             once = first_rows(equal)
             ids, mask = self._shared.value.tokenize(tf.gather(text, once), tf.gather(limit, once))
             inputs = [tf.gather(ids, equal), tf.gather(mask, equal), streams]
-        encoded = self._shared.value.encode(*prompt, *inputs, *parts(ENCODER_TENSORS))
+        encoded = self._shared.value.encode(*prompt, *inputs, *parts(ENCODER_TENSORS, inputs[0]))
         return *encoded, *parts(DECODER_TENSORS)
 
     def _nothing(self, names: Collection[str], num_rows: tf.Tensor) -> list[tf.Tensor]:

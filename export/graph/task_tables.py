@@ -15,7 +15,7 @@ import tensorflow as tf
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_tasks import ServedTask, ServedTasks, padded_label_ids
 from softprompt_tf.export.graph.stored_rows import FLOAT16_BITS, stored_prompts
-from softprompt_tf.methods.task_tensors import PROMPT, TENSORS
+from softprompt_tf.methods.task_tensors import PROMPT, TENSORS, TEXT_OFFSETS
 
 MAX_STATUS_CHARACTERS = 1000
 MEMBERS = "num_members"  # a column that exports from before there were ensembles do not have
@@ -113,22 +113,32 @@ class TaskTables(tf.Module):
         """Return prompts float32 [B, P, H] and their mask int32 [B, P]; see `rows`."""
         return self.rows(PROMPT, row, member)
 
-    def rows(self, name: str, row: tf.Tensor, member: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return a tensor's rows float32 [B, P, *row shape], right-aligned, and their mask int32 [B, P].
+    def rows(
+        self, name: str, row: tf.Tensor, member: tf.Tensor, token_ids: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return a tensor's rows float32 [B, P, *row shape] and their mask int32 [B, P].
 
-        P is the batch's longest, at least 1; a task without the tensor is masked as a whole. A short prompt touches the text as
-        it would alone, and answers so, as T5's positions are relative.
+        P is the batch's longest, at least 1; a task without the tensor is masked as a whole. Rows are right-aligned: a short
+        prompt touches the text as it would alone, and answers so, as T5's positions are relative. Offsets of texts alone begin
+        at the first position.
 
         Args:
           name: of the tensor; the graph must have its table.
           row: int32 [B], the tasks.
           member: int32 [B], which of a task's prompts; 0 for a task that is no ensemble.
+          token_ids: [B, T] the texts, where offsets past the longest are not needed.
         """
         lengths = self.of(f"{name}_lengths", row)  # [B]
         starts = self.of(f"{name}_starts", row) + member * lengths
         longest = tf.maximum(tf.reduce_max(lengths), 1)
-        place = tf.range(longest)[None, :] - (longest - lengths)[:, None]  # [B, P], negative in front of a prompt
-        mask = place >= 0
+        if name == TEXT_OFFSETS:
+            if token_ids is not None:
+                longest = tf.minimum(longest, tf.shape(token_ids)[1])
+            place = tf.range(longest)[None, :]
+            mask = place < lengths[:, None]
+        else:
+            place = tf.range(longest)[None, :] - (longest - lengths)[:, None]  # [B, P], negative in front of a prompt
+            mask = place >= 0
         rows = tf.gather(getattr(self, table_name(name)), tf.where(mask, starts[:, None] + place, 0))
         if rows.dtype == FLOAT16_BITS:
             rows = tf.bitcast(rows, tf.float16)

@@ -138,7 +138,9 @@ def _shared_settings(trial: Trial, config_of: Callable[[Trial], RunConfig]) -> t
     if trial.arm != "prompt_tuning":
         return None
     config = config_of(trial)
-    if config.training.optimizer == "autoprompt" or (Path(config.output_dir) / "trial.json").exists():
+    if config.training.optimizer == "autoprompt" or config.training.prompt_dropout:
+        return None
+    if (Path(config.output_dir) / "trial.json").exists():
         return None
     own: Any = {"seed": True, "output_dir": True, "prompt": {"init"}, "training": set(_OF_THE_OPTIMIZER)}
     return config.model_dump_json(exclude=own), trial.settings.rows

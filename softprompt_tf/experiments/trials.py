@@ -17,7 +17,12 @@ SEEDLESS = ("prompt_design_zero_shot",)
 MULTITASK = "multitask_model_tuning"
 WEIGHTS = ("model_tuning", MULTITASK)
 _WITHOUT_EFFECT = ("checkpoint_every", "gradient_checkpointing", "states_directory")  # on the outcome
-_LATER_CHOICES = {"length_buckets": LENGTH_BUCKETS, "pad_to_multiple_of": 1, "cached_states": "auto"}
+_LATER_CHOICES = {
+    "length_buckets": LENGTH_BUCKETS,
+    "pad_to_multiple_of": 1,
+    "cached_states": "auto",
+    "prompt_dropout": 0.0,
+}
 
 
 @dataclass(frozen=True)

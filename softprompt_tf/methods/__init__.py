@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.injection import injection_of as injection_of
     from softprompt_tf.methods.injection import prepend as prepend
     from softprompt_tf.methods.injection import put_in_front as put_in_front
+    from softprompt_tf.methods.injection import with_offsets as with_offsets
     from softprompt_tf.methods.neighbours import nearest_neighbours as nearest_neighbours
     from softprompt_tf.methods.registry import METHODS as METHODS
     from softprompt_tf.methods.task_table import TaskTable as TaskTable
@@ -47,6 +48,7 @@ _HOME = {
     "nearest_neighbours": "neighbours",
     "prepend": "injection",
     "put_in_front": "injection",
+    "with_offsets": "injection",
     "write_npy": "files.prompt_file",
     "write_peft_adapter": "files.prompt_file",
     "write_prompt": "files.prompt_file",

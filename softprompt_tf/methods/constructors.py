@@ -9,6 +9,7 @@ from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.methods.family.adapters import adapters
+    from softprompt_tf.methods.family.dept import dept
     from softprompt_tf.methods.family.ia3 import ia3
     from softprompt_tf.methods.family.late_prompts import late_prompts
     from softprompt_tf.methods.family.lora import lora
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.prefix_tuning import prefix_tuning
     from softprompt_tf.methods.family.prompt_tuning import prompt_tuning
     from softprompt_tf.methods.family.residual import residual
+    from softprompt_tf.methods.family.soft_words import soft_words
     from softprompt_tf.methods.family.superpos import superpos
     from softprompt_tf.methods.family.ulpt import ulpt
 
 __all__ = [
     "adapters",
+    "dept",
     "ia3",
     "late_prompts",
     "lora",
@@ -36,6 +39,7 @@ __all__ = [
     "prefix_tuning",
     "prompt_tuning",
     "residual",
+    "soft_words",
     "superpos",
     "ulpt",
 ]

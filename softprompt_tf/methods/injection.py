@@ -1,4 +1,4 @@
-"""Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and its front is put before embeddings."""
+"""Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and embeddings get its front and offsets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange
+from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange, TextOffsets
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
@@ -17,6 +17,7 @@ from softprompt_tf.methods.task_tensors import (
     PROMPT,
     PROMPT_BEHIND_ENCODER,
     SCALES,
+    TEXT_OFFSETS,
 )
 
 
@@ -47,7 +48,16 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             for name, at in CHANGES.items()
             if name in tensors
         ),
+        offsets=_offsets(tensors, masks),
     )
+
+
+def _offsets(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None) -> TextOffsets | None:
+    """Return the offsets of texts, with zeros where a mask has zeros."""
+    if TEXT_OFFSETS not in tensors:
+        return None
+    rows, mask = tensors[TEXT_OFFSETS], (masks or {}).get(TEXT_OFFSETS)
+    return TextOffsets(rows if mask is None else rows * ops.cast(mask, rows.dtype)[:, :, None])
 
 
 def _unmasked(name: str, rows: Any, mask: Any) -> Any:
@@ -70,6 +80,16 @@ def _with_past(plain: KeyValues | None, past: KeyValues | None) -> KeyValues | N
     has_position = [ops.full_like(mask, part is past) for part, mask in zip(parts, masks, strict=True)]
     rows = [part.rows for part in parts]
     return KeyValues(*(ops.concatenate(pieces, axis=1) for pieces in (rows, masks, has_position)))
+
+
+def with_offsets(embeddings: Any, offsets: TextOffsets | None) -> Any:
+    """Add offsets to the embeddings [B, T, H] of texts; positions past the last offset stay as they are."""
+    if offsets is None:
+        return embeddings
+    batch, length = ops.shape(embeddings)[:2]
+    rows = ops.cast(offsets.rows[:, :length], embeddings.dtype)
+    missing = ops.zeros((batch, length - ops.shape(rows)[1], rows.shape[2]), dtype=rows.dtype)
+    return embeddings + ops.concatenate([rows, missing], axis=1)
 
 
 def put_in_front(front: Front | None, embeddings: Any, padding_mask: Any) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from softprompt_tf.methods.family.adapters import AdaptersConfig, adapters
+from softprompt_tf.methods.family.dept import DeptConfig, dept
 from softprompt_tf.methods.family.ia3 import IA3Config, ia3
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
 from softprompt_tf.methods.family.lora import LoRAConfig, lora
@@ -17,6 +18,7 @@ from softprompt_tf.methods.family.p_tuning_v2 import PTuningV2Config, p_tuning_v
 from softprompt_tf.methods.family.prefix_tuning import PrefixTuningConfig, prefix_tuning
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig, prompt_tuning
 from softprompt_tf.methods.family.residual import ResidualConfig, residual
+from softprompt_tf.methods.family.soft_words import SoftWordsConfig, soft_words
 from softprompt_tf.methods.family.superpos import SuperPosConfig, superpos
 from softprompt_tf.methods.family.ulpt import UlptConfig, ulpt
 
@@ -43,4 +45,6 @@ METHODS: dict[str, MethodRow] = {
     "p_tuning": MethodRow(p_tuning, PTuningConfig),
     "multitask_prompts": MethodRow(multitask_prompts, MultitaskPromptsConfig),
     "mpt": MethodRow(mpt, MptConfig),
+    "dept": MethodRow(dept, DeptConfig),
+    "soft_words": MethodRow(soft_words, SoftWordsConfig),
 }

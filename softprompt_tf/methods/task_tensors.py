@@ -15,6 +15,7 @@ DECODER_KEY_VALUES = "decoder_key_values"
 DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
 CROSS_KEY_VALUES = "cross_key_values"
 PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
+TEXT_OFFSETS = "text_offsets"  # row s is added to the embedding of the text's token s
 PLACES = ("encoder", "decoder", "cross")  # the attentions: two stacks' own, and the one to the encoder output
 PROJECTIONS = ("query", "key", "value", "output")
 # Name of what is added to a projection -> the attention and the projection.
@@ -29,12 +30,16 @@ SCALES = (
 )
 # Names of bottlenecks behind an attention, or behind a feed-forward.
 ADAPTERS = (*(f"{place}_attention_adapter" for place in PLACES), *(f"{stack}_feed_forward_adapter" for stack in STACKS))
+# Added to what each layer of the encoder makes of the prompt's rows.
+PROMPT_ADDITION = "encoder_prompt_addition"
 # Name of what changes a part of every layer -> the place and the kind, as a `LayerChange` has them.
 CHANGES: Mapping[str, tuple[str, str]] = {
-    name: (name.partition("_")[0], name.partition("_")[2]) for name in (*DELTAS, *SCALES, *ADAPTERS)
+    name: (name.partition("_")[0], name.partition("_")[2]) for name in (*DELTAS, *SCALES, *ADAPTERS, PROMPT_ADDITION)
 }
 ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
+# Names of what the first layer of the encoder sees; texts are encoded for each task that has some.
+ENTERS_AT_ONCE = (PROMPT, TEXT_OFFSETS, ENCODER_KEY_VALUES, *ENCODER_CHANGES)
 # Name of the rows that enter before an encoder layer -> the layer; those before layer 0 are `PROMPT`.
 LATE_PROMPTS: Mapping[str, int] = {f"prompt_before_layer_{layer}": layer for layer in range(1, MOST_ENCODER_LAYERS)}
 
@@ -51,6 +56,8 @@ def _change_row(name: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
         inner = sizes.num_heads * sizes.head_dim
         if name in DELTAS:
             return (layers, sizes.hidden_dim + inner)
+        if name == PROMPT_ADDITION:
+            return (layers, sizes.hidden_dim)
         if name in ADAPTERS:
             return (layers, 2 * sizes.hidden_dim + 2)
         widths = {"feed_forward_scale": sizes.feed_forward_dim, "output_scale": sizes.hidden_dim}
@@ -67,6 +74,7 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     DECODER_PAST_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
+    TEXT_OFFSETS: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     **{name: _change_row(name) for name in CHANGES},
 }
@@ -96,12 +104,14 @@ METHOD_TENSORS: Mapping[str, MethodTensors] = {
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
     "ia3": MethodTensors(required=(), optional=SCALES),
     "adapters": MethodTensors(required=(), optional=ADAPTERS),
+    "dept": MethodTensors(required=(PROMPT, TEXT_OFFSETS)),
+    "soft_words": MethodTensors(required=(PROMPT,), optional=(PROMPT_ADDITION,)),
 }
 
 
 def entry_layer(names: Collection[str]) -> int | None:
     """Return the first encoder layer that sees anything of tensors of these names; None where the whole encoder does not."""
-    if {PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES} & set(names):
+    if set(ENTERS_AT_ONCE) & set(names):
         return 0
     return min((LATE_PROMPTS[name] for name in names if name in LATE_PROMPTS), default=None)
 

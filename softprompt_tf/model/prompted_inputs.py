@@ -3,25 +3,28 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import keras
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front
+from softprompt_tf.methods import injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
 
 Table = Callable[[Tensor, Tensor | None], Mapping[str, Tensor]]
 """Token ids [B, T] and the rows' task ids, if there are several tasks -> each row's tensors [B, ...]; a `TaskTable` is such."""
+Drop = Callable[[Tensor], Tensor]
+"""Rows [B, P, H] in front of the text -> the same with values that are 0 for this step."""
 
 
 class Entered(NamedTuple):
     """What goes into the encoder's layers.
 
     Args:
-      states: [B, S, H], embeddings with injected rows in front, or cached states.
+      states: [B, S, H], embeddings with offsets and with injected rows in front, or cached states.
       padding_mask: [B, S], 1 = a position to attend to.
       injection: all that is injected.
       first: the first encoder layer that runs; None: the states are the encoder output.
@@ -39,21 +42,33 @@ def encode(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Encoded:
     return encode_injected(t5, states, mask, injection, first=first)
 
 
-def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Entered:
-    """Return the tokens' embeddings with injected rows in front, or the batch's cached states where it brings some."""
+def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], drop: Drop | None = None) -> Entered:
+    """Return the tokens' embeddings with what is added to them and in front of them, or the batch's cached states where it
+    brings some."""
     token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
     tensors = table(token_ids, batch.get("task_id"))
     injection = injection_of(tensors)
+    if drop is not None and injection.front is not None:
+        injection = injection._replace(front=injection.front._replace(rows=drop(injection.front.rows)))
     states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
+    if not isinstance(states, keras.KerasTensor):  # whose length is unknown; see `tied`
+        states = with_offsets(states, injection.offsets)
     states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
     return Entered(states, mask, injection, 0 if cached is None else entry_layer(tensors))
 
 
 def tuned_logits(
-    t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], *, recompute: bool = False, can_branch: bool = True
+    t5: FrozenT5,
+    table: Table,
+    batch: Mapping[str, Tensor],
+    *,
+    recompute: bool = False,
+    can_branch: bool = True,
+    drop: Drop | None = None,
 ) -> Tensor:
-    """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`."""
-    entering, mask, injection, first = embed(t5, table, batch)
+    """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`, and
+    `drop` as in `embed`."""
+    entering, mask, injection, first = embed(t5, table, batch, drop)
     states = tune(
         t5,
         entering,
@@ -77,6 +92,7 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
         injection.cross,
         *injection.late,
         injection.behind,
+        injection.offsets,
         *injection.changes,
     ):
         if part is not None:
@@ -86,7 +102,9 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
 
 
 def _num_moving(injection: Injection) -> int | None:
-    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
+    """Return how many rows in front of the input have a gradient; None for all, where something moves every position."""
+    if injection.offsets is not None:
+        return None
     if injection.front is not None:
         return int(injection.front.rows.shape[1])
     return None if injection.moves_encoder else 0

@@ -28,6 +28,7 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
 from softprompt_tf.model.prompted_inputs import embed, encode, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import check_has_no_dropout, method_of, method_of_config, settled, table_of
@@ -124,6 +125,7 @@ class PromptedT5(TextModel):
         self.labels = self._checked_labels(labels if labels is not None else loaded.labels, self.max_target_tokens)
         warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
+        self.prompt_dropout = 0.0
         self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
@@ -211,16 +213,22 @@ class PromptedT5(TextModel):
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
+            check_t5_drops_nothing(self.prompt_dropout, self.t5.dropout)
             if not is_symbolic and goes_inside(injection_of(self.prompt_table.tensors())):
                 check_has_no_dropout(self.method, self.t5)  # the T5 may have been given dropout since
             return super().call(inputs, training=training, mask=mask)
+        is_dropping = bool(training and self.prompt_dropout)
         return tuned_logits(
             self.t5,
             self.prompt_table,
             inputs,
             recompute=bool(training) and self.gradient_checkpointing,
             can_branch=not (self.compiled and self.jit_compile),
+            drop=self._dropout() if is_dropping else None,
         )
+
+    def _dropout(self) -> PromptDropout:
+        return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=self.optimizer.iterations)
 
     def make_train_function(self, force: bool = False) -> Any:
         self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
@@ -231,6 +239,7 @@ class PromptedT5(TextModel):
         *args: Any,
         sampler: str | Sampler = "greedy",
         gradient_checkpointing: bool = False,
+        prompt_dropout: float = 0.0,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -242,9 +251,13 @@ class PromptedT5(TextModel):
           sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
           gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
             less memory, more time, the same numbers up to rounding.
+          prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
+            anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
 
         Raises:
-          TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others.
+          TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others; for prompt dropout of
+            a T5 with dropout, or of a method without rows in front of the text.
+          ConfigError: for a rate that is no number from 0 up to 1.
 
         Examples:
           >>> model.compile(
@@ -261,12 +274,17 @@ class PromptedT5(TextModel):
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self.sampler = sampler
         self.gradient_checkpointing = gradient_checkpointing
+        has_prompt = bool(prompt_dropout) and PROMPT in self.prompt_table.tensors()
+        self.prompt_dropout = checked_dropout(
+            prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
+        )
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
         if config is None:
             return config
         config["gradient_checkpointing"] = self.gradient_checkpointing
+        config["prompt_dropout"] = self.prompt_dropout
         if not hasattr(self.sampler, "get_config"):
             return config
         return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
@@ -424,6 +442,7 @@ class PromptedT5(TextModel):
             "t5_name": self.t5.name,
             "method": self.method.name,
             "method_settings": self.method.settings(),
+            "method_seed": self.method.seed,
             "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
             "task_ids": self.task_ids,
             "labels": self.labels,

@@ -77,11 +77,14 @@ def method_of(prompt: PromptMethod | TaskPrompt | None, t5: FrozenT5) -> tuple[P
 def method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
     """Return the method of a saved model; the real values follow with its weights."""
     task_ids = None if config["task_ids"] is None else tuple(config["task_ids"])
+    seed = config.get("method_seed", 0)  # files of earlier versions have none; it has drawn the first values long ago
     if config.get("method_settings"):
-        return METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=0)
+        return METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=seed)
     # Files of earlier versions hold rows in front of the input alone, and their number.
     shapes = config.get("shapes") or {PROMPT: (config["prompt_length"], t5.hidden_dim)}
-    return unknown_tensors(config["method"], {name: tuple(shape) for name, shape in shapes.items()}, task_ids)
+    return unknown_tensors(
+        config["method"], {name: tuple(shape) for name, shape in shapes.items()}, task_ids, seed=seed
+    )
 
 
 def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:

@@ -206,6 +206,7 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         optimizer=make_optimizer(config.training, seed=config.seed),
         loss=TargetCrossEntropy(z_loss=config.training.z_loss),
         gradient_checkpointing=config.training.gradient_checkpointing,
+        prompt_dropout=config.training.prompt_dropout,
     )
     return model
 

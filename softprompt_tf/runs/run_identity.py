@@ -63,6 +63,8 @@ def config_digest(config: RunConfig) -> str:
         del values["training"]["pad_to_multiple_of"]
     if config.training.optimizer != "autoprompt":
         del values["training"]["search_candidates"], values["training"]["search_window"]
+    if not config.training.prompt_dropout:
+        del values["training"]["prompt_dropout"]
     if config.training.cached_states == "auto":
         del values["training"]["cached_states"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -56,7 +56,7 @@ def _check(config: RunConfig, kind: str) -> None:
             f"`prompt.init` with `{kind}:` is for a run of one task. Received: {len(config.tasks)} tasks."
         )
     method = config.prompt.method
-    if method not in METHOD_TENSORS or METHOD_TENSORS[method].required != (PROMPT,):
+    if method not in METHOD_TENSORS or PROMPT not in METHOD_TENSORS[method].required:
         raise ConfigError(
             f"`prompt.init` with `{kind}:` is for methods whose tasks keep a prompt in front of the text. "
             f"Received: prompt.method={method}. Name a file: file:PATH."

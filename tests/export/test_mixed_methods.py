@@ -1,4 +1,4 @@
-"""Prompts, prefixes, LoRA, (IA)^3 and adapters in one SavedModel: rows of all in one batch answer as each alone would."""
+"""Prompts, prefixes, LoRA, (IA)^3, adapters, DePT and soft words in one SavedModel: each row of a batch answers as alone."""
 
 import numpy as np
 import numpy_t5
@@ -25,8 +25,25 @@ TEXTS = [
     "seven boats left the harbour",
     "a cold wind came over the hills",
     "two brothers shared one bicycle",
+    "the soup was warm, the bread was fresh, the talk was good",  # longer than the offsets
+    "no",  # shorter
+    "a slow and quiet ending",
+    "who knows",
 ]
-ASKED = ["front", "prefix", "deep", "lora", "decoder", "front", "ia3", "adapters"]
+ASKED = [
+    "front",
+    "prefix",
+    "deep",
+    "lora",
+    "decoder",
+    "front",
+    "ia3",
+    "adapters",
+    "dept",
+    "short_dept",
+    "words",
+    "two_words",
+]
 IA3 = [
     *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
     *(f"{stack}_feed_forward_scale" for stack in ("encoder", "decoder")),
@@ -55,6 +72,10 @@ def tasks(tiny_t5):
         "lora": task_of(tiny_t5, 5, method="lora", encoder_query_delta=2, decoder_value_delta=3, cross_key_delta=2),
         "ia3": task_of(tiny_t5, 6, method="ia3", **dict.fromkeys(IA3, 1)),
         "adapters": task_of(tiny_t5, 7, method="adapters", **dict.fromkeys(ADAPTERS, 3)),
+        "dept": task_of(tiny_t5, 8, method="dept", prompt=2, text_offsets=9),
+        "short_dept": task_of(tiny_t5, 10, method="dept", prompt=5, text_offsets=3),
+        "words": task_of(tiny_t5, 11, method="soft_words", prompt=3, encoder_prompt_addition=3),
+        "two_words": task_of(tiny_t5, 12, method="soft_words", prompt=2, encoder_prompt_addition=2),
     }
 
 
@@ -114,6 +135,10 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("lora", "lora"),
         ("ia3", "ia3"),
         ("adapters", "adapters"),
+        ("dept", "dept"),
+        ("short_dept", "dept"),
+        ("words", "soft_words"),
+        ("two_words", "soft_words"),
         ("later", "p_tuning_v2"),
     ]
     (found,) = ask_once(version, [request])

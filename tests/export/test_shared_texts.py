@@ -34,6 +34,12 @@ ASKED = [
     ("lora", FILM),
     ("heads", FILM),
     ("lora", RAIN),
+    ("dept", FILM),
+    ("moved", FILM),
+    ("moved", RAIN),
+    ("words", FILM),
+    ("words", RAIN),
+    ("words", FILM),
 ]
 TARGET = "nobody could say"
 
@@ -56,6 +62,9 @@ def tasks(tiny_t5):
         "prefix": task_of(tiny_t5, 7, encoder_key_values=3),
         "lora": task_of(tiny_t5, 8, encoder_value_delta=2, encoder_output_delta=1),
         "heads": task_of(tiny_t5, 9, decoder_query_delta=2, cross_value_delta=2),
+        "dept": task_of(tiny_t5, 10, prompt=2, text_offsets=3),
+        "moved": task_of(tiny_t5, 11, text_offsets=40),
+        "words": task_of(tiny_t5, 12, prompt=3, encoder_prompt_addition=3),
     }
 
 
@@ -193,9 +202,9 @@ def rows_encoded(module, pairs, monkeypatch):
 
 
 def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
-    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora". From layer 1 on also RAIN
-    # and FILM with "late", and FILM with "far".
-    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [7, 10]
+    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora", "moved" and "words", FILM
+    # with "dept". From layer 1 on also RAIN and FILM with "late", and FILM with "far".
+    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [12, 15]
 
 
 def test_tasks_of_the_bare_text_share_and_a_template_with_words_does_not(tiny_t5, monkeypatch):

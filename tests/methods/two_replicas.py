@@ -28,7 +28,12 @@ TEXTS = [
 ]
 TARGETS = ["yes", "no", "a slow ending", "yes", "no", "no"]
 SEVERAL = ("multitask_prompts", "mpt")
-SMALL = {"lora": {"rank": 2}, "ia3": {}, "adapters": {"bottleneck_dim": 2}}
+SMALL = {
+    "lora": {"rank": 2},
+    "ia3": {},
+    "adapters": {"bottleneck_dim": 2},
+    "dept": {"length": 2, "rank": 2, "num_offsets": 8, "offsets_rate": 0.5},
+}
 
 
 def trained(name, strategy):

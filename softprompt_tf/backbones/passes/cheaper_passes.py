@@ -1,6 +1,7 @@
 """Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, encoding, and a few tokens.
 
-Rows in front of the input are in the embeddings already when they come here; see `softprompt_tf.methods.put_in_front`.
+The embeddings have their offsets and the rows in front of the input already when they come here; see
+`softprompt_tf.methods.injection`.
 """
 
 from collections.abc import Callable
@@ -165,7 +166,8 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
 
 def goes_inside(injection: Injection) -> bool:
     """Say whether anything is injected elsewhere than in front of the input."""
-    return injection.moves_layers or bool(injection.late) or injection.behind is not None
+    others = (injection.behind, injection.offsets)
+    return injection.moves_layers or bool(injection.late) or any(part is not None for part in others)
 
 
 def by_cost(

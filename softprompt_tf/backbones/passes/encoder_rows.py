@@ -51,10 +51,12 @@ def encode_with_rows(
             num_moving=num_moving or None,
             tuning=tuning and not is_still,
             recompute=recompute and not is_still,
+            num_front=width,
         )
         return ops.stop_gradient(states) if is_still else states
 
-    width = _width(injection.front) if injection.late and first == 0 else 0
+    knows_front = bool(injection.late) or injection.adds_to_front
+    width = _width(injection.front) if knows_front and first == 0 else 0
     for late in injection.late:
         if late.layer > first:
             states = run(states, padding_mask, slice(first, late.layer), num_moving)

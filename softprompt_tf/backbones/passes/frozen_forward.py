@@ -81,6 +81,7 @@ class FrozenForward:
         num_moving: int | None = None,
         recompute: bool = False,
         layers: slice = ALL_LAYERS,
+        num_front: Any = 0,
     ) -> Tensor:
         """Run the encoder, or some of its layers.
 
@@ -93,6 +94,7 @@ class FrozenForward:
           num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
           layers: which run. Default: all.
+          num_front: how many rows there are in front of the text, where the changes add to those.
 
         Returns:
           The encoder output [B, S, H], or the states behind the last of the layers, where that is not the encoder's last.
@@ -110,6 +112,7 @@ class FrozenForward:
             num_moving=num_moving,
             recompute=recompute,
             to_the_end=layers.stop is None,
+            num_front=num_front,
         )
         return ops.reshape(output, ops.shape(embeddings))
 

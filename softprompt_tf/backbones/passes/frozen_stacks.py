@@ -19,6 +19,7 @@ from softprompt_tf.backbones.passes.layer_changes import (
     Changes,
     with_changed_feed_forward,
     with_changes,
+    with_prompt_addition,
 )
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
@@ -69,6 +70,7 @@ def run_encoder(
     num_moving: int | None = None,
     recompute: bool = False,
     to_the_end: bool = True,
+    num_front: Any = 0,
 ) -> Tensor:
     """Run the encoder, or some of its layers.
 
@@ -83,6 +85,7 @@ def run_encoder(
       num_moving: how many rows in front of the embeddings have a gradient; the others' is given as 0. Default: all.
       recompute: keep each layer's input only and run the layer again for its gradient.
       to_the_end: whether the stack's layers are the last ones, which the norm follows.
+      num_front: how many rows there are in front of the text, where the changes add to those.
 
     Returns:
       The normed output [B * S, H], or the states behind the stack's layers.
@@ -93,7 +96,8 @@ def run_encoder(
         block = with_changes(layer.attention, changed)
         states = attend_to_self(block, states, *prefix, bias=bias, shape=shape, tuning=tuning, count=count)
         feed_forward = with_changed_feed_forward(layer.feed_forward, changed)
-        return run_feed_forward(feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+        states = run_feed_forward(feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
+        return with_prompt_addition(states, changed, num_front)
 
     for k, layer in enumerate(stack.layers):
         form = (tuple(prefixes[k : k + 1] if prefixes else ()), changes[k] if changes else {})

@@ -1,9 +1,10 @@
-"""Frozen blocks that each row of a batch changes in its own way: low-rank products, scales and bottlenecks, never merged.
+"""Frozen blocks that each row of a batch changes in its own way: low-rank products, scales, bottlenecks and additions, never
+merged.
 
 Automatic differentiation runs through what is changed.
 
 Sources: Hu et al. 2021, arXiv:2106.09685 (LoRA); Liu et al. 2022, arXiv:2205.05638 ((IA)^3); Houlsby et al. 2019,
-arXiv:1902.00751 (adapters).
+arXiv:1902.00751 (adapters); Qin & Eisner 2021, arXiv:2104.06599 (additions to the states of a prompt).
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,19 @@ def adapted(states: Tensor, rows: Tensor) -> Tensor:
     inner = ops.matmul(_by_row(states, rows), ops.transpose(down, (0, 2, 1))) + before  # [B, S, R]
     inner = ops.gelu(inner, approximate=True) + behind
     return states + ops.reshape(ops.matmul(inner, up), (-1, width))
+
+
+def with_prompt_addition(states: Tensor, changes: Changes, num_front: Any) -> Tensor:
+    """Add to states [B * S, H] what a layer's changes add to the last of the `num_front` rows in front of the text."""
+    rows = changes.get("prompt_addition")  # [B, R, H]
+    if rows is None:
+        return states
+    by_position, first = _by_row(states, rows), num_front - ops.shape(rows)[1]
+    if not isinstance(first, int):  # a request may bring a prompt of no rows, beside the one row of zeros of no task
+        rows, first = rows[:, ops.maximum(-first, 0) :], ops.maximum(first, 0)
+    moved = by_position[:, first:num_front] + rows
+    parts = [by_position[:, :first], moved, by_position[:, num_front:]]
+    return ops.reshape(ops.concatenate(parts, axis=1), (-1, states.shape[-1]))
 
 
 def with_changes(block: SelfAttention, changes: Changes) -> SelfAttention:

@@ -47,13 +47,13 @@ class KeptTensors(PromptMethod):
 
 
 def unknown_tensors(
-    method: str, shapes: Mapping[str, tuple[int, ...]], task_ids: tuple[str, ...] | None
+    method: str, shapes: Mapping[str, tuple[int, ...]], task_ids: tuple[str, ...] | None, *, seed: int
 ) -> KeptTensors:
     """Return a method for tensors of these shapes whose values follow later."""
     values = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     by_task = values if task_ids is None else dict.fromkeys(task_ids, values)
     length = next(iter(shapes.values()))[0]
-    return KeptTensors(length=length, method=method, values=by_task, task_ids=task_ids)
+    return KeptTensors(length=length, method=method, values=by_task, task_ids=task_ids, seed=seed)
 
 
 def kept_tensors(tasks: TaskPrompt | Mapping[str, TaskPrompt]) -> KeptTensors:

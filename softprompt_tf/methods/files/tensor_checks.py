@@ -11,8 +11,11 @@ from softprompt_tf.methods.task_tensors import (
     KEY_VALUES,
     LATE_PROMPTS,
     METHOD_TENSORS,
+    PROMPT,
+    PROMPT_ADDITION,
     SCALES,
     TENSORS,
+    TEXT_OFFSETS,
     MethodTensors,
     num_axes,
 )
@@ -20,10 +23,12 @@ from softprompt_tf.settings.spelling import nearest
 
 _FORMS = {
     **dict.fromkeys(TENSORS, "[P, H]"),
+    TEXT_OFFSETS: "[S, H]",
     **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
     **dict.fromkeys(ADAPTERS, "[R, L, 2 * H + 2]"),
+    PROMPT_ADDITION: "[P, L, H]",
 }
 
 
@@ -61,13 +66,18 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return read-only float32 copies of usable tensors of known names.
 
     Raises:
-      PromptError: if one is not finite, floating and of its form, or the keys and values differ in their rows.
+      PromptError: if one is not finite, floating and of its form, or those that belong together differ in their rows.
     """
     checked = {name: _checked(name, tensors[name]) for name in TENSORS if name in tensors}
     rows = {name: len(checked[name]) for name in KEY_VALUES if name in checked}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in rows.items())
         raise PromptError(f"The keys and values of a task must have equally many rows. Received: {counts}.")
+    if PROMPT_ADDITION in checked and len(checked[PROMPT_ADDITION]) != len(checked.get(PROMPT, ())):
+        raise PromptError(
+            f"`{PROMPT_ADDITION}` must have a row for each row of the task's prompt. Received: "
+            f"{len(checked[PROMPT_ADDITION])} rows and a prompt of {len(checked.get(PROMPT, ()))}."
+        )
     return checked
 
 
