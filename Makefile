@@ -8,6 +8,9 @@ INSTALLED := $(VENV)/.installed
 PARITY_VENV := .venv-parity
 PARITY_INSTALLED := $(PARITY_VENV)/.installed
 PARITY_RUN := runs/parity
+# AdapterHub's adapters want an older transformers.
+ADAPTERS_VENV := .venv-adapters
+ADAPTERS_INSTALLED := $(ADAPTERS_VENV)/.installed
 
 # Two files of tests at a time: most of a test's time is one thread that traces graphs. tests/conftest.py has their order.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -61,8 +64,14 @@ $(PARITY_INSTALLED): tests/parity/requirements.txt
 	$(PARITY_VENV)/bin/python -m pip install --quiet --requirement tests/parity/requirements.txt
 	touch $@
 
-parity: $(INSTALLED) $(PARITY_INSTALLED)
+$(ADAPTERS_INSTALLED): tests/parity/requirements-adapters.txt
+	test -x $(ADAPTERS_VENV)/bin/python || $(PYTHON) -m venv $(ADAPTERS_VENV)
+	$(ADAPTERS_VENV)/bin/python -m pip install --quiet --requirement tests/parity/requirements-adapters.txt
+	touch $@
+
+parity: $(INSTALLED) $(PARITY_INSTALLED) $(ADAPTERS_INSTALLED)
 	$(PARITY_VENV)/bin/python tests/parity/record.py $(PARITY_RUN)
+	$(ADAPTERS_VENV)/bin/python tests/parity/record_adapters.py $(PARITY_RUN)
 	$(BIN)/python tests/parity/compare.py $(PARITY_RUN)
 	$(PARITY_VENV)/bin/python tests/parity/peft_reads_ours.py $(PARITY_RUN)
 

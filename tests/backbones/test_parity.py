@@ -140,6 +140,16 @@ def test_an_adapter_that_changes_modules_gives_the_logits_that_it_gives_in_peft(
     assert np.abs(expected - recorded(case)["logits"]).max() > 0.1
 
 
+@pytest.mark.parametrize("name", t5_models.BOTTLENECKS)
+def test_adapters_give_the_logits_that_they_give_in_adapterhub(loaded, name):
+    case, expected = t5_models.BOTTLENECKS[name][0], recorded(name)["logits"]
+
+    logits = answers.logits_under_bottlenecks(loaded(case), name)
+
+    np.testing.assert_allclose(logits, expected, atol=LIMIT, rtol=0)
+    assert np.abs(expected - recorded(case)["logits"]).max() > 0.1
+
+
 # === Prompts that a network or several tasks make ===
 
 

@@ -7,7 +7,7 @@ from keras import ops
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings, tune
 from softprompt_tf.inference.decoding import Greedy, decode
-from softprompt_tf.methods import injection_of, mpt, p_tuning, prepend
+from softprompt_tf.methods import adapters, injection_of, mpt, p_tuning, prepend
 
 
 def answers(t5, case, prompt=None):
@@ -66,6 +66,16 @@ def made_prompts(kind):
     values = {name: ops.convert_to_tensor(value) for name, value in t5_models.made_prompt(kind).items()}
     prompts = ops.convert_to_numpy(method.fold(values, sizes)["prompt"])
     return prompts[list(t5_models.MADE_TASKS)] if kind == "mpt" else np.repeat(prompts[None], 3, axis=0)
+
+
+def logits_under_bottlenecks(t5, name):
+    """Return logits [3, 9, V] under the adapters of `t5_models.bottlenecks`."""
+    case, after_attention = t5_models.BOTTLENECKS[name]
+    method = adapters(t5_models.BOTTLENECK_DIM, after_attention=after_attention)
+    values = {name: ops.convert_to_tensor(value) for name, value in t5_models.bottlenecks(name).items()}
+    assert {name: tuple(value.shape) for name, value in values.items()} == method.shapes(t5.sizes)
+    folded = {name: ops.convert_to_numpy(value) for name, value in method.fold(values, t5.sizes).items()}
+    return logits_under_tensors(t5, case, folded)
 
 
 def logits_under_prompts(t5, case, prompts):

@@ -1,4 +1,4 @@
-"""Compare this library with what `record.py` kept, print a Markdown table, and write this library's prompts as PEFT adapters.
+"""Compare this library with what `record.py` and `record_adapters.py` kept, print a table, and write our prompts as PEFT adapters.
 
     python tests/parity/compare.py OUTPUT_DIRECTORY
 
@@ -16,6 +16,7 @@ import t5_models
 from answers import (
     answers,
     answers_under_tensors,
+    logits_under_bottlenecks,
     logits_under_prompts,
     made_prompts,
     until_end,
@@ -69,6 +70,13 @@ def module_adapter_is_good(output, name, t5):
     return bool(apart <= LIMIT) and same == len(tokens)
 
 
+def bottlenecks_are_good(output, name, t5):
+    """Compare the logits under adapters with those of AdapterHub, and print a row."""
+    apart = np.abs(logits_under_bottlenecks(t5, name) - np.load(output / f"{name}.npz")["logits"]).max()
+    print(f"| {name} | | | | | {apart:.1e} | |")
+    return bool(apart <= LIMIT)
+
+
 def main(output):
     vocabulary = output / "tiny.spm"  # of no account here: ids go in and come out
     vocabulary.write_bytes(tiny_vocabulary())
@@ -104,6 +112,9 @@ def main(output):
         for name, (model, _, _) in t5_models.MODULE_ADAPTERS.items():
             if model == case:
                 is_good &= module_adapter_is_good(output, name, t5)
+        for name, (model, _) in t5_models.BOTTLENECKS.items():
+            if model == case:
+                is_good &= bottlenecks_are_good(output, name, t5)
     return 0 if is_good else 1
 
 

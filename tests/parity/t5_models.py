@@ -86,6 +86,13 @@ MODULE_ADAPTERS = {
         },
     ),
 }
+# Name -> the model, and whether there are bottlenecks behind attentions: Houlsby's two per layer, or Pfeiffer's one.
+BOTTLENECKS = {
+    "t5_1_1_houlsby": ("t5_1_1", True),
+    "flan_t5_houlsby": ("flan_t5", True),
+    "t5_1_0_pfeiffer": ("t5_1_0", False),
+}
+BOTTLENECK_DIM = 3
 LENGTHS = (512, 17, 1)
 NUM_TARGETS = 9
 NUM_GENERATED = 16
@@ -170,6 +177,23 @@ def module_values(shapes):
     generator = np.random.default_rng(10)
     drawn = {name: 0.15 * generator.normal(size=shapes[name]) for name in sorted(shapes)}
     return {name: (value + ("ia3" in name)).astype(np.float32) for name, value in drawn.items()}
+
+
+def bottlenecks(name):
+    """Return the values of an adapter of `BOTTLENECKS`, by this library's names."""
+    case, after_attention = BOTTLENECKS[name]
+    config, width = CASES[case], BOTTLENECK_DIM
+    hidden, layers = config["d_model"], {"encoder": config["num_layers"], "decoder": config["num_decoder_layers"]}
+    places = {f"{stack}_feed_forward_adapter": layers[stack] for stack in layers}
+    if after_attention:
+        places |= {f"{stack}_attention_adapter": layers[stack] for stack in layers}
+        places["cross_attention_adapter"] = layers["decoder"]
+    generator, drawn = np.random.default_rng(12), {}
+    for place, depth in places.items():
+        shapes = {"down": (width, depth, hidden), "down_bias": (width, depth)}
+        shapes |= {"up": (width, depth, hidden), "up_bias": (1, depth, hidden)}
+        drawn |= {f"{place}.{part}": 0.3 * generator.normal(size=shape) for part, shape in shapes.items()}
+    return {name: value.astype(np.float32) for name, value in drawn.items()}
 
 
 def made_prompt(kind):
