@@ -21,6 +21,20 @@ class Front(NamedTuple):
     mask: Tensor | None = None
 
 
+class Placed(NamedTuple):
+    """Rows in the places of placeholders among the input's token ids.
+
+    Args:
+      placeholder: the id that stands for a row; the k-th from the left is for the k-th row that counts.
+      rows: [B, P, H]; rows that count are at the end.
+      mask: [B, P], 1 = a row that counts. None: all do.
+    """
+
+    placeholder: int
+    rows: Tensor
+    mask: Tensor | None = None
+
+
 class LateFront(NamedTuple):
     """Rows that enter in front of the input's states before one layer of the encoder; the layers below do not see them.
 
@@ -83,6 +97,7 @@ class Injection(NamedTuple):
       late: rows in front from a layer of the encoder on, those of the lowest layer first.
       behind: rows in front of the encoder output, which the decoder sees beside it.
       changes: what changes parts of the layers.
+      placed: rows among the input's embeddings.
     """
 
     front: Front | None = None
@@ -92,6 +107,7 @@ class Injection(NamedTuple):
     late: tuple[LateFront, ...] = ()
     behind: Front | None = None
     changes: tuple[LayerChange, ...] = ()
+    placed: tuple[Placed, ...] = ()
 
     @property
     def changed_places(self) -> set[str]:

@@ -14,7 +14,14 @@ from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
 from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
 from softprompt_tf.injection import Front, Injection, KeyValues
-from softprompt_tf.methods.task_tensors import ENCODER_CHANGES, ENCODER_KEY_VALUES, LATE_PROMPTS, PROMPT
+from softprompt_tf.methods import embedded
+from softprompt_tf.methods.task_tensors import (
+    ENCODER_CHANGES,
+    ENCODER_KEY_VALUES,
+    LATE_PROMPTS,
+    PLACED_PROMPTS,
+    PROMPT,
+)
 
 KeyOf = Callable[[Collection[str]], tf.Tensor]
 """Names of tensors -> string [B], equal for rows that have the same values of them; "" where a row has none."""
@@ -35,7 +42,7 @@ class _Streams(NamedTuple):
 
 def entries_of(names: Collection[str]) -> list[list[str]]:
     """Return, for each stage of a graph with tables of these tensors, which of them enter at its beginning."""
-    first = [name for name in (PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES) if name in names]
+    first = [name for name in (PROMPT, *PLACED_PROMPTS, ENCODER_KEY_VALUES, *ENCODER_CHANGES) if name in names]
     return [first, *([name] for name in LATE_PROMPTS if name in names)]
 
 
@@ -89,6 +96,7 @@ def encode_streams(
         front = _right_aligned(entering[stage], width)  # type: ignore[arg-type]
         run = _layers(t5, firsts[stage], last, injection)
         now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, _inside(injection))
+        injection = injection._replace(placed=())  # these rows are in the states now
     states, front_mask = now.of(tf.range(tf.shape(mask)[0]))  # type: ignore[union-attr]
     output: tuple[tf.Tensor, tf.Tensor] = behind(injection.behind, states, tf.concat([front_mask, mask], axis=1))
     return output
@@ -120,18 +128,19 @@ def _next(
 
 
 def _inside(injection: Injection) -> list[tf.Tensor]:
-    """Return what goes into the encoder's layers: tensors [B, ...]."""
+    """Return what goes among the embeddings and into the encoder's layers: tensors [B, ...]."""
+    placed = [value for part in injection.placed for value in (part.rows, part.mask)]
     key_values = [] if injection.encoder is None else [injection.encoder.rows, injection.encoder.mask]
-    return [*key_values, *(change.rows for change in injection.changes)]
+    return [*placed, *key_values, *(change.rows for change in injection.changes)]
 
 
 def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
     """Return an injection of what `_inside` gave, for some of the rows."""
-    count = 0 if injection.encoder is None else 2
-    rows = zip(injection.changes, inside[count:], strict=True)
+    parts = iter(inside)
     return Injection(
-        encoder=KeyValues(*inside[:count]) if count else None,
-        changes=tuple(change._replace(rows=part) for change, part in rows),
+        placed=tuple(part._replace(rows=next(parts), mask=next(parts)) for part in injection.placed),
+        encoder=None if injection.encoder is None else KeyValues(next(parts), next(parts)),
+        changes=tuple(change._replace(rows=next(parts)) for change in injection.changes),
     )
 
 
@@ -141,10 +150,10 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
     def run(
         head: tf.Tensor, head_mask: tf.Tensor, tail: tf.Tensor, tail_mask: tf.Tensor, *others: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        tail = t5.embed(tail) if first == 0 else tail
+        inside = _rebuilt(injection, others)
+        tail = embedded(t5.embed, tail, inside.placed) if first == 0 else tail
         states = tf.concat([tf.cast(head, tail.dtype), tail], axis=1)
         mask = tf.concat([head_mask, tail_mask], axis=1)
-        inside = _rebuilt(injection, others)
         if (first, last) == (0, None):
             return encode_embeddings(t5, states, mask, inside), mask
         return t5.forward.encode(states, mask, inside.encoder, changes=inside.changes, layers=slice(first, last)), mask

@@ -1,12 +1,12 @@
-"""Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and its front is put before embeddings."""
+"""Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and its prompts enter the embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange
+from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange, Placed
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
@@ -14,6 +14,7 @@ from softprompt_tf.methods.task_tensors import (
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
     LATE_PROMPTS,
+    PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
     SCALES,
@@ -47,6 +48,11 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             for name, at in CHANGES.items()
             if name in tensors
         ),
+        placed=tuple(
+            Placed(placeholder, tensors[name], (masks or {}).get(name))
+            for name, placeholder in PLACED_PROMPTS.items()
+            if name in tensors
+        ),
     )
 
 
@@ -70,6 +76,39 @@ def _with_past(plain: KeyValues | None, past: KeyValues | None) -> KeyValues | N
     has_position = [ops.full_like(mask, part is past) for part, mask in zip(parts, masks, strict=True)]
     rows = [part.rows for part in parts]
     return KeyValues(*(ops.concatenate(pieces, axis=1) for pieces in (rows, masks, has_position)))
+
+
+def embedded(embed: Callable[[Any], Any], token_ids: Any, placed: Sequence[Placed]) -> Any:
+    """Embed token ids [B, T] as [B, T, H], with rows in the places of their placeholders.
+
+    A row of the batch that has more or fewer placeholders than rows of the prompt is all NaN, so that no task answers, or is
+    trained, without its prompt.
+
+    Args:
+      embed: token ids to their embeddings.
+      token_ids: int [B, T], T at least 1.
+      placed: the rows.
+    """
+    if not placed:
+        return embed(token_ids)
+    states = embed(ops.maximum(token_ids, 0))
+    for part in placed:
+        states = _put_in_places(part, states, token_ids)
+    return states
+
+
+def _put_in_places(part: Placed, states: Any, token_ids: Any) -> Any:
+    is_own = ops.equal(token_ids, part.placeholder)  # [B, T]
+    num_before = ops.cumsum(ops.cast(is_own, "int32"), axis=1)  # that at the place included
+    width = ops.shape(part.rows)[1] if part.rows.shape[1] is None else part.rows.shape[1]
+    each = ops.ones_like(part.rows[:, :, 0], dtype="int32")  # [B, P]
+    counts = ops.sum(each if part.mask is None else ops.cast(part.mask, "int32"), axis=1, keepdims=True)  # [B, 1]
+    place = ops.clip(width - counts + num_before - 1, 0, width - 1)  # [B, T], of the row that goes there
+    first = width * (ops.cumsum(each[:, :1], axis=0) - 1)  # [B, 1], of each batch row's rows, one behind the other
+    rows = ops.reshape(ops.cast(part.rows, states.dtype), (-1, part.rows.shape[2]))  # [B * P, H]
+    states = ops.where(is_own[:, :, None], ops.take(rows, first + place, axis=0), states)
+    is_whole = ops.equal(num_before[:, -1:], counts)[:, :, None]  # [B, 1, 1]
+    return ops.where(is_whole, states, float("nan"))
 
 
 def put_in_front(front: Front | None, embeddings: Any, padding_mask: Any) -> tuple[Any, Any]:

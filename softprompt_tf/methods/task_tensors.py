@@ -8,8 +8,15 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.prompt_places import AT_END_ID, IN_TEXT_ID, TextPlaces
 
 PROMPT = "prompt"
+PROMPT_IN_TEXT = "prompt_in_text"
+PROMPT_AT_END = "prompt_at_end"
+# Name of rows that go elsewhere than in front of the text -> the placeholder that stands for them there.
+PLACED_PROMPTS: Mapping[str, int] = {PROMPT_IN_TEXT: IN_TEXT_ID, PROMPT_AT_END: AT_END_ID}
+# Where a method puts its prompt -> the name of the tensor that it becomes.
+PROMPT_OF_POSITION: Mapping[str, str] = {"front": PROMPT, "marked": PROMPT_IN_TEXT, "end": PROMPT_AT_END}
 ENCODER_KEY_VALUES = "encoder_key_values"
 DECODER_KEY_VALUES = "decoder_key_values"
 DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
@@ -62,6 +69,7 @@ def _change_row(name: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
 # Name -> the shape of one row. Of key/values, axis 1 tells keys (0) from values (1).
 TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     PROMPT: lambda sizes: (sizes.hidden_dim,),
+    **dict.fromkeys(PLACED_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     ENCODER_KEY_VALUES: lambda sizes: (sizes.encoder_layers, 2, sizes.num_heads, sizes.head_dim),
     DECODER_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     DECODER_PAST_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
@@ -74,7 +82,10 @@ KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, C
 
 
 class MethodTensors(NamedTuple):
-    """Names of the tensors that a method must have, and of those that it may have; at least one in all."""
+    """Names of the tensors that a method must have, and of those that it may have; at least one in all.
+
+    In the place of a prompt there may be one in other places of the text, `PLACED_PROMPTS`.
+    """
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -101,9 +112,19 @@ METHOD_TENSORS: Mapping[str, MethodTensors] = {
 
 def entry_layer(names: Collection[str]) -> int | None:
     """Return the first encoder layer that sees anything of tensors of these names; None where the whole encoder does not."""
-    if {PROMPT, ENCODER_KEY_VALUES, *ENCODER_CHANGES} & set(names):
+    if {PROMPT, *PLACED_PROMPTS, ENCODER_KEY_VALUES, *ENCODER_CHANGES} & set(names):
         return 0
     return min((LATE_PROMPTS[name] for name in names if name in LATE_PROMPTS), default=None)
+
+
+def prompt_name(names: Collection[str]) -> str | None:
+    """Return which of these tensors is the prompt, wherever it goes; None where there is none."""
+    return next((name for name in (PROMPT, *PLACED_PROMPTS) if name in names), None)
+
+
+def text_places(lengths: Mapping[str, int]) -> TextPlaces:
+    """Return how many rows of tensors, by name, do not go in front of the text."""
+    return TextPlaces(lengths.get(PROMPT_IN_TEXT, 0), lengths.get(PROMPT_AT_END, 0))
 
 
 def row_shape(name: str, sizes: BackboneSizes) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from keras import ops
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front
+from softprompt_tf.methods import embedded, injection_of, put_in_front
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
@@ -44,7 +44,7 @@ def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Entered:
     token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
     tensors = table(token_ids, batch.get("task_id"))
     injection = injection_of(tensors)
-    states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
+    states = embedded(t5.embed, token_ids, injection.placed) if cached is None else ops.cast(cached, t5.compute_dtype)
     states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
     return Entered(states, mask, injection, 0 if cached is None else entry_layer(tensors))
 
@@ -86,7 +86,10 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
 
 
 def _num_moving(injection: Injection) -> int | None:
-    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position."""
+    """Return how many rows in front of the input have a gradient; None for all, where keys and values move every position, or rows
+    stand among the text's."""
+    if injection.placed:
+        return None
     if injection.front is not None:
         return int(injection.front.rows.shape[1])
     return None if injection.moves_encoder else 0

@@ -18,6 +18,7 @@ from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, stre
 pytestmark = pytest.mark.thorough
 
 FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
+MARKED = "a film {prompt:2} in the rain"
 # Every task beside every other, texts equal and not, out of order.
 ASKED = [
     ("behind", FILM),
@@ -34,6 +35,10 @@ ASKED = [
     ("lora", FILM),
     ("heads", FILM),
     ("lora", RAIN),
+    ("marked", MARKED),
+    ("end", MARKED),
+    ("behind", MARKED),
+    ("marked", FILM),
 ]
 TARGET = "nobody could say"
 
@@ -56,6 +61,8 @@ def tasks(tiny_t5):
         "prefix": task_of(tiny_t5, 7, encoder_key_values=3),
         "lora": task_of(tiny_t5, 8, encoder_value_delta=2, encoder_output_delta=1),
         "heads": task_of(tiny_t5, 9, decoder_query_delta=2, cross_value_delta=2),
+        "marked": task_of(tiny_t5, 10, prompt_in_text=3),
+        "end": task_of(tiny_t5, 11, prompt_at_end=3),
     }
 
 
@@ -193,9 +200,9 @@ def rows_encoded(module, pairs, monkeypatch):
 
 
 def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
-    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora". From layer 1 on also RAIN
-    # and FILM with "late", and FILM with "far".
-    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [7, 10]
+    # Below layer 1: four texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora", MARKED and FILM with
+    # "marked", MARKED with "end". From layer 1 on also RAIN and FILM with "late", and FILM with "far".
+    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [11, 14]
 
 
 def test_tasks_of_the_bare_text_share_and_a_template_with_words_does_not(tiny_t5, monkeypatch):
