@@ -31,6 +31,20 @@ class TextOffsets(NamedTuple):
     rows: Tensor
 
 
+class Placed(NamedTuple):
+    """Rows in the places of placeholders among the input's token ids.
+
+    Args:
+      placeholder: the id that stands for a row; the k-th from the left is for the k-th row that counts.
+      rows: [B, P, H]; rows that count are at the end.
+      mask: [B, P], 1 = a row that counts. None: all do.
+    """
+
+    placeholder: int
+    rows: Tensor
+    mask: Tensor | None = None
+
+
 class LateFront(NamedTuple):
     """Rows that enter in front of the input's states before one layer of the encoder; the layers below do not see them.
 
@@ -96,6 +110,7 @@ class Injection(NamedTuple):
       behind: rows in front of the encoder output, which the decoder sees beside it.
       changes: what changes parts of the layers.
       offsets: what is added to the embeddings of the input's tokens.
+      placed: rows among the input's embeddings.
     """
 
     front: Front | None = None
@@ -106,6 +121,7 @@ class Injection(NamedTuple):
     behind: Front | None = None
     changes: tuple[LayerChange, ...] = ()
     offsets: TextOffsets | None = None
+    placed: tuple[Placed, ...] = ()
 
     @property
     def changed_places(self) -> set[str]:

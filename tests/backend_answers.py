@@ -45,6 +45,10 @@ def answers(t5):
         "beam_ids": decode(sp.Beam(2), t5, encoded, 4)[0],
         "label_scores": score_targets(t5, keras.ops.convert_to_tensor(targets.reshape(ROWS, 1, TARGETS)), *encoded),
     }
+    marked = sp.PromptedT5(t5, sp.prompt_tuning(PROMPT_LENGTH, sp.init.from_array(prompt), position="marked"))
+    placed = np.array(tokens["encoder_token_ids"])
+    placed[:, [0, 1, 3]] = -1  # the places of the prompt's rows
+    found["placed_logits"] = marked({**tokens, "encoder_token_ids": placed})
     before = [keras.ops.convert_to_numpy(weight) for weight in t5.backbone.weights]
     model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
     history = model.fit(tokens, targets, epochs=3, batch_size=ROWS, shuffle=False, verbose=0).history

@@ -1,5 +1,7 @@
 """Tasks of drawn tensors, the graph that serves them, and a plain NumPy T5 with what each adds."""
 
+import re
+
 import numpy as np
 import numpy_t5
 
@@ -38,11 +40,27 @@ def twin_and_output(t5, task, text):
     front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
     offsets = tensors.pop("text_offsets", np.zeros((0, t5.hidden_dim)))
     behind = tensors.pop("prompt_behind_encoder", None)
+    in_text, at_end = tensors.pop("prompt_in_text", None), tensors.pop("prompt_at_end", None)
     late = next(((LATE_PROMPTS[name], tensors.pop(name)) for name in list(tensors) if name in LATE_PROMPTS), None)
     extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
     weights = numpy_t5.with_changes(numpy_t5.read_weights(t5.backbone), changes)
     twin = numpy_t5.with_key_values(weights, **extra)
-    embedded = twin.table[[*t5.tokenize([text])[0], 1]]
+    embedded = placed_embeddings(t5, twin.table, text, in_text=in_text, at_end=at_end)
     moved = min(len(offsets), len(embedded))
     embedded[:moved] += offsets[:moved]
     return twin, numpy_t5.encode(twin, np.concatenate([front, embedded]), late=late, behind=behind)
+
+
+def placed_embeddings(t5, table, text, *, in_text=None, at_end=None):
+    """Return what goes into the encoder [T, H] of a text: rows [P, H] where its markers say, and rows behind it."""
+    if in_text is None:
+        parts = [table[t5.tokenize([text])[0]]]
+    else:
+        stretches = re.split(r"\{prompt:(\d+)\}", text)  # texts, and between them how many rows
+        rows = iter(in_text)
+        counts = [int(number) for number in stretches[1::2]]
+        parts = [[next(rows) for _ in range(len(in_text) - sum(counts))]]
+        for stretch, count in zip(stretches[::2], [*counts, 0], strict=True):
+            parts += [table[t5.tokenize([stretch])[0]], [next(rows) for _ in range(count)]]
+    parts += [[] if at_end is None else at_end, table[[1]]]
+    return np.concatenate([np.reshape(part, (-1, t5.hidden_dim)) for part in parts])

@@ -319,8 +319,9 @@ def test_a_batch_that_mixes_every_method_is_served_as_each_alone(tiny_t5):
         model = model_of(tiny_t5, name, length=2 + number % 3)
         drawn(model, seed=number)
         tasks[name] = model.task_prompt(name, **known)
+    tasks |= {"marked": task_of(tiny_t5, 8, prompt_in_text=3), "end": task_of(tiny_t5, 9, prompt_at_end=2)}
     asked, target = list(tasks), "nobody could say"
-    texts = [TEXTS[number % 2] for number in range(len(asked))]
+    texts = [TEXTS[number % 2] for number in range(len(asked) - 2)] + ["a {prompt:2} charming film", "so {prompt:1}"]
 
     found = module_of(tiny_t5, tasks).signatures()["score"](
         task_id=tf.constant(asked), text=tf.constant(texts), target=tf.constant([target] * len(asked))

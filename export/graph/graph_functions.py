@@ -9,12 +9,13 @@ import tensorflow as tf
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.backbones.tokenization.placed_text import PlaceCounts, placed_pieces, placed_pieces_to_ids
 from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
 from softprompt_tf.export.graph.length_groups import encode_by_length
 from softprompt_tf.export.graph.shared_texts import encode_streams, entries_of
 from softprompt_tf.inference.decoding import Sampler, decode
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front, with_offsets
+from softprompt_tf.methods import embedded, injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
@@ -24,13 +25,21 @@ from softprompt_tf.methods.task_tensors import (
     ENCODER_KEY_VALUES,
     ENTERS_AT_ONCE,
     LATE_PROMPTS,
+    PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
     TEXT_OFFSETS,
 )
 
 # What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
-ENCODER_TENSORS = (TEXT_OFFSETS, ENCODER_KEY_VALUES, *ENCODER_CHANGES, *LATE_PROMPTS, PROMPT_BEHIND_ENCODER)
+ENCODER_TENSORS = (
+    TEXT_OFFSETS,
+    ENCODER_KEY_VALUES,
+    *ENCODER_CHANGES,
+    *LATE_PROMPTS,
+    PROMPT_BEHIND_ENCODER,
+    *PLACED_PROMPTS,
+)
 DECODER_TENSORS = (
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
@@ -44,6 +53,8 @@ class GraphFunctions(NamedTuple):
 
     Args:
       tokenize: texts [B], where each is cut [B] -> ids [B, T], their mask.
+      tokenize_placed: likewise, and how many rows go where markers say and behind the text, [B] each; ids have placeholders.
+        None in a graph without tables of such rows.
       encode: prompt [B, P, H], its mask, ids [B, T], their mask, where texts are shared the streams [B, stages], then rows
         and mask of each of the graph's `ENCODER_TENSORS` -> the encoder output and its mask.
       decode: the encoder output [B, S, H], its mask, rows and mask of each of the graph's `DECODER_TENSORS`, limits [B] -> ids,
@@ -53,6 +64,7 @@ class GraphFunctions(NamedTuple):
     """
 
     tokenize: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    tokenize_placed: Callable[..., tuple[tf.Tensor, tf.Tensor]] | None
     encode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     score: Callable[..., tf.Tensor]
@@ -64,11 +76,20 @@ class GraphFunctions(NamedTuple):
         shares_texts = bool(set(row_shapes) - set(ENTERS_AT_ONCE))
         return cls(
             tf.function(partial(text_to_ids, t5), input_signature=[_TEXTS, _LIMITS], autograph=False),
+            _tokenize_placed(t5) if set(PLACED_PROMPTS) & set(row_shapes) else None,
             _encode(t5, row_shapes, shares_texts=shares_texts),
             _decode(t5, row_shapes, sampler),
             _score(t5, row_shapes),
             shares_texts,
         )
+
+
+def _tokenize_placed(t5: FrozenT5) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    @tf.function(input_signature=[_TEXTS, *[_LIMITS] * 3], autograph=False)
+    def tokenize(texts, limits, in_text, at_end):  # type: ignore[no-untyped-def]
+        return placed_pieces_to_ids(placed_pieces(t5.graph_tokenizer, texts, PlaceCounts(in_text, at_end)), limits)
+
+    return tokenize  # type: ignore[no-any-return]
 
 
 def _encode(
@@ -80,7 +101,8 @@ def _encode(
 
     def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
         injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
-        embeddings, mask = put_in_front(injection.front, with_offsets(t5.embed(token_ids), injection.offsets), mask)
+        embeddings = with_offsets(embedded(t5.embed, token_ids, injection.placed), injection.offsets)
+        embeddings, mask = put_in_front(injection.front, embeddings, mask)
         return encode_embeddings(t5, embeddings, mask, injection), mask
 
     @tf.function(input_signature=[front, _FLAT, _FLAT, _FLAT, *streams, *_specs(names, row_shapes)], autograph=False)

@@ -20,6 +20,7 @@ from softprompt_tf.export.graph.served_tasks import (
     MAX_SCORED_TOKENS,
     ServedTasks,
 )
+from softprompt_tf.export.graph.served_texts import ServedTexts
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
 from softprompt_tf.export.graph.task_tables import MEMBERS, TaskTables
 from softprompt_tf.inference.answers import NO_SCORE
@@ -166,8 +167,10 @@ class ServingModule(tf.Module):
         """Find each row's task and put the task's template around its text."""
         task, task_status = self.tables.find(task_id)
         text, text_status = valid_text(text, "text")
-        text = tf.strings.join([self.tables.of("text_before", task), text, self.tables.of("text_after", task)])
+        text, marker_status = self._texts_of_tasks.rendered(text, task)
         status = first_of(task_status, text_status)
+        if marker_status is not None:
+            status = first_of(status, marker_status)
         counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
         return _Rows(task, text, status, MemberRows.of(counts))
 
@@ -183,18 +186,22 @@ class ServingModule(tf.Module):
         def key_of(names: Collection[str]) -> tf.Tensor:
             return self.tables.key(names, task, members.member)
 
-        prompt = self.tables.rows(PROMPT, task, members.member)
+        prompt, texts = self.tables.rows(PROMPT, task, members.member), self._texts_of_tasks
         if not self._shared.value.shares_texts:
-            ids, mask = self._shared.value.tokenize(rows.text, limit)
+            ids, mask = texts.tokenize(rows.text, limit, rows.task)
             inputs = [members.spread(ids), members.spread(mask)]
         else:
             text, limit = members.spread(rows.text), members.spread(limit)
-            equal, streams = streams_of(text, limit, key_of, self._entries)
+            equal, streams = streams_of(texts.keys(text, task), limit, key_of, self._entries)
             once = first_rows(equal)
-            ids, mask = self._shared.value.tokenize(tf.gather(text, once), tf.gather(limit, once))
+            ids, mask = texts.tokenize(text, limit, task, rows=once)
             inputs = [tf.gather(ids, equal), tf.gather(mask, equal), streams]
         encoded = self._shared.value.encode(*prompt, *inputs, *parts(ENCODER_TENSORS, inputs[0]))
         return *encoded, *parts(DECODER_TENSORS)
+
+    @property
+    def _texts_of_tasks(self) -> ServedTexts:
+        return ServedTexts(self.tables, self._shared.value)
 
     def _nothing(self, names: Collection[str], num_rows: tf.Tensor) -> list[tf.Tensor]:
         """Return rows of tables of which none counts."""

@@ -14,7 +14,7 @@ from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
 from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
 from softprompt_tf.injection import Front, Injection, KeyValues, TextOffsets
-from softprompt_tf.methods import with_offsets
+from softprompt_tf.methods import embedded, with_offsets
 from softprompt_tf.methods.task_tensors import ENTERS_AT_ONCE, LATE_PROMPTS
 
 KeyOf = Callable[[Collection[str]], tf.Tensor]
@@ -90,7 +90,7 @@ def encode_streams(
         front = _right_aligned(entering[stage], width)  # type: ignore[arg-type]
         run = _layers(t5, firsts[stage], last, injection)
         now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, _inside(injection))
-        injection = injection._replace(offsets=None)  # of the embeddings alone
+        injection = injection._replace(offsets=None, placed=())  # of the embeddings alone
     states, front_mask = now.of(tf.range(tf.shape(mask)[0]))  # type: ignore[union-attr]
     output: tuple[tf.Tensor, tf.Tensor] = behind(injection.behind, states, tf.concat([front_mask, mask], axis=1))
     return output
@@ -122,19 +122,22 @@ def _next(
 
 
 def _inside(injection: Injection) -> list[tf.Tensor]:
-    """Return what goes into the encoder's layers, and is added to the embeddings: tensors [B, ...]."""
+    """Return what goes among the embeddings, is added to them, and goes into the encoder's layers: tensors [B, ...]."""
+    placed = [value for part in injection.placed for value in (part.rows, part.mask)]
     offsets = [] if injection.offsets is None else [injection.offsets.rows]
     key_values = [] if injection.encoder is None else [injection.encoder.rows, injection.encoder.mask]
-    return [*offsets, *key_values, *(change.rows for change in injection.changes)]
+    return [*placed, *offsets, *key_values, *(change.rows for change in injection.changes)]
 
 
 def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
     """Return an injection of what `_inside` gave, for some of the rows."""
     parts = iter(inside)
-    offsets = None if injection.offsets is None else TextOffsets(next(parts))
-    encoder = None if injection.encoder is None else KeyValues(next(parts), next(parts))
-    changes = tuple(change._replace(rows=next(parts)) for change in injection.changes)
-    return Injection(offsets=offsets, encoder=encoder, changes=changes)
+    return Injection(
+        placed=tuple(part._replace(rows=next(parts), mask=next(parts)) for part in injection.placed),
+        offsets=None if injection.offsets is None else TextOffsets(next(parts)),
+        encoder=None if injection.encoder is None else KeyValues(next(parts), next(parts)),
+        changes=tuple(change._replace(rows=next(parts)) for change in injection.changes),
+    )
 
 
 def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) -> Encode:
@@ -144,7 +147,7 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
         head: tf.Tensor, head_mask: tf.Tensor, tail: tf.Tensor, tail_mask: tf.Tensor, *others: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         inside = _rebuilt(injection, others)
-        tail = with_offsets(t5.embed(tail), inside.offsets) if first == 0 else tail
+        tail = with_offsets(embedded(t5.embed, tail, inside.placed), inside.offsets) if first == 0 else tail
         states = tf.concat([tf.cast(head, tail.dtype), tail], axis=1)
         mask = tf.concat([head_mask, tail_mask], axis=1)
         if (first, last) == (0, None):

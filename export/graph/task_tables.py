@@ -109,6 +109,10 @@ class TaskTables(tf.Module):
         """Return a column's values [B] of some rows [B]."""
         return tf.gather(self.columns[name], row)
 
+    def lengths(self, name: str, row: tf.Tensor) -> tf.Tensor:
+        """Return how many rows of a tensor the tasks `row` have, int32 [B]; 0 where the graph has no table of it."""
+        return self.of(f"{name}_lengths", row) if name in self.row_shapes else tf.zeros_like(row)
+
     def prompt(self, row: tf.Tensor, member: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return prompts float32 [B, P, H] and their mask int32 [B, P]; see `rows`."""
         return self.rows(PROMPT, row, member)

@@ -1,6 +1,7 @@
 """The frozen model with a prompt that was never trained: what length alone does to the answers."""
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.baselines.no_markers import check_has_no_markers
 from softprompt_tf.methods import init, prompt_tuning
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.tasks import Task
@@ -18,7 +19,9 @@ def random_prompt(t5: FrozenT5, task: Task, *, length: int, seed: int, scale: fl
 
     Raises:
       PromptError: if the length or the seed is out of range.
+      ConfigError: if the task's template has markers.
     """
+    check_has_no_markers(task, "A drawn prompt, which goes in front,")
     return PromptedT5(
         t5,
         prompt_tuning(length, init.random_uniform(scale), seed=seed),

@@ -16,6 +16,7 @@ from softprompt_tf.backbones import EOS_ID, FrozenT5
 from softprompt_tf.backbones.loading.built_layers import backbone_like
 from softprompt_tf.backbones.passes.fused_forward import FusedForward
 from softprompt_tf.backbones.passes.known_layers import check_plain
+from softprompt_tf.baselines.no_markers import check_has_no_markers
 from softprompt_tf.baselines.tuning_settings import TuningSettings as TuningSettings
 from softprompt_tf.errors import BackboneError, TrainingError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
@@ -106,7 +107,8 @@ class ModelTuner:
           run_digest: the run's settings in short; a state of others is refused.
 
         Raises:
-          ConfigError: if the tasks differ in their target format, or two labels of a task are the same to the model.
+          ConfigError: if the tasks differ in their target format, two labels of a task are the same to the model, or a template
+            has markers.
           TrainingError: if the state is damaged or of a run of other settings, rows or weights, or another process is using its
             directory.
           NonFiniteLossError: if the loss is not finite; names the step, counted from 1.
@@ -114,6 +116,7 @@ class ModelTuner:
         """
         for each in data:
             check_task_labels(each.task, self.t5)
+            check_has_no_markers(each.task, "Model tuning")
         with contextlib.ExitStack() as stack:
             if state_path is not None:
                 stack.enter_context(locked(state_path.parent, error_type=TrainingError))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.baselines.no_markers import check_has_no_markers
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.evaluation.asking import AnswersTexts, TaskAnswers, ask
 from softprompt_tf.inference.answering import answerer_without_prompt
@@ -90,13 +91,14 @@ def design_prompts(
       max_input_tokens: of the whole text. Default the task's.
 
     Raises:
-      ConfigError, DataError: as `draw_shots`.
+      ConfigError, DataError: as `draw_shots`, or if the task's template has markers.
 
     Example:
       >>> design = design_prompts(t5, task, task.examples("train"), shots=4)
       >>> rows = task.examples("validation")
       >>> score_answers(task, rows, design.ask(task, rows)).metrics
     """
+    check_has_no_markers(task, "Prompt design")
     limit = task.max_input_tokens if max_input_tokens is None else max_input_tokens
     model = answerer_without_prompt(
         t5,

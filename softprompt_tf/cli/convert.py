@@ -7,7 +7,7 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.methods import load_prompt, write_npy, write_peft_adapter, write_prompt
 from softprompt_tf.methods.files.foreign_formats import PEFT_CONFIG
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import prompt_name
 
 _PROMPT_FILES = (".safetensors", ".npy")
 
@@ -48,7 +48,7 @@ def _convert_prompt(source: Path, target: Path) -> str:
     if not target.suffix and _holds_others(target):
         raise ConfigError(f"A PEFT adapter's folder must be new, empty or an adapter already. Received: {target}.")
     write(target, prompt)
-    if PROMPT in prompt.tensors:
+    if prompt_name(prompt.tensors):
         return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
     return f"{target}: {prompt.method} of {prompt.length} rows, {', '.join(prompt.tensors)}"
 

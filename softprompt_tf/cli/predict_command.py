@@ -83,8 +83,7 @@ def _texts(arguments: argparse.Namespace, template: str | None, task: Any, rows:
     used = task.template if task else Template(template or "{text}", "{target}")
     if arguments.input:
         return [used.render_inputs(row) for row in rows]
-    before, after = used.affixes() or ("", "")
-    return [f"{before}{text}{after}" for text in arguments.text]
+    return [used.around(text) for text in arguments.text]
 
 
 def _postprocessed(answer: Any, task: Any, row: Any) -> str:

@@ -119,8 +119,8 @@ class PromptTuner:
         return self._caches.setdefault((cache.layer, cache.dtype, config.training.states_directory), cache)
 
     def _holding(self, model: PromptedT5, task: TaskPrompt) -> PromptedT5:
-        """Return a model that holds a trained task: this one, or, where its method folds what it trains, another one."""
-        if model.method.settings():
+        """Return a model that holds a trained task: this one, or, where its variables are not the task's tensors, another one."""
+        if model.method.settings() or set(task.tensors) != set(model.prompt_table.variables_by_name):
             return PromptedT5(self.t5, task)
         model.prompt_table.assign(task.tensors)
         return model

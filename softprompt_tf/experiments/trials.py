@@ -56,6 +56,8 @@ class Trial:
         for key, default in _LATER_CHOICES.items():
             if training[key] == default:
                 del training[key]  # so that results from before there was a choice are still found
+        if settings["prompt"].get("position", "") is None:
+            del settings["prompt"]["position"]
         if self.arm == "prompt_tuning":
             return config | {"prompt": settings["prompt"], "training": training}
         if self.arm in WEIGHTS:

@@ -10,7 +10,7 @@ from pathlib import Path
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.interpretability.distances import mean_cosine, token_cosine
 from softprompt_tf.methods import TaskPrompt, load_prompt
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.settings.spelling import check_files, nearest
 
 MEASURES = {"tokens": token_cosine, "means": mean_cosine}
@@ -86,7 +86,7 @@ def similar_sources(
 
 def why_not(source: TaskPrompt, prompt: TaskPrompt) -> str:
     """Return why a prompt cannot be compared with another; "" where it can."""
-    if PROMPT not in source.tensors:
+    if prompt_name(source.tensors) is None:
         return f"It has no prompt's rows, but {', '.join(source.tensors)}."
     if source.hidden_dim != prompt.hidden_dim:
         return f"It has the width H={source.hidden_dim}, not {prompt.hidden_dim}."

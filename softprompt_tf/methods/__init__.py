@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.files.prompt_file import write_prompt as write_prompt
     from softprompt_tf.methods.initializers import PromptInitializer as PromptInitializer
     from softprompt_tf.methods.initializers import Vocabulary as Vocabulary
+    from softprompt_tf.methods.injection import embedded as embedded
     from softprompt_tf.methods.injection import injection_of as injection_of
     from softprompt_tf.methods.injection import prepend as prepend
     from softprompt_tf.methods.injection import put_in_front as put_in_front
@@ -42,6 +43,7 @@ _HOME = {
     "Vocabulary": "initializers",
     "check_backbone": "files.prompt_file",
     "check_members": "files.members",
+    "embedded": "injection",
     "injection_of": "injection",
     "kept_tensors": "family.kept_tensors",
     "load_prompt": "files.prompt_file",

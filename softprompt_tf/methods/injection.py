@@ -1,12 +1,12 @@
 """Where a task's tensors go in: named tensors of a batch's rows become an `Injection`, and embeddings get its front and offsets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange, TextOffsets
+from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange, Placed, TextOffsets
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
@@ -14,6 +14,7 @@ from softprompt_tf.methods.task_tensors import (
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
     LATE_PROMPTS,
+    PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
     SCALES,
@@ -49,6 +50,11 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             if name in tensors
         ),
         offsets=_offsets(tensors, masks),
+        placed=tuple(
+            Placed(placeholder, tensors[name], (masks or {}).get(name))
+            for name, placeholder in PLACED_PROMPTS.items()
+            if name in tensors
+        ),
     )
 
 
@@ -90,6 +96,39 @@ def with_offsets(embeddings: Any, offsets: TextOffsets | None) -> Any:
     rows = ops.cast(offsets.rows[:, :length], embeddings.dtype)
     missing = ops.zeros((batch, length - ops.shape(rows)[1], rows.shape[2]), dtype=rows.dtype)
     return embeddings + ops.concatenate([rows, missing], axis=1)
+
+
+def embedded(embed: Callable[[Any], Any], token_ids: Any, placed: Sequence[Placed]) -> Any:
+    """Embed token ids [B, T] as [B, T, H], with rows in the places of their placeholders.
+
+    A row of the batch that has more or fewer placeholders than rows of the prompt is all NaN, so that no task answers, or is
+    trained, without its prompt.
+
+    Args:
+      embed: token ids to their embeddings.
+      token_ids: int [B, T], T at least 1.
+      placed: the rows.
+    """
+    if not placed:
+        return embed(token_ids)
+    states = embed(ops.maximum(token_ids, 0))
+    for part in placed:
+        states = _put_in_places(part, states, token_ids)
+    return states
+
+
+def _put_in_places(part: Placed, states: Any, token_ids: Any) -> Any:
+    is_own = ops.equal(token_ids, part.placeholder)  # [B, T]
+    num_before = ops.cumsum(ops.cast(is_own, "int32"), axis=1)  # that at the place included
+    width = ops.shape(part.rows)[1] if part.rows.shape[1] is None else part.rows.shape[1]
+    each = ops.ones_like(part.rows[:, :, 0], dtype="int32")  # [B, P]
+    counts = ops.sum(each if part.mask is None else ops.cast(part.mask, "int32"), axis=1, keepdims=True)  # [B, 1]
+    place = ops.clip(width - counts + num_before - 1, 0, width - 1)  # [B, T], of the row that goes there
+    first = width * (ops.cumsum(each[:, :1], axis=0) - 1)  # [B, 1], of each batch row's rows, one behind the other
+    rows = ops.reshape(ops.cast(part.rows, states.dtype), (-1, part.rows.shape[2]))  # [B * P, H]
+    states = ops.where(is_own[:, :, None], ops.take(rows, first + place, axis=0), states)
+    is_whole = ops.equal(num_before[:, -1:], counts)[:, :, None]  # [B, 1, 1]
+    return ops.where(is_whole, states, float("nan"))
 
 
 def put_in_front(front: Front | None, embeddings: Any, padding_mask: Any) -> tuple[Any, Any]:

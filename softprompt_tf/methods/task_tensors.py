@@ -8,8 +8,15 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.prompt_places import AT_END_ID, IN_TEXT_ID, TextPlaces
 
 PROMPT = "prompt"
+PROMPT_IN_TEXT = "prompt_in_text"
+PROMPT_AT_END = "prompt_at_end"
+# Name of rows that go elsewhere than in front of the text -> the placeholder that stands for them there.
+PLACED_PROMPTS: Mapping[str, int] = {PROMPT_IN_TEXT: IN_TEXT_ID, PROMPT_AT_END: AT_END_ID}
+# Where a method puts its prompt -> the name of the tensor that it becomes.
+PROMPT_OF_POSITION: Mapping[str, str] = {"front": PROMPT, "marked": PROMPT_IN_TEXT, "end": PROMPT_AT_END}
 ENCODER_KEY_VALUES = "encoder_key_values"
 DECODER_KEY_VALUES = "decoder_key_values"
 DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
@@ -39,7 +46,7 @@ CHANGES: Mapping[str, tuple[str, str]] = {
 ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
 # Names of what the first layer of the encoder sees; texts are encoded for each task that has some.
-ENTERS_AT_ONCE = (PROMPT, TEXT_OFFSETS, ENCODER_KEY_VALUES, *ENCODER_CHANGES)
+ENTERS_AT_ONCE = (PROMPT, *PLACED_PROMPTS, TEXT_OFFSETS, ENCODER_KEY_VALUES, *ENCODER_CHANGES)
 # Name of the rows that enter before an encoder layer -> the layer; those before layer 0 are `PROMPT`.
 LATE_PROMPTS: Mapping[str, int] = {f"prompt_before_layer_{layer}": layer for layer in range(1, MOST_ENCODER_LAYERS)}
 
@@ -69,6 +76,7 @@ def _change_row(name: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
 # Name -> the shape of one row. Of key/values, axis 1 tells keys (0) from values (1).
 TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     PROMPT: lambda sizes: (sizes.hidden_dim,),
+    **dict.fromkeys(PLACED_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     ENCODER_KEY_VALUES: lambda sizes: (sizes.encoder_layers, 2, sizes.num_heads, sizes.head_dim),
     DECODER_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     DECODER_PAST_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
@@ -82,7 +90,10 @@ KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, C
 
 
 class MethodTensors(NamedTuple):
-    """Names of the tensors that a method must have, and of those that it may have; at least one in all."""
+    """Names of the tensors that a method must have, and of those that it may have; at least one in all.
+
+    In the place of a prompt there may be one in other places of the text, `PLACED_PROMPTS`.
+    """
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -114,6 +125,16 @@ def entry_layer(names: Collection[str]) -> int | None:
     if set(ENTERS_AT_ONCE) & set(names):
         return 0
     return min((LATE_PROMPTS[name] for name in names if name in LATE_PROMPTS), default=None)
+
+
+def prompt_name(names: Collection[str]) -> str | None:
+    """Return which of these tensors is the prompt, wherever it goes; None where there is none."""
+    return next((name for name in (PROMPT, *PLACED_PROMPTS) if name in names), None)
+
+
+def text_places(lengths: Mapping[str, int]) -> TextPlaces:
+    """Return how many rows of tensors, by name, do not go in front of the text."""
+    return TextPlaces(lengths.get(PROMPT_IN_TEXT, 0), lengths.get(PROMPT_AT_END, 0))
 
 
 def row_shape(name: str, sizes: BackboneSizes) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.recycling import EmbeddedPieces, recycled_rows
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.model.task_method import check_fits
 from softprompt_tf.tasks import check_labels
 
@@ -39,16 +39,17 @@ def recycled_task(
     Source: Lester et al. 2022, arXiv:2208.05577.
     """
     check_fits(prompt, old)
-    if set(prompt.tensors) != {PROMPT}:
+    name = prompt_name(prompt.tensors)
+    if name is None or set(prompt.tensors) != {name}:
         raise PromptError(
-            "Only rows in front of the text can be recycled. "
+            "Only the rows of a prompt can be recycled. "
             f"Received: a task of the method {prompt.method}, with {', '.join(prompt.tensors)}. Train it again, or export it "
             "and use `softprompt migrate`."
         )
     rows = recycled_rows(prompt.prompt, embedded_pieces(old), embedded_pieces(new), way=way, seed=seed)
     return dataclasses.replace(
         prompt,
-        tensors={PROMPT: rows},
+        tensors={name: rows},
         method="prompt_tuning",
         backbone=new.name,
         backbone_fingerprint=new.fingerprint,

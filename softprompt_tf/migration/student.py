@@ -13,13 +13,14 @@ from softprompt_tf.errors import ConfigError, PromptError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.methods import PromptInitializer, Vocabulary, init, prompt_tuning
 from softprompt_tf.methods.recycling import EmbeddedPieces, recycled_rows
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import PROMPT_OF_POSITION, prompt_name
 from softprompt_tf.migration.answers import Answers
 from softprompt_tf.migration.recycle import embedded_pieces
 from softprompt_tf.migration.settings import DEFAULT_LENGTH, NO_RECYCLING, MigrationSettings
 from softprompt_tf.migration.soft_targets import WeightedBatches, weighted_rows
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
+from softprompt_tf.prompt_places import as_template, plain_text, rows_of_template, too_many_rows
 from softprompt_tf.runs.run import make_optimizer
 from softprompt_tf.tasks import BatchStream, check_labels, ended_ids, tell_cut_examples, tokenize_examples
 from softprompt_tf.training import TargetCrossEntropy, TrainingResult, train_prompt
@@ -68,7 +69,9 @@ def new_model(task: ServedTask, start: Start, t5: FrozenT5, settings: MigrationS
     Raises:
       ConfigError: if two labels are the same to the new backbone.
     """
-    limit = target_limit(task, t5)
+    limit, length, template = target_limit(task, t5), length_of(task, settings), template_of(task)
+    if rows_of_template(template) > length:
+        raise ConfigError(too_many_rows(rows_of_template(template), length, f"the template of task {task.task_id!r}"))
     check_labels(
         task.labels,
         t5.tokenize,
@@ -78,7 +81,7 @@ def new_model(task: ServedTask, start: Start, t5: FrozenT5, settings: MigrationS
     )
     model = PromptedT5(
         t5,
-        prompt_tuning(length_of(task, settings), start.init, seed=settings.seed),
+        prompt_tuning(length_of(task, settings), start.init, position=position_of(task), seed=settings.seed),
         labels=task.labels,
         max_input_tokens=task.max_input_tokens,
         max_target_tokens=limit,
@@ -143,18 +146,29 @@ def answers_of(model: PromptedT5, inputs: Sequence[str]) -> Answers:
 
 def rendered(task: ServedTask, lines: Sequence[str]) -> list[str]:
     """Put a task's template around lines, as the old model's server does."""
+    if rows_of_template(template_of(task)):
+        lines = [plain_text(line) for line in lines]
     return [f"{task.text_before}{line}{task.text_after}" for line in lines]
 
 
 def template_of(task: ServedTask) -> str:
     """Return a template of one field that puts the same text around it; "" where there is none."""
-    before, after = (text.replace("{", "{{").replace("}", "}}") for text in (task.text_before, task.text_after))
+    texts = (task.text_before, task.text_after)
+    is_marked = position_of(task) == "marked"
+    before, after = (as_template(text) if is_marked else text.replace("{", "{{").replace("}", "}}") for text in texts)
     return f"{before}{{text}}{after}" if before or after else ""
 
 
 def length_of(task: ServedTask, settings: MigrationSettings) -> int:
     """Return P of the new prompt."""
-    return settings.length or task.lengths.get(PROMPT, DEFAULT_LENGTH)
+    name = prompt_name(task.lengths)
+    return settings.length or (DEFAULT_LENGTH if name is None else task.lengths[name])
+
+
+def position_of(task: ServedTask) -> str:
+    """Return where the rows of the new prompt go: where those of the old one did."""
+    name = prompt_name(task.lengths)
+    return next((position for position, own in PROMPT_OF_POSITION.items() if own == name), "front")
 
 
 def target_limit(task: ServedTask, t5: FrozenT5) -> int:
@@ -190,6 +204,7 @@ def _batches(
     limits: dict[str, Any] = {
         "max_input_tokens": model.max_input_tokens,
         "max_target_tokens": model.max_target_tokens,
+        "places": model.text_places,
     }
     tell_cut_examples(examples, model.t5.tokenize, name=task.task_id, **limits)
     opening_id = model.text_batches.opening_id

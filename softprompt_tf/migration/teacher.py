@@ -20,7 +20,7 @@ from softprompt_tf.export.versions.export_files import first_variable
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.files.local_paths import local_source
 from softprompt_tf.methods.recycling import EmbeddedPieces
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.migration.answers import Answers
 from softprompt_tf.progress import Progress
 
@@ -77,9 +77,9 @@ class Teacher:
         return Answers(tuple(texts), shares if task.labels else None)
 
     def prompt_of(self, task: ServedTask) -> np.ndarray | None:
-        """Return a task's rows float32 [P, H] in front of its text, those of its first member; None where it has none."""
-        length = task.lengths.get(PROMPT)
-        return None if length is None else self._stored.of_tasks(PROMPT)[task.task_id][:length]
+        """Return the rows float32 [P, H] of a task's prompt, those of its first member; None where it has none."""
+        name = prompt_name(task.lengths)
+        return None if name is None else self._stored.of_tasks(name)[task.task_id][: task.lengths[name]]
 
     def vocabulary(self) -> EmbeddedPieces:
         """Return the old backbone's pieces with their embeddings.

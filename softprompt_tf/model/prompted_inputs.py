@@ -9,7 +9,7 @@ from keras import ops
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import injection_of, put_in_front, with_offsets
+from softprompt_tf.methods import embedded, injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
@@ -17,7 +17,7 @@ from softprompt_tf.typing import Tensor
 Table = Callable[[Tensor, Tensor | None], Mapping[str, Tensor]]
 """Token ids [B, T] and the rows' task ids, if there are several tasks -> each row's tensors [B, ...]; a `TaskTable` is such."""
 Drop = Callable[[Tensor], Tensor]
-"""Rows [B, P, H] in front of the text -> the same with values that are 0 for this step."""
+"""A prompt's rows [B, P, H] -> the same with values that are 0 for this step."""
 
 
 class Entered(NamedTuple):
@@ -48,9 +48,9 @@ def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], drop: Drop | 
     token_ids, cached = batch["encoder_token_ids"], batch.get(ENCODER_STATES)
     tensors = table(token_ids, batch.get("task_id"))
     injection = injection_of(tensors)
-    if drop is not None and injection.front is not None:
-        injection = injection._replace(front=injection.front._replace(rows=drop(injection.front.rows)))
-    states = t5.embed(token_ids) if cached is None else ops.cast(cached, t5.compute_dtype)
+    if drop is not None:
+        injection = _dropped(injection, drop)
+    states = embedded(t5.embed, token_ids, injection.placed) if cached is None else ops.cast(cached, t5.compute_dtype)
     if not isinstance(states, keras.KerasTensor):  # whose length is unknown; see `tied`
         states = with_offsets(states, injection.offsets)
     states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
@@ -101,9 +101,18 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
     return embeddings
 
 
+def _dropped(injection: Injection, drop: Drop) -> Injection:
+    """Return what is injected with values of the prompt dropped, wherever its rows go."""
+    front = None if injection.front is None else injection.front._replace(rows=drop(injection.front.rows))
+    return injection._replace(
+        front=front, placed=tuple(part._replace(rows=drop(part.rows)) for part in injection.placed)
+    )
+
+
 def _num_moving(injection: Injection) -> int | None:
-    """Return how many rows in front of the input have a gradient; None for all, where something moves every position."""
-    if injection.offsets is not None:
+    """Return how many rows in front of the input have a gradient; None for all, where something moves every position, or rows
+    stand among the text's."""
+    if injection.offsets is not None or injection.placed:
         return None
     if injection.front is not None:
         return int(injection.front.rows.shape[1])

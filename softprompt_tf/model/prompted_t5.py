@@ -27,12 +27,13 @@ from softprompt_tf.methods import (
     injection_of,
     write_prompt,
 )
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import prompt_name, text_places
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
 from softprompt_tf.model.prompted_inputs import embed, encode, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import check_has_no_dropout, method_of, method_of_config, settled, table_of
 from softprompt_tf.model.text_model import TextModel
+from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.texts.text_rows import is_one_text
@@ -62,6 +63,8 @@ class PromptedT5(TextModel):
       A dictionary of int32 tensors: `encoder_token_ids` [B, T], `encoder_padding_mask` [B, T], `decoder_token_ids` [B, U]
       and `decoder_padding_mask` [B, U]; with several tasks also `task_id` [B], the index into `task_ids`. Cached states go
       with them as `encoder_states` [B, T, H] of a float dtype; then the encoder's layers below the task do not run.
+      Where rows go elsewhere than in front (`position` of a method), `encoder_token_ids` have a placeholder for each: -1 for
+      "marked", -2 for "end". `text_places.tokenize(texts, t5.tokenize)` makes such ids. A row with more or fewer gives NaN.
 
     Returns:
       Logits float32 [B, U, V].
@@ -133,18 +136,25 @@ class PromptedT5(TextModel):
 
     @property
     def prompt_variable(self) -> keras.Variable:
-        """The rows in front of the input as they are trained: float32 [P, H], or [K, P, H] with several tasks.
+        """The rows of the prompt as they are trained: float32 [P, H], or [K, P, H] with several tasks.
 
         Raises:
           PromptError: if the method trains something else.
         """
         variables = self.prompt_table.variables_by_name
-        if PROMPT not in variables:
+        name = prompt_name(variables)
+        if name is None:
             raise PromptError(
                 f"This needs the trained rows of a prompt. Received: the method {self.method.name}, which trains "
                 f"{', '.join(variables)}. See `model.prompt_table.variables_by_name`."
             )
-        return variables[PROMPT]
+        return variables[name]
+
+    @property
+    def text_places(self) -> TextPlaces:
+        """How many rows of a task do not go in front of its texts; `tokenize_examples` takes it."""
+        axis = 0 if self.task_ids is None else 1
+        return text_places({name: value.shape[axis] for name, value in self.prompt_table.tensors().items()})
 
     @property
     def text_batches(self) -> "TextBatches":
@@ -153,7 +163,9 @@ class PromptedT5(TextModel):
         from softprompt_tf.texts.text_batches import TextBatches, opening_id_of
 
         opening_id = opening_id_of(self.t5, self.target_format)
-        return TextBatches(self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id)
+        return TextBatches(
+            self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id, self.text_places
+        )
 
     @cached_property
     def _answerer(self) -> "Answerer":
@@ -274,7 +286,7 @@ class PromptedT5(TextModel):
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self.sampler = sampler
         self.gradient_checkpointing = gradient_checkpointing
-        has_prompt = bool(prompt_dropout) and PROMPT in self.prompt_table.tensors()
+        has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None
         self.prompt_dropout = checked_dropout(
             prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
         )
@@ -379,15 +391,16 @@ class PromptedT5(TextModel):
     # === Keeping ===
 
     def prompt_value(self, task_id: str | None = None) -> np.ndarray:
-        """Return one task's rows in front of the input, float32 [P, H].
+        """Return the rows of one task's prompt, float32 [P, H].
 
         Raises:
           PromptError: if the task has no such rows.
         """
         tensors = self.task_tensors(task_id)
-        if PROMPT not in tensors:
+        name = prompt_name(tensors)
+        if name is None:
             _ = self.prompt_variable  # the error, with what the method trains
-        return tensors[PROMPT]
+        return tensors[name or ""]
 
     def task_tensors(self, task_id: str | None = None) -> dict[str, np.ndarray]:
         """Return one task's tensors by name, float32, as a file keeps them; what a network makes of others is folded."""
@@ -443,6 +456,7 @@ class PromptedT5(TextModel):
             "method": self.method.name,
             "method_settings": self.method.settings(),
             "method_seed": self.method.seed,
+            "position": self.method.position,
             "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
             "task_ids": self.task_ids,
             "labels": self.labels,

@@ -1,5 +1,6 @@
 """The method of a model: chosen, of a loaded task or of a saved model's config; and the table of what it trains for one T5."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -32,7 +33,7 @@ def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
         method.shapes(t5.sizes),
         num_tasks=method.num_tasks,
         initial_values=method.start(vocabulary, t5.sizes),
-        fold=partial(method.fold, sizes=t5.sizes),
+        fold=partial(method.task_tensors, sizes=t5.sizes),
         frozen=method.frozen_variables,
         shared=method.shared_variables,
         dtype=t5.backbone.dtype_policy,
@@ -78,13 +79,16 @@ def method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
     """Return the method of a saved model; the real values follow with its weights."""
     task_ids = None if config["task_ids"] is None else tuple(config["task_ids"])
     seed = config.get("method_seed", 0)  # files of earlier versions have none; it has drawn the first values long ago
+    position = {"position": config.get("position", "front")}  # likewise
     if config.get("method_settings"):
-        return METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=seed)
+        made = METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=seed)
+        return dataclasses.replace(made, **position)
     # Files of earlier versions hold rows in front of the input alone, and their number.
     shapes = config.get("shapes") or {PROMPT: (config["prompt_length"], t5.hidden_dim)}
-    return unknown_tensors(
+    unknown = unknown_tensors(
         config["method"], {name: tuple(shape) for name, shape in shapes.items()}, task_ids, seed=seed
     )
+    return dataclasses.replace(unknown, **position)
 
 
 def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:

@@ -33,6 +33,7 @@ from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
+from softprompt_tf.prompt_places import too_many_rows
 from softprompt_tf.runs.dev_scores import DevScores
 from softprompt_tf.runs.precision_choice import Measured, measure, with_chosen_precision
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
@@ -180,6 +181,7 @@ def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
                 max_input_tokens=each.task.max_input_tokens,
                 max_target_tokens=model.max_target_tokens,
                 name=f"{each.task.name}, {split}",
+                places=model.text_places,
             )
 
 
@@ -238,9 +240,23 @@ def prompt_method(config: RunConfig, tasks: Sequence[Task]) -> PromptMethod:
     names = [task.name for task in tasks]
     if len(set(names)) != len(names):
         raise ConfigError(f"The tasks of a run must have different names. Received: {', '.join(names)}.")
-    starts = [TaskStart(task.name, tuple(task.label_words)) for task in tasks]
+    starts = [TaskStart(task.name, tuple(task.label_words), task.inputs) for task in tasks]
     method: PromptMethod = config.prompt.make(starts, seed=config.seed)
+    for task in tasks:
+        _check_markers(task, method)
     return method
+
+
+def _check_markers(task: Task, method: PromptMethod) -> None:
+    asked = task.template.marked_rows
+    if asked and method.position != "marked":
+        raise ConfigError(
+            "Markers in a template are for a method that puts rows of a prompt there. "
+            f"Received: {task.inputs!r} of task {task.name}, and {method.name} with position {method.position}. "
+            "Take the markers out, or choose such a method, such as prompt_tuning, without `prompt.position`."
+        )
+    if asked > method.length:
+        raise ConfigError(too_many_rows(asked, method.length, f"the template {task.inputs!r} of task {task.name}"))
 
 
 def make_optimizer(training: TrainingConfig, *, seed: int = 0) -> keras.optimizers.Optimizer:
@@ -278,6 +294,7 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
             eos_id=EOS_ID,
             opening_id=model.text_batches.opening_id,
             task_index=index,
+            places=model.text_places,
         )
         for index, each in enumerate(data)
     ]

@@ -53,6 +53,8 @@ def config_digest(config: RunConfig) -> str:
         for key, default in _LATER_TASK_KEYS.items():
             if task[key] == default:
                 del task[key]
+    if values["prompt"].get("position", "") is None:
+        del values["prompt"]["position"]
     if config.training.schedule == "constant":
         del values["training"]["schedule"]
     if not config.training.warmup_steps:

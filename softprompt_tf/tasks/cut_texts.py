@@ -1,15 +1,13 @@
 """Count the texts that are cut and the pieces that the tokenizer does not know, and say so."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from softprompt_tf.progress import say
+from softprompt_tf.prompt_places import NO_PLACES, TextPlaces, Tokenize
 from softprompt_tf.tasks.task import Example
-
-Tokenize = Callable[[list[str]], Sequence[Sequence[int]]]
-"""Texts -> token ids, without the end of sequence."""
 
 # Shares past which a warning is given: a cut input often loses only its end, a cut target is never learnt whole.
 MAX_CUT_INPUTS = 0.05
@@ -73,9 +71,10 @@ def count_cut_texts(
     *,
     max_input_tokens: int,
     max_target_tokens: int,
+    places: TextPlaces = NO_PLACES,
 ) -> CutTexts:
-    """Count what is cut and what is unknown in N inputs and their targets."""
-    cut_inputs, input_pieces, unknown_inputs = _counts(inputs, tokenize, max_input_tokens)
+    """Count what is cut and what is unknown in N inputs and their targets; markers of a prompt's rows do not count."""
+    cut_inputs, input_pieces, unknown_inputs = _counts(places.without_markers(inputs), tokenize, max_input_tokens)
     cut_targets, target_pieces, unknown_targets = _counts(targets, tokenize, max_target_tokens)
     return CutTexts(
         rows=len(inputs),
@@ -97,15 +96,15 @@ def tell_cut_texts(
     max_target_tokens: int,
     name: str = "Texts",
     stream: TextIO | None = None,
+    places: TextPlaces = NO_PLACES,
 ) -> CutTexts:
     """Count, and say on the standard error stream what is cut or unknown, if anything is.
 
     Warns:
       UserWarning: for each share past its threshold.
     """
-    counts = count_cut_texts(
-        inputs, targets, tokenize, max_input_tokens=max_input_tokens, max_target_tokens=max_target_tokens
-    )
+    limits = {"max_input_tokens": max_input_tokens, "max_target_tokens": max_target_tokens}
+    counts = count_cut_texts(inputs, targets, tokenize, **limits, places=places)
     tell_counts(counts, name=name, stream=stream)
     return counts
 
@@ -124,7 +123,13 @@ def tell_counts(counts: CutTexts, *, name: str = "Texts", stream: TextIO | None 
 
 
 def tell_cut_examples(
-    examples: Sequence[Example], tokenize: Tokenize, *, max_input_tokens: int, max_target_tokens: int, name: str
+    examples: Sequence[Example],
+    tokenize: Tokenize,
+    *,
+    max_input_tokens: int,
+    max_target_tokens: int,
+    name: str,
+    places: TextPlaces = NO_PLACES,
 ) -> CutTexts:
     """Do as `tell_cut_texts` for the rows of a task, and also say that nothing is cut."""
     counts = tell_cut_texts(
@@ -134,6 +139,7 @@ def tell_cut_examples(
         max_input_tokens=max_input_tokens,
         max_target_tokens=max_target_tokens,
         name=name,
+        places=places,
     )
     if counts.is_whole:
         say(f"{name}: {counts.rows} rows, none is cut and every piece is known")

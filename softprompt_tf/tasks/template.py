@@ -1,12 +1,15 @@
 """Fill templates such as `"sst2 sentence: {sentence}"` with the fields of a row."""
 
 import math
+import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.prompt_places import MARKER, marker_counts, plain_text
 from softprompt_tf.tasks.rows import Row
 
 _PARTS_OF_A_PATH = set(".[]")
@@ -17,7 +20,8 @@ class Template:
     """Texts with `{field}` placeholders; a literal brace is written twice, `{{` or `}}`.
 
     A field's name may hold any character but braces, dots, square brackets, `!` and `:`, so that a column such as
-    `#1 String` needs no renaming.
+    `#1 String` needs no renaming. `{prompt:3}` is no field but a marker, where three rows of a prompt go; it stays in the text.
+    In a template with markers, all else that reads as one, in data or literal text, gets a space: `{ prompt:3}`.
 
     Args:
       inputs: what T5 reads, with at least one field.
@@ -39,6 +43,8 @@ class Template:
             if not getattr(self, side):
                 text = self.inputs if side == "input_fields" else self.targets
                 raise ConfigError(f"A template needs at least one {{field}}. Received: {text!r}.")
+        if _has_markers(self._target_parts):
+            raise ConfigError(f"Markers of a prompt's rows are for `inputs` alone. Received: targets {self.targets!r}.")
 
     @cached_property
     def input_fields(self) -> tuple[str, ...]:
@@ -49,6 +55,11 @@ class Template:
     def target_fields(self) -> tuple[str, ...]:
         """The fields that `targets` names, each once, in order of first use."""
         return _fields(self._target_parts)
+
+    @cached_property
+    def marked_rows(self) -> int:
+        """How many rows of a prompt the markers of `inputs` ask for."""
+        return sum(sum(marker_counts(literal)) for literal, _ in self._input_parts if isinstance(literal, _Marker))
 
     def render_inputs(self, row: Row) -> str:
         """Fill `inputs` from a row.
@@ -72,7 +83,16 @@ class Template:
         if len(places) != 1:
             return None
         literals = [literal for literal, _ in self._input_parts]  # an escaped brace cuts a literal in two
-        return "".join(literals[: places[0] + 1]), "".join(literals[places[0] + 1 :])
+        is_marked = _has_markers(self._input_parts)
+        before, after = literals[: places[0] + 1], literals[places[0] + 1 :]
+        return _joined(before, is_marked=is_marked), _joined(after, is_marked=is_marked)
+
+    def around(self, text: str) -> str:
+        """Put the template around a text, as around the value of its one field; where it has several, the text is all of it."""
+        affixes = self.affixes()
+        if affixes is None:
+            return text
+        return f"{affixes[0]}{plain_text(text) if self.marked_rows else text}{affixes[1]}"
 
     @cached_property
     def _input_parts(self) -> tuple[tuple[str, str | None], ...]:
@@ -143,8 +163,27 @@ def field_texts(row: Row, field: str) -> tuple[str, ...]:
     return tuple(field_text(Row({field: item}, row.location), field) for item in value)
 
 
+class _Marker(str):
+    """The text of a marker in a template."""
+
+
 def _render(parts: tuple[tuple[str, str | None], ...], row: Row) -> str:
-    return "".join(literal if field is None else literal + field_text(row, field) for literal, field in parts)
+    texts: list[str] = []
+    for literal, field in parts:
+        texts += [literal] if field is None else [literal, field_text(row, field)]
+    return _joined(texts, is_marked=_has_markers(parts))
+
+
+def _joined(texts: Sequence[str], *, is_marked: bool) -> str:
+    """Join texts; of a template with markers, nothing else reads as one, also where texts meet."""
+    if not is_marked:
+        return "".join(texts)
+    kinds = groupby(texts, key=lambda text: isinstance(text, _Marker))
+    return "".join("".join(each) if is_marker else plain_text("".join(each)) for is_marker, each in kinds)
+
+
+def _has_markers(parts: tuple[tuple[str, str | None], ...]) -> bool:
+    return any(isinstance(literal, _Marker) for literal, _ in parts)
 
 
 def _fields(parts: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
@@ -165,6 +204,11 @@ def _parse(template: str) -> Iterator[tuple[str, str | None]]:
             f"A template must have matching braces ({error}). Received: {template!r}. Write a literal brace twice."
         ) from None
     for literal, field, spec, conversion in parts:
+        marker = f"{{{field}:{spec}}}"
+        if spec and not conversion and re.fullmatch(MARKER, marker):
+            yield literal, None
+            yield _Marker(marker), None
+            continue
         if field is not None:
             _check_field(field, spec, conversion, template)
         yield literal, field
@@ -173,6 +217,10 @@ def _parse(template: str) -> Iterator[tuple[str, str | None]]:
 def _check_field(field: str, spec: str | None, conversion: str | None, template: str) -> None:
     if not field.strip():
         raise ConfigError(f"Every placeholder of a template must name a field. Received: {template!r}.")
+    if field == "prompt" and spec:
+        raise ConfigError(
+            f"A marker must name a number of rows above 0, as in `{{prompt:3}}`. Received: `{{prompt:{spec}}}` in {template!r}."
+        )
     if spec or conversion or "{" in field:
         raise ConfigError(f"A placeholder takes a field's name and no format. Received: `{field}` in {template!r}.")
     if _PARTS_OF_A_PATH & set(field):

@@ -1,16 +1,14 @@
 """Tokenize examples, cut them, and pad rows into a batch. B rows, T input tokens, U target tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.prompt_places import NO_PLACES, TextPlaces, Tokenize, cut_ids
 from softprompt_tf.tasks.task import Example
-
-Tokenize = Callable[[list[str]], Sequence[Sequence[int]]]
-"""Texts -> token ids, without the end of sequence."""
 
 Ids = npt.NDArray[np.int32]
 Batch = tuple[dict[str, Ids], Ids]
@@ -100,6 +98,7 @@ def tokenize_examples(
     eos_id: int = 1,
     opening_id: int = 0,
     task_index: int = 0,
+    places: TextPlaces = NO_PLACES,
 ) -> TokenizedExamples:
     """Turn examples into token ids.
 
@@ -111,9 +110,11 @@ def tokenize_examples(
       eos_id: the end of sequence.
       opening_id: the sentinel in front of every target, not counted in `max_target_tokens`; 0 for none.
       task_index: which task these rows belong to.
+      places: of the prompt's rows in the inputs, a model's `text_places`; their placeholders are never cut.
 
     Raises:
       ConfigError: if a limit is below 1.
+      DataError: if the markers of an input ask for more rows than there are.
 
     Source: google-research/text-to-text-transfer-transformer, `append_eos_after_trim` (cut first, then end).
     """
@@ -121,7 +122,13 @@ def tokenize_examples(
         if limit < 1:
             raise ConfigError(f"`{name}` must be a whole number above 0. Received: {limit}.")
     return TokenizedExamples(
-        _cut([example.inputs for example in examples], tokenize, max_input_tokens, eos_id, 0),
+        _cut(
+            [example.inputs for example in examples],
+            lambda texts: places.tokenize(texts, tokenize),
+            max_input_tokens,
+            eos_id,
+            0,
+        ),
         _cut([example.target for example in examples], tokenize, max_target_tokens, eos_id, opening_id),
         np.full(len(examples), task_index, np.int32),
     )
@@ -132,13 +139,13 @@ def ended_ids(ids: Sequence[int], limit: int, *, opening_id: int = 0, eos_id: in
 
     Args:
       ids: without an end of sequence.
-      limit: where they are cut, the end of sequence included.
+      limit: where they are cut, the end of sequence included; placeholders of a prompt's rows stay and do not count.
       opening_id: stands in front of them, not counted in `limit`, so that it never costs a label its last piece; 0: nothing
         stands there.
       eos_id: the end of sequence.
     """
     opening = [opening_id] if opening_id else []
-    return [*opening, *ids[: limit - 1], eos_id]
+    return [*opening, *cut_ids(ids, limit - 1), eos_id]
 
 
 def _cut(texts: list[str], tokenize: Tokenize, limit: int, eos_id: int, opening_id: int) -> tuple[Ids, ...]:

@@ -18,7 +18,7 @@ def told_plainly(*feeds: Feed | None) -> Iterator[None]:
     except tf.errors.OpError as error:
         for failure in (failure for feed in feeds if feed is not None for failure in feed.failures):
             raise failure from None
-        rule = re.search(r"\[(`task_id` must be one of .*?Received: .*?\.)\]", error.message, re.DOTALL)
+        rule = re.search(r"\[((?:`task_id`|Markers) must .*?Received: .*?\.)\]", error.message, re.DOTALL)
         if rule is None:
             raise
         raise DataError(rule.group(1).replace("\\'", "'")) from None

@@ -8,8 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.backbones import START_ID, FrozenT5
+from softprompt_tf.backbones.tokenization.placed_text import (
+    PlaceCounts,
+    marked_rows,
+    placed_pieces,
+    placed_pieces_to_ids,
+)
 from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.prompt_places import NO_PLACES, TOO_MANY_ROWS, TOO_MANY_ROWS_HINT, TextPlaces
 from softprompt_tf.target_format import TARGET_FORMATS
 from softprompt_tf.tasks import ended_ids
 from softprompt_tf.texts.text_arguments import checked_limit
@@ -28,6 +35,7 @@ class TextBatches:
       max_target_tokens: where targets are cut, the end of sequence included, the opening id not.
       task_ids: the tasks of a model with several prompts, else None.
       opening_id: stands in front of every target; see `opening_id_of`.
+      places: where the prompt's rows go in the inputs.
     """
 
     t5: FrozenT5
@@ -35,6 +43,7 @@ class TextBatches:
     max_target_tokens: int
     task_ids: tuple[str, ...] | None = None
     opening_id: int = 0
+    places: TextPlaces = NO_PLACES
 
     def tokenize(
         self, texts: Mapping[str, tf.Tensor], note: NotePieces | None = None
@@ -48,12 +57,8 @@ class TextBatches:
         Returns:
           The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
         """
-        input_pieces, target_pieces = (
-            self.t5.graph_tokenizer.tokenize(texts[key]) for key in ("encoder_text", "decoder_text")
-        )
-        if note is not None:
-            note(input_pieces, target_pieces)
-        inputs, input_mask = pieces_to_ids(input_pieces, self.max_input_tokens)
+        target_pieces = self.t5.graph_tokenizer.tokenize(texts["decoder_text"])
+        inputs, input_mask = self._graph_inputs(texts["encoder_text"], note, target_pieces)
         targets, _ = pieces_to_ids(target_pieces, self.max_target_tokens)
         targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
         tokens = {
@@ -65,6 +70,22 @@ class TextBatches:
         if self.task_ids is not None:
             tokens["task_id"] = self._graph_task_indices(texts["task_id"])
         return tokens, targets
+
+    def _graph_inputs(
+        self, texts: tf.Tensor, note: NotePieces | None, target_pieces: tf.RaggedTensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return ids int32 [B, T] of input texts and their mask."""
+        if self.places == NO_PLACES:
+            pieces = self.t5.graph_tokenizer.tokenize(texts)
+            if note is not None:
+                note(pieces, target_pieces)
+            return pieces_to_ids(pieces, self.max_input_tokens)
+        counts = PlaceCounts(*(tf.fill(tf.shape(texts), count) for count in self.places))
+        with tf.control_dependencies([_assert_rows_suffice(texts, self.places)]):
+            pieces = placed_pieces(self.t5.graph_tokenizer, tf.identity(texts), counts)
+        if note is not None:
+            note(tf.ragged.boolean_mask(pieces, pieces >= 0), target_pieces)
+        return placed_pieces_to_ids(pieces, tf.fill(tf.shape(texts), self.max_input_tokens))
 
     def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
         """Tokenize C targets for each of B rows; return int32 [B, C, U], opened and ended, 0 where padded."""
@@ -85,7 +106,7 @@ class TextBatches:
     def input_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenize inputs as the model sees them: cut and ended."""
         texts = [as_text(text) for text in listed(texts, "texts")]
-        return [ended_ids(row, self.max_input_tokens) for row in self.t5.tokenize(texts)]
+        return [ended_ids(row, self.max_input_tokens) for row in self.places.tokenize(texts, self.t5.tokenize)]
 
     def answer_tokens(self, max_tokens: int | None = None) -> int:
         """Return how many tokens are decoded for an answer of `max_tokens` (default `max_target_tokens`).
@@ -182,3 +203,13 @@ def put_in_front(ids: tf.Tensor, opening_ids: tf.Tensor) -> tf.Tensor:
     plain = tf.pad(ids, [[0, 0], [0, 1]])
     width = tf.shape(ids)[1] + tf.cast(tf.reduce_any(is_opened), tf.int32)
     return tf.where(is_opened[:, None], moved, plain)[:, :width]
+
+
+def _assert_rows_suffice(texts: tf.Tensor, places: TextPlaces) -> tf.Operation:
+    """Refuse texts whose markers ask for more rows than there are, inside a graph."""
+    asked = marked_rows(texts) if places.in_text else tf.zeros(tf.shape(texts), tf.int64)
+    asked, texts = tf.concat([asked, [0]], axis=0), tf.concat([texts, [""]], axis=0)  # so that there is a row
+    worst = tf.argmax(asked)
+    parts = [TOO_MANY_ROWS, "the text '", tf.strings.substr(texts[worst], 0, 80), "' asks for "]
+    parts += [tf.strings.as_string(asked[worst]), f" of {places.in_text} rows. {TOO_MANY_ROWS_HINT}"]
+    return tf.debugging.Assert(tf.reduce_all(asked <= places.in_text), [tf.strings.join(parts)])

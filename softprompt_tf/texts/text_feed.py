@@ -152,6 +152,7 @@ class TextFeed:
             self.batches.t5.tokenize,
             max_input_tokens=self.batches.max_input_tokens,
             max_target_tokens=self.batches.max_target_tokens,
+            places=self.batches.places,
         )
         if WEIGHT in columns and not columns[WEIGHT].any():
             raise DataError("At least one row must count. Received: a `sample_weight` of 0 for every row.")

@@ -1,5 +1,7 @@
 """Prompts, prefixes, LoRA, (IA)^3, adapters, DePT and soft words in one SavedModel: each row of a batch answers as alone."""
 
+import dataclasses
+
 import numpy as np
 import numpy_t5
 import pytest
@@ -13,6 +15,7 @@ from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.methods.task_tensors import ADAPTERS
+from softprompt_tf.tasks import Row, Template
 
 pytestmark = pytest.mark.thorough
 
@@ -29,6 +32,8 @@ TEXTS = [
     "no",  # shorter
     "a slow and quiet ending",
     "who knows",
+    "{prompt:1} rain fell {prompt:2} on the roof",
+    "a film {prompt:9}",
 ]
 ASKED = [
     "front",
@@ -43,6 +48,8 @@ ASKED = [
     "short_dept",
     "words",
     "two_words",
+    "marked",
+    "end",
 ]
 IA3 = [
     *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
@@ -76,6 +83,9 @@ def tasks(tiny_t5):
         "short_dept": task_of(tiny_t5, 10, method="dept", prompt=5, text_offsets=3),
         "words": task_of(tiny_t5, 11, method="soft_words", prompt=3, encoder_prompt_addition=3),
         "two_words": task_of(tiny_t5, 12, method="soft_words", prompt=2, encoder_prompt_addition=2),
+        "marked": task_of(tiny_t5, 13, method="prompt_tuning", prompt_in_text=5),
+        "end": task_of(tiny_t5, 14, method="p_tuning", prompt_at_end=2),
+        "film": dataclasses.replace(task_of(tiny_t5, 15, prompt_in_text=3), template="{prompt:1} film: {x}{prompt:2}"),
     }
 
 
@@ -106,6 +116,34 @@ def test_every_row_of_a_mixed_batch_is_written_as_plain_numpy_does(tiny_t5, task
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-4)
 
 
+def test_a_request_is_rendered_as_a_row_of_training_and_moves_no_rows(tiny_t5, tasks, signatures):
+    text = "so {prompt:9} {prompt:1}"
+    row = Template(tasks["film"].template, "{x}").render_inputs(Row({"x": text}, "row 1"))
+
+    found = signatures["score"](task_id=tf.constant(["film"]), text=tf.constant([text]), target=tf.constant([TARGET]))
+
+    assert row == "{prompt:1} film: so { prompt:9} { prompt:1}{prompt:2}"
+    twin, output = twin_and_output(tiny_t5, tasks["film"], row)
+    expected = numpy_t5.target_log_probability(twin, [*tiny_t5.tokenize([TARGET])[0], 1], output)
+    assert found["log_likelihood"][0].numpy() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_text_that_asks_for_too_many_rows_gets_a_status_and_leaves_the_others(signatures):
+    asked = {"marked": "a {prompt:2} b", "film": "a {prompt:4}", "front": "{prompt:9} a"}
+    bad = ["a {prompt:6}", "a {prompt:999999999}{prompt:999999999}"]
+
+    found = signatures["serving_default"](
+        task_id=tf.constant([*asked, "marked", "marked"]), text=tf.constant([*asked.values(), *bad])
+    )
+
+    status = "Markers of `text` must ask for at most 5 rows. Received: {}."
+    expected = ["", "", "", status.format(6), status.format(1999999998)]
+    assert [each.decode() for each in found["status"].numpy()] == expected
+    for row, (name, text) in enumerate(asked.items()):
+        alone = signatures["serving_default"](task_id=tf.constant([name]), text=tf.constant([text]))
+        np.testing.assert_allclose(found["score"][row], alone["score"][0], rtol=1e-5)
+
+
 def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, tasks, signatures):
     prompt = tasks["front"].prompt
 
@@ -125,7 +163,7 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
 
     write_saved_model(tmp_path / "t5", tiny_t5, tasks)  # compares its answers with Keras's
     with asked_ahead([request]):
-        version = add_tasks(tmp_path / "t5", {"later": added})
+        version = add_tasks(tmp_path / "t5", {"later": added, "beside": task_of(tiny_t5, 12, prompt_in_text=2)})
 
     assert [(task.task_id, task.method) for task in list_tasks(tmp_path / "t5")] == [
         ("front", "prompt_tuning"),
@@ -139,7 +177,11 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("short_dept", "dept"),
         ("words", "soft_words"),
         ("two_words", "soft_words"),
+        ("marked", "prompt_tuning"),
+        ("end", "p_tuning"),
+        ("film", "any"),
         ("later", "p_tuning_v2"),
+        ("beside", "any"),
     ]
     (found,) = ask_once(version, [request])
     models = [sp.PromptedT5(tiny_t5, task, max_target_tokens=32) for task in (added, tasks["front"])]  # cuts no target
@@ -152,6 +194,8 @@ def test_a_method_that_a_graph_does_not_have_is_refused(tmp_path, tiny_t5, tasks
 
     with pytest.raises(ExportError, match="encoder_key_values"):
         add_tasks(tmp_path / "t5", {"prefix": tasks["prefix"]})
+    with pytest.raises(ExportError, match="with prompt_in_text. Write the export again"):
+        add_tasks(tmp_path / "t5", {"marked": tasks["marked"]})
 
 
 def test_a_graph_of_prompts_alone_has_no_other_tables(tiny_t5):
@@ -160,3 +204,4 @@ def test_a_graph_of_prompts_alone_has_no_other_tables(tiny_t5):
     names = [variable.name for variable in module.tables.variables]
     assert "prompts:0" in names
     assert not [name for name in names if "key_values" in name]
+    assert module._shared.value.tokenize_placed is None  # and no op for rows in other places

@@ -18,6 +18,7 @@ from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, stre
 pytestmark = pytest.mark.thorough
 
 FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
+MARKED = "a film {prompt:2} in the rain"
 # Every task beside every other, texts equal and not, out of order.
 ASKED = [
     ("behind", FILM),
@@ -40,6 +41,10 @@ ASKED = [
     ("words", FILM),
     ("words", RAIN),
     ("words", FILM),
+    ("marked", MARKED),
+    ("end", MARKED),
+    ("behind", MARKED),
+    ("marked", FILM),
 ]
 TARGET = "nobody could say"
 
@@ -65,6 +70,8 @@ def tasks(tiny_t5):
         "dept": task_of(tiny_t5, 10, prompt=2, text_offsets=3),
         "moved": task_of(tiny_t5, 11, text_offsets=40),
         "words": task_of(tiny_t5, 12, prompt=3, encoder_prompt_addition=3),
+        "marked": task_of(tiny_t5, 13, prompt_in_text=3),
+        "end": task_of(tiny_t5, 14, prompt_at_end=3),
     }
 
 
@@ -202,9 +209,10 @@ def rows_encoded(module, pairs, monkeypatch):
 
 
 def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
-    # Below layer 1: three texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora", "moved" and "words", FILM
-    # with "dept". From layer 1 on also RAIN and FILM with "late", and FILM with "far".
-    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [12, 15]
+    # Below layer 1: four texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora", "moved" and "words", FILM
+    # with "dept", MARKED and FILM with "marked", MARKED with "end". From layer 1 on also RAIN and FILM with "late", and FILM with
+    # "far".
+    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [16, 19]
 
 
 def test_tasks_of_the_bare_text_share_and_a_template_with_words_does_not(tiny_t5, monkeypatch):

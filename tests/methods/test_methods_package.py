@@ -25,6 +25,7 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_models
         "files",
         "injection",
         "lazy_names",
+        "prompt_places",
         "settings",
         "target_format",
         "typing",

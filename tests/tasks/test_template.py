@@ -36,6 +36,29 @@ def test_doubled_braces_are_literal():
     assert Template("{{{x}}} {{y}}", "{x}").render_inputs(row(x="v")) == "{v} {y}"
 
 
+@pytest.mark.parametrize(
+    ("inputs", "rendered"),
+    [
+        ("{prompt:3} {x} {prompt:12}{y}", "{prompt:3} a { prompt:3} {prompt:12} b"),
+        ("{{prompt:2}} {x}{prompt:1}", "{ prompt:2} a { prompt:3}{prompt:1}"),  # of literal braces, no marker
+        ("{u}{v}{prompt:1}", "{ prompt:9}{prompt:1}"),  # nor where two fields meet
+        ("{{prompt:2}} {x}", "{prompt:2} a {prompt:3}"),  # nor without markers; nothing changes then
+    ],
+)
+def test_markers_stay_in_the_text_and_what_reads_as_one_gets_a_space(inputs, rendered):
+    values = {"x": "a {prompt:3}", "y": " b", "u": "{pro", "v": "mpt:9}"}
+
+    assert Template(inputs, "{x}").render_inputs(row(**values)) == rendered
+
+
+def test_the_text_around_one_field_has_the_markers():
+    template = Template("{{prompt:2}} {x} is{prompt:3}", "{label}")
+
+    assert template.marked_rows == 3
+    assert template.affixes() == ("{ prompt:2} ", " is{prompt:3}")
+    assert template.around("{prompt:4}") == template.render_inputs(row(x="{prompt:4}"))
+
+
 @pytest.mark.parametrize("name", ["#1 String", "label-coarse", "Ä"])
 def test_any_plain_column_name_is_a_field(name):
     template = Template(f"{{{name}}}", "{x}")
@@ -63,6 +86,8 @@ def test_affixes_are_the_text_around_a_single_field(inputs, affixes):
         ("{a.b}", "plain field name, without dots or brackets. Received: `a.b`"),
         ("{a[0]}", r"plain field name, without dots or brackets. Received: `a\[0\]`"),
         ("{a!r}", "takes a field's name and no format. Received: `a`"),
+        ("{prompt:0}", "A marker must name a number of rows above 0, .* Received: `{prompt:0}`"),
+        ("{prompt:x}", "A marker must name a number of rows above 0"),
         ("{a:>3}", "takes a field's name and no format. Received: `a`"),
         ("{}", "must name a field"),
         ("{a", "must have matching braces"),

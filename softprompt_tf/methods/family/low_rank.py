@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -66,6 +66,7 @@ def low_rank(
     *,
     rank: int = 10,
     task_ids: Sequence[str] | None = None,
+    position: str = "front",
     seed: int | None = None,
 ) -> LowRank:
     """Decomposed prompt tuning: a task's prompt [P, H] is a product of two trained matrices, [P, R] and [R, H].
@@ -76,6 +77,7 @@ def low_rank(
       length: P, rows of a prompt, 100 in the paper.
       rank: R, 10 in the paper.
       task_ids: names of the tasks where one model trains several. Default None, one task.
+      position: where the rows go, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -87,10 +89,16 @@ def low_rank(
 
     Source: Xiao et al. 2023, arXiv:2310.10094; the first values, uniform in [-0.5, 0.5), are those of its code (XYaoooo/DPT).
     """
-    return LowRank(length=length, rank=rank, task_ids=checked_task_ids(task_ids), seed=drawn_seed(seed))
+    return LowRank(
+        length=length,
+        rank=rank,
+        task_ids=checked_task_ids(task_ids),
+        position=position,
+        seed=drawn_seed(seed),
+    )
 
 
-class LowRankConfig(LengthConfig):
+class LowRankConfig(LengthConfig, PromptPosition):
     """Decomposed prompt tuning: its length P and its rank R."""
 
     method: Literal["low_rank"] = Field(default="low_rank", description="the name of a prompt method")
@@ -98,4 +106,9 @@ class LowRankConfig(LengthConfig):
     rank: int = Field(default=10, gt=0, description=f"{WHOLE_NUMBER} (inner size of the product)")
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> LowRank:
-        return low_rank(**self.model_dump(exclude={"method"}), task_ids=task_ids_of(tasks), seed=seed)
+        return low_rank(
+            **self.model_dump(exclude={"method", "position"}),
+            position=self.position_for(tasks),
+            task_ids=task_ids_of(tasks),
+            seed=seed,
+        )

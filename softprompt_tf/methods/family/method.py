@@ -14,6 +14,9 @@ import numpy as np
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.initializers import Vocabulary
+from softprompt_tf.methods.task_tensors import PROMPT, PROMPT_OF_POSITION
+from softprompt_tf.prompt_places import POSITIONS
+from softprompt_tf.settings.spelling import nearest
 
 Shapes = dict[str, tuple[int, ...]]
 StateSize = Callable[[int | None], float]
@@ -28,6 +31,7 @@ class PromptMethod:
       length: P, rows of the task's tensors.
       task_ids: the tasks of a model that trains several, in the order of the table; None for one task.
       seed: of the first values, 0 or more.
+      position: where a method that makes a prompt puts its rows, one of `POSITIONS`.
 
     Raises:
       PromptError: if a setting is wrong.
@@ -36,11 +40,17 @@ class PromptMethod:
     length: int
     task_ids: tuple[str, ...] | None = None
     seed: int = 0
+    position: str = "front"
 
     def __post_init__(self) -> None:
         check_integer("length", self.length, minimum=1)
         check_integer("seed", self.seed, minimum=0)
         _check_task_ids(self.task_ids)
+        if self.position not in POSITIONS:
+            raise PromptError(
+                f"`position` must be one of {', '.join(POSITIONS)}. Received: position={self.position!r}."
+                f"{nearest(str(self.position), POSITIONS)}"
+            )
 
     # === What a method says ===
 
@@ -87,6 +97,12 @@ class PromptMethod:
     def num_tasks(self) -> int | None:
         """K, or None for a model of one task."""
         return None if self.task_ids is None else len(self.task_ids)
+
+    def task_tensors(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> dict[str, Any]:
+        """Return what `fold` gives, the prompt under the name of the place where it goes."""
+        tensors = self.fold(variables, sizes)
+        own = PROMPT_OF_POSITION[self.position]
+        return {own if name == PROMPT else name: value for name, value in tensors.items()}
 
     def start(self, vocabulary: Vocabulary, sizes: BackboneSizes) -> dict[str, np.ndarray]:
         """Return the first values of the table.

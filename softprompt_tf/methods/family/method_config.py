@@ -1,19 +1,21 @@
 """A method's own section of a config: `prompt:` with its name and its typed settings."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from softprompt_tf.methods.family.method import PromptMethod
+from softprompt_tf.prompt_places import rows_of_template
 from softprompt_tf.settings.config_section import WHOLE_NUMBER, Section
 
 
 class TaskStart(NamedTuple):
-    """What a method may know of a task before it starts: its name and its label words."""
+    """What a method may know of a task before it starts: its name, its label words and its template of inputs."""
 
     name: str
     label_words: tuple[str, ...] = ()
+    template: str = ""
 
 
 class MethodConfig(Section):
@@ -35,6 +37,21 @@ class LengthConfig(MethodConfig):
     """What methods with rows at positions have in common: their length P."""
 
     length: int = Field(default=20, gt=0, description=f"{WHOLE_NUMBER} (positions)")
+
+
+class PromptPosition(Section):
+    """What methods that make a prompt have in common: where its rows go."""
+
+    position: Literal["front", "marked", "end"] | None = Field(
+        default=None,
+        description="front, marked (where `{prompt:3}` in the template says), end, or null for marked where a template has "
+        "markers, and else front",
+    )
+
+    def position_for(self, tasks: Sequence[TaskStart]) -> str:
+        """Return where the rows go; that of markers where there are some and nothing else is said."""
+        has_markers = any(rows_of_template(task.template) for task in tasks)
+        return self.position or ("marked" if has_markers else "front")
 
 
 def task_ids_of(tasks: Sequence[TaskStart]) -> list[str] | None:

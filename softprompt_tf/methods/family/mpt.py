@@ -72,6 +72,7 @@ def mpt(
     *,
     rank: int = 1,
     task_ids: Sequence[str] | None = None,
+    position: str = "front",
     seed: int | None = None,
 ) -> Mpt:
     """Multitask prompt tuning: a task's prompt [P, H] is a prompt that all tasks share, times a matrix of rank R of its own.
@@ -83,6 +84,7 @@ def mpt(
       init: how the shared rows start. Default `sampled_vocabulary()`.
       rank: R, 1 in the paper: a task then has P + H values of its own.
       task_ids: names of the tasks. Default None, one task, which shares with no other.
+      position: where the rows go, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -102,6 +104,7 @@ def mpt(
         init=sampled_vocabulary() if init is None else init,
         rank=rank,
         task_ids=checked_task_ids(task_ids),
+        position=position,
         seed=drawn_seed(seed),
     )
 
@@ -113,4 +116,11 @@ class MptConfig(SharedRowsConfig):
     rank: int = Field(default=1, gt=0, description=f"{WHOLE_NUMBER} (rank of a task's matrix)")
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> Mpt:
-        return mpt(self.length, self.shared_init(tasks), rank=self.rank, task_ids=task_ids_of(tasks), seed=seed)
+        return mpt(
+            self.length,
+            self.shared_init(tasks),
+            rank=self.rank,
+            task_ids=task_ids_of(tasks),
+            position=self.position_for(tasks),
+            seed=seed,
+        )

@@ -20,7 +20,7 @@ from softprompt_tf.methods.family.method import (
     checked_task_ids,
     drawn_seed,
 )
-from softprompt_tf.methods.family.method_config import TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import PromptPosition, TaskStart, task_ids_of
 from softprompt_tf.methods.family.prompt_tuning import Initializer, PromptRowsConfig, PromptTuning
 from softprompt_tf.methods.family.small_networks import dense, dense_shapes, draw_normal, draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary, from_name, sampled_vocabulary
@@ -152,6 +152,7 @@ def multitask_prompts(
     combine: str = "add",
     task_size: int | None = None,
     task_ids: Sequence[str] | None = None,
+    position: str = "front",
     seed: int | None = None,
 ) -> MultitaskPrompts:
     """Shared and task prompts: tasks that are trained at once share one part of their prompts, and each has one of its own.
@@ -166,6 +167,7 @@ def multitask_prompts(
         makes its rows from the shared ones.
       task_size: how many of the P rows ("concatenate") or H columns ("concatenate_features") are the task's. Default: half.
       task_ids: names of the tasks. Default None, one task, which shares with no other.
+      position: where the rows go, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -185,11 +187,12 @@ def multitask_prompts(
         combine=combine,
         task_size=task_size,
         task_ids=checked_task_ids(task_ids),
+        position=position,
         seed=drawn_seed(seed),
     )
 
 
-class SharedRowsConfig(PromptRowsConfig):
+class SharedRowsConfig(PromptRowsConfig, PromptPosition):
     """What methods with rows that all tasks share have in common: their length P and how those rows start."""
 
     length: int = Field(default=100, gt=0, description=f"{WHOLE_NUMBER} (positions)")
@@ -219,5 +222,6 @@ class MultitaskPromptsConfig(SharedRowsConfig):
             combine=self.combine,
             task_size=self.task_size,
             task_ids=task_ids_of(tasks),
+            position=self.position_for(tasks),
             seed=seed,
         )

@@ -13,7 +13,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import (
     dense,
     dense_shapes,
@@ -128,6 +128,7 @@ def p_tuning(
     network_dim: int | None = None,
     lstm_layers: int = 2,
     task_ids: Sequence[str] | None = None,
+    position: str = "front",
     seed: int | None = None,
 ) -> PTuning:
     """P-tuning: a task's prompt [P, H], which an LSTM or an MLP makes from P trained embeddings.
@@ -141,6 +142,7 @@ def p_tuning(
         code, and H for the MLP.
       lstm_layers: layers of the LSTM.
       task_ids: names of the tasks where one model trains several, each with a network of its own. Default None, one task.
+      position: where the rows go, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -158,11 +160,12 @@ def p_tuning(
         network_dim=network_dim,
         lstm_layers=lstm_layers,
         task_ids=checked_task_ids(task_ids),
+        position=position,
         seed=drawn_seed(seed),
     )
 
 
-class PTuningConfig(LengthConfig):
+class PTuningConfig(LengthConfig, PromptPosition):
     """P-tuning: its length P, and the network that makes its rows."""
 
     method: Literal["p_tuning"] = Field(default="p_tuning", description="the name of a prompt method")
@@ -173,4 +176,9 @@ class PTuningConfig(LengthConfig):
     lstm_layers: int = Field(default=2, gt=0, description=f"{WHOLE_NUMBER} (layers of the LSTM)")
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PTuning:
-        return p_tuning(**self.model_dump(exclude={"method"}), task_ids=task_ids_of(tasks), seed=seed)
+        return p_tuning(
+            **self.model_dump(exclude={"method", "position"}),
+            position=self.position_for(tasks),
+            task_ids=task_ids_of(tasks),
+            seed=seed,
+        )

@@ -13,7 +13,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
 from softprompt_tf.methods.initializers import Vocabulary, from_name, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
@@ -63,6 +63,7 @@ def prompt_tuning(
     init: Initializer | Mapping[str, Initializer] | None = None,
     *,
     task_ids: Sequence[str] | None = None,
+    position: str = "front",
     seed: int | None = None,
 ) -> PromptTuning:
     """Prompt tuning: one trained [P, H] per task, in front of the input's embeddings.
@@ -71,6 +72,8 @@ def prompt_tuning(
       length: P, rows of a prompt. The paper uses 100; 20 is nearly as good from T5-Large up.
       init: how the rows start, or task id -> how that task's rows start. Default `sampled_vocabulary()`.
       task_ids: names of the tasks where one model trains several prompts. Default None, one prompt.
+      position: where the rows go. "front": in front of the text. "marked": where markers such as `{prompt:3}` in the text say; rows
+        that no marker asks for go in front. "end": behind the text, in front of the end of sequence.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -86,6 +89,7 @@ def prompt_tuning(
         length=length,
         init=sampled_vocabulary() if init is None else init,
         task_ids=checked_task_ids(task_ids),
+        position=position,
         seed=drawn_seed(seed),
     )
 
@@ -117,13 +121,19 @@ class PromptRowsConfig(LengthConfig):
         return from_name(name, task.label_words, population_size=self.population_size)
 
 
-class PromptTuningConfig(PromptRowsConfig):
+class PromptTuningConfig(PromptRowsConfig, PromptPosition):
     """The prompt: its length P and where its first values come from."""
 
     method: Literal["prompt_tuning"] = Field(default="prompt_tuning", description="the name of a prompt method")
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PromptTuning:
-        return prompt_tuning(self.length, self.init_of(tasks), task_ids=task_ids_of(tasks), seed=seed)
+        return prompt_tuning(
+            self.length,
+            self.init_of(tasks),
+            task_ids=task_ids_of(tasks),
+            position=self.position_for(tasks),
+            seed=seed,
+        )
 
 
 def _check_init(init: object, task_ids: tuple[str, ...] | None) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_normal, draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -87,6 +87,7 @@ def ulpt(
     *,
     low_dim: int = 2,
     task_ids: Sequence[str] | None = None,
+    position: str = "front",
     seed: int | None = None,
 ) -> Ulpt:
     """ULPT: a task trains P rows of R dimensions, a scale and a shift; a frozen random matrix [R, H] makes the prompt of them.
@@ -97,6 +98,7 @@ def ulpt(
       length: P, rows of a prompt, 100 in the paper.
       low_dim: R, the width of a trained row, 2 in the paper.
       task_ids: names of the tasks where one model trains several; they share the matrix. Default None, one task.
+      position: where the rows go, as in `prompt_tuning`.
       seed: of the first values and of the matrix, 0 or more. Default None: drawn, so that it follows
         `keras.utils.set_random_seed`.
 
@@ -109,10 +111,16 @@ def ulpt(
 
     Source: Wu et al. 2025, arXiv:2502.04501, section 3; the first values are those of its code (MANGA-UOFA/ULPT).
     """
-    return Ulpt(length=length, low_dim=low_dim, task_ids=checked_task_ids(task_ids), seed=drawn_seed(seed))
+    return Ulpt(
+        length=length,
+        low_dim=low_dim,
+        task_ids=checked_task_ids(task_ids),
+        position=position,
+        seed=drawn_seed(seed),
+    )
 
 
-class UlptConfig(LengthConfig):
+class UlptConfig(LengthConfig, PromptPosition):
     """ULPT: its length P and the width R of its rows."""
 
     method: Literal["ulpt"] = Field(default="ulpt", description="the name of a prompt method")
@@ -120,4 +128,9 @@ class UlptConfig(LengthConfig):
     low_dim: int = Field(default=2, gt=0, description=f"{WHOLE_NUMBER} (width of a trained row)")
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> Ulpt:
-        return ulpt(**self.model_dump(exclude={"method"}), task_ids=task_ids_of(tasks), seed=seed)
+        return ulpt(
+            **self.model_dump(exclude={"method", "position"}),
+            position=self.position_for(tasks),
+            task_ids=task_ids_of(tasks),
+            seed=seed,
+        )

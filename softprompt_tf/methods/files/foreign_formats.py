@@ -212,6 +212,10 @@ def _prompt_alone(task_prompt: TaskPrompt) -> np.ndarray:
     """Return a task's prompt; without its other tensors it would answer otherwise, so a task that has such is refused."""
     others = [name for name in task_prompt.tensors if name != PROMPT]
     prompt = task_prompt.prompt
+    if others == list(task_prompt.tensors):
+        raise PromptFileError(
+            f"This format holds a prompt in front of the text alone. Received: {', '.join(others)}. Write a .safetensors file."
+        )
     if others:
         raise PromptFileError(
             f"This format holds a prompt alone. Received: a task with {', '.join(others)} too. Write a .safetensors file."

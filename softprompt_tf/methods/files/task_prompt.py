@@ -10,7 +10,8 @@ import numpy as np
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors
-from softprompt_tf.methods.task_tensors import LATE_PROMPTS, PROMPT, row_shape
+from softprompt_tf.methods.task_tensors import LATE_PROMPTS, PLACED_PROMPTS, PROMPT, prompt_name, row_shape, text_places
+from softprompt_tf.prompt_places import rows_of_template, too_many_rows
 from softprompt_tf.target_format import TARGET_FORMATS
 
 
@@ -45,9 +46,9 @@ class TaskPrompt(_TaskFields):
     `dataclasses.replace(task, prompt=rows)` changes the prompt alone, `replace(task, tensors=tensors)` all tensors.
 
     Args:
-      prompt: [P, H] the final value of the tensor "prompt", finite; None for a method that has none.
-      tensors: name of `TENSORS` -> its final value, finite; `prompt`, where it is given, is put among them. Read-only float32
-        copies are kept.
+      prompt: [P, H] the final value of the prompt, finite; None for a method that has none.
+      tensors: name of `TENSORS` -> its final value, finite; `prompt`, where it is given, takes the place of the prompt among
+        them, or is one in front of the text where they have none. Read-only float32 copies are kept.
       task_id: the name that a request asks for.
       method: how it was trained, a name of `METHODS`.
       backbone: the name of the frozen T5.
@@ -65,7 +66,7 @@ class TaskPrompt(_TaskFields):
 
     Raises:
       PromptError: if a tensor is unknown, not the method's, or not finite, floating and of its form, or a text field is
-        not a string, or the target format is unknown.
+        not a string, or the target format is unknown, or the template's markers ask for rows that the task does not have.
     """
 
     def __init__(
@@ -73,13 +74,14 @@ class TaskPrompt(_TaskFields):
     ):
         if tensors is not None and not isinstance(tensors, Mapping):
             raise PromptError(f"`tensors` must map names to arrays. Received: {type(tensors).__name__}.")
-        given = {} if prompt is None else {PROMPT: prompt}
+        given = {} if prompt is None else {prompt_name(tensors or {}) or PROMPT: prompt}
         super().__init__({**(tensors or {}), **given}, **fields)
         self._check_fields()
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "metrics", _checked_metrics(self.metrics))
         check_tensors_of_method(self.tensors, self.method)
         object.__setattr__(self, "tensors", checked_tensors(self.tensors))
+        self._check_markers()
 
     def _check_fields(self) -> None:
         for name in STRING_FIELDS:
@@ -93,25 +95,43 @@ class TaskPrompt(_TaskFields):
         if isinstance(self.labels, str) or not all(isinstance(label, str) for label in self.labels):
             raise PromptError(f"`labels` must be a sequence of strings. Received: labels={self.labels!r}.")
 
+    def _check_markers(self) -> None:
+        asked, places = rows_of_template(self.template), text_places(self.lengths)
+        if not asked:
+            return
+        if not places.in_text:
+            raise PromptError(
+                "Markers in a template are for a prompt whose rows go there. "
+                f'Received: template={self.template!r}, and {", ".join(self.tensors)}. Train with position="marked".'
+            )
+        if asked > places.in_text:
+            raise PromptError(too_many_rows(asked, places.in_text, f"template={self.template!r}"))
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Name of each tensor -> its rows."""
+        return {name: len(value) for name, value in self.tensors.items()}
+
     @property
     def prompt(self) -> np.ndarray:
-        """The rows [P, H] in front of the input.
+        """The rows [P, H] of the prompt, wherever they go.
 
         Raises:
           PromptError: if the method has none.
         """
-        if PROMPT not in self.tensors:
+        name = prompt_name(self.tensors)
+        if name is None:
             raise PromptError(
                 "This needs a prompt's rows [P, H]. "
                 f"Received: {_subject(self)} of the method {self.method}, with the tensors {', '.join(self.tensors)}. "
                 "Use a prompt of prompt_tuning."
             )
-        return self.tensors[PROMPT]
+        return self.tensors[name]
 
     @property
     def length(self) -> int:
         """P, the rows of the prompt, or of the keys and values where there is no prompt."""
-        return len(self.tensors.get(PROMPT, next(iter(self.tensors.values()))))
+        return len(self.tensors[prompt_name(self.tensors) or next(iter(self.tensors))])
 
     @property
     def hidden_dim(self) -> int:
@@ -178,7 +198,7 @@ def _check_rows(
     task_prompt: TaskPrompt, made_for: str, backbone: str, *, hidden_dim: int, sizes: BackboneSizes | None
 ) -> None:
     for name, value in task_prompt.tensors.items():
-        if name == PROMPT:
+        if name in (PROMPT, *PLACED_PROMPTS):
             form, own, models = "H={}", str(value.shape[1]), str(hidden_dim)
         elif sizes is not None:
             form, own, models = f"{name} [P, {{}}]", _listed(value.shape[1:]), _listed(row_shape(name, sizes))

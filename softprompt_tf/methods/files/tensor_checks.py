@@ -11,6 +11,7 @@ from softprompt_tf.methods.task_tensors import (
     KEY_VALUES,
     LATE_PROMPTS,
     METHOD_TENSORS,
+    PLACED_PROMPTS,
     PROMPT,
     PROMPT_ADDITION,
     SCALES,
@@ -42,8 +43,10 @@ def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
         if name not in TENSORS:
             raise PromptError(f"A task's tensors have known names. Received: `{name}`.{nearest(str(name), TENSORS)}")
     required, optional = METHOD_TENSORS.get(method, MethodTensors((), tuple(TENSORS)))
-    is_lacking = not tensors or not set(required) <= set(tensors)
-    if is_lacking or not set(tensors) <= {*required, *optional}:
+    is_prompt = PROMPT in required
+    names = [PROMPT if is_prompt and name in PLACED_PROMPTS else name for name in tensors]
+    is_lacking = not names or not set(required) <= set(names) or len(set(names)) < len(names)
+    if is_lacking or not set(names) <= {*required, *optional}:
         received = ", ".join(name for name in TENSORS if name in tensors)
         wanted = [*required, *([f"any of {_listed(optional)}"] if optional else [])]
         raise PromptError(
