@@ -1,4 +1,4 @@
-"""Prompts, prefixes, LoRA, (IA)^3, adapters, DePT and soft words in one SavedModel: each row of a batch answers as alone."""
+"""Prompts, prefixes, LoRA, (IA)^3, adapters, MAD-X, DePT and soft words in one SavedModel: rows answer as alone."""
 
 import numpy as np
 import numpy_t5
@@ -12,7 +12,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.methods.task_tensors import ADAPTERS
+from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS
 
 pytestmark = pytest.mark.thorough
 
@@ -29,6 +29,7 @@ TEXTS = [
     "no",  # shorter
     "a slow and quiet ending",
     "who knows",
+    "nobody sent it",
 ]
 ASKED = [
     "front",
@@ -43,6 +44,7 @@ ASKED = [
     "short_dept",
     "words",
     "two_words",
+    "mad_x",
 ]
 IA3 = [
     *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
@@ -76,6 +78,13 @@ def tasks(tiny_t5):
         "short_dept": task_of(tiny_t5, 10, method="dept", prompt=5, text_offsets=3),
         "words": task_of(tiny_t5, 11, method="soft_words", prompt=3, encoder_prompt_addition=3),
         "two_words": task_of(tiny_t5, 12, method="soft_words", prompt=2, encoder_prompt_addition=2),
+        "mad_x": task_of(
+            tiny_t5,
+            13,
+            method="mad_x",
+            **dict.fromkeys(FEED_FORWARD_ADAPTERS, 2),
+            **dict.fromkeys(LANGUAGE_ADAPTERS, 3),
+        ),
     }
 
 
@@ -119,13 +128,14 @@ def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, 
 @pytest.mark.usefixtures("asked_once")
 def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
     added = task_of(tiny_t5, 9, method="p_tuning_v2", **key_values(2, 2, 2))
+    moved = task_of(tiny_t5, 14, method="dept", prompt=1, text_offsets=4)
 
-    inputs = {"task_id": ["later", "front"], "text": TEXTS[:2], "target": [TARGET] * 2}
+    inputs = {"task_id": ["later", "front", "moved"], "text": TEXTS[:3], "target": [TARGET] * 3}
     request = {"signature": "score", "inputs": inputs}
 
     write_saved_model(tmp_path / "t5", tiny_t5, tasks)  # compares its answers with Keras's
     with asked_ahead([request]):
-        version = add_tasks(tmp_path / "t5", {"later": added})
+        version = add_tasks(tmp_path / "t5", {"later": added, "moved": moved})
 
     assert [(task.task_id, task.method) for task in list_tasks(tmp_path / "t5")] == [
         ("front", "prompt_tuning"),
@@ -139,11 +149,15 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("short_dept", "dept"),
         ("words", "soft_words"),
         ("two_words", "soft_words"),
+        ("mad_x", "mad_x"),
         ("later", "p_tuning_v2"),
+        ("moved", "dept"),
     ]
     (found,) = ask_once(version, [request])
-    models = [sp.PromptedT5(tiny_t5, task, max_target_tokens=32) for task in (added, tasks["front"])]  # cuts no target
-    expected = [model.score([text], [TARGET])[0] for model, text in zip(models, TEXTS[:2], strict=True)]
+    models = [
+        sp.PromptedT5(tiny_t5, task, max_target_tokens=32) for task in (added, tasks["front"], moved)
+    ]  # cuts no target
+    expected = [model.score([text], [TARGET])[0] for model, text in zip(models, TEXTS[:3], strict=True)]
     np.testing.assert_allclose(found["log_likelihood"], expected, rtol=1e-4)
 
 
