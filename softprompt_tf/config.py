@@ -245,6 +245,11 @@ def _localise_run(tree: Tree, directory: Path) -> None:
         place = tree.place(("prompt", "init"))
         name = resolve_source(path, directory=directory, key="prompt.init", place=place)
         prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
+    language = prompt.get("language") if isinstance(prompt, dict) else None
+    if isinstance(language, str) and language:
+        place = tree.place(("prompt", "language"))
+        name = resolve_source(language, directory=directory, key="prompt.language", place=place)
+        prompt["language"] = str((directory / name).absolute())  # type: ignore[index]
 
 
 def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:

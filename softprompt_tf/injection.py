@@ -84,6 +84,7 @@ class LayerChange(NamedTuple):
     - "feed_forward_scale": the inner states of the feed-forward are multiplied by the one row [F].
     - "attention_adapter" and "feed_forward_adapter": what comes out of the part, y, becomes y + (gelu(y D + b) + c) U before it
       is added to the states. Row r has column r of D [H, R], row r of U [R, H], b[r] and c[r].
+    - "language_adapter": the same between a feed-forward and its adapter.
     - "prompt_addition", of the encoder alone: the rows [R, H] are added to what the layer makes of the last R rows in front of the
       text.
 

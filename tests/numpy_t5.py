@@ -56,7 +56,8 @@ def with_changes(weights, tensors):
             if what == "addition":
                 layer.addition = np.asarray(rows, np.float64)[:, k]
             elif what == "adapter":
-                setattr(layer, "adapter" if part == "feed_forward" else f"{attention}_adapter", rows[:, k])
+                names = {"feed_forward": "adapter", "language": "language_adapter"}
+                setattr(layer, names.get(part, f"{attention}_adapter"), rows[:, k])
             elif part == "feed_forward":
                 layer.output = layer.output * np.asarray(rows, np.float64)[0, k, :, None]
             else:
@@ -91,7 +92,7 @@ def encode(weights, embeddings, *, late=None, behind=None, stop=None):
         normed, extra = _rms_norm(states, layer.self_norm, weights.epsilon), _injected(weights, "encoder", k)
         attended = _attention(layer.self_attention, normed, normed, bias, weights.num_heads, extra)
         states = states + _adapted(layer, "self_adapter", attended)
-        states = states + _adapted(layer, "adapter", _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon)))
+        states = states + _feed_forward(layer, _rms_norm(states, layer.norm, weights.epsilon))
         addition = getattr(layer, "addition", np.zeros((0, states.shape[1])))
         states = np.concatenate([states[: len(addition)] + addition, states[len(addition) :]])
     output = _rms_norm(states, weights.encoder_norm, weights.epsilon)
@@ -112,7 +113,7 @@ def decode(weights, token_ids, encoder_output):
         normed, extra = _rms_norm(states, layer.cross_norm, weights.epsilon), _injected(weights, "cross", k)
         attended = _attention(layer.cross_attention, normed, encoder_output, 0.0, weights.num_heads, extra)
         states = states + _adapted(layer, "cross_adapter", attended)
-        states = states + _adapted(layer, "adapter", _gated_gelu(layer, _rms_norm(states, layer.norm, weights.epsilon)))
+        states = states + _feed_forward(layer, _rms_norm(states, layer.norm, weights.epsilon))
     return _rms_norm(states, weights.decoder_norm, weights.epsilon)
 
 
@@ -223,6 +224,10 @@ def _attention(projections, queries, keys_from, bias, num_heads, extra=None):
     shares = shares / shares.sum(axis=-1, keepdims=True)
     mixed = np.moveaxis(shares @ v, -3, -2)  # [..., Q, N, D]
     return mixed.reshape(*mixed.shape[:-2], -1) @ output
+
+
+def _feed_forward(layer, states):
+    return _adapted(layer, "adapter", _adapted(layer, "language_adapter", _gated_gelu(layer, states)))
 
 
 def _gated_gelu(layer, states):

@@ -1,4 +1,4 @@
-"""LoRA, (IA)^3 and adapters in a frozen T5's layers: answers against a plain NumPy T5, training, and what is kept of them."""
+"""LoRA, (IA)^3, adapters and MAD-X in a frozen T5's layers: answers against a plain NumPy T5, training, what is kept of them."""
 
 import keras
 import numpy as np
@@ -14,7 +14,16 @@ import softprompt_tf as sp
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods import METHODS, TaskPrompt
 from softprompt_tf.methods.family.method_config import TaskStart
-from softprompt_tf.methods.task_tensors import ADAPTERS, CHANGES, DELTAS, PROJECTIONS, SCALES, entry_layer
+from softprompt_tf.methods.task_tensors import (
+    ADAPTERS,
+    CHANGES,
+    DELTAS,
+    FEED_FORWARD_ADAPTERS,
+    LANGUAGE_ADAPTERS,
+    PROJECTIONS,
+    SCALES,
+    entry_layer,
+)
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
@@ -24,6 +33,12 @@ FORMS = {
     "lora": (sp.lora, {"rank": 3, "projections": PROJECTIONS}, DELTAS, 3),
     "ia3": (sp.ia3, {"projections": PROJECTIONS}, SCALES, 1),
     "adapters": (sp.adapters, {"bottleneck_dim": 3}, ADAPTERS, 4),
+    "mad_x": (
+        sp.mad_x,
+        {"bottleneck_dim": 3, "language": dict.fromkeys(LANGUAGE_ADAPTERS, 4)},
+        (*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS),
+        4,
+    ),
 }
 forms = pytest.mark.parametrize("form", FORMS)
 
@@ -72,7 +87,7 @@ def values_of(model):
     ("form", "places"),
     [
         *[("lora", places) for places in (PLACES, ("encoder",), ("decoder",), ("cross",))],
-        *[(form, PLACES) for form in ("ia3", "adapters")],
+        *[(form, PLACES) for form in ("ia3", "adapters", "mad_x")],
     ],
     ids=str,
 )
@@ -218,6 +233,7 @@ def test_a_t5_of_bfloat16_answers_nearly_as_one_of_float32(tiny_t5, tiny_t5_bflo
         ("lora", "any of ATTENTION_PROJECTION_delta"),
         ("ia3", "any of ATTENTION_PROJECTION_scale, STACK_feed_forward_scale"),
         ("adapters", "any of ATTENTION_attention_adapter, STACK_feed_forward_adapter"),
+        ("mad_x", "any of STACK_feed_forward_adapter, STACK_language_adapter"),
     ],
 )
 def test_a_task_of_another_methods_tensors_is_refused(tiny_t5, form, kinds):
@@ -239,7 +255,7 @@ def test_a_scale_of_two_rows_is_refused(tiny_t5):
     [({"encoder": False}, None), ({"decoder": False, "cross": False}, 0), ({"cross": False}, 0)],
     ids=["encoder as it is", "encoder", "both"],
 )
-@forms
+@pytest.mark.parametrize("form", ["lora", "ia3", "adapters"])
 def test_states_are_cached_where_nothing_in_the_encoder_changes(tiny_t5, form, settings, layer):
     make, own, _, _ = FORMS[form]
     names = {name.partition(".")[0] for name in make(**own, **settings).shapes(tiny_t5.sizes)}

@@ -66,9 +66,14 @@ def test_only_training_drops(one_layer_t5, name):
     for how in ({}, {"training": False}):
         np.testing.assert_array_equal(logits_of(model, **how), logits_of(plain, **how))
     assert np.abs(logits_of(model, training=True) - logits_of(plain, training=True)).max() > 1e-2
-    assert model.score(TEXTS, ["yes", "no"]) == plain.score(TEXTS, ["yes", "no"])
     for tensor, value in model.task_tensors().items():
         np.testing.assert_array_equal(value, plain.task_tensors()[tensor])
+
+
+def test_answers_have_all_values(one_layer_t5):
+    model, plain = model_of(one_layer_t5), model_of(one_layer_t5, compiled=False)
+
+    assert model.score(TEXTS, ["yes", "no"]) == plain.score(TEXTS, ["yes", "no"])
 
 
 def test_the_rows_of_a_step_are_those_of_a_prompt_without_the_dropped_values(one_layer_t5):
@@ -96,11 +101,10 @@ def test_a_dropped_value_has_no_gradient(one_layer_t5):
     np.testing.assert_array_equal(np.asarray(gradient) != 0, kept)
 
 
-@pytest.mark.parametrize("run_eagerly", [True, False])
-def test_a_killed_training_ends_with_the_same_bits(tmp_path, one_layer_t5, run_eagerly):
+def test_a_killed_training_ends_with_the_same_bits(tmp_path, one_layer_t5):
     def trained(seed):
         model = model_of(one_layer_t5)
-        model.run_eagerly = run_eagerly
+        model.run_eagerly = False  # in a graph, which reads the step anew
         model.prompt_variable.assign_add(np.full(model.prompt_variable.shape, float(seed)))
         model.optimizer.build(model.trainable_variables)
         checkpoint = PromptCheckpoint(tmp_path, seed=1)

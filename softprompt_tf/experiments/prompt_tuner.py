@@ -86,7 +86,7 @@ class PromptTuner:
     def model_of(self, config: RunConfig, data: TaskData) -> PromptedT5:
         """Return a model as the config's run starts with it: the first values of the prompt, and an unused optimizer."""
         not_of_the_model: Any = {"output_dir": True, "prompt": {"init"}}
-        if config.training.optimizer != "autoprompt":  # a search's optimizer has the seed
+        if config.training.optimizer != "autoprompt" and not config.training.prompt_dropout:  # these have the seed
             not_of_the_model["seed"] = True
         key = config.model_dump_json(exclude=not_of_the_model)
         if key not in self._models:

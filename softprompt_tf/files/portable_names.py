@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-_PATH_KEYS = frozenset({"backbone", "train", "validation", "test", "output_dir", "init"})  # of a run's config
+_PATH_KEYS = frozenset(
+    {"backbone", "train", "validation", "test", "output_dir", "init", "language"}
+)  # of a run's config
 _SLICE = re.compile(r"\[\d*:\d*\]$")
 _FILE_PREFIX = "file:"
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.late_prompts import late_prompts
     from softprompt_tf.methods.family.lora import lora
     from softprompt_tf.methods.family.low_rank import low_rank
+    from softprompt_tf.methods.family.mad_x import mad_x
     from softprompt_tf.methods.family.mpt import mpt
     from softprompt_tf.methods.family.multitask_prompts import multitask_prompts
     from softprompt_tf.methods.family.p_tuning import p_tuning
@@ -32,6 +33,7 @@ __all__ = [
     "late_prompts",
     "lora",
     "low_rank",
+    "mad_x",
     "mpt",
     "multitask_prompts",
     "p_tuning",

@@ -9,6 +9,7 @@ from softprompt_tf.methods.family.ia3 import IA3Config, ia3
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
 from softprompt_tf.methods.family.lora import LoRAConfig, lora
 from softprompt_tf.methods.family.low_rank import LowRankConfig, low_rank
+from softprompt_tf.methods.family.mad_x import MadXConfig, mad_x
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.mpt import MptConfig, mpt
@@ -38,6 +39,7 @@ METHODS: dict[str, MethodRow] = {
     "lora": MethodRow(lora, LoRAConfig),
     "ia3": MethodRow(ia3, IA3Config),
     "adapters": MethodRow(adapters, AdaptersConfig),
+    "mad_x": MethodRow(mad_x, MadXConfig),
     "residual": MethodRow(residual, ResidualConfig),
     "superpos": MethodRow(superpos, SuperPosConfig),
     "low_rank": MethodRow(low_rank, LowRankConfig),

@@ -35,13 +35,16 @@ SCALES = (
     *(f"{place}_{projection}_scale" for place in PLACES for projection in PROJECTIONS),
     *(f"{stack}_feed_forward_scale" for stack in STACKS),
 )
-# Names of bottlenecks behind an attention, or behind a feed-forward.
-ADAPTERS = (*(f"{place}_attention_adapter" for place in PLACES), *(f"{stack}_feed_forward_adapter" for stack in STACKS))
+# Names of bottlenecks behind an attention, or behind a feed-forward; and of those between a feed-forward and its adapter.
+FEED_FORWARD_ADAPTERS = tuple(f"{stack}_feed_forward_adapter" for stack in STACKS)
+ADAPTERS = (*(f"{place}_attention_adapter" for place in PLACES), *FEED_FORWARD_ADAPTERS)
+LANGUAGE_ADAPTERS = tuple(f"{stack}_language_adapter" for stack in STACKS)
 # Added to what each layer of the encoder makes of the prompt's rows.
 PROMPT_ADDITION = "encoder_prompt_addition"
 # Name of what changes a part of every layer -> the place and the kind, as a `LayerChange` has them.
 CHANGES: Mapping[str, tuple[str, str]] = {
-    name: (name.partition("_")[0], name.partition("_")[2]) for name in (*DELTAS, *SCALES, *ADAPTERS, PROMPT_ADDITION)
+    name: (name.partition("_")[0], name.partition("_")[2])
+    for name in (*DELTAS, *SCALES, *ADAPTERS, *LANGUAGE_ADAPTERS, PROMPT_ADDITION)
 }
 ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
@@ -65,7 +68,7 @@ def _change_row(name: str) -> Callable[[BackboneSizes], tuple[int, ...]]:
             return (layers, sizes.hidden_dim + inner)
         if name == PROMPT_ADDITION:
             return (layers, sizes.hidden_dim)
-        if name in ADAPTERS:
+        if name in (*ADAPTERS, *LANGUAGE_ADAPTERS):
             return (layers, 2 * sizes.hidden_dim + 2)
         widths = {"feed_forward_scale": sizes.feed_forward_dim, "output_scale": sizes.hidden_dim}
         return (layers, widths.get(kind, inner))
@@ -115,6 +118,7 @@ METHOD_TENSORS: Mapping[str, MethodTensors] = {
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
     "ia3": MethodTensors(required=(), optional=SCALES),
     "adapters": MethodTensors(required=(), optional=ADAPTERS),
+    "mad_x": MethodTensors(required=(), optional=(*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS)),
     "dept": MethodTensors(required=(PROMPT, TEXT_OFFSETS)),
     "soft_words": MethodTensors(required=(PROMPT,), optional=(PROMPT_ADDITION,)),
 }

@@ -67,6 +67,12 @@ def assert_same(found, expected):
     assert (records[0].metrics, records[0].step) == (records[1].metrics, records[1].step)
 
 
+def test_prompts_with_dropout_have_models_of_their_own_seed(tuned, tmp_path):
+    configs = [tuned.config(tmp_path / str(seed), seed, method="prompt_tuning", prompt_dropout=0.5) for seed in (1, 2)]
+
+    assert [tuned.tuner.model_of(config, tuned.data).method.seed for config in configs] == [1, 2]
+
+
 CHANGES = [
     {"learning_rate": 1.0, "schedule": "cosine", "warmup_steps": 2},
     {"learning_rate": 1e-30},  # the score never gains, and patience ends

@@ -1,4 +1,4 @@
-"""Prompts, prefixes, LoRA, (IA)^3, adapters, DePT and soft words in one SavedModel: each row of a batch answers as alone."""
+"""Prompts, prefixes, LoRA, (IA)^3, adapters, MAD-X, DePT and soft words in one SavedModel: rows answer as alone."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.methods.task_tensors import ADAPTERS
+from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS
 from softprompt_tf.tasks import Row, Template
 
 pytestmark = pytest.mark.thorough
@@ -34,6 +34,7 @@ TEXTS = [
     "who knows",
     "{prompt:1} rain fell {prompt:2} on the roof",
     "a film {prompt:9}",
+    "nobody sent it",
 ]
 ASKED = [
     "front",
@@ -50,6 +51,7 @@ ASKED = [
     "two_words",
     "marked",
     "end",
+    "mad_x",
 ]
 IA3 = [
     *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
@@ -86,6 +88,13 @@ def tasks(tiny_t5):
         "marked": task_of(tiny_t5, 13, method="prompt_tuning", prompt_in_text=5),
         "end": task_of(tiny_t5, 14, method="p_tuning", prompt_at_end=2),
         "film": dataclasses.replace(task_of(tiny_t5, 15, prompt_in_text=3), template="{prompt:1} film: {x}{prompt:2}"),
+        "mad_x": task_of(
+            tiny_t5,
+            16,
+            method="mad_x",
+            **dict.fromkeys(FEED_FORWARD_ADAPTERS, 2),
+            **dict.fromkeys(LANGUAGE_ADAPTERS, 3),
+        ),
     }
 
 
@@ -157,13 +166,15 @@ def test_a_prompt_that_a_request_brings_is_served_beside_other_methods(tiny_t5, 
 @pytest.mark.usefixtures("asked_once")
 def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, tiny_t5, tasks):
     added = task_of(tiny_t5, 9, method="p_tuning_v2", **key_values(2, 2, 2))
+    moved = task_of(tiny_t5, 14, method="dept", prompt=1, text_offsets=4)
 
-    inputs = {"task_id": ["later", "front"], "text": TEXTS[:2], "target": [TARGET] * 2}
+    inputs = {"task_id": ["later", "front", "moved"], "text": TEXTS[:3], "target": [TARGET] * 3}
     request = {"signature": "score", "inputs": inputs}
 
     write_saved_model(tmp_path / "t5", tiny_t5, tasks)  # compares its answers with Keras's
     with asked_ahead([request]):
-        version = add_tasks(tmp_path / "t5", {"later": added, "beside": task_of(tiny_t5, 12, prompt_in_text=2)})
+        more = {"later": added, "moved": moved, "beside": task_of(tiny_t5, 17, prompt_in_text=2)}
+        version = add_tasks(tmp_path / "t5", more)
 
     assert [(task.task_id, task.method) for task in list_tasks(tmp_path / "t5")] == [
         ("front", "prompt_tuning"),
@@ -180,12 +191,16 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("marked", "prompt_tuning"),
         ("end", "p_tuning"),
         ("film", "any"),
+        ("mad_x", "mad_x"),
         ("later", "p_tuning_v2"),
+        ("moved", "dept"),
         ("beside", "any"),
     ]
     (found,) = ask_once(version, [request])
-    models = [sp.PromptedT5(tiny_t5, task, max_target_tokens=32) for task in (added, tasks["front"])]  # cuts no target
-    expected = [model.score([text], [TARGET])[0] for model, text in zip(models, TEXTS[:2], strict=True)]
+    models = [
+        sp.PromptedT5(tiny_t5, task, max_target_tokens=32) for task in (added, tasks["front"], moved)
+    ]  # cuts no target
+    expected = [model.score([text], [TARGET])[0] for model, text in zip(models, TEXTS[:3], strict=True)]
     np.testing.assert_allclose(found["log_likelihood"], expected, rtol=1e-4)
 
 

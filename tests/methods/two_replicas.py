@@ -32,6 +32,7 @@ SMALL = {
     "lora": {"rank": 2},
     "ia3": {},
     "adapters": {"bottleneck_dim": 2},
+    "mad_x": {"bottleneck_dim": 2},
     "dept": {"length": 2, "rank": 2, "num_offsets": 8, "offsets_rate": 0.5},
 }
 

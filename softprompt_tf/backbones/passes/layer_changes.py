@@ -73,23 +73,25 @@ class Adapted(NamedTuple):
 
 
 class ChangedFeedForward(NamedTuple):
-    """A feed-forward block whose inner states are scaled, or that has a bottleneck behind it.
+    """A feed-forward block whose inner states are scaled, or that has bottlenecks behind it.
 
     Args:
       base: the block.
       scale: [B, 1, F], or None.
-      adapter: [B, R, 2 H + 2], or None.
+      adapters: [B, R, 2 H + 2] each, the one after the other.
     """
 
     base: Any
     scale: Tensor | None
-    adapter: Tensor | None
+    adapters: Sequence[Tensor]
 
     def forward(self, states: Tensor, epsilon: float) -> tuple[Tensor, None]:
         """Run on states [M, H]."""
         hidden = self.base.hidden(states, epsilon)
         output = self.base.project(hidden if self.scale is None else scaled(hidden, self.scale))
-        return states + (output if self.adapter is None else adapted(output, self.adapter)), None
+        for rows in self.adapters:
+            output = adapted(output, rows)
+        return states + output, None
 
 
 def scaled(states: Tensor, rows: Tensor) -> Tensor:
@@ -139,8 +141,9 @@ def with_changes(block: SelfAttention, changes: Changes) -> SelfAttention:
 
 def with_changed_feed_forward(block: Any, changes: Changes) -> Any:
     """Return a feed-forward block with what changes it; itself where nothing does."""
-    scale, adapter = changes.get("feed_forward_scale"), changes.get("feed_forward_adapter")
-    return block if scale is None and adapter is None else ChangedFeedForward(block, scale, adapter)
+    scale = changes.get("feed_forward_scale")
+    adapters = [changes[kind] for kind in ("language_adapter", "feed_forward_adapter") if kind in changes]
+    return block if scale is None and not adapters else ChangedFeedForward(block, scale, adapters)
 
 
 def changes_by_layer(parts: Sequence[LayerChange], place: str, num_layers: int, dtype: str) -> list[dict[str, Tensor]]:

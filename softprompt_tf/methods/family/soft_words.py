@@ -73,7 +73,7 @@ def soft_words(
       PromptError: if a setting is wrong, or there are both a text and `init`.
 
     Examples:
-      >>> method = sp.soft_words("Is the film good or bad?", length=8)
+      >>> method = sp.soft_words("Is the film good or bad?")
       >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
 
     Source: Qin & Eisner 2021, arXiv:2104.06599; additions behind every layer are those of its code (hiaoxui/soft-prompts). Its

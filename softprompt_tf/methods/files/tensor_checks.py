@@ -8,7 +8,9 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
     DELTAS,
+    FEED_FORWARD_ADAPTERS,
     KEY_VALUES,
+    LANGUAGE_ADAPTERS,
     LATE_PROMPTS,
     METHOD_TENSORS,
     PLACED_PROMPTS,
@@ -28,7 +30,7 @@ _FORMS = {
     **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
-    **dict.fromkeys(ADAPTERS, "[R, L, 2 * H + 2]"),
+    **dict.fromkeys((*ADAPTERS, *LANGUAGE_ADAPTERS), "[R, L, 2 * H + 2]"),
     PROMPT_ADDITION: "[P, L, H]",
 }
 
@@ -60,7 +62,9 @@ def _listed(names: Sequence[str]) -> str:
         **dict.fromkeys(LATE_PROMPTS, "prompt_before_layer_LAYER"),
         **dict.fromkeys(DELTAS, "ATTENTION_PROJECTION_delta"),
         **dict.fromkeys(SCALES, "ATTENTION_PROJECTION_scale, STACK_feed_forward_scale"),
-        **dict.fromkeys(ADAPTERS, "ATTENTION_attention_adapter, STACK_feed_forward_adapter"),
+        **dict.fromkeys(ADAPTERS, "ATTENTION_attention_adapter"),
+        **dict.fromkeys(FEED_FORWARD_ADAPTERS, "STACK_feed_forward_adapter"),
+        **dict.fromkeys(LANGUAGE_ADAPTERS, "STACK_language_adapter"),
     }
     return ", ".join(dict.fromkeys(kinds.get(name, name) for name in names))
 
