@@ -1,9 +1,22 @@
 """The wall clock of a search: what is spent, also by processes before this one, and what is left."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Clock = Callable[[], float]
+
+
+def process_started() -> float:
+    """Return the reading of `time.monotonic` at which this process began; on other systems than Linux, the one of now."""
+    now = time.monotonic()
+    try:
+        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return now - max(0.0, since_boot - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return now
 
 
 class Budget:

@@ -1,13 +1,13 @@
 """`softprompt tune`: search for a good prompt of a task within a time."""
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.settings.shipped_configs import find_config
+from softprompt_tf.tuning.budget import process_started
 
 
 def add_commands(commands: Any) -> None:
@@ -38,7 +38,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _tune(arguments: argparse.Namespace) -> None:
-    started = time.monotonic()
     if arguments.minutes <= 0:
         raise ConfigError(f"`--minutes` must be a number above 0. Received: {arguments.minutes:g}.")
     path = find_config(arguments.task, "tasks")
@@ -56,5 +55,5 @@ def _tune(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         sources=arguments.sources,
     )
-    record = run_search(task, lambda: load_t5(arguments.backbone), settings, started=started)
+    record = run_search(task, lambda: load_t5(arguments.backbone), settings, started=process_started())
     print("\n".join(summary_lines(record, settings.output, task=task.name, backbone=arguments.backbone)))

@@ -6,10 +6,11 @@ give equal plans.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 SEARCH_SHARE = 0.4  # of the seconds of training: for the rungs; the rest is the last leg, of the best candidate alone
-COUNTS = ((9, 3), (6, 2), (4, 2), (3,), (2,))  # candidates of each rung, the largest search first
+COUNTS = ((12, 4, 2), (9, 3), (6, 2), (4, 2), (3,), (2,))  # candidates of each rung, the largest search first
 LEAST_STEPS = 40  # of a candidate in the first rung; with fewer, a score says little
 LEAST_TOTAL_STEPS = 10  # of a training without a search
 SCORING_SHARE = 0.2  # of a candidate's seconds in a rung
@@ -82,11 +83,13 @@ def reserve_of(total_s: float, speed: Speed, *, dev_rows: int, test_rows: int, s
     rest = dev_rows - min(sample, dev_rows)
     rest = min(rest, _affordable(TEST_SHARE * total_s, speed.row_s, least=0))
     test = min(test_rows, _affordable(TEST_SHARE * total_s, speed.row_s, least=LEAST_TEST_ROWS))
-    writing_s = 2.0 + 0.01 * total_s
+    writing_s = 1.5 + 0.3 * speed.trace_s + 0.01 * total_s  # and the end of the process
     return Reserve(rest, test, 1.1 * speed.row_s * (rest + test) + writing_s)
 
 
-def ladder_of(seconds: float, speed: Speed, *, dev_rows: int, most: int) -> Ladder:
+def ladder_of(
+    seconds: float, speed: Speed, *, dev_rows: int, most: int, graphs: Callable[[int], int] = lambda count: 1
+) -> Ladder:
     """Return the plan with the most candidates that have `LEAST_STEPS` steps each in the first rung.
 
     Args:
@@ -94,29 +97,23 @@ def ladder_of(seconds: float, speed: Speed, *, dev_rows: int, most: int) -> Ladd
       speed: as measured.
       dev_rows: all of them.
       most: how many candidates there are.
+      graphs: how many graphs the training of the first so many candidates needs.
     """
-    for counts in COUNTS:
-        if counts[0] > most:
+    for first, *others in COUNTS:
+        counts = (min(first, most), *others)
+        if counts[0] < 2 * max([1, *others[:1]]):
             continue
         rung_s = SEARCH_SHARE * seconds / len(counts)
-        sample = _sample(rung_s / counts[0], speed, dev_rows)
-        if rung_steps(rung_s, counts[0], counts[0], speed, sample=sample) >= LEAST_STEPS:
+        slot_s = slot(rung_s, counts[0], graphs(counts[0]), speed)
+        sample = _sample(slot_s, speed, dev_rows)
+        if coarse_steps(slot_s - sample * speed.row_s, speed.step_s) >= LEAST_STEPS:
             return _ladder(counts, rung_s, (1 - SEARCH_SHARE) * seconds, sample, speed)
     return _ladder((), 0.0, seconds, _sample(seconds / 2, speed, dev_rows), speed)
 
 
-def rung_steps(rung_s: float, count: int, together: int, speed: Speed, *, sample: int) -> int:
-    """Return the steps of each of some candidates that train at once.
-
-    Args:
-      rung_s: seconds of the rung.
-      count: candidates of the rung.
-      together: those of them that train at once.
-      speed: of a step of one of them.
-      sample: rows that each is scored on afterwards.
-    """
-    seconds = rung_s * together / count - speed.trace_s - together * sample * speed.row_s
-    return coarse_steps(seconds, together * speed.step_s)
+def slot(rung_s: float, count: int, graphs: int, speed: Speed) -> float:
+    """Return the seconds of each candidate of a rung, for steps and scoring, when its graphs are traced."""
+    return max(0.0, rung_s - graphs * speed.trace_s) / count
 
 
 def coarse_steps(seconds: float, step_s: float) -> int:

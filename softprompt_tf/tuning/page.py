@@ -72,7 +72,7 @@ def tried_rows(record: Record) -> list[list[str]]:
 
 def _score(tried: Tried) -> str:
     if tried.score is None:
-        return "failed"
+        return "failed" if tried.failure else "no number"
     return f"{tried.score:.4f}" + ("" if tried.one_answer is None else " (one answer)")
 
 

@@ -1,6 +1,7 @@
 """Measure the first steps, and plan a search by them; or refuse a time that is too short for anything."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
@@ -17,7 +18,7 @@ from softprompt_tf.tuning.ladder import (
     minutes_for,
     reserve_of,
 )
-from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Recipe, Source, recipes
+from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Recipe, Source, batches_of, recipes
 from softprompt_tf.tuning.record import Part
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
@@ -43,8 +44,10 @@ def plan(search: Search, sources: list[Source]) -> None:
         record.measured = asdict(_measured(search, search.recipes[0]))
     search.speed = Speed(**record.measured)
     if not record.ladder:
-        ladder, short = _ladder(search, len(search.recipes))
-        record.ladder = {**asdict(ladder), "is_short": short}
+        seconds = _seconds(search)
+        short = is_short(seconds, search.speed)
+        found = recipes(**listed, is_short=short)  # type: ignore[arg-type]
+        record.ladder = {**asdict(_ladder(search, seconds, found)), "is_short": short}
     values = dict(record.ladder)
     search.recipes = recipes(**listed, is_short=values.pop("is_short"))  # type: ignore[arg-type]
     search.ladder = Ladder(**{**values, "counts": tuple(values["counts"])})
@@ -62,25 +65,35 @@ def reserve(search: Search, *, dev_sample: int) -> Reserve:
     )
 
 
-def _ladder(search: Search, most: int) -> tuple[Ladder, bool]:
-    budget, speed, rows = search.budget, search.speed, search.rows
+def _seconds(search: Search) -> float:
+    """Return the seconds for training and choosing; a ConfigError if they are enough for nothing."""
+    budget, speed = search.budget, search.speed
     kept = reserve(search, dev_sample=LEAST_SAMPLE)
     seconds = budget.left_s - kept.seconds
-    least = LEAST_TOTAL_STEPS * speed.step_s + speed.trace_s + min(LEAST_SAMPLE, len(rows.dev)) * speed.row_s
+    least = LEAST_TOTAL_STEPS * speed.step_s + speed.trace_s + min(LEAST_SAMPLE, len(search.rows.dev)) * speed.row_s
     if seconds < least:
-        enough = minutes_for(speed, spent_s=budget.spent_s, reserve_s=kept.seconds)
-        raise too_short(
-            search, f"loading and measuring took {budget.spent_s:.0f} s, and the end needs {kept.seconds:.0f} s", enough
-        )
-    short = is_short(seconds, speed)
-    ladder = ladder_of(seconds, speed, dev_rows=len(rows.dev), most=most + short)
+        why = f"loading and measuring took {budget.spent_s:.0f} s, and the end needs {kept.seconds:.0f} s"
+        raise too_short(search, why, minutes_for(speed, spent_s=budget.spent_s, reserve_s=kept.seconds))
+    return seconds
+
+
+def _ladder(search: Search, seconds: float, found: Sequence[Recipe]) -> Ladder:
+    speed, trainer = search.speed, search.trainer
+    ladder = ladder_of(
+        seconds,
+        speed,
+        dev_rows=len(search.rows.dev),
+        most=len(found),
+        graphs=lambda count: len(batches_of(found[:count], trainer.together)),
+    )
     steps = int(ladder.last_s / speed.step_s)
     if steps < FEW_STEPS:
-        enough = minutes_for(speed, spent_s=budget.spent_s, reserve_s=kept.seconds)
+        kept_s = search.budget.left_s - seconds
+        enough = minutes_for(speed, spent_s=search.budget.spent_s, reserve_s=kept_s)
         search.tell(
-            f"Only about {steps} steps fit into this time: the prompt will be a rough one. Give {enough:g} minutes."
+            f"Only about {steps} steps fit into this time: the prompt will be a rough one. {enough:g} minutes are better."
         )
-    return ladder, short
+    return ladder
 
 
 def too_short(search: Search, why: str, minutes: float) -> ConfigError:
@@ -96,7 +109,7 @@ def _measured(search: Search, recipe: Recipe) -> Speed:
     budget, watch = search.budget, search.watch
     if budget.spent_s > _LOADING_SHARE * budget.total_s:
         raise too_short(search, f"loading took {budget.spent_s:.0f} s", _minutes_after(budget.spent_s))
-    watch.stage("Measuring the speed", steps=MEASURED_STEPS)
+    watch.stage("Measuring the speed", steps=MEASURED_STEPS, keep_every=MEASURED_STEPS + 1)
     begun_s = budget.spent_s
     part = Part((recipe.number,), (0,), 0, MEASURED_STEPS, (0.0, 0.0), WARM_UP_STEPS, begun_s, budget.total_s)
     search.trainer.train(

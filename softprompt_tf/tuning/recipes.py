@@ -1,6 +1,6 @@
 """The candidates of a search, in the order in which they are worth trying: method, start, length, rate and schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,23 @@ class Recipe:
         return {**asdict(self), "name": str(self)}
 
 
+def batches_of(recipes: Sequence[Recipe], most: Callable[[int], int]) -> list[list[Recipe]]:
+    """Return the candidates that train at once, in their order: of one group, and no more than the memory holds.
+
+    Args:
+      recipes: the candidates.
+      most: length -> how many candidates of it may share a step.
+    """
+    groups: dict[tuple[bool, int], list[Recipe]] = {}
+    for recipe in recipes:
+        groups.setdefault(recipe.group, []).append(recipe)
+    return [
+        members[start : start + most(length)]
+        for (_, length), members in groups.items()
+        for start in range(0, len(members), most(length))
+    ]
+
+
 def recipes(
     *, rates: Rates, num_labels: int, sources: Sequence[Source] = (), is_short: bool = False
 ) -> tuple[Recipe, ...]:
@@ -116,14 +133,14 @@ def recipes(
         ("prompt_tuning", start, length, *first),
         *([(LATE, start, length, *cosine)] if is_short else []),
         ("prompt_tuning", start, length, *other),
-        *from_sources[:1],
         ("superpos", "", length, *cosine),
+        *from_sources[:1],
         ("residual", start, length, *cosine),
-        ("prompt_tuning", start, length + 30, *first),
         *([("prompt_tuning", WORDS, length, *first)] if num_labels else []),
+        ("prompt_tuning", start, length + 30, *first),  # other lengths need graphs of their own, so they come late
         *from_sources[1:2],
+        ("prompt_tuning", start, length, *lowest),
         ("prompt_tuning", start, length + 80, *first),
         *from_sources[2:],
-        ("prompt_tuning", start, length, *lowest),
     ]
     return tuple(Recipe(number, *values) for number, values in enumerate(found, start=1))

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.bundled import bundled_prompts
 from softprompt_tf.errors import BackboneError, ConfigError, DataError, TrainingError
@@ -153,7 +151,6 @@ class _Run:
 
     def _search(self, t5: FrozenT5, record: Record, watch: Watch) -> Search:
         seed = self._settings.seed
-        keras.utils.set_random_seed(seed)
         search = Search(
             t5=t5,
             backbone=self._settings.backbone,

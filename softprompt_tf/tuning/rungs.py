@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
-from softprompt_tf.tuning.ladder import coarse_steps
-from softprompt_tf.tuning.recipes import Recipe
+from softprompt_tf.tuning.ladder import coarse_steps, slot
+from softprompt_tf.tuning.recipes import Recipe, batches_of
 from softprompt_tf.tuning.record import LAST, Part, Tried
 from softprompt_tf.tuning.scoring import Looked
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
@@ -22,14 +22,18 @@ def climb(search: Search) -> Recipe:
     counts = search.ladder.counts
     going: Sequence[Recipe] = search.recipes[: counts[0] if counts else 1]
     for rung, count in enumerate(counts, start=1):
-        for together in _batches(search, going):
-            if together[0].number not in search.record.tries_of(str(rung)):
-                _try(search, rung, together, search.ladder.rung_s * len(together) / count)
+        batches = batches_of(going, search.trainer.together)
+        slot_s = slot(search.ladder.rung_s, count, len(batches), search.speed)
+        tried = search.record.tries_of(str(rung))
+        missing = [together for together in batches if together[0].number not in tried]
+        for together in missing:
+            _try(search, rung, together, search.speed.trace_s + slot_s * len(together))
         following = counts[rung] if rung < len(counts) else 1
         going = _best(search, str(rung), going)[:following]
-        search.keep_record()
-        search.on_rung()
-        search.tell(_told(search, rung, going))
+        if missing:
+            search.keep_record()
+            search.on_rung()
+            search.tell(_told(search, rung, going))
     return going[0]
 
 
@@ -60,22 +64,10 @@ def last_leg(search: Search, recipe: Recipe, *, end_s: float) -> None:
         what = f"Last leg of {recipe.number}, part {number + 1} of {parts}"
         errors = search.train(f"{LAST}/{number}", what, [recipe], plan)
         if record.parts[f"{LAST}/{number}"].steps:
-            _keep(search, LAST, [recipe], errors, begun_s, part=number)
+            _keep(search, LAST, [recipe], errors, record.parts[f"{LAST}/{number}"].begun_s, part=number)
             search.keep_record()
         if errors[recipe.number] is not None:
             break
-
-
-def _batches(search: Search, going: Sequence[Recipe]) -> list[Sequence[Recipe]]:
-    """Return the candidates that train at once: of one group, and no more than the memory holds."""
-    groups: dict[tuple[bool, int], list[Recipe]] = {}
-    for recipe in going:
-        groups.setdefault(recipe.group, []).append(recipe)
-    batches: list[Sequence[Recipe]] = []
-    for (_, length), members in groups.items():
-        most = search.trainer.together(length)
-        batches += [members[start : start + most] for start in range(0, len(members), most)]
-    return batches
 
 
 def _try(search: Search, rung: int, together: Sequence[Recipe], seconds: float) -> None:
@@ -138,7 +130,7 @@ def _keep(
 def _best(search: Search, rung: str, going: Sequence[Recipe]) -> list[Recipe]:
     """Return the candidates whose training did not fail, the best first; of equal ones the one with the lower number."""
     tries = search.record.tries_of(rung)
-    sound = [recipe for recipe in going if tries[recipe.number].score is not None]
+    sound = [recipe for recipe in going if tries[recipe.number].failure is None]
     if not sound:
         failures = {tries[recipe.number].failure for recipe in going}
         raise TrainingError(

@@ -110,13 +110,15 @@ class Search:
         if not part.steps:
             return dict.fromkeys(part.candidates)
         step_s = self.step_s(candidates[0]) * len(candidates)
-        self.watch.stage(what, steps=part.steps)
+        keep_every = max(1, math.ceil(KEEP_EVERY_S / step_s))
+        steps = part.after + part.steps if part.progress[1] else None
+        self.watch.stage(what, steps=steps, before=part.after, keep_every=keep_every)
         errors = self.trainer.train(
             candidates,
             part,
             watch=self.watch,
             is_late=lambda: self.budget.spent_s + step_s / 2 >= part.until_s,
-            checkpoint_every=math.ceil(KEEP_EVERY_S / step_s),
+            checkpoint_every=keep_every,
         )
         ends = self.watch.step_ends_s
         if len(ends) > 2:
@@ -135,7 +137,7 @@ class Search:
         """Add a look to the record; the prompt of the best one is written."""
         record = self.record
         record.tried.append(tried)
-        if looked is None or tried.score is None:
+        if looked is None:
             return
         if record.best is None or tried.rank >= record.tried[record.best].rank:
             recipe = self.recipe(tried.candidate)

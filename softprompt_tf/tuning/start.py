@@ -152,9 +152,23 @@ def _task_of(task: Any, labels: Any, *, dev: Any, test: Any, name: str) -> Task:
         "{text}",
         labels={word: word for word in words},
         train=train,
-        validation=None if dev is None else _rows(dev, "dev"),
-        test=None if test is None else _rows(test, "test"),
+        validation=_known(dev, "dev", words),
+        test=_known(test, "test", words),
     )
+
+
+def _known(pairs: Any, name: str, words: Sequence[str]) -> list[dict[str, str]] | None:
+    """Return rows whose labels are those of the training rows; None where there are no rows."""
+    if pairs is None:
+        return None
+    rows = _rows(pairs, name)
+    unknown = next((row["label"] for row in rows if row["label"] not in words), None)
+    if unknown is not None:
+        raise DataError(
+            f"The labels of {name} must be among those that are trained on. Received: {unknown!r}. Known: "
+            f"{', '.join(map(repr, words))}."
+        )
+    return rows
 
 
 def _rows(pairs: Any, name: str) -> list[dict[str, str]]:

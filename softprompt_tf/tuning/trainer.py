@@ -120,7 +120,7 @@ class Trainer:
             checkpoint = PromptCheckpoint(
                 self._directory / f"candidate-{recipe.number}" if is_kept else None,
                 seed=self._seed,
-                every_steps=max(1, checkpoint_every),
+                every_steps=checkpoint_every,
                 config_digest=_digest(recipe),
                 share=1 / len(recipes),
             )

@@ -1,13 +1,16 @@
-"""Watch a search: show how much of the budget is spent and on what, and keep the spent seconds on the disk now and then."""
+"""Watch a search: show how much of the budget is spent and on what, and keep the spent seconds on the disk now and then.
+
+They are kept at the steps that have a checkpoint, so that a killed search loses both, and goes on as if it had not been killed.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from softprompt_tf.progress import Progress
-from softprompt_tf.training.callbacks import Logs
+from softprompt_tf.training.callbacks import Logs, is_due, steps_done
 from softprompt_tf.tuning.budget import Budget
 
-KEEP_EVERY_S = 10.0
+KEEP_EVERY_S = 10.0  # about so long is lost where a search is killed
 
 
 class Watch:
@@ -23,9 +26,11 @@ class Watch:
 
     def __init__(self, budget: Budget, keep: Callable[[], None]):
         self._budget, self._keep = budget, keep
-        self._kept_s = budget.spent_s
         self._progress: Progress | None = None
-        self._what, self._steps, self._shown_s = "", 0, 0
+        self._what, self._before, self._shown_s = "", 0, 0
+        self._steps: int | None = None
+        self._keep_every, self._previous = 1, 0
+        self._model: Any = None
         self.step_ends_s: list[float] = []
 
     def __enter__(self) -> "Watch":
@@ -38,9 +43,17 @@ class Watch:
         if self._progress is not None:
             self._progress.close()
 
-    def stage(self, what: str, *, steps: int = 0) -> None:
-        """Say what is being done from now on, and of how many steps it is."""
-        self._what, self._steps, self.step_ends_s = what, steps, []
+    def stage(self, what: str, *, steps: int | None = None, before: int = 0, keep_every: int = 1) -> None:
+        """Say what is being done from now on.
+
+        Args:
+          what: for people.
+          steps: of how many steps it is, those before it included; None: that is not known yet.
+          before: the steps before it.
+          keep_every: steps between two checkpoints.
+        """
+        self._what, self._steps, self._before, self.step_ends_s = what, steps, before, []
+        self._keep_every = keep_every
         self._show(what)
 
     def _show(self, what: str) -> None:
@@ -54,18 +67,20 @@ class Watch:
     # === What `train_together` asks of a report ===
 
     def set_model(self, model: Any) -> None:
-        """Nothing is asked of the model."""
+        self._model = model
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """The stage was said before."""
+        self._previous = steps_done(self._model)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        spent_s = self._budget.spent_s
-        self.step_ends_s.append(spent_s)
-        self._show(f"{self._what}, step {len(self.step_ends_s)}/{self._steps}, loss {(logs or {}).get('loss', 0):.3g}")
-        if spent_s - self._kept_s >= KEEP_EVERY_S:
-            self._kept_s = spent_s
+        self.step_ends_s.append(self._budget.spent_s)
+        step = self._before + len(self.step_ends_s)
+        of = "" if self._steps is None else f"/{self._steps}"
+        self._show(f"{self._what}, step {step}{of}, loss {(logs or {}).get('loss', 0):.3g}")
+        done = steps_done(self._model)
+        if is_due(self._previous, done, self._keep_every):
             self._keep()
+        self._previous = done
 
     def close(self) -> None:
         """The bar goes on over all parts."""
