@@ -1,5 +1,6 @@
 """Measure the first steps, and plan a search by them; or refuse a time that is too short for anything."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -86,12 +87,11 @@ def _ladder(search: Search, seconds: float, found: Sequence[Recipe]) -> Ladder:
         most=len(found),
         graphs=lambda count: len(batches_of(found[:count], trainer.together)),
     )
-    steps = int(ladder.last_s / speed.step_s)
+    steps = max(1, int(ladder.last_s / speed.step_s))
     if steps < FEW_STEPS:
-        kept_s = search.budget.left_s - seconds
-        enough = minutes_for(speed, spent_s=search.budget.spent_s, reserve_s=kept_s)
+        enough = math.ceil(2 * search.record.minutes * FEW_STEPS / steps) / 2
         search.tell(
-            f"Only about {steps} steps fit into this time: the prompt will be a rough one. {enough:g} minutes are better."
+            f"Only about {steps} steps fit into this time: the prompt will be a rough one. Give {enough:g} minutes."
         )
     return ladder
 

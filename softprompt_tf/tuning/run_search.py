@@ -124,16 +124,23 @@ class _Run:
         sources = self._sources(t5)
         record = self._record(t5, sources)
         if record.finished:
-            say(f"The search in {self._output} was finished before: nothing was done.")
+            say(
+                f"The search in {self._output} was finished before: nothing was done. For another, choose another directory."
+            )
+            shutil.rmtree(self._output / "work", ignore_errors=True)
             return record
         self._tell(t5)
         with Watch(self._budget, lambda: search.keep_record()) as watch:
             search = self._search(t5, record, watch)
             try:
                 self._do(search, sources)
-            finally:
-                if record.ladder and not record.finished:
+            except KeyboardInterrupt:
+                if record.ladder:
                     search.keep_record()
+                    search.tell(
+                        f"The search goes on with the {max(0, self._budget.left_s):.0f} s that are left: start it again."
+                    )
+                raise
         shutil.rmtree(self._output / "work", ignore_errors=True)
         return record
 
