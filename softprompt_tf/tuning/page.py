@@ -56,7 +56,7 @@ def write_page(record: Record, output: Path, *, task: str, backbone: str, next_c
 
 def tried_rows(record: Record) -> list[list[str]]:
     """Return a row of words for each look at a candidate, by `HEADER`."""
-    names = {each["number"]: f"{each['number']}: {each['name']}" for each in record.candidates}
+    names = {each["number"]: f"{each['number']}. {each['name']}" for each in record.candidates}
     return [
         [
             names.get(each.candidate, str(each.candidate)),
@@ -149,7 +149,7 @@ def _picture(record: Record) -> Any:
     except ConfigError:
         return None
     axes = figure.add_subplot()
-    names = {each["number"]: f"{each['number']}: {each['name']}" for each in record.candidates}
+    names = {each["number"]: f"{each['number']}. {each['name']}" for each in record.candidates}
     going_on = [number for number in names if any(t.candidate == number and t.rung != "1" for t in record.tried)]
     for number in names:
         tries = [each for each in record.tried if each.candidate == number and each.score is not None]
