@@ -18,7 +18,7 @@ LEAST_SAMPLE = 100  # dev rows
 TEST_SHARE = 0.15  # of all seconds: what scoring the test rows may take
 LEAST_TEST_ROWS = 50
 SHORT_STEPS = 1_000  # a time in which one candidate in front of the input takes fewer steps is short
-MOST_SCORINGS = 6  # of the last leg
+MOST_SCORINGS = 8  # of the last leg
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from softprompt_tf.errors import TrainingError
 from softprompt_tf.evaluation.scores import majority_baseline
 from softprompt_tf.methods import load_prompt
 from softprompt_tf.tasks import Example
-from softprompt_tf.tuning.planning import reserve
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.scoring import Looked
 from softprompt_tf.tuning.search import Search
@@ -24,7 +23,7 @@ def score_best(search: Search) -> None:
     recipe = search.recipe(tried.candidate)
     prompt = load_prompt(search.prompt_path)
     model = search.scorer.model_with(prompt.tensors, prompt.method)
-    dev_rows, test_rows = _affordable(search)
+    dev_rows, test_rows = _affordable(search, search.row_s(recipe))
     search.watch.stage(f"Scoring {dev_rows + test_rows:,} rows")
     seen = set(map(id, search.dev))
     rest = sample([row for row in rows.dev if id(row) not in seen], dev_rows, seed=search.seed)
@@ -48,11 +47,11 @@ def score_best(search: Search) -> None:
     }
 
 
-def _affordable(search: Search) -> tuple[int, int]:
+def _affordable(search: Search, row_s: float) -> tuple[int, int]:
     """Return how many more dev rows, and how many test rows, the time that is left is enough for; some are always scored."""
-    kept = reserve(search, dev_sample=len(search.dev))
-    writing_s = kept.seconds - 1.1 * search.speed.row_s * (kept.dev_rows + kept.test_rows)
-    left = max(0, math.floor((search.budget.left_s - writing_s) / search.speed.row_s))
+    kept = search.reserve(dev_sample=len(search.dev), row_s=row_s)
+    writing_s = kept.seconds - 1.1 * row_s * (kept.dev_rows + kept.test_rows)
+    left = max(0, math.floor((search.budget.left_s - writing_s) / row_s))
     least = min(50, kept.test_rows)
     test_rows = max(least, min(kept.test_rows, left))
     return max(0, min(kept.dev_rows, left - test_rows)), test_rows

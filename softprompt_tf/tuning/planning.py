@@ -12,12 +12,10 @@ from softprompt_tf.tuning.ladder import (
     LEAST_SAMPLE,
     LEAST_TOTAL_STEPS,
     Ladder,
-    Reserve,
     Speed,
     is_short,
     ladder_of,
     minutes_for,
-    reserve_of,
 )
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Recipe, Source, batches_of, recipes
 from softprompt_tf.tuning.record import Part
@@ -58,18 +56,10 @@ def plan(search: Search, sources: list[Source]) -> None:
     search.keep_record()
 
 
-def reserve(search: Search, *, dev_sample: int) -> Reserve:
-    """Return what the end of a search needs."""
-    rows = search.rows
-    return reserve_of(
-        search.budget.total_s, search.speed, dev_rows=len(rows.dev), test_rows=len(rows.test), sample=dev_sample
-    )
-
-
 def _seconds(search: Search) -> float:
     """Return the seconds for training and choosing; a ConfigError if they are enough for nothing."""
     budget, speed = search.budget, search.speed
-    kept = reserve(search, dev_sample=LEAST_SAMPLE)
+    kept = search.reserve(dev_sample=LEAST_SAMPLE)
     seconds = budget.left_s - kept.seconds
     least = LEAST_TOTAL_STEPS * speed.step_s + speed.trace_s + min(LEAST_SAMPLE, len(search.rows.dev)) * speed.row_s
     if seconds < least:

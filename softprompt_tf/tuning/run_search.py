@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.bundled import bundled_prompts
-from softprompt_tf.errors import BackboneError, ConfigError, DataError, TrainingError
+from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
 from softprompt_tf.files.directory_lock import locked
-from softprompt_tf.interpretability.sources import read_sources
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.progress import say
 from softprompt_tf.runs.run import check_task_labels
 from softprompt_tf.tasks import Example, Task, tell_cut_examples
@@ -28,13 +26,14 @@ from softprompt_tf.tasks.data_digest import examples_digest, file_digest
 from softprompt_tf.tuning.budget import Budget, Clock
 from softprompt_tf.tuning.last_word import score_best
 from softprompt_tf.tuning.page import check_picture, write_page
-from softprompt_tf.tuning.planning import plan, reserve
+from softprompt_tf.tuning.planning import plan
 from softprompt_tf.tuning.recipes import Source
 from softprompt_tf.tuning.record import FILE, Record, check_identity, read_record
 from softprompt_tf.tuning.rows import TuneRows, divided, read_rows_of
 from softprompt_tf.tuning.rungs import climb, last_leg
 from softprompt_tf.tuning.scoring import Scorer
 from softprompt_tf.tuning.search import Search
+from softprompt_tf.tuning.sources import sources_of
 from softprompt_tf.tuning.summary import next_command
 from softprompt_tf.tuning.trainer import Trainer
 from softprompt_tf.tuning.watch import Watch
@@ -92,6 +91,7 @@ def run_search(
       ConfigError, DataError, BackboneError: for a mistake in the task, its data or its backbone.
       TrainingError: if the directory holds another search, or another process is using it.
     """
+    require_tensorflow("A search")
     budget = Budget(60 * settings.minutes, started=started, clock=clock)
     splits = read_rows_of(task)
     rows = divided(task, splits, seed=settings.seed)
@@ -121,7 +121,7 @@ class _Run:
                 "`load_t5(..., dropout=0.0)`."
             )
         check_task_labels(self._rows.task, t5)
-        sources = self._sources(t5)
+        sources = sources_of(t5, self._settings.sources)
         record = self._record(t5, sources)
         if record.finished:
             say(
@@ -149,8 +149,12 @@ class _Run:
         plan(search, sources)
         search.tell(_planned(search))
         self._write(search)
-        kept = reserve(search, dev_sample=len(search.dev))
-        last_leg(search, climb(search), end_s=budget.total_s - kept.seconds)
+        if budget.spent_s >= search.end_s(search.recipes[0]) and record.best is None:
+            raise ConfigError(
+                f"`minutes` must be more than what is spent before. Received: {record.minutes:g}, of which "
+                f"{budget.spent_s / 60:.1f} are spent, and nothing is scored yet. Raise it to go on."
+            )
+        last_leg(search, climb(search))
         score_best(search)
         record.finished = True
         self._write(search)
@@ -203,23 +207,6 @@ class _Run:
         if record.ladder and not record.finished:
             say(f"The search goes on: {self._budget.spent_s:.0f} of {self._budget.total_s:.0f} s are spent.")
         return record
-
-    def _sources(self, t5: FrozenT5) -> list[Source]:
-        """Return the trained prompts that fit, each with its length."""
-        place = self._settings.sources or bundled_prompts(t5.name)
-        if place is None:
-            return []
-        found = []
-        for path, prompt in read_sources([place]).items():
-            has_rows = list(prompt.tensors) == [PROMPT] and prompt.hidden_dim == t5.hidden_dim
-            is_ours = prompt.backbone_fingerprint in ("", t5.fingerprint)
-            if has_rows and is_ours and path.is_file():
-                found.append(Source(path, prompt.length))
-            else:
-                say(f"{path.name} is left out as a start: it is no prompt in front of the input of {t5.name}.")
-        if self._settings.sources is not None and not found:
-            raise DataError(f"A prompt to start from must fit the T5. Received: {place}, of which none does.")
-        return found
 
     def _tell(self, t5: FrozenT5) -> None:
         """Say what was decided about the rows, and which of them are cut."""

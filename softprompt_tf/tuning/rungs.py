@@ -14,7 +14,7 @@ PILOT_STEPS = 5  # by which the speed of a group is measured
 
 
 def climb(search: Search) -> Recipe:
-    """Halve the candidates rung by rung, and return the one that is left.
+    """Halve the candidates rung by rung, and return the one that is left; the best so far where the time is over before.
 
     Raises:
       TrainingError: if the training of all of them failed.
@@ -27,6 +27,8 @@ def climb(search: Search) -> Recipe:
         tried = search.record.tries_of(str(rung))
         missing = [together for together in batches if together[0].number not in tried]
         for together in missing:
+            if search.record.best is not None and search.budget.spent_s >= search.end_s(together[0]):
+                return search.recipe(search.record.tried[search.record.best].candidate)
             _try(search, rung, together, search.speed.trace_s + slot_s * len(together))
         following = counts[rung] if rung < len(counts) else 1
         going = _best(search, str(rung), going)[:following]
@@ -37,25 +39,20 @@ def climb(search: Search) -> Recipe:
     return going[0]
 
 
-def last_leg(search: Search, recipe: Recipe, *, end_s: float) -> None:
-    """Train the best candidate until a time, with a cosine down to 0 over all of it, and score it now and then.
-
-    Args:
-      search: in progress.
-      recipe: of the candidate.
-      end_s: spent seconds at which the last score must be there.
-    """
+def last_leg(search: Search, recipe: Recipe) -> None:
+    """Train the best candidate while there is time, with one cosine down to 0, and score it now and then."""
     parts, record = search.ladder.scorings, search.record
-    score_s = search.ladder.sample * search.speed.row_s
     for number in range(parts):
-        if any(tried.rung == LAST and tried.part == number for tried in record.tried):
+        is_done = any(tried.rung == LAST and tried.part == number for tried in record.tried)
+        if is_done or search.budget.spent_s >= search.end_s(recipe):
             continue
         begun_s = search.budget.spent_s
 
         def plan(number: int = number, begun_s: float = begun_s) -> Part:
             done = record.parts[f"{LAST}/0"].done if number else (record.steps_of(recipe.number),)
-            seconds = (end_s - begun_s) / (parts - number) - score_s
-            trace_s = 0.0 if number else search.speed.trace_s
+            score_s = search.ladder.sample * search.row_s(recipe)
+            seconds = (search.end_s(recipe) - begun_s) / (parts - number) - score_s
+            trace_s = 0.0 if search.trainer.is_traced([recipe]) else search.speed.trace_s
             steps = max(0, math.floor((seconds - trace_s) / search.step_s(recipe)))
             progress = (number / parts, (number + 1) / parts)
             after, until_s = record.steps_of(recipe.number) - done[0], begun_s + seconds
@@ -74,7 +71,7 @@ def _try(search: Search, rung: int, together: Sequence[Recipe], seconds: float) 
     """Train some candidates for their seconds of a rung, and score them."""
     numbers = tuple(recipe.number for recipe in together)
     key, record, done = f"{rung}/{numbers[0]}", search.record, tuple(map(search.record.steps_of, numbers))
-    score_s = len(together) * search.ladder.sample * search.speed.row_s
+    score_s = len(together) * search.ladder.sample * search.row_s(together[0])
     begun_s = search.budget.spent_s
     what = f"Rung {rung} of {len(search.ladder.counts)}, {_numbered(numbers)}"
 

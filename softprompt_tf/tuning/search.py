@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.progress import say
 from softprompt_tf.tasks import Example
 from softprompt_tf.tuning.budget import Budget
-from softprompt_tf.tuning.ladder import Ladder, Speed
+from softprompt_tf.tuning.ladder import Ladder, Reserve, Speed, reserve_of
 from softprompt_tf.tuning.recipes import LENGTH, Recipe
 from softprompt_tf.tuning.record import Part, Record, Tried
 from softprompt_tf.tuning.rows import TuneRows
@@ -61,6 +61,8 @@ class Search:
     dev: list[Example] = field(init=False)
     best_look: Looked | None = None
     _step_s: dict[tuple[bool, int], float] = field(default_factory=dict)
+    _row_s: dict[tuple[bool, int], float] = field(default_factory=dict)
+    _looked: set[tuple[bool, int]] = field(default_factory=set)
 
     @property
     def prompt_path(self) -> Path:
@@ -128,10 +130,32 @@ class Search:
 
     # === Scoring ===
 
+    def row_s(self, recipe: Recipe) -> float:
+        """Return the seconds of scoring a row with a candidate, as last measured."""
+        return self._row_s.get(recipe.group, self.speed.row_s)
+
+    def reserve(self, *, dev_sample: int, row_s: float | None = None) -> Reserve:
+        """Return what the end of the search needs."""
+        return reserve_of(
+            self.budget.total_s,
+            self.speed if row_s is None else replace(self.speed, row_s=row_s),
+            dev_rows=len(self.rows.dev),
+            test_rows=len(self.rows.test),
+            sample=dev_sample,
+        )
+
+    def end_s(self, recipe: Recipe) -> float:
+        """Return the spent seconds at which the last word begins, if it is about a candidate."""
+        return self.budget.total_s - self.reserve(dev_sample=len(self.dev), row_s=self.row_s(recipe)).seconds
+
     def look(self, recipe: Recipe) -> Looked:
-        """Score a candidate as it is now on the dev rows of the search, and keep its prompt if it is the best so far."""
-        model = self.scorer.model_with(self.trainer.values(recipe), recipe.method)
-        return self.scorer.look(self.trainer.answers(model, recipe, self.dev), self.dev)
+        """Score a candidate as it is now on the dev rows of the search."""
+        begun_s, model = self.budget.spent_s, self.scorer.model_with(self.trainer.values(recipe), recipe.method)
+        looked = self.scorer.look(self.trainer.answers(model, recipe, self.dev), self.dev)
+        if recipe.group in self._looked:  # the first time also traces
+            self._row_s[recipe.group] = max(1e-9, (self.budget.spent_s - begun_s) / len(self.dev))
+        self._looked.add(recipe.group)
+        return looked
 
     def keep(self, tried: Tried, looked: Looked | None) -> None:
         """Add a look to the record; the prompt of the best one is written."""

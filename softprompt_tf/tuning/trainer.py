@@ -83,6 +83,10 @@ class Trainer:
         """Return how many steps a candidate has taken."""
         return steps_done(self._entrant(recipe).candidate)
 
+    def is_traced(self, recipes: Sequence[Recipe]) -> bool:
+        """Return whether the step of these candidates has been traced."""
+        return tuple(id(self._entrant(recipe).candidate) for recipe in recipes) in self._traced
+
     def answers(self, model: PromptedT5, recipe: Recipe, examples: Sequence[Example]) -> AnswersTexts:
         """Return what answers rows: the model, or where the encoder does not know the task, the model on cached states."""
         if recipe.method != LATE:

@@ -1,6 +1,7 @@
 """A search keeps its time, goes on where it was killed, and lets no test row choose."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tuning_searches import MINUTES, ROW_S, FakeClock, Killed, mood_task, search
 import softprompt_tf as sp
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.tuning.record import read_record
+from softprompt_tf.tuning.sources import sources_of
 
 pytestmark = pytest.mark.thorough
 
@@ -131,6 +133,53 @@ def test_other_rows_are_refused(finished, tiny):
 
     with pytest.raises(TrainingError, match=r"Received: `rows.train` is '[0-9a-f]+', it was"):
         search(tiny, output, FakeClock(), task=mood_task(train=mood_task().train[:-1]))
+
+
+@pytest.fixture
+def unfinished(finished, tmp_path):
+    """A copy of the search as it was before its last word: its record and its directory."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    record = read_record(tmp_path / "copy")
+    record.finished, record.result = False, {}
+    return record, tmp_path / "copy"
+
+
+def test_with_no_time_left_the_best_prompt_is_scored(finished, unfinished, tiny):
+    record, output = unfinished
+    record.write()
+    clock = FakeClock()
+
+    found = search(tiny, output, clock, minutes=0.5)
+
+    assert (clock.steps, found.finished) == (0, True)
+    assert found.result["test"] == finished[1].result["test"]
+
+
+def test_with_no_time_left_and_nothing_scored_more_minutes_are_asked_for(unfinished, tiny):
+    record, output = unfinished
+    record.best, record.tried, record.parts = None, [], {}
+    record.write()
+
+    with pytest.raises(ConfigError, match=r"more than what is spent before\. Received: 0\.5, of which 1\.5 are spent"):
+        search(tiny, output, FakeClock(), minutes=0.5)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": "other"}'])
+def test_a_record_that_cannot_be_read_is_refused(content, tmp_path):
+    (tmp_path / "tune.json").write_text(content, encoding="utf-8")
+
+    with pytest.raises(TrainingError, match=r"tune\.json must hold the record of a search"):
+        read_record(tmp_path)
+
+
+def test_a_source_that_does_not_fit_is_named(tiny, tmp_path, capsys):
+    sp.PromptedT5(tiny, sp.prompt_tuning(3)).save_prompt(tmp_path / "fits.safetensors", task_id="a")
+    sp.PromptedT5(tiny, sp.late_prompts(3)).save_prompt(tmp_path / "late.safetensors", task_id="b")
+
+    found = sources_of(tiny, tmp_path)
+
+    assert [(source.path.name, source.length) for source in found] == [("fits.safetensors", 3)]
+    assert "late.safetensors is left out as a start" in capsys.readouterr().err
 
 
 def test_a_time_that_is_too_short_is_refused_with_one_that_is_enough(tiny, tmp_path):
