@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from softprompt_tf.training import TargetCrossEntropy as TargetCrossEntropy
     from softprompt_tf.training import found_words as found_words
     from softprompt_tf.training import train_prompt as train_prompt
+    from softprompt_tf.tuning import TuneResult as TuneResult
+    from softprompt_tf.tuning import tune as tune
 
 _MODULE_OF = {
     **dict.fromkeys(constructors.__all__, "methods"),
@@ -48,12 +50,14 @@ _MODULE_OF = {
     "SoftPromptError": "errors",
     "TargetCrossEntropy": "training",
     "TokenAccuracy": "model.token_metrics",
+    "TuneResult": "tuning",
     "found_words": "training",
     "init": "methods",
     "load_model": "saving",
     "load_prompt": "methods",
     "load_t5": "backbones",
     "train_prompt": "training",
+    "tune": "tuning",
 }
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]

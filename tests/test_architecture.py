@@ -31,7 +31,7 @@ LAYERS = [
     ("evaluation", "interpretability"),
     ("runs", "pretraining"),
     ("baselines", "report"),
-    ("experiments",),
+    ("experiments", "tuning"),
     ("export",),
     ("demo", "migration"),
     ("cli",),
@@ -102,6 +102,7 @@ def test_imports_only_go_down():
         "softprompt_tf.report",
         "softprompt_tf.tasks",
         "softprompt_tf.training",
+        "softprompt_tf.tuning",
     ],
 )
 def test_public_names_exist_and_are_documented(name):
@@ -134,12 +135,14 @@ def test_the_public_names_are_these():
         "SoftPromptError",
         "TargetCrossEntropy",
         "TokenAccuracy",
+        "TuneResult",
         "found_words",
         "init",
         "load_model",
         "load_prompt",
         "load_t5",
         "train_prompt",
+        "tune",
     ]
     assert softprompt_tf.__all__ == ["__version__", *sorted([*others, *METHODS])]
     assert softprompt_tf.export.__all__ == [

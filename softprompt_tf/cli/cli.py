@@ -27,6 +27,7 @@ from softprompt_tf.pretraining.commands import add_commands as add_pretraining_c
 from softprompt_tf.quiet import quiet
 from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_configs
 from softprompt_tf.settings.spelling import check_files
+from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
 from softprompt_tf.version import __version__
 
 _VERBOSE_HELP = "show what TensorFlow and other libraries say, too"
@@ -81,6 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, such as training.steps=50"
     )
     train.set_defaults(run=_train)
+
+    add_tuning_commands(commands)
 
     configs = commands.add_parser("configs", help="list the configs that ship with the library, with their files")
     configs.add_argument("kind", nargs="?", choices=KINDS, help="only these; default: all")

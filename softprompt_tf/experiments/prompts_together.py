@@ -20,7 +20,8 @@ from softprompt_tf.runs.run_states import answers_on_states
 from softprompt_tf.states.state_cache import StateCache
 from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint
 from softprompt_tf.training.fit import locked_checkpoints
-from softprompt_tf.training.together import Candidate, Entry, train_together
+from softprompt_tf.training.together import train_together
+from softprompt_tf.training.together_entry import Candidate, Entry
 
 MOST_TOGETHER = 8
 _OF_THE_OPTIMIZER = ("optimizer", "learning_rate", "schedule", "warmup_steps", "weight_decay", "initial_step")

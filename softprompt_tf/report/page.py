@@ -51,7 +51,7 @@ def write_report(
         headings.append("What the prompts say")
     absent = {name: why for name, why in (missing or {}).items() if name not in found}
     body = join([_top(title, results, headings), *sections, _missing(absent)])
-    return write_atomically(Path(path), _page(title, body).encode(), error_type=DataError)
+    return write_atomically(Path(path), html_page(title, body).encode(), error_type=DataError)
 
 
 def _top(title: str, results: Sequence[Result], headings: Sequence[str]) -> Markup:
@@ -78,7 +78,8 @@ def _missing(reasons: Mapping[str, str]) -> Markup:
     return tag("section", tag("h2", "Not in this report"), tag("ul", *items))
 
 
-def _page(title: str, body: Markup) -> str:
+def html_page(title: str, body: Markup) -> str:
+    """Return a complete page in the report's style."""
     head = join(
         [
             Markup('<meta charset="utf-8">'),

@@ -119,7 +119,7 @@ def _lines(grid: ScoreGrid) -> Any:
     axes.set_xticks(xs, [f"{x:,}" if isinstance(x, int) else f"{x:g}" for x in xs])
     axes.set_xlabel(grid.x_name)
     axes.set_ylabel("score (0 to 100)")
-    _finish(figure, axes)
+    finish(figure, axes)
     return figure
 
 
@@ -166,7 +166,7 @@ def _bars(grid: ScoreGrid) -> Any:
     axes.set_ylim(len(table.columns) - 0.55, -0.45)
     axes.set_xlim(0, 100)
     axes.set_xlabel("score (0 to 100)")
-    _finish(figure, axes)
+    finish(figure, axes)
     return figure
 
 
@@ -175,7 +175,8 @@ def _whisker(summary: Summary) -> float:
     return float("nan") if summary.deviation is None else summary.deviation
 
 
-def _finish(figure: Any, axes: Any) -> None:
+def finish(figure: Any, axes: Any) -> None:
+    """Give a figure the page's ink, and a legend above it where there is more than one series."""
     paint_axes(axes)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:

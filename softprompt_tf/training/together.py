@@ -1,4 +1,4 @@
-"""Several prompts of one method on one frozen T5 enter; one step trains all of them, and each ends as it would alone.
+"""Train several prompts on one frozen T5 in the same steps; each ends as it would alone.
 
 A step has a batch of every prompt: its rows see its own values, and its loss is the mean over its own target tokens. The
 frozen layers run once on the rows of all. Each prompt has its optimizer, order of rows, best step and checkpoints, as
@@ -9,145 +9,60 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.methods import TaskTable
 from softprompt_tf.model.prompted_inputs import tuned_logits
-from softprompt_tf.training.best_prompt import KeepBestPrompt
-from softprompt_tf.training.callbacks import StopOnNonFiniteLoss, steps_done
-from softprompt_tf.training.fit import Batches, TrainingResult
+from softprompt_tf.training.callbacks import Logs, steps_done
+from softprompt_tf.training.fit import TrainingResult
 from softprompt_tf.training.losses import TargetCrossEntropy
 from softprompt_tf.training.progress import progress
-from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 from softprompt_tf.training.saved_run import saved_on_interrupt
+from softprompt_tf.training.together_entry import Candidate, Entry
 
 Tensor = Any
 Batch = tuple[dict[str, tf.Tensor], tf.Tensor]
+Step = Callable[[Iterator[Batch]], tf.Tensor]
 
 
-class Candidate:
-    """What trains of one prompt: its values and its optimizer. To callbacks it is the model.
+class Report(Protocol):
+    """What shows the progress: those of `training.progress` are such."""
 
-    Args:
-      table: of one task.
-      optimizer: its own.
-    """
+    def set_model(self, model: Any) -> None: ...
 
-    def __init__(self, table: TaskTable, optimizer: keras.optimizers.Optimizer):
-        self.table = table
-        self.optimizer = optimizer
-        self.trainable_variables = table.trainable_variables
-        self.variables = table.variables
-        self.metrics: list[keras.Metric] = []
-        self.stop_training = False
-        optimizer.build(self.trainable_variables)
+    def on_train_begin(self, logs: Logs = None) -> None: ...
 
-    def values(self) -> dict[str, Any]:
-        """Return what is trained, by name, as it is now."""
-        return {name: variable.numpy() for name, variable in self.table.variables_by_name.items()}
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None: ...
 
-
-@dataclass
-class Entry:
-    """One prompt of `train_together`, with all that is its own.
-
-    Args:
-      candidate: what trains.
-      batches: its training data; those of all entries have the same number of rows.
-      keep_best: scores it, and keeps its best values.
-      checkpoint: its state on the disk.
-      steps: batches to take in all, those before a resume included.
-
-    Attributes:
-      error: why it ended early; None where it did not.
-    """
-
-    candidate: Candidate
-    batches: Batches
-    keep_best: KeepBestPrompt
-    checkpoint: PromptCheckpoint
-    steps: int
-    error: SoftPromptError | None = None
-
-    def __post_init__(self) -> None:
-        self._callbacks: list[keras.callbacks.Callback] = [StopOnNonFiniteLoss(), self.keep_best, self.checkpoint]
-        self._durations_s: list[float] = []
-        self._first_step = 0
-
-    # === Its way through the training ===
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it takes no further step."""
-        return self.error is not None or steps_done(self.candidate) >= self.steps or self.keep_best.is_exhausted
-
-    def begin(self) -> None:
-        """Go on from its checkpoint, if it has one."""
-        for callback in self._callbacks:
-            callback.set_model(self.candidate)
-        with self._kept_error():
-            self.checkpoint.resume(self.candidate)
-            self._first_step = steps_done(self.candidate)
-            self.keep_best.catch_up()
-            if self.is_done:
-                self.keep_best.restore_best()
-            for callback in self._callbacks:
-                callback.on_train_begin()
-
-    def after_step(self, loss: float, seconds: float) -> dict[str, Any]:
-        """Do after a step what its callbacks do; return its logs."""
-        self._durations_s.append(seconds)
-        logs = {"loss": loss}
-        with self._kept_error():
-            for callback in self._callbacks:
-                callback.on_train_batch_end(0, logs)
-            if self.is_done:
-                self.checkpoint.save()
-                self.keep_best.on_train_end()
-        return logs
-
-    @contextlib.contextmanager
-    def _kept_error(self) -> Iterator[None]:
-        """Keep an error as this entry's own, so that the others go on."""
-        try:
-            yield
-        except SoftPromptError as error:
-            self.error = error
-
-    def result(self) -> TrainingResult:
-        """Return how it went."""
-        best, step = self.keep_best.best, steps_done(self.candidate)
-        return TrainingResult(
-            steps_done=step,
-            best_step=best.step,
-            best_score=best.score,
-            history=best.history,
-            seconds_per_step=statistics.median(self._durations_s) if self._durations_s else 0.0,
-            stopped_early=step < self.steps,
-            steps_taken=step - self._first_step,
-            seconds=self.checkpoint.seconds,
-        )
+    def close(self) -> None: ...
 
 
 def train_together(
-    t5: FrozenT5, entries: Sequence[Entry], loss: TargetCrossEntropy, *, recompute: bool = False
+    t5: FrozenT5,
+    entries: Sequence[Entry],
+    loss: TargetCrossEntropy,
+    *,
+    recompute: bool = False,
+    report: Report | None = None,
+    is_late: Callable[[], bool] = lambda: False,
+    traced: dict[tuple[int, ...], Step] | None = None,
 ) -> list[TrainingResult]:
-    """Train several prompts of one method, each as `train_prompt` would.
+    """Train several prompts whose tensors have the same names and shapes, each as `train_prompt` would.
 
     They need not stand at the same step, and one that ends early, or whose loss is no number any more, leaves the others.
 
     Args:
       t5: the frozen T5, without dropout.
-      entries: the prompts; their tables have the same shapes and fold in the same way.
+      entries: the prompts; what their tables fold to has the same names and shapes.
       loss: of all of them.
       recompute: whether each layer runs again for its gradient; see gradient checkpointing.
+      report: shows the progress. Default: as for one prompt.
+      is_late: is asked after each step whether all of them stop there.
+      traced: graphs of earlier calls, by their candidates, to which those of this call are added. Default: none are kept.
 
     Returns:
       A result for each entry. Its candidate holds the best values; `error` of an entry says why it ended early.
@@ -157,22 +72,27 @@ def train_together(
       KeyboardInterrupt: as it came, after the checkpoints were saved.
     """
     t5.check_frozen()
+    traced = {} if traced is None else traced
     for entry in entries:
         entry.begin()
     while active := [entry for entry in entries if not entry.is_done]:
+        candidates = [entry.candidate for entry in active]
+        key = tuple(map(id, candidates))
+        step = traced.setdefault(key, _step(candidates, t5, loss, recompute))
         with contextlib.ExitStack() as stack:
             for entry in active:
                 stack.enter_context(saved_on_interrupt(entry.checkpoint.save))
-            _train_until_one_ends(t5, active, loss, recompute)
+            _train_until_one_ends(active, step, report, is_late)
     return [entry.result() for entry in entries]
 
 
-def _train_until_one_ends(t5: FrozenT5, active: Sequence[Entry], loss: TargetCrossEntropy, recompute: bool) -> None:
-    """Take steps of all, until one of them takes no more."""
-    step = _step([entry.candidate for entry in active], t5, loss, recompute)
+def _train_until_one_ends(
+    active: Sequence[Entry], step: Step, report: Report | None, is_late: Callable[[], bool]
+) -> None:
+    """Take steps of all, until one of them takes no more or it is late."""
     datasets = [entry.batches.dataset(first_step=steps_done(entry.candidate)) for entry in active]
     batches = iter(tf.data.Dataset.zip(tuple(datasets)).map(_joined).prefetch(2))
-    report = progress(last_step=max(entry.steps for entry in active))
+    report = progress(last_step=max(entry.steps for entry in active)) if report is None else report
     report.set_model(active[0].candidate)
     report.on_train_begin()
     with contextlib.closing(report):
@@ -182,11 +102,12 @@ def _train_until_one_ends(t5: FrozenT5, active: Sequence[Entry], loss: TargetCro
             seconds = (time.perf_counter() - started) / len(active)
             logs = [entry.after_step(float(value), seconds) for entry, value in zip(active, losses, strict=True)]
             report.on_train_batch_end(0, _mean_logs(logs))
+            if is_late():
+                for entry in active:
+                    entry.stop()
 
 
-def _step(
-    candidates: Sequence[Candidate], t5: FrozenT5, loss: TargetCrossEntropy, recompute: bool
-) -> Callable[[Iterator[Batch]], tf.Tensor]:
+def _step(candidates: Sequence[Candidate], t5: FrozenT5, loss: TargetCrossEntropy, recompute: bool) -> Step:
     """Return the graph that takes a step of every candidate and returns the losses [K]."""
     tables = [candidate.table for candidate in candidates]
 

@@ -26,6 +26,7 @@ PAGES = (
     "docs/tutorials/keras.md",
     "docs/tutorials/your_t5.md",
     "docs/tutorials/compare_methods.md",
+    "docs/tutorials/tune.md",
 )
 GUIDES = (
     "docs/how_to/several_tasks_in_one_model.md",

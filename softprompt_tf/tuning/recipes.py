@@ -1,0 +1,146 @@
+"""The candidates of a search, in the order in which they are worth trying: method, start, length, rate and schedule."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from softprompt_tf.methods import PromptMethod
+from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.methods.registry import METHODS
+
+LENGTH = 20
+LABELS, WORDS, FILE = "class_labels", "sampled_vocabulary", "file:"
+LATE = "late_prompts"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained prompt that a candidate may start from.
+
+    Args:
+      path: of its file.
+      length: its rows.
+    """
+
+    path: Path
+    length: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What suits a backbone.
+
+    Args:
+      first: the rate that is tried first.
+      first_schedule: its schedule, "cosine" or "constant".
+      other: another rate, with a cosine.
+      lowest: a third one, likewise.
+    """
+
+    first: float
+    first_schedule: str
+    other: float
+    lowest: float
+
+
+# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules".
+BUNDLED_RATES = Rates(first=1.0, first_schedule="cosine", other=3.0, lowest=0.3)
+# Every other T5: the paper's rate first (Lester et al. 2021, arXiv:2104.08691).
+PAPER_RATES = Rates(first=0.3, first_schedule="constant", other=1.0, lowest=0.1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One candidate.
+
+    Args:
+      number: its place in the order, from 1.
+      method: a name of `METHODS`.
+      start: where its first values come from: "class_labels", "sampled_vocabulary", "file:PATH", or "" where the method has no
+        choice.
+      length: P.
+      rate: the highest, per step, of Adafactor.
+      schedule: within a leg: "cosine", down to 0, or "constant".
+    """
+
+    number: int
+    method: str
+    start: str
+    length: int
+    rate: float
+    schedule: str
+
+    @property
+    def group(self) -> tuple[bool, int]:
+        """What candidates have in common that can train in one batch: where their rows enter, and how many there are."""
+        return self.method == LATE, self.length
+
+    def __str__(self) -> str:
+        start = {LABELS: "from the labels", WORDS: "from drawn words", "": ""}.get(
+            self.start, f"from {Path(self.start.removeprefix(FILE)).name}"
+        )
+        words = (f"{self.method} {self.length}", start, f"rate {self.rate:g}", self.schedule)
+        return ", ".join(word for word in words if word)
+
+    def make(self, task: str, labels: Sequence[str], *, seed: int) -> PromptMethod:
+        """Return the method for one task."""
+        settings: dict[str, Any] = {"method": self.method, "length": self.length}
+        if self.start:
+            settings["init"] = self.start
+        method: PromptMethod = METHODS[self.method].config(**settings).make([TaskStart(task, tuple(labels))], seed=seed)
+        return method
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields with a file's own name, and the words for people."""
+        return {**asdict(self), "name": str(self)}
+
+
+def batches_of(recipes: Sequence[Recipe], most: Callable[[int], int]) -> list[list[Recipe]]:
+    """Return the candidates that train at once, in their order: of one group, and no more than the memory holds.
+
+    Args:
+      recipes: the candidates.
+      most: length -> how many candidates of it may share a step.
+    """
+    groups: dict[tuple[bool, int], list[Recipe]] = {}
+    for recipe in recipes:
+        groups.setdefault(recipe.group, []).append(recipe)
+    return [
+        members[start : start + most(length)]
+        for (_, length), members in groups.items()
+        for start in range(0, len(members), most(length))
+    ]
+
+
+def recipes(
+    *, rates: Rates, num_labels: int, sources: Sequence[Source] = (), is_short: bool = False
+) -> tuple[Recipe, ...]:
+    """Return all candidates, the most promising first; a search takes as many from the front as its time allows.
+
+    Args:
+      rates: of the backbone.
+      num_labels: how many labels the task has, which must fit into a prompt that starts from them; 0: it has none.
+      sources: trained prompts to start from.
+      is_short: whether the time is so short that prompts behind the encoder, whose steps are cheap, are tried early.
+    """
+    length, first = max(LENGTH, num_labels), (rates.first, rates.first_schedule)
+    start = LABELS if num_labels else WORDS
+    other, lowest = (rates.other, "cosine"), (rates.lowest, "cosine")
+    cosine = (rates.first, "cosine")
+    from_sources = [("prompt_tuning", f"{FILE}{source.path}", source.length, *first) for source in sources]
+    found: list[tuple[str, str, int, float, str]] = [
+        ("prompt_tuning", start, length, *first),
+        *([(LATE, start, length, *cosine)] if is_short else []),
+        ("prompt_tuning", start, length, *other),
+        ("superpos", "", length, *cosine),
+        *from_sources[:1],
+        ("residual", start, length, *cosine),
+        *([("prompt_tuning", WORDS, length, *first)] if num_labels else []),
+        ("prompt_tuning", start, length + 30, *first),  # other lengths need graphs of their own, so they come late
+        *from_sources[1:2],
+        ("prompt_tuning", start, length, *lowest),
+        ("prompt_tuning", start, length + 80, *first),
+        *from_sources[2:],
+    ]
+    return tuple(Recipe(number, *values) for number, values in enumerate(found, start=1))

@@ -1,0 +1,49 @@
+"""Say how a search ended: a table of what it tried, the scores, and what to run next."""
+
+from pathlib import Path
+
+from softprompt_tf.runs.summary import export_command
+from softprompt_tf.tuning.page import HEADER, one_answer_warning, tried_rows
+from softprompt_tf.tuning.record import Record
+
+
+def table_lines(record: Record) -> list[str]:
+    """Return the table of all that was tried."""
+    rows = [list(HEADER), *tried_rows(record)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(HEADER))]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def next_command(prompt: Path, output: Path, *, task: str, backbone: str) -> str:
+    """Return the command that makes a SavedModel of the prompt."""
+    return export_command({task: prompt}, output, backbone=backbone)
+
+
+def summary_lines(record: Record, output: Path, *, task: str, backbone: str) -> list[str]:
+    """Return the lines for a finished search."""
+    result = record.result
+    prompt = output / result["prompt"]
+    names = list(result["dev"]["metrics"])
+    rows = []
+    for split in ("dev", "test"):
+        figures = result[split]
+        of = "" if figures["rows"] == figures["of"] else f" of {figures['of']}"
+        rows.append((f"{split}, {figures['rows']}{of} rows", figures["metrics"]))
+        rows += [("  majority baseline", figures["majority"])] if "majority" in figures else []
+    width = max(len(what) for what, _ in rows)
+    warned = one_answer_warning(result)
+    return [
+        *table_lines(record),
+        "",
+        f"{task}: prompt in {prompt}; {result['candidate']['name']}, step {result['steps']}",
+        " " * width + "".join(f"  {name}" for name in names),
+        *(
+            what.ljust(width) + "".join(f"  {metrics[name]:>{max(len(name), 6)}.4f}" for name in names)
+            for what, metrics in rows
+        ),
+        *([warned] if warned else []),
+        "Report the test score: the dev rows chose the prompt.",
+        f"The search took {record.spent_s:.0f} of {60 * record.minutes:.0f} s. All that was tried: {output / 'index.html'}",
+        "",
+        f"Next: {next_command(prompt, output, task=task, backbone=backbone)}",
+    ]

@@ -1,0 +1,59 @@
+"""Prompts that train at once: they can be stopped together, and a step that was traced is used again."""
+
+import numpy as np
+import pytest
+from tiny_run import mood_rows
+from tiny_t5 import make_tiny_t5
+
+import softprompt_tf as sp
+from softprompt_tf.model.task_method import settled, table_of
+from softprompt_tf.tasks import BatchStream, Task, tokenize_examples
+from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint
+from softprompt_tf.training.callbacks import steps_done
+from softprompt_tf.training.together import train_together
+from softprompt_tf.training.together_entry import Candidate, Entry
+
+
+@pytest.fixture(scope="module")
+def t5():
+    return make_tiny_t5(num_layers=1)
+
+
+def batches(t5):
+    rows = Task("mood", "{text}", train=mood_rows()).examples("train")
+    tokens = tokenize_examples(rows, t5.tokenize, max_input_tokens=16, max_target_tokens=6)
+    return BatchStream(tokens, batch_size=4, seed=1)
+
+
+def entry(candidate, t5, directory, steps):
+    keep_best = KeepBestPrompt(None, every_steps=1_000)
+    checkpoint = PromptCheckpoint(directory, seed=1, every_steps=1_000)
+    return Entry(candidate, batches(t5), keep_best, checkpoint, steps)
+
+
+def test_prompts_of_several_methods_stop_together_and_go_on_with_the_same_graph(t5, tmp_path):
+    methods = (sp.prompt_tuning(3, seed=1), sp.superpos(3, num_embeddings=4, seed=1))
+    candidates = [Candidate(table_of(settled(method, t5), t5), sp.Adafactor(0.3)) for method in methods]
+    traced, asked = {}, []
+
+    def is_late():
+        asked.append(len(asked))
+        return len(asked) == 2
+
+    def entries():
+        return [entry(candidate, t5, tmp_path / str(n), 5) for n, candidate in enumerate(candidates)]
+
+    first = train_together(t5, entries(), sp.TargetCrossEntropy(), is_late=is_late, traced=traced)
+    assert [result.steps_done for result in first] == [2, 2]
+    assert all(list((tmp_path / str(n)).glob("step-00000002.*")) for n in range(2))
+    (graph,) = traced.values()
+    values = [np.array(candidate.table.tensors()["prompt"]) for candidate in candidates]
+
+    second = train_together(t5, entries(), sp.TargetCrossEntropy(), traced=traced)
+
+    assert [result.steps_taken for result in second] == [3, 3]
+    assert [steps_done(candidate) for candidate in candidates] == [5, 5]
+    assert list(traced.values()) == [graph]
+    assert graph.experimental_get_tracing_count() == 1
+    for before, candidate in zip(values, candidates, strict=True):
+        assert np.abs(before - np.array(candidate.table.tensors()["prompt"])).max() > 0.01

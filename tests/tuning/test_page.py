@@ -1,0 +1,108 @@
+"""What a person reads of a search: the page, the table and the last lines."""
+
+import builtins
+import re
+
+import pytest
+
+from softprompt_tf.tuning.page import check_picture, one_answer_warning, tried_rows, write_page
+from softprompt_tf.tuning.record import Record, Tried
+from softprompt_tf.tuning.summary import summary_lines
+
+
+def figures(accuracy, rows, of, *, one_answer=None):
+    metrics = {"accuracy": accuracy}
+    return {"rows": rows, "of": of, "metrics": metrics, "majority": {"accuracy": 0.5}, "one_answer": one_answer}
+
+
+@pytest.fixture
+def record(tmp_path):
+    found = Record(tmp_path / "tune.json", {}, 10.0, spent_s=598.0, finished=True)
+    found.candidates = [{"number": 1, "name": "prompt_tuning 20, <b>"}, {"number": 2, "name": "superpos 20"}]
+    found.tried = [
+        Tried(1, "1", 40, 0.75, -0.5, 12.0),
+        Tried(2, "1", 40, 0.5, -0.7, 12.0, one_answer="good"),
+        Tried(1, "last", 1_240, 0.8, -0.4, 300.0),
+    ]
+    found.rows = {"counts": {"train rows": 1_200, "dev rows": 300}, "notes": ["Some rows are held out."]}
+    found.result = {
+        "prompt": "film.safetensors",
+        "candidate": found.candidates[0],
+        "steps": 1_240,
+        "dev": figures(0.8, 300, 300),
+        "test": figures(0.79, 1_000, 7_600),
+    }
+    return found
+
+
+def text_of(record, directory):
+    write_page(record, directory, task="film", backbone="mini", next_command="softprompt export x")
+    return (directory / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_escapes_names_and_shows_all_that_was_tried(record, tmp_path):
+    page = text_of(record, tmp_path)
+
+    assert "<b>" not in page
+    assert "1. prompt_tuning 20, &lt;b&gt;" in page
+    assert len(re.findall(r'<th scope="row">\d\. ', page)) == 3
+    assert "0.5000 (one answer)" in page
+    assert "test, 1,000 rows of 7,600, chose nothing" in page
+    assert "Some rows are held out." in page
+    assert page.index("learning curves".capitalize()) < page.index("What was tried")
+
+
+def test_the_picture_is_a_file_of_its_own(record, tmp_path):
+    text_of(record, tmp_path)
+
+    assert "dev score" in (tmp_path / "learning_curve.svg").read_text(encoding="utf-8")
+
+
+def test_a_search_in_progress_says_so(record, tmp_path):
+    record.finished, record.result = False, {}
+
+    page = text_of(record, tmp_path)
+
+    assert "The search is not finished." in page
+    assert "<h2>Result" not in page
+
+
+def test_one_answer_for_all_rows_is_told(record, tmp_path):
+    record.result["test"] = figures(0.5, 1_000, 7_600, one_answer="good")
+
+    warned = one_answer_warning(record.result)
+
+    assert warned.startswith("The prompt has learned one answer for all 1,000 test rows: 'good'.")
+    assert warned in summary_lines(record, tmp_path, task="film", backbone="mini")
+    assert "The prompt has learned one answer" in text_of(record, tmp_path)
+
+
+def test_a_candidate_that_failed_has_no_score(record):
+    record.tried.append(Tried(2, "2", 50, None, None, 9.0, failure="The training loss must be finite."))
+
+    assert tried_rows(record)[-1] == ["2. superpos 20", "2", "50", "failed", "", "9"]
+
+
+def test_the_last_lines_have_both_scores_and_the_next_command(record, tmp_path):
+    lines = summary_lines(record, tmp_path, task="film", backbone="mini")
+
+    assert "dev, 300 rows              0.8000" in lines
+    assert "test, 1000 of 7600 rows    0.7900" in lines
+    assert lines.count("  majority baseline        0.5000") == 2
+    assert f"Next: softprompt export --prompt film={tmp_path / 'film.safetensors'}" in lines[-1]
+
+
+def test_without_matplotlib_the_search_goes_on_without_a_picture(record, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *arguments, **keywords):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+
+    with pytest.warns(UserWarning, match=r"goes on without a picture of its learning curves.*softprompt-tf\[report\]"):
+        check_picture()
+    assert "Learning curves" not in text_of(record, tmp_path)
+    assert not (tmp_path / "learning_curve.svg").exists()
