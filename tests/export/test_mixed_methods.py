@@ -171,26 +171,22 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
     inputs = {"task_id": ["later", "front", "moved"], "text": TEXTS[:3], "target": [TARGET] * 3}
     request = {"signature": "score", "inputs": inputs}
 
-    write_saved_model(tmp_path / "t5", tiny_t5, tasks)  # compares its answers with Keras's
+    names = ("front", "deep", "lora", "adapters", "dept", "words", "marked", "mad_x")  # each takes seconds to compare
+    write_saved_model(
+        tmp_path / "t5", tiny_t5, {name: tasks[name] for name in names}
+    )  # compares its answers with Keras's
     with asked_ahead([request]):
         more = {"later": added, "moved": moved, "beside": task_of(tiny_t5, 17, prompt_in_text=2)}
         version = add_tasks(tmp_path / "t5", more)
 
     assert [(task.task_id, task.method) for task in list_tasks(tmp_path / "t5")] == [
         ("front", "prompt_tuning"),
-        ("prefix", "prefix_tuning"),
         ("deep", "p_tuning_v2"),
-        ("decoder", "prefix_tuning"),
         ("lora", "lora"),
-        ("ia3", "ia3"),
         ("adapters", "adapters"),
         ("dept", "dept"),
-        ("short_dept", "dept"),
         ("words", "soft_words"),
-        ("two_words", "soft_words"),
         ("marked", "prompt_tuning"),
-        ("end", "p_tuning"),
-        ("film", "any"),
         ("mad_x", "mad_x"),
         ("later", "p_tuning_v2"),
         ("moved", "dept"),
