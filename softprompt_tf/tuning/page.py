@@ -56,10 +56,10 @@ def write_page(record: Record, output: Path, *, task: str, backbone: str, next_c
 
 def tried_rows(record: Record) -> list[list[str]]:
     """Return a row of words for each look at a candidate, by `HEADER`."""
-    names = {each["number"]: f"{each['number']}. {each['name']}" for each in record.candidates}
+    names = {each["number"]: each["name"] for each in record.candidates}
     return [
         [
-            names.get(each.candidate, str(each.candidate)),
+            f"{each.candidate}. {names.pop(each.candidate, '')}".strip(),  # the name at its first look
             each.rung,
             f"{each.steps:,}",
             _score(each),

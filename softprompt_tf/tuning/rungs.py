@@ -31,7 +31,7 @@ def climb(search: Search) -> Recipe:
                 return search.recipe(search.record.tried[search.record.best].candidate)
             _try(search, rung, together, search.speed.trace_s + slot_s * len(together))
         following = counts[rung] if rung < len(counts) else 1
-        going = _best(search, str(rung), going)[:following]
+        going = best_of(search, str(rung), going)[:following]
         if missing:
             search.keep_record()
             search.on_rung()
@@ -124,7 +124,7 @@ def _keep(
         search.keep(tried, looked)
 
 
-def _best(search: Search, rung: str, going: Sequence[Recipe]) -> list[Recipe]:
+def best_of(search: Search, rung: str, going: Sequence[Recipe]) -> list[Recipe]:
     """Return the candidates whose training did not fail, the best first; of equal ones the one with the lower number."""
     tries = search.record.tries_of(rung)
     sound = [recipe for recipe in going if tries[recipe.number].failure is None]
@@ -133,16 +133,17 @@ def _best(search: Search, rung: str, going: Sequence[Recipe]) -> list[Recipe]:
         raise TrainingError(
             f"At least one candidate of a search must train. Received: {len(going)} that failed: {'; '.join(map(str, failures))}"
         )
-    return sorted(sound, key=lambda recipe: tries[recipe.number].rank, reverse=True)
+    return sorted(sound, key=lambda recipe: (tries[recipe.number].rank, -recipe.number), reverse=True)
 
 
 def _told(search: Search, rung: int, going: Sequence[Recipe]) -> str:
     tries = search.record.tries_of(str(rung))
-    best = tries[going[0].number]
+    score = tries[going[0].number].score
+    told = "no finite score" if score is None else f"{score:.4f}"
     onward = "goes on" if len(going) == 1 else "go on"
     return (
         f"Rung {rung} of {len(search.ladder.counts)} done after {search.budget.spent_s:.0f} s: "
-        f"{_numbered([recipe.number for recipe in going])} {onward}; the best, {going[0]}, has {best.score:.4f} on "
+        f"{_numbered([recipe.number for recipe in going])} {onward}; the best, {going[0]}, has {told} on "
         f"{search.ladder.sample} dev rows"
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones import EOS_ID, FrozenT5
 from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.evaluation.asking import AnswersTexts
@@ -31,7 +32,9 @@ from softprompt_tf.tuning.watch import Watch
 
 BATCH_SIZE = 32
 MOST_TOGETHER = 8
-MOST_STATES = 2**27  # values of the encoder's states in one step, of all layers; about ten times as many are kept
+MOST_STATES = (
+    2**26
+)  # values of the encoder's states in one step, of all layers; about ten times as many are kept: 2.7 GB
 _NEVER = 2**62
 
 
@@ -69,10 +72,8 @@ class Trainer:
 
     def together(self, length: int) -> int:
         """Return how many candidates of a length may share a step, by what their states take of the memory."""
-        sizes, tokens = self._t5.sizes, self._stream.examples.encoder_token_ids
-        width = length + max(map(len, tokens))
-        states = BATCH_SIZE * width * sizes.hidden_dim * (sizes.encoder_layers + 1)
-        return max(1, min(MOST_TOGETHER, MOST_STATES // states))
+        tokens = self._stream.examples.encoder_token_ids
+        return together(length + max(map(len, tokens)), self._t5.sizes)
 
     def values(self, recipe: Recipe) -> dict[str, np.ndarray]:
         """Return a candidate's tensors as they are now, as a task file keeps them."""
@@ -196,6 +197,12 @@ class Trainer:
         behind_encoder = None
         directory = self._directory / "states"
         return StateCache(self._t5, behind_encoder, dtype=default_dtype(self._t5), spill_directory=directory)
+
+
+def together(width: int, sizes: BackboneSizes) -> int:
+    """Return how many candidates may share a step on inputs of a width, the prompt's rows included."""
+    states = BATCH_SIZE * width * sizes.hidden_dim * (sizes.encoder_layers + 1)
+    return max(1, min(MOST_TOGETHER, MOST_STATES // states))
 
 
 def _digest(recipe: Recipe) -> str:

@@ -45,7 +45,11 @@ def test_the_page_escapes_names_and_shows_all_that_was_tried(record, tmp_path):
 
     assert "<b>" not in page
     assert "1. prompt_tuning 20, &lt;b&gt;" in page
-    assert len(re.findall(r'<th scope="row">\d\. ', page)) == 3
+    assert re.findall(r'<th scope="row">(\d\.[^<]*)<', page) == [
+        "1. prompt_tuning 20, &lt;b&gt;",
+        "2. superpos 20",
+        "1.",
+    ]
     assert "0.5000 (one answer)" in page
     assert "test, 1,000 rows of 7,600, chose nothing" in page
     assert "Some rows are held out." in page
@@ -80,7 +84,7 @@ def test_one_answer_for_all_rows_is_told(record, tmp_path):
 def test_a_candidate_that_failed_has_no_score(record):
     record.tried.append(Tried(2, "2", 50, None, None, 9.0, failure="The training loss must be finite."))
 
-    assert tried_rows(record)[-1] == ["2. superpos 20", "2", "50", "failed", "", "9"]
+    assert tried_rows(record)[-1] == ["2.", "2", "50", "failed", "", "9"]
 
 
 def test_the_last_lines_have_both_scores_and_the_next_command(record, tmp_path):
