@@ -86,6 +86,18 @@ class LayerChange(NamedTuple):
     rows: Tensor
 
 
+class LabelRows(NamedTuple):
+    """Rows that score labels: each times the decoder's state at the first position, as it goes into the output projection.
+
+    Args:
+      rows: [B, C, H].
+      mask: [B, C], 1 = a row that counts. None: all do.
+    """
+
+    rows: Tensor
+    mask: Tensor | None = None
+
+
 class Injection(NamedTuple):
     """What the tasks of a batch's rows add.
 
@@ -98,6 +110,7 @@ class Injection(NamedTuple):
       behind: rows in front of the encoder output, which the decoder sees beside it.
       changes: what changes parts of the layers.
       placed: rows among the input's embeddings.
+      labels: rows that score labels in the place of the vocabulary.
     """
 
     front: Front | None = None
@@ -108,6 +121,7 @@ class Injection(NamedTuple):
     behind: Front | None = None
     changes: tuple[LayerChange, ...] = ()
     placed: tuple[Placed, ...] = ()
+    labels: LabelRows | None = None
 
     @property
     def changed_places(self) -> set[str]:

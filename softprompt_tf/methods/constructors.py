@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.residual import residual
     from softprompt_tf.methods.family.superpos import superpos
     from softprompt_tf.methods.family.ulpt import ulpt
+    from softprompt_tf.methods.family.warp import warp
 
 __all__ = [
     "adapters",
@@ -38,6 +39,7 @@ __all__ = [
     "residual",
     "superpos",
     "ulpt",
+    "warp",
 ]
 
 __getattr__ = lazy_names("softprompt_tf.methods.family", {name: name for name in __all__})

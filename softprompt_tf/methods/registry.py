@@ -19,6 +19,7 @@ from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig, promp
 from softprompt_tf.methods.family.residual import ResidualConfig, residual
 from softprompt_tf.methods.family.superpos import SuperPosConfig, superpos
 from softprompt_tf.methods.family.ulpt import UlptConfig, ulpt
+from softprompt_tf.methods.family.warp import WarpConfig, warp
 
 
 class MethodRow(NamedTuple):
@@ -43,4 +44,5 @@ METHODS: dict[str, MethodRow] = {
     "p_tuning": MethodRow(p_tuning, PTuningConfig),
     "multitask_prompts": MethodRow(multitask_prompts, MultitaskPromptsConfig),
     "mpt": MethodRow(mpt, MptConfig),
+    "warp": MethodRow(warp, WarpConfig),
 }

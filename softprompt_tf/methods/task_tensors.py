@@ -22,6 +22,7 @@ DECODER_KEY_VALUES = "decoder_key_values"
 DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the positions in front of the target
 CROSS_KEY_VALUES = "cross_key_values"
 PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
+LABEL_ROWS = "label_rows"  # one for each label, in the order of the labels
 PLACES = ("encoder", "decoder", "cross")  # the attentions: two stacks' own, and the one to the encoder output
 PROJECTIONS = ("query", "key", "value", "output")
 # Name of what is added to a projection -> the attention and the projection.
@@ -75,6 +76,7 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     DECODER_PAST_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
+    LABEL_ROWS: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     **{name: _change_row(name) for name in CHANGES},
 }
@@ -104,6 +106,7 @@ _PROMPTS_ALONE = (
 # A method that has no row here may have any of `TENSORS`.
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
     **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
+    "warp": MethodTensors(required=(PROMPT, LABEL_ROWS)),
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
     "ia3": MethodTensors(required=(), optional=SCALES),
     "adapters": MethodTensors(required=(), optional=ADAPTERS),

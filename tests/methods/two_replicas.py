@@ -29,6 +29,7 @@ TEXTS = [
 TARGETS = ["yes", "no", "a slow ending", "yes", "no", "no"]
 SEVERAL = ("multitask_prompts", "mpt")
 SMALL = {"lora": {"rank": 2}, "ia3": {}, "adapters": {"bottleneck_dim": 2}}
+SMALL["warp"] = {"length": 2, "labels": sorted(set(TARGETS))}
 
 
 def trained(name, strategy):

@@ -9,6 +9,7 @@ from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
     DELTAS,
     KEY_VALUES,
+    LABEL_ROWS,
     LATE_PROMPTS,
     METHOD_TENSORS,
     PLACED_PROMPTS,
@@ -22,6 +23,7 @@ from softprompt_tf.settings.spelling import nearest
 
 _FORMS = {
     **dict.fromkeys(TENSORS, "[P, H]"),
+    LABEL_ROWS: "[C, H]",
     **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
@@ -68,6 +70,9 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       PromptError: if one is not finite, floating and of its form, or the keys and values differ in their rows.
     """
     checked = {name: _checked(name, tensors[name]) for name in TENSORS if name in tensors}
+    others = set(checked) - {LABEL_ROWS, PROMPT, *PLACED_PROMPTS}
+    if LABEL_ROWS in checked and others:
+        raise PromptError(f"Label rows go with a prompt alone. Received: {', '.join(sorted(others))} too.")
     rows = {name: len(checked[name]) for name in KEY_VALUES if name in checked}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in rows.items())
