@@ -99,6 +99,18 @@ class LayerChange(NamedTuple):
     rows: Tensor
 
 
+class LabelRows(NamedTuple):
+    """Rows that score labels: each times the decoder's state at the first position, as it goes into the output projection.
+
+    Args:
+      rows: [B, C, H].
+      mask: [B, C], 1 = a row that counts. None: all do.
+    """
+
+    rows: Tensor
+    mask: Tensor | None = None
+
+
 class Injection(NamedTuple):
     """What the tasks of a batch's rows add.
 
@@ -112,6 +124,7 @@ class Injection(NamedTuple):
       changes: what changes parts of the layers.
       offsets: what is added to the embeddings of the input's tokens.
       placed: rows among the input's embeddings.
+      labels: rows that score labels in the place of the vocabulary.
     """
 
     front: Front | None = None
@@ -123,6 +136,7 @@ class Injection(NamedTuple):
     changes: tuple[LayerChange, ...] = ()
     offsets: TextOffsets | None = None
     placed: tuple[Placed, ...] = ()
+    labels: LabelRows | None = None
 
     @property
     def changed_places(self) -> set[str]:

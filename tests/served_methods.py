@@ -40,6 +40,7 @@ def twin_and_output(t5, task, text):
     front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
     offsets = tensors.pop("text_offsets", np.zeros((0, t5.hidden_dim)))
     behind = tensors.pop("prompt_behind_encoder", None)
+    tensors.pop("label_rows", None)  # which the decoder's states are multiplied by
     in_text, at_end = tensors.pop("prompt_in_text", None), tensors.pop("prompt_at_end", None)
     late = next(((LATE_PROMPTS[name], tensors.pop(name)) for name in list(tensors) if name in LATE_PROMPTS), None)
     extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}

@@ -9,6 +9,7 @@ import tensorflow as tf
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
 from softprompt_tf.backbones.tokenization.placed_text import PlaceCounts, placed_pieces, placed_pieces_to_ids
 from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
 from softprompt_tf.export.graph.length_groups import encode_by_length
@@ -24,6 +25,7 @@ from softprompt_tf.methods.task_tensors import (
     ENCODER_CHANGES,
     ENCODER_KEY_VALUES,
     ENTERS_AT_ONCE,
+    LABEL_ROWS,
     LATE_PROMPTS,
     PLACED_PROMPTS,
     PROMPT,
@@ -60,6 +62,8 @@ class GraphFunctions(NamedTuple):
       decode: the encoder output [B, S, H], its mask, rows and mask of each of the graph's `DECODER_TENSORS`, limits [B] -> ids,
         scores.
       score: as `decode`, with target ids [B, C, U] in the place of limits -> log-likelihoods [B, C].
+      score_labels: the encoder output, its mask, label rows [B, C, H] -> a score for each, float32 [B, C]. None in a graph without
+        a table of label rows.
       shares_texts: whether equal texts are encoded once: in a graph with tables of what enters behind the embeddings.
     """
 
@@ -68,18 +72,20 @@ class GraphFunctions(NamedTuple):
     encode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     decode: Callable[..., tuple[tf.Tensor, tf.Tensor]]
     score: Callable[..., tf.Tensor]
+    score_labels: Callable[..., tf.Tensor] | None
     shares_texts: bool
 
     @classmethod
     def of(cls, t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> "GraphFunctions":
         """Make the functions of a graph with tables of these tensors."""
-        shares_texts = bool(set(row_shapes) - set(ENTERS_AT_ONCE))
+        shares_texts = bool(set(row_shapes) - {*ENTERS_AT_ONCE, LABEL_ROWS})
         return cls(
             tf.function(partial(text_to_ids, t5), input_signature=[_TEXTS, _LIMITS], autograph=False),
             _tokenize_placed(t5) if set(PLACED_PROMPTS) & set(row_shapes) else None,
             _encode(t5, row_shapes, shares_texts=shares_texts),
             _decode(t5, row_shapes, sampler),
             _score(t5, row_shapes),
+            _score_labels(t5) if LABEL_ROWS in row_shapes else None,
             shares_texts,
         )
 
@@ -144,6 +150,16 @@ def _score(t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]]) -> Callable[
         return score_targets(t5, target_ids, encoder_output, mask, _injection(names, parts))
 
     return score  # type: ignore[no-any-return]
+
+
+def _score_labels(t5: FrozenT5) -> Callable[..., tf.Tensor]:
+    rows_spec = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
+
+    @tf.function(input_signature=[_states(t5), _FLAT, rows_spec], autograph=False)
+    def score_labels(encoder_output, mask, rows):  # type: ignore[no-untyped-def]
+        return label_logits(t5, first_states(t5, Encoded(encoder_output, mask)), rows)[:, 0, 1:]
+
+    return score_labels  # type: ignore[no-any-return]
 
 
 _FLAT = tf.TensorSpec([None, None], tf.int32)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from softprompt_tf.inference.answers import NO_SCORE
+
 
 def with_a_row(method: Callable[..., dict[str, tf.Tensor]]) -> Callable[..., dict[str, tf.Tensor]]:
     """Let a signature answer an empty batch: KerasHub's attention cannot reshape one, so a row is added and cut off."""
@@ -46,3 +48,14 @@ def finite_status(scores: tf.Tensor, counts: tf.Tensor | bool = True) -> tf.Tens
     if is_bad.shape.rank == 2:
         is_bad = tf.reduce_any(is_bad, axis=1)
     return tf.where(is_bad, "The scores must be finite. Received: NaN or infinity. Check the values of the prompt.", "")
+
+
+def written_answers(texts: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return what a signature that writes answers with; where there is a status, text and score mean nothing."""
+    status = first_of(status, finite_status(scores))
+    is_good = status == ""
+    return {
+        "output": tf.where(is_good, texts, ""),
+        "score": tf.where(is_good, scores, NO_SCORE),
+        "status": status,
+    }

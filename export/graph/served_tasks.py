@@ -13,7 +13,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ServedBackbone
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.methods import TaskPrompt, check_backbone
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import LABEL_ROWS, PROMPT
 from softprompt_tf.tasks import Template, check_labels, ended_ids, warn_of_labels
 
 if TYPE_CHECKING:
@@ -186,7 +186,8 @@ def _row(backbone: ServedBackbone, task_id: str, members: Sequence[TaskPrompt]) 
         error_type=ExportError,
         subject=f"the labels of task {task_id!r}",
     )
-    warn_of_labels(labels, backbone.tokenize, max_target_tokens=limit)
+    if LABEL_ROWS not in prompt.tensors:  # else their words are not scored
+        warn_of_labels(labels, backbone.tokenize, max_target_tokens=limit)
     pieces = backbone.tokenize(list(labels))
     return ServedTask(
         task_id=task_id,

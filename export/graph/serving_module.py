@@ -13,7 +13,8 @@ import tensorflow as tf
 from softprompt_tf.backbones import EOS_ID, FrozenT5
 from softprompt_tf.export.graph.graph_functions import DECODER_TENSORS, ENCODER_TENSORS, GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
-from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row
+from softprompt_tf.export.graph.served_labels import ServedLabels
+from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row, written_answers
 from softprompt_tf.export.graph.served_tasks import (
     DEFAULT_MAX_INPUT_TOKENS,
     DEFAULT_MAX_TARGET_TOKENS,
@@ -72,9 +73,11 @@ class ServingModule(tf.Module):
         """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
         rows = self._look_up(task_id, text)
         limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
-        ids, scores = self._shared.value.decode(*self._encode(rows), limits)
-        texts, scores = vote_for_texts(rows.members, self._texts(ids), scores)
-        return _answers(texts, scores, rows.status)
+        encoded = self._encode(rows)
+        ids, scores = self._shared.value.decode(*encoded, limits)
+        texts, scores = self._labels.texts(encoded, rows.task, rows.members, self._texts(ids), scores)
+        texts, scores = vote_for_texts(rows.members, texts, scores)
+        return written_answers(texts, scores, rows.status)
 
     def classify(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Choose one of the task's labels.
@@ -89,8 +92,9 @@ class ServingModule(tf.Module):
         has_labels = is_label[:, 0]
         status = first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
         is_label &= (status == "")[:, None]
-        members = rows.members
-        scores = self._shared.value.score(*self._encode(rows), members.spread(label_ids))
+        members, encoded = rows.members, self._encode(rows)
+        scores = self._shared.value.score(*encoded, members.spread(label_ids))
+        scores = self._labels.scores(encoded, rows.task, members, scores)
         is_scored = members.spread(is_label)
         logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, NO_SCORE)), -float("inf"))
         best, log_probabilities = vote_for_labels(members, logs)
@@ -121,8 +125,10 @@ class ServingModule(tf.Module):
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
         status = first_of(rows.status, first_of(target_status, length_status))
         ids = put_ids_in_front(ids, self.tables.of("opening_ids", rows.task))
-        members = rows.members
-        scores = self._shared.value.score(*self._encode(rows), members.spread(ids)[:, None, :])[:, 0]
+        members, encoded = rows.members, self._encode(rows)
+        scores = self._shared.value.score(*encoded, members.spread(ids)[:, None, :])[:, 0]
+        scores, label_status = self._labels.targets(encoded, rows.task, members, target, scores)
+        status = status if label_status is None else first_of(status, label_status)
         scores = mean_likelihood(members, scores)
         status = first_of(status, finite_status(scores))
         return {"log_likelihood": tf.where(status == "", scores, NO_SCORE), "status": status}
@@ -141,7 +147,7 @@ class ServingModule(tf.Module):
         encoded = functions.encode(prompt, prompt_mask, ids, mask, *alone, *self._nothing(ENCODER_TENSORS, num_rows))
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
         ids, scores = self._shared.value.decode(*encoded, *self._nothing(DECODER_TENSORS, num_rows), limits)
-        return _answers(self._texts(ids), scores, status)
+        return written_answers(self._texts(ids), scores, status)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Return the signatures; every input and output has the batch as its first dimension.
@@ -200,6 +206,10 @@ class ServingModule(tf.Module):
         return *encoded, *parts(DECODER_TENSORS)
 
     @property
+    def _labels(self) -> ServedLabels:
+        return ServedLabels(self.tables, self._shared.value)
+
+    @property
     def _texts_of_tasks(self) -> ServedTexts:
         return ServedTexts(self.tables, self._shared.value)
 
@@ -241,13 +251,3 @@ class _Untracked:
 def _plain_variables(t5: FrozenT5) -> list[tf.Variable]:
     """Return each TensorFlow variable of the backbone once."""
     return list({id(variable.value): variable.value for variable in t5.backbone.variables}.values())
-
-
-def _answers(texts: tf.Tensor, scores: tf.Tensor, status: tf.Tensor) -> dict[str, tf.Tensor]:
-    status = first_of(status, finite_status(scores))
-    is_good = status == ""
-    return {
-        "output": tf.where(is_good, texts, ""),
-        "score": tf.where(is_good, scores, NO_SCORE),
-        "status": status,
-    }

@@ -22,6 +22,7 @@ from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions.verify_change import MAX_TASKS, TEXTS, probe_requests
 from softprompt_tf.inference.decoding import Sampler
 from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.methods.task_tensors import LABEL_ROWS
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import Progress
 
@@ -83,13 +84,15 @@ def _compare_task(
         answers = model.generate_scored(rendered)
         compare("output", [answer.text for answer in answers], _texts(generated["output"][rows]))
         compare("score", [answer.score for answer in answers], generated["score"][rows])
-    # A Keras model cuts targets where its task's training did; the served `score` takes them whole.
-    scorer = _model(t5, [dataclasses.replace(member, max_target_tokens=MAX_SCORED_TOKENS) for member in members])
-    compare("log_likelihood", scorer.score(rendered, ["yes"] * len(TEXTS)), scored["log_likelihood"][rows])
     if prompt.labels:
         choices = model.classify(rendered)
         logs = classified["log_probabilities"][rows, : len(prompt.labels)]
         compare("log_probabilities", [choice.log_probabilities for choice in choices], logs)
+    if LABEL_ROWS in prompt.tensors:
+        return  # what is no label has no likelihood there
+    # A Keras model cuts targets where its task's training did; the served `score` takes them whole.
+    scorer = _model(t5, [dataclasses.replace(member, max_target_tokens=MAX_SCORED_TOKENS) for member in members])
+    compare("log_likelihood", scorer.score(rendered, ["yes"] * len(TEXTS)), scored["log_likelihood"][rows])
 
 
 def _model(t5: FrozenT5, members: Sequence[TaskPrompt]) -> PromptedT5 | PromptEnsemble:

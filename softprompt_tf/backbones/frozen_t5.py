@@ -318,6 +318,14 @@ class FrozenT5:
         """The input embeddings as float32 [V, H], from before any quantization of this object's backbone."""
         return np.asarray(ops.convert_to_numpy(self.backbone.token_embedding.embeddings), dtype=np.float32)
 
+    @property
+    def output_embeddings(self) -> np.ndarray:
+        """The rows of the output projection as float32 [V, H]; those of a tied head are `embedding_table`."""
+        if self.backbone.tie_embedding_weights:
+            return self.embedding_table
+        head = ops.convert_to_numpy(self.backbone.token_embedding.reverse_embeddings)
+        return np.asarray(head, dtype=np.float32).T
+
     @cached_property
     def fingerprint(self) -> str:
         """A text that differs for other weights; cheap for 11 B parameters too."""

@@ -98,7 +98,12 @@ class PromptTuner:
                 self._models.popitem(last=False)
         self._models.move_to_end(key)
         model, unused = self._models[key]
-        vocabulary = Vocabulary(self.t5.embedding_table, self._tokenize_one, self.t5.tokenizer.vocabulary_size())
+        vocabulary = Vocabulary(
+            self.t5.embedding_table,
+            self._tokenize_one,
+            self.t5.tokenizer.vocabulary_size(),
+            output_embeddings=lambda: self.t5.output_embeddings,
+        )
         model.prompt_table.assign(prompt_method(config, [data.task]).start(vocabulary, self.t5.sizes))
         for variable, value in zip(model.optimizer.variables, unused, strict=True):
             variable.assign(value)

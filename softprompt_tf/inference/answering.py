@@ -9,6 +9,7 @@ import tensorflow as tf
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
+from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Greedy, Sampler, decode
@@ -59,13 +60,16 @@ class Answerer:
         texts = _rows_of(texts)
 
         def run(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            return decode(sampler, self._t5, self._encode(batch), length)
+            encoded = self._encode(batch)
+            if encoded.injection.labels is not None:
+                return _likeliest(_label_log_probabilities(self._t5, encoded))
+            return decode(sampler, self._t5, encoded, length)
 
         traced = self._traced(("generate", sampler, length), run, self._text_batches.spec)
         answers: list[Any] = [None] * len(texts)
         for rows, batch in self._batches(texts, task_id):
             ids, scores = traced(batch)
-            for row, text, score in zip(rows, self._t5.detokenize(ids.numpy()), scores.numpy(), strict=True):
+            for row, text, score in zip(rows, self._written(ids.numpy()), scores.numpy(), strict=True):
                 answers[row] = Generation(text, float(score))
         return answers
 
@@ -94,6 +98,11 @@ class Answerer:
         """Trace anew at the next call, after the model's layers have changed."""
         self._functions.clear()
 
+    def _written(self, ids: Any) -> list[str]:
+        """Return the texts of answers' ids [B, U]; of labels that have rows, [B, 1]."""
+        labels = self._text_batches.label_words
+        return [labels[row[0] - 1] for row in ids] if labels else self._t5.detokenize(ids)
+
     def _label_words(self, labels: Sequence[str]) -> tuple[str, ...]:
         if isinstance(labels, tuple) and labels in self._checked:
             return labels
@@ -108,7 +117,10 @@ class Answerer:
         """Return the log-probabilities float32 [B, C] of C targets of every text."""
 
         def run(batch: dict[str, Tensor], target_ids: Tensor) -> Tensor:
-            return score_targets(self._t5, target_ids, *self._encode(batch))
+            encoded = self._encode(batch)
+            if encoded.injection.labels is None:
+                return score_targets(self._t5, target_ids, *encoded)
+            return tf.gather(_label_log_probabilities(self._t5, encoded), target_ids[:, :, 0], batch_dims=1)
 
         traced = self._traced("score", run, self._text_batches.spec, tf.TensorSpec([None, None, None], tf.int32))
         ids = self._text_batches.target_ids(targets)  # [B, C, U]
@@ -130,6 +142,17 @@ class Answerer:
 
     def _batches(self, texts: Sequence[str], task_id: Any) -> Any:
         return self._text_batches.inference(texts, task_id, batch_size=BATCH_SIZE)
+
+
+def _label_log_probabilities(t5: FrozenT5, encoded: Encoded) -> Tensor:
+    """Return the log-probabilities [B, 1 + C] of labels that have rows, from id 1 on."""
+    return tf.nn.log_softmax(label_logits(t5, first_states(t5, encoded), encoded.injection.labels.rows)[:, 0])  # type: ignore[union-attr]
+
+
+def _likeliest(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the id [B, 1] with the highest of [B, 1 + C], and its log-probability [B]."""
+    best = tf.argmax(log_probabilities, axis=1, output_type=tf.int32)[:, None]
+    return best, tf.gather(log_probabilities, best, batch_dims=1)[:, 0]
 
 
 def answerer_without_prompt(

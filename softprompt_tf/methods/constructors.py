@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.soft_words import soft_words
     from softprompt_tf.methods.family.superpos import superpos
     from softprompt_tf.methods.family.ulpt import ulpt
+    from softprompt_tf.methods.family.warp import warp
 
 __all__ = [
     "adapters",
@@ -44,6 +45,7 @@ __all__ = [
     "soft_words",
     "superpos",
     "ulpt",
+    "warp",
 ]
 
 __getattr__ = lazy_names("softprompt_tf.methods.family", {name: name for name in __all__})

@@ -34,12 +34,14 @@ class Vocabulary:
       tokenize: text -> token ids, with no end of sequence added.
       num_pieces: pieces of the tokenizer; rows of the table from here on belong to no piece. None means all V rows do.
       fingerprint: returns that of the backbone's weights, "" where it is unknown; it is called where it is needed.
+      output_embeddings: returns the rows of the output projection [V, H]. None: they are `embeddings`.
     """
 
     embeddings: np.ndarray
     tokenize: Callable[[str], list[int]]
     num_pieces: int | None = None
     fingerprint: Callable[[], str] = lambda: ""
+    output_embeddings: Callable[[], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.embeddings)
@@ -284,6 +286,13 @@ def _token_rows(vocabulary: Vocabulary, text: str) -> np.ndarray:
     if ids.max() >= table_rows:
         raise PromptError(f"The tokenizer must fit the embeddings. Received: token id {ids.max()}, V={table_rows}.")
     return np.asarray(vocabulary.embeddings[ids], dtype=np.float32)
+
+
+def output_rows(vocabulary: Vocabulary, texts: Sequence[str]) -> np.ndarray:
+    """Return the mean output embedding of each text's tokens, float32 [C, H]."""
+    table = vocabulary.embeddings if vocabulary.output_embeddings is None else vocabulary.output_embeddings()
+    of_output = dataclasses.replace(vocabulary, embeddings=table)
+    return np.stack([_token_rows(of_output, text).mean(axis=0) for text in texts])
 
 
 def _fill(

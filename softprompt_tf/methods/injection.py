@@ -6,13 +6,14 @@ from typing import Any
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LateFront, LayerChange, Placed, TextOffsets
+from softprompt_tf.injection import Front, Injection, KeyValues, LabelRows, LateFront, LayerChange, Placed, TextOffsets
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
+    LABEL_ROWS,
     LATE_PROMPTS,
     PLACED_PROMPTS,
     PROMPT,
@@ -50,6 +51,7 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             if name in tensors
         ),
         offsets=_offsets(tensors, masks),
+        labels=part(LabelRows, LABEL_ROWS),
         placed=tuple(
             Placed(placeholder, tensors[name], (masks or {}).get(name))
             for name, placeholder in PLACED_PROMPTS.items()

@@ -22,6 +22,7 @@ from softprompt_tf.methods.family.residual import ResidualConfig, residual
 from softprompt_tf.methods.family.soft_words import SoftWordsConfig, soft_words
 from softprompt_tf.methods.family.superpos import SuperPosConfig, superpos
 from softprompt_tf.methods.family.ulpt import UlptConfig, ulpt
+from softprompt_tf.methods.family.warp import WarpConfig, warp
 
 
 class MethodRow(NamedTuple):
@@ -49,4 +50,5 @@ METHODS: dict[str, MethodRow] = {
     "mpt": MethodRow(mpt, MptConfig),
     "dept": MethodRow(dept, DeptConfig),
     "soft_words": MethodRow(soft_words, SoftWordsConfig),
+    "warp": MethodRow(warp, WarpConfig),
 }

@@ -23,6 +23,7 @@ DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the
 CROSS_KEY_VALUES = "cross_key_values"
 PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
 TEXT_OFFSETS = "text_offsets"  # row s is added to the embedding of the text's token s
+LABEL_ROWS = "label_rows"  # one for each label, in the order of the labels
 PLACES = ("encoder", "decoder", "cross")  # the attentions: two stacks' own, and the one to the encoder output
 PROJECTIONS = ("query", "key", "value", "output")
 # Name of what is added to a projection -> the attention and the projection.
@@ -86,6 +87,7 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
     TEXT_OFFSETS: lambda sizes: (sizes.hidden_dim,),
+    LABEL_ROWS: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     **{name: _change_row(name) for name in CHANGES},
 }
@@ -115,6 +117,7 @@ _PROMPTS_ALONE = (
 # A method that has no row here may have any of `TENSORS`.
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
     **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
+    "warp": MethodTensors(required=(PROMPT, LABEL_ROWS)),
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
     "ia3": MethodTensors(required=(), optional=SCALES),
     "adapters": MethodTensors(required=(), optional=ADAPTERS),

@@ -8,6 +8,7 @@ from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
+from softprompt_tf.backbones.passes.label_scores import label_logits
 from softprompt_tf.injection import Injection
 from softprompt_tf.methods import embedded, injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import entry_layer
@@ -69,18 +70,26 @@ def tuned_logits(
     """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`, and
     `drop` as in `embed`."""
     entering, mask, injection, first = embed(t5, table, batch, drop)
+    token_ids = batch["decoder_token_ids"]
+    if injection.labels is not None:  # one more, as Keras warns of a softmax over one score; the first does not see it
+        token_ids = ops.pad(token_ids, [[0, 0], [0, 1]])
     states = tune(
         t5,
         entering,
         mask,
-        batch["decoder_token_ids"],
+        token_ids,
         injection,
         first=first,
         num_moving=_num_moving(injection),
         recompute=recompute,
         can_branch=can_branch,
     )
-    return t5.logits(states)
+    return logits_of(t5, states, injection)
+
+
+def logits_of(t5: FrozenT5, states: Tensor, injection: Injection) -> Tensor:
+    """Return logits of decoder states [B, U, H]: over the vocabulary [B, U, V], or over labels with rows [B, 1, 1 + C]."""
+    return t5.logits(states) if injection.labels is None else label_logits(t5, states, injection.labels.rows)
 
 
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:

@@ -27,11 +27,18 @@ from softprompt_tf.methods import (
     injection_of,
     write_prompt,
 )
-from softprompt_tf.methods.task_tensors import prompt_name, text_places
+from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
-from softprompt_tf.model.prompted_inputs import embed, encode, tied, tuned_logits
+from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
-from softprompt_tf.model.task_method import check_has_no_dropout, method_of, method_of_config, settled, table_of
+from softprompt_tf.model.task_method import (
+    check_has_no_dropout,
+    check_label_rows,
+    method_of,
+    method_of_config,
+    settled,
+    table_of,
+)
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.tasks import check_labels, warn_of_labels
@@ -67,7 +74,8 @@ class PromptedT5(TextModel):
       "marked", -2 for "end". `text_places.tokenize(texts, t5.tokenize)` makes such ids. A row with more or fewer gives NaN.
 
     Returns:
-      Logits float32 [B, U, V].
+      Logits float32 [B, U, V]; [B, 1, 1 + C] of a method that trains label rows (`warp`), whose targets are [B, 1], 1 + the label's
+      place.
 
     Raises:
       BackboneMismatchError: where a loaded prompt was made for another backbone.
@@ -101,7 +109,7 @@ class PromptedT5(TextModel):
     ):
         _check_parts(t5, labels)
         method, loaded = method_of(prompt, t5)
-        method = settled(method, t5)
+        method = settled(method.with_labels(loaded.labels if labels is None else labels), t5)
         table = table_of(method, t5)
 
         # === Functional Model ===
@@ -114,7 +122,7 @@ class PromptedT5(TextModel):
         embeddings, mask, injection, _ = embed(t5, table, inputs)
         states = t5.encode(tied(embeddings, injection), mask)
         states = t5.decode(inputs["decoder_token_ids"], states, mask)
-        super().__init__(inputs=inputs, outputs=t5.logits(states), name=name)
+        super().__init__(inputs=inputs, outputs=logits_of(t5, states, injection), name=name)
 
         # === Config ===
         self.t5 = t5
@@ -125,8 +133,11 @@ class PromptedT5(TextModel):
         self.max_input_tokens = _limit("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
         self.max_target_tokens = _limit("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
-        self.labels = self._checked_labels(labels if labels is not None else loaded.labels, self.max_target_tokens)
-        warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
+        given = loaded.labels if labels is None else labels
+        self.labels = self._checked_labels(given or method.label_words, self.max_target_tokens)
+        check_label_rows(method, self.labels, self._lengths)
+        if LABEL_ROWS not in self._lengths:  # else their words are not scored
+            warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
         self.prompt_dropout = 0.0
         self._sampler: Sampler = get_sampler("greedy")
@@ -153,8 +164,13 @@ class PromptedT5(TextModel):
     @property
     def text_places(self) -> TextPlaces:
         """How many rows of a task do not go in front of its texts; `tokenize_examples` takes it."""
+        return text_places(self._lengths)
+
+    @property
+    def _lengths(self) -> dict[str, int]:
+        """Name of each tensor of a task -> its rows."""
         axis = 0 if self.task_ids is None else 1
-        return text_places({name: value.shape[axis] for name, value in self.prompt_table.tensors().items()})
+        return {name: int(value.shape[axis]) for name, value in self.prompt_table.tensors().items()}
 
     @property
     def text_batches(self) -> "TextBatches":
@@ -163,9 +179,9 @@ class PromptedT5(TextModel):
         from softprompt_tf.texts.text_batches import TextBatches, opening_id_of
 
         opening_id = opening_id_of(self.t5, self.target_format)
-        return TextBatches(
-            self.t5, self.max_input_tokens, self.max_target_tokens, self.task_ids, opening_id, self.text_places
-        )
+        limits = self.max_input_tokens, self.max_target_tokens
+        label_words = self.labels if LABEL_ROWS in self._lengths else ()
+        return TextBatches(self.t5, *limits, self.task_ids, opening_id, self.text_places, label_words)
 
     @cached_property
     def _answerer(self) -> "Answerer":

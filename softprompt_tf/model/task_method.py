@@ -1,7 +1,7 @@
 """The method of a model: chosen, of a loaded task or of a saved model's config; and the table of what it trains for one T5."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,18 @@ from softprompt_tf.methods import (
     prompt_tuning,
 )
 from softprompt_tf.methods.family.kept_tensors import unknown_tensors
-from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.methods.task_tensors import LABEL_ROWS, PROMPT
 
 
 def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
     """Return the table of what a method trains, with its first values."""
-    vocabulary = Vocabulary(t5.embedding_table, _one_text(t5), t5.tokenizer.vocabulary_size(), lambda: t5.fingerprint)
+    vocabulary = Vocabulary(
+        t5.embedding_table,
+        _one_text(t5),
+        t5.tokenizer.vocabulary_size(),
+        lambda: t5.fingerprint,
+        lambda: t5.output_embeddings,
+    )
     table = TaskTable(
         method.shapes(t5.sizes),
         num_tasks=method.num_tasks,
@@ -59,6 +65,20 @@ def check_has_no_dropout(method: PromptMethod, t5: FrozenT5) -> None:
         raise BackboneError(
             f"The method {method.name} needs a T5 without dropout. Received: a backbone with dropout={t5.dropout}. "
             "Load it without, by `load_t5(..., dropout=0.0)`."
+        )
+
+
+def check_label_rows(method: PromptMethod, labels: Sequence[str], lengths: Mapping[str, int]) -> None:
+    """Refuse labels that are not those that a method trains rows for.
+
+    Raises:
+      PromptError: with both.
+    """
+    count = lengths.get(LABEL_ROWS)
+    if count is not None and (len(labels) != count or method.label_words not in ((), tuple(labels))):
+        own = ", ".join(method.label_words) or f"{count} labels"
+        raise PromptError(
+            f"The labels must be those that have rows: {own}. Received: labels {list(labels)}. Leave `labels` out."
         )
 
 

@@ -295,6 +295,7 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
             opening_id=model.text_batches.opening_id,
             task_index=index,
             places=model.text_places,
+            label_words=model.text_batches.label_words,
         )
         for index, each in enumerate(data)
     ]

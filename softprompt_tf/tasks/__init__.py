@@ -13,7 +13,7 @@ from softprompt_tf.tasks.sources import read_rows
 from softprompt_tf.tasks.task import Example, Task
 from softprompt_tf.tasks.task_table import load_task, task_table
 from softprompt_tf.tasks.template import Template
-from softprompt_tf.tasks.tokenized import TokenizedExamples, ended_ids, tokenize_examples
+from softprompt_tf.tasks.tokenized import TokenizedExamples, ended_ids, label_id, tokenize_examples
 
 __all__ = [
     "LENGTH_BUCKETS",
@@ -33,6 +33,7 @@ __all__ = [
     "compute_metrics",
     "ended_ids",
     "evaluation_batches",
+    "label_id",
     "load_task",
     "postprocessed",
     "prefetched",

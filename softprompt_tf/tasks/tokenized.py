@@ -99,6 +99,7 @@ def tokenize_examples(
     opening_id: int = 0,
     task_index: int = 0,
     places: TextPlaces = NO_PLACES,
+    label_words: Sequence[str] = (),
 ) -> TokenizedExamples:
     """Turn examples into token ids.
 
@@ -111,10 +112,11 @@ def tokenize_examples(
       opening_id: the sentinel in front of every target, not counted in `max_target_tokens`; 0 for none.
       task_index: which task these rows belong to.
       places: of the prompt's rows in the inputs, a model's `text_places`; their placeholders are never cut.
+      label_words: of a model that trains rows for them, whose targets are one id each: see `label_id`.
 
     Raises:
       ConfigError: if a limit is below 1.
-      DataError: if the markers of an input ask for more rows than there are.
+      DataError: if the markers of an input ask for more rows than there are, or a target is none of `label_words`.
 
     Source: google-research/text-to-text-transfer-transformer, `append_eos_after_trim` (cut first, then end).
     """
@@ -129,9 +131,24 @@ def tokenize_examples(
             eos_id,
             0,
         ),
-        _cut([example.target for example in examples], tokenize, max_target_tokens, eos_id, opening_id),
+        tuple(np.array([label_id(example.target, label_words)], np.int32) for example in examples)
+        if label_words
+        else _cut([example.target for example in examples], tokenize, max_target_tokens, eos_id, opening_id),
         np.full(len(examples), task_index, np.int32),
     )
+
+
+def label_id(text: str, label_words: Sequence[str]) -> int:
+    """Return the id of a label that has a row of its own: 1 + its place, as 0 is padding.
+
+    Raises:
+      DataError: if the text is no label.
+    """
+    if text not in label_words:
+        raise DataError(
+            f"A target of a model with label rows must be one of its labels: {', '.join(label_words)}. Received: {text[:80]!r}."
+        )
+    return 1 + label_words.index(text)
 
 
 def ended_ids(ids: Sequence[int], limit: int, *, opening_id: int = 0, eos_id: int = 1) -> list[int]:

@@ -9,6 +9,9 @@ import tensorflow as tf
 from softprompt_tf.errors import DataError
 from softprompt_tf.texts.feed import Feed
 
+# How the messages begin that a graph of texts fails with.
+_RULE = r"\[((?:`task_id`|Markers|A target of a model with label rows) must .*?Received: .*?\.)\]"
+
 
 @contextmanager
 def told_plainly(*feeds: Feed | None) -> Iterator[None]:
@@ -18,7 +21,7 @@ def told_plainly(*feeds: Feed | None) -> Iterator[None]:
     except tf.errors.OpError as error:
         for failure in (failure for feed in feeds if feed is not None for failure in feed.failures):
             raise failure from None
-        rule = re.search(r"\[((?:`task_id`|Markers) must .*?Received: .*?\.)\]", error.message, re.DOTALL)
+        rule = re.search(_RULE, error.message, re.DOTALL)
         if rule is None:
             raise
         raise DataError(rule.group(1).replace("\\'", "'")) from None

@@ -18,7 +18,7 @@ from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.prompt_places import NO_PLACES, TOO_MANY_ROWS, TOO_MANY_ROWS_HINT, TextPlaces
 from softprompt_tf.target_format import TARGET_FORMATS
-from softprompt_tf.tasks import ended_ids
+from softprompt_tf.tasks import ended_ids, label_id
 from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.texts.text_rows import as_text, listed
 
@@ -36,6 +36,7 @@ class TextBatches:
       task_ids: the tasks of a model with several prompts, else None.
       opening_id: stands in front of every target; see `opening_id_of`.
       places: where the prompt's rows go in the inputs.
+      label_words: of a model that trains rows for them: then a target is one of them, and one id (`tasks.label_id`).
     """
 
     t5: FrozenT5
@@ -44,6 +45,7 @@ class TextBatches:
     task_ids: tuple[str, ...] | None = None
     opening_id: int = 0
     places: TextPlaces = NO_PLACES
+    label_words: tuple[str, ...] = ()
 
     def tokenize(
         self, texts: Mapping[str, tf.Tensor], note: NotePieces | None = None
@@ -59,8 +61,11 @@ class TextBatches:
         """
         target_pieces = self.t5.graph_tokenizer.tokenize(texts["decoder_text"])
         inputs, input_mask = self._graph_inputs(texts["encoder_text"], note, target_pieces)
-        targets, _ = pieces_to_ids(target_pieces, self.max_target_tokens)
-        targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
+        if self.label_words:
+            targets = _label_ids(texts["decoder_text"], self.label_words)
+        else:
+            targets, _ = pieces_to_ids(target_pieces, self.max_target_tokens)
+            targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
         tokens = {
             "encoder_token_ids": inputs,
             "encoder_padding_mask": input_mask,
@@ -90,11 +95,14 @@ class TextBatches:
     def target_ids(self, targets: Sequence[Sequence[str]]) -> np.ndarray:
         """Tokenize C targets for each of B rows; return int32 [B, C, U], opened and ended, 0 where padded."""
         targets = [[as_text(text) for text in row] for row in targets]
+        num_targets = len(targets[0]) if targets else 1
+        if self.label_words:
+            ids = [[label_id(text, self.label_words) for text in row] for row in targets]
+            return np.array(ids, np.int32).reshape(-1, num_targets, 1)
         known = {text: self.t5.tokenize([text])[0] for row in targets for text in row}
         ends = {text: ended_ids(ids, self.max_target_tokens, opening_id=self.opening_id) for text, ids in known.items()}
         length = max((len(ids) for ids in ends.values()), default=1)
         padded = {text: ids + [0] * (length - len(ids)) for text, ids in ends.items()}
-        num_targets = len(targets[0]) if targets else 1
         return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
 
     @property
@@ -213,3 +221,14 @@ def _assert_rows_suffice(texts: tf.Tensor, places: TextPlaces) -> tf.Operation:
     parts = [TOO_MANY_ROWS, "the text '", tf.strings.substr(texts[worst], 0, 80), "' asks for "]
     parts += [tf.strings.as_string(asked[worst]), f" of {places.in_text} rows. {TOO_MANY_ROWS_HINT}"]
     return tf.debugging.Assert(tf.reduce_all(asked <= places.in_text), [tf.strings.join(parts)])
+
+
+def _label_ids(texts: tf.Tensor, label_words: tuple[str, ...]) -> tf.Tensor:
+    """Return the id int32 [B, 1] of each target, inside a graph; refuse one that is no label."""
+    is_it = tf.equal(texts[:, None], tf.constant(label_words)[None])  # [B, C]
+    is_known = tf.reduce_any(is_it, axis=1)
+    received = tf.strings.reduce_join(tf.boolean_mask(texts, tf.logical_not(is_known))[:1])
+    rule = f"A target of a model with label rows must be one of its labels: {', '.join(label_words)}. Received: '"
+    message = tf.strings.join([rule, tf.strings.substr(received, 0, 80), "'."])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_known), [message])]):
+        return 1 + tf.argmax(tf.cast(is_it, tf.int32), axis=1, output_type=tf.int32)[:, None]

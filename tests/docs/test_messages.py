@@ -10,6 +10,7 @@ STATUS_TEXTS = (
     "Unknown task id '",
     "`text` must be valid UTF-8.",
     "Markers of `text` must ask for at most ",
+    "The target must be one of the task's labels.",
     "This task has no labels. Ask for `serving_default`.",
     "`prompt` must be finite. Received: NaN or infinity.",
     "The scores must be finite. Received: NaN or infinity. Check the values of the prompt.",

@@ -7,7 +7,7 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from asked_versions import ask_once, asked_ahead
-from served_methods import module_of, task_of, twin_and_output
+from served_methods import LABELS, module_of, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
@@ -95,6 +95,7 @@ def tasks(tiny_t5):
             **dict.fromkeys(FEED_FORWARD_ADAPTERS, 2),
             **dict.fromkeys(LANGUAGE_ADAPTERS, 3),
         ),
+        "warp": task_of(tiny_t5, 18, method="warp", prompt=2, label_rows=3),
     }
 
 
@@ -123,6 +124,34 @@ def test_every_row_of_a_mixed_batch_is_written_as_plain_numpy_does(tiny_t5, task
         ids, score = numpy_t5.greedy(*twin_and_output(tiny_t5, tasks[name], text), 6)
         assert found["output"][row].numpy().decode() == tiny_t5.detokenize([ids])[0]
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-4)
+
+
+def test_label_rows_score_labels_in_a_batch_with_others(tiny_t5, tasks, signatures):
+    asked = ["front", "warp", "lora", "warp"]
+    request = {"task_id": tf.constant(asked), "text": tf.constant(TEXTS[:4])}
+
+    chosen, written = signatures["classify"](**request), signatures["serving_default"](**request)
+    scored = signatures["score"](**request, target=tf.constant(["red", "blue", "red", "nobody"]))
+
+    status = b"The target must be one of the task's labels."
+    assert scored["status"].numpy().tolist() == [b"", b"", b"", status]
+    logs = [_label_logs(tiny_t5, tasks[name], text) for name, text in zip(asked, TEXTS, strict=False)]
+    np.testing.assert_allclose(chosen["log_probabilities"], logs, atol=1e-3)
+    assert scored["log_likelihood"][1].numpy() == pytest.approx(logs[1][LABELS.index("blue")], abs=1e-3)
+    for row in (1, 3):
+        assert written["output"][row].numpy().decode() == LABELS[np.argmax(logs[row])]
+        assert written["score"][row].numpy() == pytest.approx(np.max(logs[row]), abs=1e-3)
+
+
+def _label_logs(t5, task, text):
+    """Return the log-probabilities [C] of a task's labels, by their rows or by their words, in plain NumPy."""
+    twin, output = twin_and_output(t5, task, text)
+    if "label_rows" in task.tensors:
+        scores = task.tensors["label_rows"] @ numpy_t5.decode(twin, [0], output)[0]
+    else:
+        ids = [[*each, 1] for each in t5.tokenize(list(LABELS))]
+        scores = np.array([numpy_t5.target_log_probability(twin, each, output) for each in ids])
+    return scores - np.logaddexp.reduce(scores)
 
 
 def test_a_request_is_rendered_as_a_row_of_training_and_moves_no_rows(tiny_t5, tasks, signatures):
@@ -171,13 +200,23 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
     inputs = {"task_id": ["later", "front", "moved"], "text": TEXTS[:3], "target": [TARGET] * 3}
     request = {"signature": "score", "inputs": inputs}
 
-    names = ("front", "deep", "lora", "adapters", "dept", "words", "marked", "mad_x")  # each takes seconds to compare
+    names = (
+        "front",
+        "deep",
+        "lora",
+        "adapters",
+        "dept",
+        "words",
+        "marked",
+        "mad_x",
+        "warp",
+    )  # each takes seconds to compare
     write_saved_model(
         tmp_path / "t5", tiny_t5, {name: tasks[name] for name in names}
     )  # compares its answers with Keras's
     with asked_ahead([request]):
-        more = {"later": added, "moved": moved, "beside": task_of(tiny_t5, 17, prompt_in_text=2)}
-        version = add_tasks(tmp_path / "t5", more)
+        beside = task_of(tiny_t5, 17, method="warp", prompt_in_text=2, label_rows=3)
+        version = add_tasks(tmp_path / "t5", {"later": added, "moved": moved, "beside": beside})
 
     assert [(task.task_id, task.method) for task in list_tasks(tmp_path / "t5")] == [
         ("front", "prompt_tuning"),
@@ -188,9 +227,10 @@ def test_an_export_of_several_methods_is_written_checked_and_added_to(tmp_path, 
         ("words", "soft_words"),
         ("marked", "prompt_tuning"),
         ("mad_x", "mad_x"),
+        ("warp", "warp"),
         ("later", "p_tuning_v2"),
         ("moved", "dept"),
-        ("beside", "any"),
+        ("beside", "warp"),
     ]
     (found,) = ask_once(version, [request])
     models = [
@@ -215,4 +255,7 @@ def test_a_graph_of_prompts_alone_has_no_other_tables(tiny_t5):
     names = [variable.name for variable in module.tables.variables]
     assert "prompts:0" in names
     assert not [name for name in names if "key_values" in name]
-    assert module._shared.value.tokenize_placed is None  # and no op for rows in other places
+    functions = module._shared.value
+    assert (
+        functions.tokenize_placed is functions.score_labels is None
+    )  # and no op for rows in other places, or of labels

@@ -34,6 +34,7 @@ SMALL = {
     "adapters": {"bottleneck_dim": 2},
     "mad_x": {"bottleneck_dim": 2},
     "dept": {"length": 2, "rank": 2, "num_offsets": 8, "offsets_rate": 0.5},
+    "warp": {"length": 2, "labels": sorted(set(TARGETS))},
 }
 
 

@@ -54,9 +54,7 @@ def test_a_prompt_of_another_backbone_or_with_other_tensors_is_refused(task, one
     with pytest.raises(BackboneMismatchError, match="was made for"):
         recycled_task(task, two_layer_t5, one_layer_t5)
     prefix = TaskPrompt(tensors={"decoder_key_values": np.ones((3, 1, 2, 2, 6), np.float32)}, method="prefix_tuning")
-    with pytest.raises(
-        PromptError, match="Only rows in front of the text can be recycled. Received: a task of the method"
-    ):
+    with pytest.raises(PromptError, match="Only the rows of a prompt can be recycled. Received: a task of the method"):
         recycled_task(prefix, one_layer_t5, two_layer_t5)
 
 

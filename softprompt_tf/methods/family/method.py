@@ -6,7 +6,7 @@ A method knows no backbone's code, only its sizes and its vocabulary. Where its 
 
 import dataclasses
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,10 @@ class PromptMethod:
         """Return the first values of one task's variables, float32."""
         raise NotImplementedError
 
+    def with_labels(self, labels: Sequence[str]) -> "PromptMethod":
+        """Return the method with the labels of its model, where it trains rows for them and does not know them yet."""
+        return self
+
     def settled(self, sizes: BackboneSizes, state_size: StateSize) -> "PromptMethod":
         """Return the method with what it leaves to the backbone filled in; the same where that is nothing."""
         return self
@@ -84,6 +88,11 @@ class PromptMethod:
     @property
     def frozen_variables(self) -> tuple[str, ...]:
         """Names of variables that keep their first values, such as a random projection."""
+        return ()
+
+    @property
+    def label_words(self) -> tuple[str, ...]:
+        """The labels that it trains rows for; () where it trains none, or does not know their words."""
         return ()
 
     @property

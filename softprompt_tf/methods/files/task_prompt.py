@@ -10,7 +10,15 @@ import numpy as np
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors
-from softprompt_tf.methods.task_tensors import LATE_PROMPTS, PLACED_PROMPTS, PROMPT, prompt_name, row_shape, text_places
+from softprompt_tf.methods.task_tensors import (
+    LABEL_ROWS,
+    LATE_PROMPTS,
+    PLACED_PROMPTS,
+    PROMPT,
+    prompt_name,
+    row_shape,
+    text_places,
+)
 from softprompt_tf.prompt_places import rows_of_template, too_many_rows
 from softprompt_tf.target_format import TARGET_FORMATS
 
@@ -82,6 +90,11 @@ class TaskPrompt(_TaskFields):
         check_tensors_of_method(self.tensors, self.method)
         object.__setattr__(self, "tensors", checked_tensors(self.tensors))
         self._check_markers()
+        if LABEL_ROWS in self.tensors and len(self.tensors[LABEL_ROWS]) != len(self.labels):
+            raise PromptError(
+                f"A task must have a label for each of its label rows. Received: {len(self.tensors[LABEL_ROWS])} rows, labels "
+                f"{list(self.labels)}."
+            )
 
     def _check_fields(self) -> None:
         for name in STRING_FIELDS:
@@ -198,7 +211,7 @@ def _check_rows(
     task_prompt: TaskPrompt, made_for: str, backbone: str, *, hidden_dim: int, sizes: BackboneSizes | None
 ) -> None:
     for name, value in task_prompt.tensors.items():
-        if name in (PROMPT, *PLACED_PROMPTS):
+        if name in (PROMPT, *PLACED_PROMPTS, LABEL_ROWS):
             form, own, models = "H={}", str(value.shape[1]), str(hidden_dim)
         elif sizes is not None:
             form, own, models = f"{name} [P, {{}}]", _listed(value.shape[1:]), _listed(row_shape(name, sizes))

@@ -10,6 +10,7 @@ from softprompt_tf.methods.task_tensors import (
     DELTAS,
     FEED_FORWARD_ADAPTERS,
     KEY_VALUES,
+    LABEL_ROWS,
     LANGUAGE_ADAPTERS,
     LATE_PROMPTS,
     METHOD_TENSORS,
@@ -27,6 +28,7 @@ from softprompt_tf.settings.spelling import nearest
 _FORMS = {
     **dict.fromkeys(TENSORS, "[P, H]"),
     TEXT_OFFSETS: "[S, H]",
+    LABEL_ROWS: "[C, H]",
     **dict.fromkeys(KEY_VALUES, "[P, L, 2, N, D]"),
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
@@ -76,6 +78,9 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       PromptError: if one is not finite, floating and of its form, or those that belong together differ in their rows.
     """
     checked = {name: _checked(name, tensors[name]) for name in TENSORS if name in tensors}
+    others = set(checked) - {LABEL_ROWS, PROMPT, *PLACED_PROMPTS}
+    if LABEL_ROWS in checked and others:
+        raise PromptError(f"Label rows go with a prompt alone. Received: {', '.join(sorted(others))} too.")
     rows = {name: len(checked[name]) for name in KEY_VALUES if name in checked}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} {count}" for name, count in rows.items())
