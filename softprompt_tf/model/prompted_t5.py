@@ -166,9 +166,9 @@ class PromptedT5(TextModel):
         """How many rows of a task do not go in front of its texts; `tokenize_examples` takes it."""
         return text_places(self._lengths)
 
-    @property
+    @cached_property
     def _lengths(self) -> dict[str, int]:
-        """Name of each tensor of a task -> its rows."""
+        """Name of each tensor of a task -> its rows, which training does not change."""
         axis = 0 if self.task_ids is None else 1
         return {name: int(value.shape[axis]) for name, value in self.prompt_table.tensors().items()}
 
