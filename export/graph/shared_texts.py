@@ -152,9 +152,14 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
         mask = tf.concat([head_mask, tail_mask], axis=1)
         if (first, last) == (0, None):
             return encode_embeddings(t5, states, mask, inside._replace(front=Front(head, head_mask))), mask
-        num_front = tf.shape(head)[1] if inside.adds_to_front else 0
-        layers, changes = slice(first, last), inside.changes
-        states = t5.forward.encode(states, mask, inside.encoder, changes=changes, layers=layers, num_front=num_front)
+        states = t5.forward.encode(
+            states,
+            mask,
+            inside.encoder,
+            changes=inside.changes,
+            layers=slice(first, last),
+            num_front=tf.shape(head)[1] if inside.adds_to_front else 0,
+        )
         return states, mask
 
     return run
