@@ -213,10 +213,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _tell_cut_rows(prompt: Any, examples: Any, t5: Any, *, name: str) -> None:
+    from softprompt_tf.methods.task_tensors import text_places
     from softprompt_tf.tasks import tell_cut_examples
 
     inputs, targets = prompt.max_input_tokens or 512, prompt.max_target_tokens or 32
-    tell_cut_examples(examples, t5.tokenize, max_input_tokens=inputs, max_target_tokens=targets, name=name)
+    limits = {"max_input_tokens": inputs, "max_target_tokens": targets}
+    tell_cut_examples(examples, t5.tokenize, **limits, name=name, places=text_places(prompt.lengths))
 
 
 def _neighbors(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.tasks import tell_cut_texts
 from softprompt_tf.tasks.cut_texts import count_cut_texts
 
@@ -25,6 +26,16 @@ def test_rows_past_a_limit_and_unknown_pieces_are_counted():
 
     assert (counts.rows, counts.cut_inputs, counts.cut_targets) == (4, 2, 1)  # the end of sequence takes one token
     assert (counts.pieces, counts.unknown) == (2 + 3 + 4 + 1 + 2 + 1, 3)
+
+
+def test_markers_of_rows_are_no_pieces():
+    limits = {"max_input_tokens": 4, "max_target_tokens": 4}
+
+    counts = count_cut_texts(
+        ["ab{prompt:2}", "{prompt:3}"], ["a", "a"], by_letter, **limits, places=TextPlaces(in_text=3)
+    )
+
+    assert (counts.cut_inputs, counts.unknown) == (0, 0)
 
 
 def test_the_counts_are_told_with_their_shares():
