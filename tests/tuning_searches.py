@@ -14,7 +14,7 @@ from softprompt_tf.tuning.record import Record
 from softprompt_tf.tuning.run_search import SearchSettings, run_search
 
 STEP_S, ROW_S = 1.0, 2.0**-10  # exact in binary, so that sums are the same in any order
-MINUTES = 1.5
+MINUTES = 1.75
 
 
 class Killed(BaseException):

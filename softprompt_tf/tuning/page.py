@@ -130,7 +130,7 @@ def _curves(figure: Any) -> Markup:
 def _tried(record: Record) -> Markup:
     note = (
         "In a rung, each candidate has the same seconds; the best go on, with a new start of the rate. The last leg is of the best "
-        "one alone. Equal scores are ranked by the log-probability of the right labels."
+        "one alone. Scores within one standard error of the best are ranked by the mean log-probability of the right labels."
     )
     found = table("All that was tried", HEADER, tried_rows(record))
     return tag("section", tag("h2", "What was tried"), found, tag("p", note, class_="soft"))

@@ -1,10 +1,8 @@
 """Measure the first steps, and plan a search by them; or refuse a time that is too short for anything."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import pairwise
 
 from softprompt_tf.backbones.bundled import bundled_backbones
 from softprompt_tf.errors import ConfigError
@@ -22,7 +20,7 @@ from softprompt_tf.tuning.record import Part
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
 
-MEASURED_STEPS = 6
+MEASURED_STEPS = 10  # with rows of several lengths
 _ROWS = 64  # dev rows whose scoring is measured
 _LATE_SHARE = 0.08  # of the seconds: what encoding rows for prompts behind the encoder may take
 _LOADING_SHARE = 0.6  # of the budget; where loading has taken more, nothing is begun
@@ -115,7 +113,7 @@ def _measured(search: Search, recipe: Recipe) -> Speed:
         raise too_short(
             search, f"loading and the first steps took {budget.spent_s:.0f} s", _minutes_after(budget.spent_s)
         )
-    step_s = max(1e-6, statistics.median(after - before for before, after in pairwise(ends)))
+    step_s = max(1e-6, (ends[-1] - ends[0]) / (len(ends) - 1))
     trace_s = max(0.0, ends[0] - begun_s - step_s)
     some = sample(search.rows.dev, _ROWS, seed=search.seed)
     model = search.scorer.model_with(search.trainer.values(recipe), recipe.method)

@@ -41,13 +41,6 @@ class Tried:
     failure: str | None = None
     part: int = 0
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """What candidates are compared by: the score, then the log-probability of the right labels."""
-        worst = float("-inf")
-        score = worst if self.score is None else self.score
-        return score, worst if self.log_probability is None else self.log_probability
-
 
 @dataclass(frozen=True)
 class Part:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
+from softprompt_tf.tuning.choice import ordered
 from softprompt_tf.tuning.ladder import coarse_steps, slot
 from softprompt_tf.tuning.recipes import Recipe, batches_of
-from softprompt_tf.tuning.record import LAST, Part, Tried
+from softprompt_tf.tuning.record import LAST, Part, Record, Tried
 from softprompt_tf.tuning.scoring import Looked
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
 
@@ -31,7 +32,7 @@ def climb(search: Search) -> Recipe:
                 return search.recipe(search.record.tried[search.record.best].candidate)
             _try(search, rung, together, search.speed.trace_s + slot_s * len(together))
         following = counts[rung] if rung < len(counts) else 1
-        going = best_of(search, str(rung), going)[:following]
+        going = best_of(search.record, str(rung), going, rows=search.ladder.sample)[:following]
         if missing:
             search.keep_record()
             search.on_rung()
@@ -124,16 +125,26 @@ def _keep(
         search.keep(tried, looked)
 
 
-def best_of(search: Search, rung: str, going: Sequence[Recipe]) -> list[Recipe]:
-    """Return the candidates whose training did not fail, the best first; of equal ones the one with the lower number."""
-    tries = search.record.tries_of(rung)
-    sound = [recipe for recipe in going if tries[recipe.number].failure is None]
+def best_of(record: Record, rung: str, going: Sequence[Recipe], *, rows: int) -> list[Recipe]:
+    """Return the candidates whose training did not fail, the best first; of equal ones the one with the lower number.
+
+    Args:
+      record: of the search.
+      rung: whose scores count.
+      going: the candidates.
+      rows: how many rows they were scored on.
+
+    Raises:
+      TrainingError: if all failed.
+    """
+    tries, recipes = record.tries_of(rung), {recipe.number: recipe for recipe in going}
+    sound = [tries[number] for number in sorted(recipes) if tries[number].failure is None]
     if not sound:
         failures = {tries[recipe.number].failure for recipe in going}
         raise TrainingError(
             f"At least one candidate of a search must train. Received: {len(going)} that failed: {'; '.join(map(str, failures))}"
         )
-    return sorted(sound, key=lambda recipe: (tries[recipe.number].rank, -recipe.number), reverse=True)
+    return [recipes[tried.candidate] for tried in ordered(sound, rows=rows)]
 
 
 def _told(search: Search, rung: int, going: Sequence[Recipe]) -> str:

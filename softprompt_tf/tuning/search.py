@@ -1,10 +1,8 @@
 """A search in progress: its candidates, what trains and scores them, its clock, and its record on the disk."""
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 
 from softprompt_tf.backbones import FrozenT5
@@ -12,6 +10,7 @@ from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.progress import say
 from softprompt_tf.tasks import Example
 from softprompt_tf.tuning.budget import Budget
+from softprompt_tf.tuning.choice import is_better
 from softprompt_tf.tuning.ladder import Ladder, Reserve, Speed, reserve_of
 from softprompt_tf.tuning.recipes import LENGTH, Recipe
 from softprompt_tf.tuning.record import Part, Record, Tried
@@ -124,8 +123,8 @@ class Search:
         )
         ends = self.watch.step_ends_s
         if len(ends) > 2:
-            measured = statistics.median(after - before for before, after in pairwise(ends))
-            self._step_s[candidates[0].group] = measured / len(candidates)
+            # The mean, and not the median: batches of long rows belong to it.
+            self._step_s[candidates[0].group] = (ends[-1] - ends[0]) / (len(ends) - 1) / len(candidates)
         return errors
 
     # === Scoring ===
@@ -159,11 +158,11 @@ class Search:
 
     def keep(self, tried: Tried, looked: Looked | None) -> None:
         """Add a look to the record; the prompt of the best one is written."""
-        record = self.record
+        record, before = self.record, self.record.tried[:]
         record.tried.append(tried)
         if looked is None:
             return
-        if record.best is None or tried.rank >= record.tried[record.best].rank:
+        if record.best is None or is_better(tried, before[record.best], before, rows=len(self.dev)):
             recipe = self.recipe(tried.candidate)
             self.write_prompt(recipe, looked.scores.metrics)
             record.best, self.best_look = len(record.tried) - 1, looked
