@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks.measured_tables import late_layers, time_to_accuracy
+from benchmarks.measured_tables import late_layers, method_costs, methods_by_tasks, time_to_accuracy
 from benchmarks.measured_tables.__main__ import MEASUREMENTS, PAGES, RESULTS, all_tables
 from benchmarks.measured_tables.pages import written_page
 from softprompt_tf.experiments.results import ResultStore, RunResult
@@ -78,6 +78,50 @@ def test_results_that_do_not_go_together_are_refused(tmp_path, steps, score, mes
         late_layers.take([other], tmp_path)
 
     assert (tmp_path / "late_layers.json").read_text() == before
+
+
+def family(directory, *runs):
+    """Write results (method, task, seed, rate, score) as a sweep does."""
+    for method, task, seed, rate, score in runs:
+        training = {"steps": 200, "batch_size": 32, "optimizer": "adam", "learning_rate": rate, "schedule": "cosine"}
+        run = {"backbone": "mini", "rows": {"train": 2000, "validation": 500}, "prompt": {"method": method}}
+        run |= {"training": training, "seed": seed, "tasks": [task]}
+        settings = {"experiment": method, "arm": "a", "x": rate, "task": task, "eval_task": task, "seed": seed}
+        result = RunResult(
+            **settings, metrics={}, score=score, step=100, seconds=1.0, backbone="mini", config={**settings, "run": run}
+        )
+        ResultStore(directory / "results").write(result)
+    return directory
+
+
+def test_a_methods_rate_is_the_best_one_of_the_first_seed(tmp_path):
+    runs = [("lora", "trec", 1, 0.3, 22.0), ("lora", "trec", 1, 0.03, 70.0), ("lora", "trec", 1, 0.003, 80.0)]
+    runs += [("lora", "trec", 2, 0.003, 84.0), ("lora", "trec", 2, 0.03, 99.0)]  # which chooses nothing
+    runs += [("prompt_tuning", "rte", 1, 0.03, 60.0), ("prompt_tuning", "rte", 1, 0.3, 60.0)]  # the lower one
+
+    methods_by_tasks.take([family(tmp_path / "1", *runs)], tmp_path)
+
+    assert methods_by_tasks.table(tmp_path).splitlines()[:4] == [
+        "| method | TREC | RTE |",
+        "|---|---|---|",
+        "| `prompt_tuning` |  | 60.0, 0.03 |",
+        "| `lora` | 82.0 ± 2.8 (2), 0.003 |  |",
+    ]
+
+
+def test_costs_are_told_as_a_time_and_a_ratio(tmp_path):
+    (tmp_path / "run").mkdir()
+    figure = {"seconds": 0.12, "ratio": 1.5, "low": 1.4, "high": 1.625}
+    kept = {"machine": {"processor": "Some CPU", "cores": 2, "tensorflow": "2.21.0"}, "load": [0.1, 2.0], "rounds": 9}
+    kept |= {"file_bytes": {"lora": 12345}, "step": {"lora": figure}}
+    kept["served"] = {"lora, alone": figure, "methods mixed": {**figure, "seconds": 0.2}}
+    (tmp_path / "run" / "method_costs.json").write_text(json.dumps(kept))
+
+    method_costs.take([tmp_path / "run"], tmp_path)
+
+    lines = method_costs.table(tmp_path).splitlines()
+    assert lines[2] == "| `lora` | 12.3 kB | 120 ms, 1.50 (1.40 to 1.62) | 120 ms, 1.50 (1.40 to 1.62) |"
+    assert lines[6] == "| methods mixed | 200 ms, 1.50 (1.40 to 1.62) |"
 
 
 @pytest.mark.parametrize("measurement", MEASUREMENTS.values(), ids=MEASUREMENTS)

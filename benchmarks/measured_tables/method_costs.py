@@ -1,0 +1,60 @@
+"""What each method costs: the figures of `benchmarks.method_costs` in, a table of methods and a table of served batches out.
+
+benchmarks/results/method_costs.json is the file that the benchmark writes.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+NAME = "method_costs"
+
+
+def take(directories: Sequence[Path], results: Path) -> None:
+    """Copy the figures.
+
+    Args:
+      directories: one directory, which has `method_costs.json`.
+      results: benchmarks/results.
+
+    Raises:
+      ValueError: if there is more than one directory, or no such file.
+    """
+    if len(directories) != 1 or not (directories[0] / f"{NAME}.json").is_file():
+        raise ValueError(
+            f"There must be one directory, with {NAME}.json. Received: {', '.join(map(str, directories))}, which has none."
+        )
+    shutil.copyfile(directories[0] / f"{NAME}.json", results / f"{NAME}.json")
+
+
+def table(results: Path) -> str:
+    """Return a row for each method, and the batches of several methods and exports below."""
+    kept = json.loads((results / f"{NAME}.json").read_text(encoding="utf-8"))
+    lines = ["| method | task file | training step | 16 rows served |", "|---|---|---|---|"]
+    for name, size in kept["file_bytes"].items():
+        step, served = kept["step"][name], kept["served"][f"{name}, alone"]
+        lines.append(f"| `{name}` | {size / 1000:,.1f} kB | {_cell(step)} | {_cell(served)} |")
+    lines += ["", "| 16 rows served | |", "|---|---|"]
+    others = {name: figure for name, figure in kept["served"].items() if not name.endswith(", alone")}
+    lines += [f"| {name} | {_cell(figure)} |" for name, figure in others.items()]
+    return "\n".join([*lines, "", *_conditions(kept)])
+
+
+def draw(results: Path) -> None:
+    """Draw nothing: the page has the tables alone."""
+
+
+def _cell(figure: dict[str, float]) -> str:
+    return f"{1000 * figure['seconds']:.0f} ms, {figure['ratio']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
+
+
+def _conditions(kept: dict[str, Any]) -> list[str]:
+    machine, load = kept["machine"], kept["load"]
+    return [
+        "The median, and the ratio to `prompt_tuning` with its quartiles. A step has 32 rows of 32 tokens; a served text has 24",
+        f"tokens or so. {machine['cores']} cores, {machine['processor']}, TensorFlow {machine['tensorflow']}; {kept['rounds']} "
+        f"rounds; load {load[0]:.1f} before,",
+        f"{load[1]:.1f} after.",
+    ]
