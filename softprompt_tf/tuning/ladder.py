@@ -87,6 +87,19 @@ def reserve_of(total_s: float, speed: Speed, *, dev_rows: int, test_rows: int, s
     return Reserve(rest, test, 1.1 * speed.row_s * (rest + test) + writing_s)
 
 
+def rows_in(seconds: float, kept: Reserve, row_s: float) -> tuple[int, int]:
+    """Return how many dev rows and how many test rows are scored at the end in the seconds that are left.
+
+    All that were planned, where nine of ten fit: a few rows less would be worth nothing. Else the test rows come first, and
+    some of them are scored in any case.
+    """
+    left = max(0, math.floor(seconds / row_s))
+    if left >= 0.9 * (kept.dev_rows + kept.test_rows):
+        return kept.dev_rows, kept.test_rows
+    test_rows = max(min(LEAST_TEST_ROWS, kept.test_rows), min(kept.test_rows, left))
+    return max(0, min(kept.dev_rows, left - test_rows)), test_rows
+
+
 def ladder_of(
     seconds: float, speed: Speed, *, dev_rows: int, most: int, graphs: Callable[[int], int] = lambda count: 1
 ) -> Ladder:

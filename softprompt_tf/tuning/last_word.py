@@ -1,12 +1,12 @@
 """The last word of a search: its best prompt on all dev rows and on the test rows, which nobody chose by."""
 
-import math
 from typing import Any
 
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.evaluation.scores import majority_baseline
 from softprompt_tf.methods import load_prompt
 from softprompt_tf.tasks import Example
+from softprompt_tf.tuning.ladder import rows_in
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.scoring import Looked
 from softprompt_tf.tuning.search import Search
@@ -48,13 +48,10 @@ def score_best(search: Search) -> None:
 
 
 def _affordable(search: Search, row_s: float) -> tuple[int, int]:
-    """Return how many more dev rows, and how many test rows, the time that is left is enough for; some are always scored."""
+    """Return how many more dev rows, and how many test rows, are scored."""
     kept = search.reserve(dev_sample=len(search.dev), row_s=row_s)
     writing_s = kept.seconds - 1.1 * row_s * (kept.dev_rows + kept.test_rows)
-    left = max(0, math.floor((search.budget.left_s - writing_s) / row_s))
-    least = min(50, kept.test_rows)
-    test_rows = max(least, min(kept.test_rows, left))
-    return max(0, min(kept.dev_rows, left - test_rows)), test_rows
+    return rows_in(search.budget.left_s - writing_s, kept, row_s)
 
 
 def _figures(search: Search, looked: Looked, examples: list[Example], *, of: int) -> dict[str, Any]:

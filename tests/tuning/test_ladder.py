@@ -2,7 +2,17 @@
 
 import pytest
 
-from softprompt_tf.tuning.ladder import Speed, coarse_steps, is_short, ladder_of, minutes_for, reserve_of, slot
+from softprompt_tf.tuning.ladder import (
+    Reserve,
+    Speed,
+    coarse_steps,
+    is_short,
+    ladder_of,
+    minutes_for,
+    reserve_of,
+    rows_in,
+    slot,
+)
 
 FAST = Speed(step_s=0.1, row_s=0.001, trace_s=5.0)
 
@@ -98,6 +108,15 @@ def test_some_test_rows_are_scored_however_slow_they_are():
     slow = Speed(step_s=1.0, row_s=10.0, trace_s=0.0)
 
     assert reserve_of(60.0, slow, dev_rows=10, test_rows=500, sample=10).test_rows == 50
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows"),
+    [(9.0, (100, 200)), (2.7, (100, 200)), (2.5, (50, 200)), (1.5, (0, 150)), (0.1, (0, 50)), (-1.0, (0, 50))],
+)
+def test_at_the_end_test_rows_come_first(seconds, rows):
+    # 300 rows of 10 ms were planned; 2.7 s are nine tenths of them.
+    assert rows_in(seconds, Reserve(100, 200, 9.0), 0.01) == rows
 
 
 def test_minutes_that_are_enough():
