@@ -6,6 +6,7 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from finite_differences import check_gradients, two_rows
+from killed_training import whole_and_resumed
 from served_methods import drawn_rows
 from tiny_t5 import make_tiny_t5
 from twin_answers import check_answers
@@ -24,7 +25,6 @@ from softprompt_tf.methods.task_tensors import (
     SCALES,
     entry_layer,
 )
-from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
 PLACES = ("encoder", "decoder", "cross")
@@ -171,20 +171,12 @@ def test_fit_moves_every_variable_and_nothing_of_the_t5(form, recompute):
 
 @forms
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, one_layer_t5, form):
-    data = {"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}
-
-    def trained(seed):
+    def make(seed):
         model = drawn(model_of(one_layer_t5, form), seed=seed)
         model.compile(sp.Adafactor(0.1), sp.TargetCrossEntropy(), run_eagerly=True)
-        model.optimizer.build(model.trainable_variables)
-        checkpoint = PromptCheckpoint(tmp_path, seed=1)
-        checkpoint.resume(model)
-        model.fit(data, epochs=1, verbose=0, shuffle=False, callbacks=[checkpoint])
         return model
 
-    whole = trained(seed=3)  # of which the checkpoint is left
-    whole.fit(data, epochs=1, verbose=0, shuffle=False)
-    resumed = trained(seed=8)  # another start, of which nothing may stay
+    whole, resumed = whole_and_resumed(tmp_path, make, {"encoder_text": TEXTS, "decoder_text": ["yes", "no"]})
 
     for variable, value in values_of(whole).items():
         np.testing.assert_array_equal(values_of(resumed)[variable], value, err_msg=variable)

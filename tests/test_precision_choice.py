@@ -53,7 +53,8 @@ def never():
     raise AssertionError("measured again")
 
 
-def test_a_run_measures_both_and_keeps_its_choice(config, tmp_path, monkeypatch, capsys):
+@pytest.mark.thorough
+def test_a_run_measures_both_on_its_first_batches_and_keeps_its_choice(config, monkeypatch, capsys):
     both = []
     monkeypatch.setattr(precision_choice, "why_not_bfloat16", lambda: "")
     monkeypatch.setattr(
@@ -63,6 +64,7 @@ def test_a_run_measures_both_and_keeps_its_choice(config, tmp_path, monkeypatch,
     result = run.train_run(config)
 
     exact, rounded = both
+    assert exact.losses == pytest.approx(losses_of_first_batches(config), rel=1e-5)
     assert np.allclose(exact.losses, rounded.losses, rtol=0.02)
     assert exact.losses != rounded.losses  # two precisions
     assert all(a.shape == b.shape == (4 * 16,) for a, b in zip(exact.gradients, rounded.gradients, strict=True))
@@ -71,15 +73,12 @@ def test_a_run_measures_both_and_keeps_its_choice(config, tmp_path, monkeypatch,
     assert with_chosen_precision(config, never).training.precision == "bfloat16"
 
 
-def test_losses_and_gradients_are_those_of_the_first_batches(config):
+def losses_of_first_batches(config):
     task, t5 = run.read_task_data(run.load_task(config.tasks[0])), make_tiny_t5()
-
-    exact, _ = run._measured(config, [task])
-
     run.keras.utils.set_random_seed(config.seed)
     model = run.build_model(t5, config, [task.task])
     batches = list(run.training_batches(t5, model, [task], config).dataset(first_step=0).take(3))
-    assert exact.losses == pytest.approx([float(model.test_on_batch(x, y)) for x, y in batches], rel=1e-5)
+    return [float(model.test_on_batch(x, y)) for x, y in batches]
 
 
 def test_a_machine_without_bfloat16_measures_nothing(config, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from finite_differences import two_rows
+from killed_training import whole_and_resumed
 from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
@@ -15,7 +16,6 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.experiments.prompts_together import partners
 from softprompt_tf.model.prompt_dropout import PromptDropout
 from softprompt_tf.runs.run_identity import config_digest
-from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
 DATA = {"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}
@@ -102,19 +102,13 @@ def test_a_dropped_value_has_no_gradient(one_layer_t5):
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, one_layer_t5):
-    def trained(seed):
+    def make(seed):
         model = model_of(one_layer_t5)
         model.run_eagerly = False  # in a graph, which reads the step anew
         model.prompt_variable.assign_add(np.full(model.prompt_variable.shape, float(seed)))
-        model.optimizer.build(model.trainable_variables)
-        checkpoint = PromptCheckpoint(tmp_path, seed=1)
-        checkpoint.resume(model)
-        model.fit(DATA, epochs=1, verbose=0, shuffle=False, callbacks=[checkpoint])
         return model
 
-    whole = trained(seed=0)  # of which the checkpoint is left
-    whole.fit(DATA, epochs=1, verbose=0, shuffle=False)
-    resumed = trained(seed=1)  # another start, of which nothing may stay
+    whole, resumed = whole_and_resumed(tmp_path, make, DATA)
 
     np.testing.assert_array_equal(resumed.prompt_value(), whole.prompt_value())
 

@@ -9,6 +9,7 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from finite_differences import check_gradients
+from killed_training import whole_and_resumed
 from served_methods import placed_embeddings, task_of
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 from twin_answers import check_answers
@@ -26,7 +27,6 @@ from softprompt_tf.migration.student import position_of, rendered, template_of
 from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.runs.run import prompt_method, train_run
 from softprompt_tf.tasks import Example, Row, Task, Template, ended_ids, load_task, tokenize_examples
-from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 
 LABELS = ["yes", "no"]
 LENGTH = 4
@@ -192,20 +192,12 @@ def test_prompts_that_vote_are_those_of_plain_numpy(tiny_t5):
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, tiny_t5):
-    data = {"encoder_text": TEXTS[:2], "decoder_text": LABELS}
-
-    def trained(seed):
+    def make(seed):
         model = model_of(tiny_t5, "marked", "warp", seed=seed)
         model.compile(sp.Adafactor(0.1), sp.TargetCrossEntropy(), run_eagerly=True)
-        model.optimizer.build(model.trainable_variables)
-        checkpoint = PromptCheckpoint(tmp_path, seed=1)
-        checkpoint.resume(model)
-        model.fit(data, epochs=1, verbose=0, shuffle=False, callbacks=[checkpoint])
         return model
 
-    whole = trained(seed=3)
-    whole.fit(data, epochs=1, verbose=0, shuffle=False)
-    resumed = trained(seed=8)
+    whole, resumed = whole_and_resumed(tmp_path, make, {"encoder_text": TEXTS[:2], "decoder_text": LABELS})
 
     for name, value in whole.task_tensors().items():
         np.testing.assert_array_equal(resumed.task_tensors()[name], value)
