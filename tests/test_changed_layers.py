@@ -26,6 +26,8 @@ from softprompt_tf.methods.task_tensors import (
     entry_layer,
 )
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
 PLACES = ("encoder", "decoder", "cross")
 # Constructor, settings that change all that the method can change, its tensors, and rows of each.

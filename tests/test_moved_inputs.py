@@ -16,6 +16,8 @@ from softprompt_tf.methods import METHODS, TaskPrompt
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.task_tensors import entry_layer
 
+pytestmark = pytest.mark.thorough
+
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
 # Constructor, settings, and rows of each tensor of its tasks.
 FORMS = {

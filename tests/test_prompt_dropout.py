@@ -101,6 +101,7 @@ def test_a_dropped_value_has_no_gradient(one_layer_t5):
     np.testing.assert_array_equal(np.asarray(gradient) != 0, kept)
 
 
+@pytest.mark.thorough
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, one_layer_t5):
     def make(seed):
         model = model_of(one_layer_t5)

@@ -114,6 +114,7 @@ def test_examples_for_token_arrays_have_the_places(tiny_t5):
 # === Numbers ===
 
 
+@pytest.mark.thorough
 @positions
 def test_answers_are_those_of_plain_numpy(tiny_t5, position):
     model = model_of(tiny_t5, position)
@@ -191,6 +192,7 @@ def test_prompts_that_vote_are_those_of_plain_numpy(tiny_t5):
 # === Trained and kept ===
 
 
+@pytest.mark.thorough
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, tiny_t5):
     def make(seed):
         model = model_of(tiny_t5, "marked", "warp", seed=seed)
@@ -234,6 +236,7 @@ def config_of(place, inputs, **prompt):
     )
 
 
+@pytest.mark.thorough
 def test_a_run_takes_its_position_from_the_template(place):
     config = config_of(place, "{prompt:1} film: {text} {prompt:2}", method="warp")
 
