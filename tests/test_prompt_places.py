@@ -25,7 +25,8 @@ from softprompt_tf.methods import METHODS as METHODS_BY_NAME
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.migration.student import position_of, rendered, template_of
 from softprompt_tf.prompt_places import TextPlaces
-from softprompt_tf.runs.run import prompt_method, train_run
+from softprompt_tf.runs.configured import prompt_method
+from softprompt_tf.runs.run import train_run
 from softprompt_tf.tasks import Example, Row, Task, Template, ended_ids, load_task, tokenize_examples
 
 LABELS = ["yes", "no"]

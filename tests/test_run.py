@@ -21,7 +21,7 @@ from softprompt_tf import PromptedT5, load_prompt, load_t5
 from softprompt_tf.config import RunConfig, TrainingConfig, load_config
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.files.directory_lock import locked
-from softprompt_tf.runs import run
+from softprompt_tf.runs import configured, run
 from softprompt_tf.runs.run import train_run
 from softprompt_tf.runs.run_identity import FREE_SETTINGS, config_digest
 from softprompt_tf.runs.summary import summary_lines
@@ -246,7 +246,7 @@ def test_batches_of_a_run_are_dealt_out_as_its_config_says(place, t5, tmp_path, 
     data = [run.read_task_data(run.load_task(task)) for task in config.tasks]
     model = run.build_model(t5, config, [each.task for each in data])
     made = []
-    monkeypatch.setattr(run, "BatchStream", lambda examples, **settings: made.append(settings))
+    monkeypatch.setattr(configured, "BatchStream", lambda examples, **settings: made.append(settings))
 
     run.training_batches(t5, model, data, config)
 
@@ -474,7 +474,7 @@ def test_another_length_is_another_run_where_the_schedule_ends_with_it(place, tm
     ],
 )
 def test_rates_at_the_start_and_at_steps_2_8_and_16_by_hand(settings, expected):
-    rate = run._learning_rate(TrainingConfig(steps=16, **settings))
+    rate = configured._learning_rate(TrainingConfig(steps=16, **settings))
 
     found = [float(rate(step)) if callable(rate) else rate for step in (0, 2, 8, 16)]
 

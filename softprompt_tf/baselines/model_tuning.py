@@ -22,8 +22,9 @@ from softprompt_tf.errors import BackboneError, TrainingError
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.inference.answering import Answerer, answerer_without_prompt
+from softprompt_tf.runs.configured import check_task_labels, shared_target_format
 from softprompt_tf.runs.dev_scores import named_metrics
-from softprompt_tf.runs.run import TaskData, check_task_labels, shared_target_format
+from softprompt_tf.runs.task_data import TaskData
 from softprompt_tf.tasks import BatchStream, Task, TokenizedExamples, tokenize_examples
 from softprompt_tf.tasks.data_digest import examples_digest
 from softprompt_tf.texts.text_batches import opening_id_of

@@ -22,8 +22,9 @@ from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.methods import TaskPrompt, Vocabulary, load_prompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
-from softprompt_tf.runs.run import TaskData, build_model, prompt_method, training_batches
+from softprompt_tf.runs.configured import build_model, prompt_method, training_batches
 from softprompt_tf.runs.run_states import RunBatches, answers_on_states, run_state_cache
+from softprompt_tf.runs.task_data import TaskData
 from softprompt_tf.states.state_cache import StateCache
 from softprompt_tf.training import TrainingResult, train_prompt
 

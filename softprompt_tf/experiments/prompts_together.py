@@ -15,8 +15,9 @@ from softprompt_tf.experiments.prompt_tuner import PromptTuner
 from softprompt_tf.experiments.trials import Trial
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.model.task_method import settled, table_of
-from softprompt_tf.runs.run import TaskData, make_optimizer, prompt_method
+from softprompt_tf.runs.configured import make_optimizer, prompt_method
 from softprompt_tf.runs.run_states import answers_on_states
+from softprompt_tf.runs.task_data import TaskData
 from softprompt_tf.states.state_cache import StateCache
 from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint
 from softprompt_tf.training.fit import locked_checkpoints

@@ -20,7 +20,7 @@ from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.progress import say
-from softprompt_tf.runs.run import check_task_labels
+from softprompt_tf.runs.configured import check_task_labels
 from softprompt_tf.tasks import Example, Task, tell_cut_examples
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest
 from softprompt_tf.tuning.budget import Budget, Clock

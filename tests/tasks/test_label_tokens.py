@@ -10,7 +10,8 @@ from softprompt_tf.errors import ConfigError, ExportError, PromptError
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.methods import TaskPrompt, prompt_tuning
 from softprompt_tf.model.prompted_t5 import PromptedT5
-from softprompt_tf.runs.run import TaskData, build_model
+from softprompt_tf.runs.configured import build_model
+from softprompt_tf.runs.run import TaskData
 from softprompt_tf.tasks import Task, check_labels, load_task, warn_of_labels
 
 WORDS = {"a": 5, "b": 6, "c": 7}
