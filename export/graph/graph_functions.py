@@ -12,6 +12,7 @@ from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embedd
 from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
 from softprompt_tf.backbones.tokenization.placed_text import PlaceCounts, placed_pieces, placed_pieces_to_ids
 from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
+from softprompt_tf.export.graph.absent_tensors import without_absent
 from softprompt_tf.export.graph.length_groups import encode_by_length
 from softprompt_tf.export.graph.shared_texts import encode_streams, entries_of
 from softprompt_tf.inference.decoding import Sampler, decode
@@ -33,11 +34,11 @@ from softprompt_tf.methods.task_tensors import (
     TEXT_OFFSETS,
 )
 
+INSIDE_ENCODER = (ENCODER_KEY_VALUES, *ENCODER_CHANGES)
 # What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
 ENCODER_TENSORS = (
     TEXT_OFFSETS,
-    ENCODER_KEY_VALUES,
-    *ENCODER_CHANGES,
+    *INSIDE_ENCODER,
     *LATE_PROMPTS,
     PROMPT_BEHIND_ENCODER,
     *PLACED_PROMPTS,
@@ -62,8 +63,8 @@ class GraphFunctions(NamedTuple):
       decode: the encoder output [B, S, H], its mask, rows and mask of each of the graph's `DECODER_TENSORS`, limits [B] -> ids,
         scores.
       score: as `decode`, with target ids [B, C, U] in the place of limits -> log-likelihoods [B, C].
-      score_labels: the encoder output, its mask, label rows [B, C, H] -> a score for each, float32 [B, C]. None in a graph without
-        a table of label rows.
+      score_labels: the encoder output, its mask, label rows [B, C, H], their mask -> a score for each, float32 [B, C]; 0 for all
+        where none counts. None in a graph without a table of label rows.
       shares_texts: whether equal texts are encoded once: in a graph with tables of what enters behind the embeddings.
     """
 
@@ -105,21 +106,25 @@ def _encode(
     front = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
     streams = [tf.TensorSpec([None, len(entries_of(row_shapes))], tf.int32)] if shares_texts else []
 
-    def encode_rows(prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
-        injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
-        embeddings = with_offsets(embedded(t5.embed, token_ids, injection.placed), injection.offsets)
-        embeddings, mask = put_in_front(injection.front, embeddings, mask)
-        return encode_embeddings(t5, embeddings, mask, injection), mask
-
     @tf.function(input_signature=[front, _FLAT, _FLAT, _FLAT, *streams, *_specs(names, row_shapes)], autograph=False)
     def encode(prompt, prompt_mask, token_ids, mask, *others):  # type: ignore[no-untyped-def]
-        if not shares_texts:
-            return encode_by_length(encode_rows, prompt, prompt_mask, token_ids, mask, *others, dtype=t5.compute_dtype)
-        streams, *parts = others
-        injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
-        return encode_streams(t5, token_ids, mask, streams, injection)
+        rows = (prompt, prompt_mask, token_ids, mask)
+
+        def run(names, parts):  # type: ignore[no-untyped-def]
+            if not shares_texts:
+                return encode_by_length(partial(_encode_rows, t5, names), *rows, *parts, dtype=t5.compute_dtype)
+            return encode_streams(t5, token_ids, mask, others[0], _injection((PROMPT, *names), (*rows[:2], *parts)))
+
+        return without_absent(run, names, others[len(streams) :], among=INSIDE_ENCODER)
 
     return encode  # type: ignore[no-any-return]
+
+
+def _encode_rows(t5, names, prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
+    injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
+    embeddings = with_offsets(embedded(t5.embed, token_ids, injection.placed), injection.offsets)
+    embeddings, mask = put_in_front(injection.front, embeddings, mask)
+    return encode_embeddings(t5, embeddings, mask, injection), mask
 
 
 def _decode(
@@ -130,9 +135,13 @@ def _decode(
     @tf.function(input_signature=[_states(t5), _FLAT, *_specs(names, row_shapes), _LIMITS], autograph=False)
     def decode_rows(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
         *parts, limits = inputs
-        encoded = Encoded(encoder_output, mask, _injection(names, parts))
-        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
-        ids, scores = decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
+
+        def run(names, parts):  # type: ignore[no-untyped-def]
+            encoded = Encoded(encoder_output, mask, _injection(names, parts))
+            # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
+            return decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
+
+        ids, scores = without_absent(run, names, parts, among=DECODER_TENSORS)
         # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
         is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
         return ids, tf.where(is_finite, scores, float("nan"))
@@ -147,7 +156,11 @@ def _score(t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]]) -> Callable[
     @tf.function(input_signature=[_states(t5), _FLAT, *_specs(names, row_shapes), targets_spec], autograph=False)
     def score(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
         *parts, target_ids = inputs
-        return score_targets(t5, target_ids, encoder_output, mask, _injection(names, parts))
+
+        def run(names, parts):  # type: ignore[no-untyped-def]
+            return score_targets(t5, target_ids, encoder_output, mask, _injection(names, parts))
+
+        return without_absent(run, names, parts, among=DECODER_TENSORS)
 
     return score  # type: ignore[no-any-return]
 
@@ -155,9 +168,13 @@ def _score(t5: FrozenT5, row_shapes: Mapping[str, tuple[int, ...]]) -> Callable[
 def _score_labels(t5: FrozenT5) -> Callable[..., tf.Tensor]:
     rows_spec = tf.TensorSpec([None, None, t5.hidden_dim], tf.float32)
 
-    @tf.function(input_signature=[_states(t5), _FLAT, rows_spec], autograph=False)
-    def score_labels(encoder_output, mask, rows):  # type: ignore[no-untyped-def]
-        return label_logits(t5, first_states(t5, Encoded(encoder_output, mask)), rows)[:, 0, 1:]
+    @tf.function(input_signature=[_states(t5), _FLAT, rows_spec, _FLAT], autograph=False)
+    def score_labels(encoder_output, mask, rows, rows_mask):  # type: ignore[no-untyped-def]
+        return tf.cond(
+            tf.reduce_any(rows_mask > 0),
+            lambda: label_logits(t5, first_states(t5, Encoded(encoder_output, mask)), rows)[:, 0, 1:],
+            lambda: tf.zeros(tf.shape(rows_mask)),
+        )
 
     return score_labels  # type: ignore[no-any-return]
 

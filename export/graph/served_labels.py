@@ -85,12 +85,12 @@ class ServedLabels(NamedTuple):
 
     def _own(self, encoded: Sequence[tf.Tensor], task: tf.Tensor, members: MemberRows) -> _Own:
         task = members.spread(task)
-        rows, _ = self.tables.rows(LABEL_ROWS, task, members.member)  # right-aligned
+        rows, mask = self.tables.rows(LABEL_ROWS, task, members.member)  # right-aligned
         counts = self.tables.lengths(LABEL_ROWS, task)
         words, _, is_label = self.tables.labels(task)
         width = tf.shape(rows)[1]
         place = tf.range(tf.shape(words)[1])[None] + (width - counts)[:, None]
-        scores = self.functions.score_labels(encoded[0], encoded[1], rows)  # type: ignore[misc]
+        scores = self.functions.score_labels(encoded[0], encoded[1], rows, mask)  # type: ignore[misc]
         scores = tf.gather(scores, tf.clip_by_value(place, 0, width - 1), batch_dims=1)
         logs = tf.nn.log_softmax(tf.where(is_label, scores, NO_SCORE))
         return _Own(counts > 0, scores, words, tf.where(is_label, logs, -float("inf")))
