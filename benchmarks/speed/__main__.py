@@ -1,13 +1,14 @@
 """Our speed beside PEFT's, in interleaved rounds, and beside what the machine can do at all.
 
-    python -m benchmarks.speed --output runs/bench                    # everything but bfloat16 and int8
+    python -m benchmarks.speed --output runs/bench                    # everything but `precision`
     python -m benchmarks.speed --quick                                # the shorter parts, few rounds
     python -m benchmarks.speed --parts comparison --only "training step"
-    python -m benchmarks.speed --parts precision                      # our side in bfloat16 and int8
+    python -m benchmarks.speed --dtypes bfloat16 --parts comparison   # one of the two dtypes
+    python -m benchmarks.speed --parts precision                      # our side in bfloat16 and int8, beside float32
 
-T5 1.1 Small with random weights, float32, all cores, 16 rows of 128 tokens where nothing else is said. Every side is a process
-of its own. OUTPUT/results.json has every raw time, OUTPUT/results.md the tables, OUTPUT/*.svg the plots. A part replaces what
-results.json has of it; results of another machine or of other versions are dropped.
+T5 1.1 Small with random weights, all cores, float32, and in the comparison bfloat16 on both sides too; 16 rows of 128 tokens where
+nothing else is said. Every side is a process of its own. OUTPUT/results.json has every raw time, OUTPUT/results.md the tables,
+OUTPUT/*.svg the plots. A part replaces what results.json has of it; results of another machine or of other versions are dropped.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed import cold_start, comparison, epoch, growth, precision, served
-from benchmarks.speed.cases import CASES
+from benchmarks.speed.cases import CASES, DTYPES
 from benchmarks.speed.machine import machine
 from benchmarks.speed.options import Options, default_data
 from benchmarks.speed.plots import write_plots
@@ -44,13 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "runs/bench")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--only", default="", help="of the comparisons, those whose name holds this")
+    parser.add_argument(
+        "--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES), help="of the comparisons; default: both"
+    )
     parser.add_argument("--quick", action="store_true", help="few rounds, short epochs, few sizes")
     parser.add_argument("--rounds", type=int, help="of a comparison; default 12, or 3 of a quick run")
     parser.add_argument("--data", type=Path, default=default_data(), help="holds glue/sst2 and superglue/boolq")
     parser.add_argument("--peer-python", default=str(ROOT / ".venv-parity/bin/python"))
     parsed = parser.parse_args(arguments)
     rounds = parsed.rounds or (3 if parsed.quick else 12)
-    options = Options(parsed.output, parsed.peer_python, parsed.data.resolve(), rounds, parsed.quick, parsed.only)
+    options = Options(
+        parsed.output, parsed.peer_python, parsed.data.resolve(), rounds, parsed.quick, parsed.only, parsed.dtypes
+    )
     if not comparison.chosen(options):
         parser.error(f"no case has {parsed.only!r} in its name; there are: {'; '.join(case.name for case in CASES)}")
     left_out = (*ON_DEMAND, *(NOT_QUICK if parsed.quick else ()))

@@ -3,7 +3,7 @@
 Ours is the stream of `softprompt train`: rows of similar length share a batch. PEFT's is a DataLoader that shuffles and pads
 each batch to its longest row; in a further case it groups rows by length as transformers' Trainer can (`group_by_length`).
 The first rows of the training splits are taken, tokenized beforehand for both sides. Operations count real tokens only, so
-that padding lowers the share of sgemm.
+that padding lowers the share of a product's rate.
 """
 
 import json
@@ -27,7 +27,7 @@ EPOCHS: tuple[tuple[str, str, int, int, dict[str, Any], float | None], ...] = (
 )
 HEADER = (
     "| epoch | rows | tokens | positions with padding, ours / PEFT | ours, s | PEFT, s | our speed to PEFT's | "
-    "ours, of sgemm | both sides agree |\n|---|---|---|---|---|---|---|---|---|"
+    "ours, of a product's rate | both sides agree |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -70,7 +70,7 @@ def table_row(name: str, found: dict[str, Any]) -> str:
     """Return one row of the table."""
     ours, peer = (f"{quartiles(found[key])[1]:.1f}" for key in ("ours_s", "peer_s"))
     positions = " / ".join(f"{count:,}" for count in found["positions"])
-    share = f"{quartiles(found['share_of_sgemm'])[1]:.0%}"
+    share = f"{quartiles(found['share_of_product'])[1]:.0%}"
     counts = [f"{found[key]:,}" for key in ("rows", "tokens")]
     cells = [name, *counts, positions, ours, peer, spread(found["speed"]), share, found["agreement"]]
     return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""The worker that measures what the machine can do at all: one float32 matrix product, by the library that TensorFlow uses."""
+"""The worker that measures what the machine can do at all: one matrix product, by the library that TensorFlow uses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,8 @@ from benchmarks.speed.protocol import serve_standard
 
 def prepare(case: dict[str, Any]) -> tuple[Callable[[], object], dict[str, Any]]:
     """Return a product of two square matrices, and its operations."""
-    size = case["size"]
-    a, b = (tf.random.stateless_uniform((size, size), seed=(0, k)) for k in range(2))
+    size, dtype = case["size"], case.get("dtype", "float32")
+    a, b = (tf.cast(tf.random.stateless_uniform((size, size), seed=(0, k)), dtype) for k in range(2))
     product = tf.function(tf.matmul)
 
     def run() -> float:

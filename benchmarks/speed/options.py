@@ -1,10 +1,12 @@
 """What a run of the suite is told, and where its models and files lie."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import inputs
+from benchmarks.speed.cases import DTYPES
 from benchmarks.speed.protocol import ROOT
 
 
@@ -19,6 +21,7 @@ class Options:
       rounds: interleaved rounds of a comparison.
       is_quick: whether it has to be over in about five minutes.
       only: of the comparisons, those whose name holds this.
+      dtypes: of the comparisons, those that compute in these.
     """
 
     output: Path
@@ -27,6 +30,7 @@ class Options:
     rounds: int = 12
     is_quick: bool = False
     only: str = ""
+    dtypes: Sequence[str] = DTYPES
 
     def model(self, shape: str = "small") -> Path:
         """Return the directory of a model with random weights, written at the first call."""

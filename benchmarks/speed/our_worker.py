@@ -14,6 +14,8 @@ from benchmarks.speed import inputs
 from benchmarks.speed.our_epoch import epoch
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
 from softprompt_tf.backbones.passes.cached_decoder import score_targets
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded
+from softprompt_tf.inference import decoding
 from softprompt_tf.model.prompted_inputs import encode as encode_batch
 
 Prepared = tuple[Callable[[], object], dict[str, Any]]
@@ -55,7 +57,7 @@ def generate(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
 
     @tf.function
     def decode() -> tf.Tensor:
-        ids, _ = model.sampler(model.t5, *encode(), case["tokens"])
+        ids, _ = decoding.decode(model.sampler, model.t5, encode(), case["tokens"])
         return ids
 
     return lambda: decode().numpy(), {"ids": decode().numpy().tolist()}
@@ -75,7 +77,7 @@ def classify(model: sp.PromptedT5, case: dict[str, Any]) -> Prepared:
     return lambda: scores().numpy(), {"values": values.ravel().tolist()}
 
 
-def _encoder(model: sp.PromptedT5, case: dict[str, Any]) -> Callable[[], tuple[tf.Tensor, tf.Tensor]]:
+def _encoder(model: sp.PromptedT5, case: dict[str, Any]) -> Callable[[], Encoded]:
     ids = tf.constant(inputs.source(case["rows"], case["length"]), tf.int32)
     batch = {
         "encoder_token_ids": tf.Variable(ids),

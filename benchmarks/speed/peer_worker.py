@@ -19,7 +19,9 @@ Prepared = tuple[Callable[[], object], dict[str, Any]]
 def prepare(case: dict[str, Any]) -> Prepared:
     """Return what one round runs, and what the other side must agree with."""
     torch.set_num_threads(os.cpu_count() or 1)
-    frozen = transformers.AutoModelForSeq2SeqLM.from_pretrained(case["model"], dtype=torch.float32)
+    frozen = transformers.AutoModelForSeq2SeqLM.from_pretrained(
+        case["model"], dtype=getattr(torch, case.get("dtype", "float32"))
+    )
     config = peft.PromptTuningConfig(
         task_type="SEQ_2_SEQ_LM", num_virtual_tokens=case["prompt"], num_transformer_submodules=1
     )

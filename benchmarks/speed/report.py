@@ -7,7 +7,7 @@ from benchmarks.speed import cold_start, comparison, epoch, growth, precision, s
 from benchmarks.speed.figures import Target, quartiles
 
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "comparison": ("Beside PEFT and beside sgemm", comparison.table),
+    "comparison": ("Beside PEFT and beside a matrix product", comparison.table),
     "epoch": ("An epoch of real rows", epoch.table),
     "served": ("Served requests", served.table),
     "cold_start": ("From a cold start to the first answer", cold_start.table),
@@ -19,7 +19,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the whole report."""
-    blocks = [machine_line(results["machine"]), sgemm_line(results)]
+    blocks = [machine_line(results["machine"]), product_line(results)]
     lines = all_targets(results)
     if lines:
         head = "| | target | measured, median (quartiles) | reached |\n|---|---|---|---|"
@@ -35,12 +35,16 @@ def all_targets(results: dict[str, Any]) -> list[Target]:
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """Name processor, cores, threads and versions in one line."""
+    """Name processor, cores, matrix units, threads and versions in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    return f"{machine['processor']}, {machine['cores']} cores, threads {machine['threads']}; {versions}."
+    units = f"matrix units: {machine['matrix_units']}"
+    return f"{machine['processor']}, {machine['cores']} cores, {units}, threads {machine['threads']}; {versions}."
 
 
-def sgemm_line(results: dict[str, Any]) -> str:
-    """Say what the machine's float32 matrix product reached, over all comparisons."""
-    rates = [rate for case in (results.get("comparison") or {}).values() for rate in case["sgemm_flops_per_s"]]
-    return f"sgemm, {comparison.LIMIT['size']} square: {quartiles(rates)[1] / 1e9:.0f} GFLOP/s." if rates else ""
+def product_line(results: dict[str, Any]) -> str:
+    """Say what the machine's matrix product reached in each dtype, over all comparisons."""
+    rates: dict[str, list[float]] = {}
+    for case in (results.get("comparison") or {}).values():
+        rates.setdefault(case["dtype"], []).extend(case["product_flops_per_s"])
+    reached = [f"{quartiles(own)[1] / 1e9:.0f} GFLOP/s in {dtype}" for dtype, own in rates.items()]
+    return f"A matrix product, {comparison.LIMIT['size']} square: {', '.join(reached)}." if reached else ""

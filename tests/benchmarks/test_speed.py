@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from benchmarks.speed import comparison, epoch, growth, inputs
+from benchmarks.speed import comparison, epoch, growth, inputs, machine
 from benchmarks.speed.__main__ import known_results, main
 from benchmarks.speed.cases import CASES, check_agreement
 from benchmarks.speed.figures import Target, growth_exponent, quartiles, ratios, spread
+from benchmarks.speed.options import Options
 from benchmarks.speed.plots import write_plots
 from benchmarks.speed.protocol import serve
 from benchmarks.speed.report import all_targets, markdown
@@ -18,12 +19,13 @@ KINDS = ("training_step", "generate")
 FOUND = {
     "agreement": "same tokens",
     "target": 1.4,
+    "dtype": "float32",
     "ours_s": [0.1, 0.1],
     "peer_s": [0.2, 0.3],
     "speed": [2.0, 3.0],
-    "share_of_sgemm": [0.5, 0.6],
-    "peer_share_of_sgemm": [0.2, 0.3],
-    "sgemm_flops_per_s": [1.9e11, 2.1e11],
+    "share_of_product": [0.5, 0.6],
+    "peer_share_of_product": [0.2, 0.3],
+    "product_flops_per_s": [1.9e11, 2.1e11],
     "peak_mb": [1500.4, 800.6],
     "peak_of_rounds_mb": [1200.0, 750.0],
     "positions": [22000, 50000],
@@ -80,8 +82,8 @@ def test_targets_are_floors_of_speed_and_ceilings_of_time_and_memory():
 
     assert lines == [
         "| training step, prompt 20: speed to PEFT's | at least 2 x | 2.50 (2.25 to 2.75) x | yes |",
-        "| training step, prompt 20: share of the sgemm rate | at least 75% | 55% (52% to 57%) | no |",
-        "| training step, prompt 20: peak memory of its process to PEFT's | at most 0.9 x | 0.90 (0.90 to 0.90) x | yes |",
+        "| training step, prompt 20: share of a product's rate | at least 75% | 55% (52% to 57%) | no |",
+        "| training step, prompt 20: peak memory of its process to PEFT's | at most 1 x | 0.90 (0.90 to 0.90) x | yes |",
         "| 16 rows, mixed tasks / one task, direct | at most 1.03 x | 1.01 (1.01 to 1.01) x | yes |",
         "| 16 rows, gRPC / direct call | at most 1.1 x | 1.19 (1.19 to 1.19) x | no |",
     ]
@@ -121,18 +123,24 @@ def test_tasks_show_costs_and_exponents():
 
 def test_report_and_plots_hold_the_parts_that_there_are(tmp_path):
     growing = {"names": ["1", "2"], "sizes": [1, 2], "points": [{"ours_s": [0.1], "peer_s": [0.2]}] * 2}
-    machine = {"processor": "A CPU", "cores": 2, "threads": "2 and 2", "versions": {"torch": "2"}}
-    results = {"machine": machine, "comparison": {"step": FOUND}, "growth": {"prompt length": growing}}
+    here = {"processor": "A CPU", "matrix_units": "AVX2", "cores": 2, "threads": "2 and 2", "versions": {"torch": "2"}}
+    half = {**FOUND, "dtype": "bfloat16", "product_flops_per_s": [1.2e12]}
+    results = {
+        "machine": here,
+        "comparison": {"step": FOUND, "step, bfloat16": half},
+        "growth": {"prompt length": growing},
+    }
 
     text = markdown(results)
     files = write_plots(results, tmp_path)
 
     assert text.startswith(
-        "A CPU, 2 cores, threads 2 and 2; torch 2.\n\nsgemm, 3072 square: 200 GFLOP/s.\n\n### Targets"
+        "A CPU, 2 cores, matrix units: AVX2, threads 2 and 2; torch 2.\n\n"
+        "A matrix product, 3072 square: 200 GFLOP/s in float32, 1200 GFLOP/s in bfloat16.\n\n### Targets"
     )
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         "### Targets",
-        "### Beside PEFT and beside sgemm",
+        "### Beside PEFT and beside a matrix product",
         "### Growth",
     ]
     assert [file.name for file in files] == ["growth.svg", "speed.svg"]
@@ -166,6 +174,37 @@ def test_sides_that_differ_are_not_timed():
     assert check_agreement(generation, {"ids": [[5, 6]]}, {"ids": [[5, 6]]}) == "same tokens"
     with pytest.raises(RuntimeError, match="must write the same"):
         check_agreement(generation, {"ids": [[5, 6]]}, {"ids": [[5, 7]]})
+
+
+def test_sides_that_compute_in_bfloat16_agree_less():
+    step, generation = (
+        next(case for case in CASES if case.settings["kind"] == kind and case.dtype == "bfloat16") for kind in KINDS
+    )
+
+    assert step.settings["dtype"] == "bfloat16"
+    assert check_agreement(step, {"values": [10.0]}, {"values": [10.0625]}) == "6.2e-02 apart"
+    with pytest.raises(RuntimeError, match="must agree within 0.1"):
+        check_agreement(step, {"values": [10.0]}, {"values": [10.25]})
+    assert check_agreement(generation, {"ids": [[5, 6], [7, 8]]}, {"ids": [[5, 6], [7, 9]]}) == "75% of the tokens"
+
+
+def test_cases_are_chosen_by_dtype(tmp_path):
+    options = Options(tmp_path, "python", tmp_path, dtypes=["bfloat16"], only="training step")
+
+    assert [case.name for case in comparison.chosen(options)] == [
+        "training step, prompt 20, bfloat16",
+        "training step, prompt 100, bfloat16",
+        "training step, prompt 20, gradient checkpointing, bfloat16",
+    ]
+
+
+def test_matrix_units_are_named_the_fastest_first(monkeypatch):
+    flags = "fpu avx2 avx512f amx_bf16"
+    monkeypatch.setattr(machine.Path, "is_file", lambda path: True)
+    monkeypatch.setattr(machine.Path, "read_text", lambda path, encoding: f"model name\t: A CPU\nflags\t\t: {flags}\n")
+
+    assert machine.processor() == "A CPU"
+    assert machine.matrix_units() == "AMX (bfloat16), AVX-512, AVX2"
 
 
 def test_operations_are_those_counted_by_hand():
