@@ -10,8 +10,9 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 
-from softprompt_tf.errors import ConfigError
+from softprompt_tf.errors import ConfigError, first_line
 from softprompt_tf.export.bulk.chunks import Chunk
 from softprompt_tf.export.bulk.model_handler import AnsweredChunk, ExportHandler
 from softprompt_tf.export.bulk.output_rows import RowWriter
@@ -37,6 +38,10 @@ def pipeline_options(runner: str, options: Sequence[str]) -> PipelineOptions:
         unknown = set(parsed.get_all_options(retain_unknown_options=True)) - set(parsed.get_all_options())
     except (SystemExit, ValueError) as error:
         raise ConfigError(f"Beam must know its options. Received: {' '.join(flags)} ({error}).") from None
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(f"Beam must know its runner. Received: {runner} ({first_line(error)}).") from None
     if unknown:
         raise ConfigError(f"Beam must know its options. Received: {', '.join(sorted(unknown))}.")
     return parsed

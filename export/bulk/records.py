@@ -83,13 +83,16 @@ def tfrecords(file: BinaryIO, name: str, *, start: int = 0, line: int = 1) -> It
     Raises:
       DataError: if the file ends within a record or a length is damaged, as nothing after it can be found.
     """
+    cut_off = "{}: the file ends within record {}. Copy or write the file again."
     while head := file.read(12):
+        if len(head) < 12:
+            raise DataError(cut_off.format(name, line))
         if _masked_checksum(head[:8]) != head[8:]:
             raise DataError(f"{name}: the length of record {line} is damaged. Copy or write the file again.")
         length = struct.unpack("<Q", head[:8])[0]
         body = file.read(length + 4)
-        if len(body) != length + 4:
-            raise DataError(f"{name}: the file ends within record {line}. Copy or write the file again.")
+        if len(body) < length + 4:
+            raise DataError(cut_off.format(name, line))
         is_whole = _masked_checksum(body[:-4]) == body[-4:]
         problem = "" if is_whole else "The bytes of a record must fit its checksum."
         yield Record(start, line, body[:-4], problem=problem)
@@ -146,8 +149,12 @@ def _csv_record(lines: _Lines, columns: Sequence[str] | None, *, is_first: bool)
 
     try:
         values = next(csv.reader(texts(), strict=True), [])
-    except csv.Error as error:
-        return Record(0, 0, b"", problem=f"Must be a well-formed CSV record. Received: {error}."), 1
+    except csv.Error:
+        # Not what the module says: that depends on the lines that follow, which a chunk may not have.
+        line = lines.peek().decode("utf-8", "replace").strip()
+        return Record(
+            0, 0, b"", problem=f"Must be a well-formed CSV record. Received: {line[:80]!r}. Check its quotes."
+        ), 1
     if values and columns is not None and len(values) != len(columns):
         problem = f"Must have {len(columns)} columns ({', '.join(columns)}). Received: {len(values)}."
         return Record(0, 0, b"", problem=problem), 1

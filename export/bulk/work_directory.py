@@ -95,6 +95,8 @@ class WorkDirectory:
         """Write what a chunk brought; it is finished with its rows."""
         if bad:
             write_atomically(self._part(number, "bad"), bad, error_type=DataError)
+        else:
+            self._part(number, "bad").unlink(missing_ok=True)
         write_atomically(self._part(number, "rows"), rows, error_type=DataError)
 
     def finished(self) -> set[int]:
