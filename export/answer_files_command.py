@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-probabilities", action="store_true", help="write the log-probability of every label")
     parser.add_argument("--input-format", choices=_FORMATS, help="default: as the file's name says")
     parser.add_argument("--output-format", choices=_FORMATS, help="default: as the file's name says")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="rows of one run of the model")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="rows of one run of the model")
     parser.add_argument("--chunk-rows", type=int, default=1000, metavar="N", help="rows that are written at a time")
     parser.add_argument("--runner", default="FnApiRunner", help="a Beam runner; default: the direct one in Python")
     parser.add_argument(

@@ -13,6 +13,7 @@ from softprompt_tf.export.bulk.row_fields import as_json, parsed_example
 from softprompt_tf.export.bulk.settings import AnswerSettings
 
 _INT64 = range(-(2**63), 2**63)
+_LARGEST_FLOAT32 = 3.4028234e38
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _set_feature(feature: Any, value: Any) -> None:
     kinds = {type(item) for item in values}
     if kinds <= {bool, int} and all(item in _INT64 for item in values):
         feature.int64_list.value.extend(map(int, values))
-    elif kinds <= {bool, int, float}:
+    elif kinds == {float} and all(abs(item) <= _LARGEST_FLOAT32 for item in values):
         feature.float_list.value.extend(values)
     elif kinds <= {str, bytes}:
         feature.bytes_list.value.extend(item.encode() if isinstance(item, str) else item for item in values)

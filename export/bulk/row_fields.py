@@ -8,6 +8,8 @@ from typing import Any
 from softprompt_tf.errors import DataError
 from softprompt_tf.export.bulk.records import Record
 
+_DEEPEST = 100
+
 Fields = dict[str, Any]  # JSON values; bytes where a TFRecord file has some that are no text
 
 
@@ -24,10 +26,7 @@ def fields_of(record: Record, kind: str, columns: Sequence[str]) -> Fields:
     """
     if record.problem:
         raise DataError(record.problem)
-    fields = _READERS[kind](record, columns)
-    if "" in fields and kind != "csv":
-        raise DataError("Every field must have a name. Received: one without.")
-    return fields
+    return _READERS[kind](record, columns)
 
 
 def _json_fields(record: Record, columns: Sequence[str]) -> Fields:
@@ -41,12 +40,25 @@ def _json_fields(record: Record, columns: Sequence[str]) -> Fields:
         raise DataError(f"Must be one JSON object. Received: {text[:80]!r} ({error}).") from None
     if not isinstance(values, dict):
         raise DataError(f"Must be one JSON object. Received: {text[:80]!r}.")
+    _check_depth(values, text)
     _check_unicode(text if r"\u" in text else "", values)
     return values
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _check_depth(values: Any, text: str) -> None:
+    """Refuse what is nested so deeply that it cannot be written again; how deep Python itself goes depends on the caller."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return
+    level = [values]
+    for _ in range(_DEEPEST):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+    if level:
+        raise DataError(f"Must be nested at most {_DEEPEST} deep. Received: {text[:80]!r}.")
 
 
 def _check_unicode(text: str, values: Mapping[str, Any]) -> None:

@@ -38,13 +38,17 @@ class AnswerSettings:
     templates: Mapping[str, str] = field(default_factory=dict)
     prefix: str = "answer_"
     log_probabilities: bool = False
-    batch_size: int = 32
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.signature not in SIGNATURES:
             raise ConfigError(f"`signature` must be one of {', '.join(SIGNATURES)}. Received: {self.signature!r}.")
         if self.batch_size < 1:
             raise ConfigError(f"`batch_size` must be a whole number above 0. Received: {self.batch_size}.")
+        names = (self.task_field, self.text_field, self.target_field, self.prefix)
+        for text in (*names, *self.templates, *self.templates.values()):
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise ConfigError(f"A setting must be valid Unicode. Received: {ascii(text)[:80]}.")
         for task, template in self.templates.items():
             try:
                 Template(template, "{target}")

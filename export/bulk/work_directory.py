@@ -84,7 +84,7 @@ class WorkDirectory:
     def clear(self) -> None:
         """Remove all files but the lock."""
         for entry in self.path.iterdir():
-            if entry.name != LOCK_FILE:
+            if entry.name != LOCK_FILE and entry.is_file():
                 entry.unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -13,7 +13,7 @@ from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.export import AnswerSettings, answer_files
 
-pytest.importorskip("apache_beam")
+pytestmark = pytest.mark.thorough
 
 TEMPLATES = {"reply": "{first} and then {second}"}
 ROWS = [
@@ -38,6 +38,7 @@ BAD = {
     b'{"task": "reply", "first": "x"}': "the row has no field `second`",
     b'{"task": "mood", "text": "x", "answer_label": "y"}': "No field of a row may have the name of the answer's",
     b"[" * 100_000: "Must be one JSON object",
+    b'{"task": "mood", "text": "x", "n": ' + b"[" * 300 + b"]" * 300 + b"}": "Must be nested at most 100 deep",
 }
 
 
@@ -107,7 +108,7 @@ def test_bad_rows_go_to_a_file_of_their_own_and_hurt_no_other(base_directory, tm
     assert (done.num_answered, done.num_bad) == (len(ROWS), len(BAD))
     told = read_rows(done.bad_output)
     assert done.bad_output.name == "out.jsonl.bad.jsonl"
-    assert [row["line"] for row in told] == [1, 2, 3, 4, 5, *range(13, 20)]
+    assert [row["line"] for row in told] == [1, 2, 3, 4, 5, *range(13, 21)]
     for row, reason in zip(told, BAD.values(), strict=True):
         assert reason in row["reason"]
     assert told[0]["record"] == "not json"
@@ -261,7 +262,7 @@ def test_a_changed_input_is_refused(base_directory, stopped):
 
 
 def test_other_settings_are_refused_unless_forced(base_directory, stopped):
-    with pytest.raises(ConfigError, match="another settings: batch_size 2, and not 32. Give what was given before"):
+    with pytest.raises(ConfigError, match="another settings: batch_size 2, and not 64. Give what was given before"):
         ask(base_directory, *stopped, settings={"batch_size": 2})
 
     assert ask(base_directory, *stopped, settings={"batch_size": 2}, force=True).num_answered == len(ROWS)
