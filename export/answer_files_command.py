@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterator, Sequence
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.export.bulk.choices import BATCH_SIZE, CHUNK_ROWS, DIRECT_RUNNER, FORMATS, SIGNATURES
 from softprompt_tf.quiet import LEVEL
-
-_FORMATS = ("jsonl", "csv", "tfrecord")
-_SIGNATURES = ("auto", "classify", "generate", "score")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="ID", help="the task of all rows; default: each row names its own")
     parser.add_argument(
         "--signature",
-        choices=_SIGNATURES,
+        choices=SIGNATURES,
         default="auto",
         help="what is asked; `auto` classifies where the task has labels, and generates where it has none",
     )
@@ -39,11 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--prefix", default="answer_", help="what the names of the answer's fields begin with")
     parser.add_argument("--log-probabilities", action="store_true", help="write the log-probability of every label")
-    parser.add_argument("--input-format", choices=_FORMATS, help="default: as the file's name says")
-    parser.add_argument("--output-format", choices=_FORMATS, help="default: as the file's name says")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="rows of one run of the model")
-    parser.add_argument("--chunk-rows", type=int, default=1000, metavar="N", help="rows that are written at a time")
-    parser.add_argument("--runner", default="FnApiRunner", help="a Beam runner; default: the direct one in Python")
+    parser.add_argument("--input-format", choices=FORMATS, help="default: as the file's name says")
+    parser.add_argument("--output-format", choices=FORMATS, help="default: as the file's name says")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="rows of one run of the model")
+    parser.add_argument(
+        "--chunk-rows", type=int, default=CHUNK_ROWS, metavar="N", help="rows that are written at a time"
+    )
+    parser.add_argument(
+        "--runner", default=DIRECT_RUNNER, help="a Beam runner; %(default)s is the direct one in Python"
+    )
     parser.add_argument(
         "--beam-option", action="append", default=[], metavar="NAME=VALUE", help="an option of Beam; may be repeated"
     )

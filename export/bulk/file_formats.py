@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.export.bulk.choices import FORMATS
 
-FORMATS = ("jsonl", "csv", "tfrecord")
 _KIND_OF_SUFFIX = {
     ".jsonl": "jsonl",
     ".json-lines": "jsonl",
@@ -38,7 +38,7 @@ def format_of(path: Path, asked: str | None, *, option: str) -> FileFormat:
     is_packed = path.suffix == _PACKED
     suffix = path.with_suffix("").suffix if is_packed else path.suffix
     kind = asked or _KIND_OF_SUFFIX.get(suffix)
-    if kind not in FORMATS:
+    if kind is None or kind not in FORMATS:
         received = f"`{option}` {asked!r}" if asked else f"{path}"
         raise ConfigError(
             f"A file of rows must be one of {', '.join(_KIND_OF_SUFFIX)}, also with {_PACKED}. Received: {received}. "

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.export.bulk.choices import BATCH_SIZE, SIGNATURES
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tasks.template import Template
 
-SIGNATURES = ("auto", "classify", "generate", "score")
 ANSWER_FIELDS = {
     "classify": ("label", "probability"),
     "generate": ("text", "score"),
@@ -38,7 +38,7 @@ class AnswerSettings:
     templates: Mapping[str, str] = field(default_factory=dict)
     prefix: str = "answer_"
     log_probabilities: bool = False
-    batch_size: int = 64
+    batch_size: int = BATCH_SIZE
 
     def __post_init__(self) -> None:
         if self.signature not in SIGNATURES:

@@ -88,7 +88,8 @@ class WorkDirectory:
                 entry.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the directory with all that is in it."""
+        """Remove the directory with all that is in it; parts without a plan count for nothing."""
+        (self.path / _PLAN).unlink()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def write_part(self, number: int, *, rows: bytes, bad: bytes) -> None:

@@ -238,6 +238,34 @@ def test_a_killed_job_goes_on_and_answers_each_row_once(base_directory, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.bad.jsonl", "rows.jsonl"]
 
 
+def test_parts_that_a_removal_left_behind_count_for_nothing(base_directory, tmp_path):
+    source, output = write_rows(tmp_path / "rows.jsonl", [{"text": "a film"}]), tmp_path / "out.jsonl"
+    settings, work = AnswerSettings(task="mood"), tmp_path / "out.jsonl.work"
+    work.mkdir()
+    (work / "part-00000000.rows").write_text("old\n")
+    output.write_text("finished\n")
+
+    with pytest.raises(ConfigError, match="An output that exists is not overwritten"):
+        answer_files(base_directory, source, output, settings=settings)
+    assert not work.exists()
+
+    output.unlink()
+    work.mkdir()
+    (work / "part-00000000.rows").write_text("old\n")
+    answer_files(base_directory, source, output, settings=settings)
+    assert [row["answer_row"] for row in read_rows(output)] == [1]
+
+
+def test_a_directory_of_others_is_left_alone(base_directory, tmp_path):
+    (tmp_path / "out.jsonl.work").mkdir()
+    (tmp_path / "out.jsonl.work" / "thesis.doc").write_text("mine")
+
+    with pytest.raises(ConfigError, match="it holds thesis.doc"):
+        ask(base_directory, write_rows(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl")
+
+    assert (tmp_path / "out.jsonl.work" / "thesis.doc").read_text() == "mine"
+
+
 @pytest.fixture
 def stopped(base_directory, tmp_path, monkeypatch):
     """The source and output of a job that was stopped after its plan."""
@@ -248,7 +276,7 @@ def stopped(base_directory, tmp_path, monkeypatch):
 
     source, output = write_rows(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(job, "_answer", interrupted)
+        patch.setattr(job, "run_job", interrupted)
         ask(base_directory, source, output)
     assert (tmp_path / "out.jsonl.work" / "plan.json").exists()
     return source, output
@@ -288,7 +316,7 @@ def test_an_output_that_exists_is_not_overwritten(base_directory, tmp_path):
 
 
 def test_a_failure_of_a_worker_is_told_in_its_own_words(base_directory, tmp_path, monkeypatch):
-    from softprompt_tf.export.bulk import answer_files as job
+    from softprompt_tf.export.bulk import job_run as job
 
     source = write_rows(tmp_path / "rows.jsonl")
     run = job._run
