@@ -4,7 +4,8 @@ import contextlib
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -16,6 +17,7 @@ from softprompt_tf.export.bulk.worker_signals import WorkerSignals
 from softprompt_tf.progress import Progress
 
 _POLL_S = 0.5
+_STOP_S = 15.0  # longer than a run of the model takes
 
 
 def run_job(job: Job, work: WorkDirectory, options: Any, *, force: bool) -> None:
@@ -36,15 +38,21 @@ def run_job(job: Job, work: WorkDirectory, options: Any, *, force: bool) -> None
     signals = WorkerSignals(str(work.path.absolute()), secrets.token_hex(4))
     with _progress(job, work), _stopped_by_interrupt(signals):
         try:
-            _run(job, left, signals, options)
+            _in_a_thread(partial(_run, job, left, signals, options), signals)
         except Exception as error:
+            if signals.is_stopped():
+                raise _interrupted(job, work) from error
             raise _reason(error, signals) from error
     left_rows = job.num_rows - _done_rows(job, work)
     if signals.is_stopped() and left_rows:
-        done = job.num_rows - left_rows
-        raise KeyboardInterrupt(f"{done:,} of {job.num_rows:,} rows are answered. Run the same command again to go on.")
+        raise _interrupted(job, work)
     if left_rows:
         raise ServingError(f"The runner must answer every row. Received: {left_rows:,} rows without an answer.")
+
+
+def _interrupted(job: Job, work: WorkDirectory) -> KeyboardInterrupt:
+    done = _done_rows(job, work)
+    return KeyboardInterrupt(f"{done:,} of {job.num_rows:,} rows are answered. Run the same command again to go on.")
 
 
 def _run(job: Job, chunks: Sequence[Chunk], signals: WorkerSignals, options: Any) -> None:
@@ -58,6 +66,29 @@ def _run(job: Job, chunks: Sequence[Chunk], signals: WorkerSignals, options: Any
         signals=signals,
         options=options,
     )
+
+
+def _in_a_thread(function: Callable[[], None], signals: WorkerSignals) -> None:
+    """Call a function, and leave it behind where it does not end some time after the job was stopped.
+
+    A terminal sends Ctrl-C to processes of workers too, and a runner whose workers are gone waits for ever.
+    """
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            function()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    waits = _STOP_S / _POLL_S
+    while thread.is_alive() and waits > 0:
+        thread.join(_POLL_S)
+        waits -= signals.is_stopped()
+    if errors:
+        raise errors[0]
 
 
 def _reason(error: Exception, signals: WorkerSignals) -> SoftPromptError:
