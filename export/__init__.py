@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from softprompt_tf.export.bulk.answer_files import FileAnswers as FileAnswers
+    from softprompt_tf.export.bulk.answer_files import answer_files as answer_files
+    from softprompt_tf.export.bulk.settings import AnswerSettings as AnswerSettings
     from softprompt_tf.export.client.async_client import AsyncPredictionClient as AsyncPredictionClient
     from softprompt_tf.export.client.client import PredictionClient as PredictionClient
     from softprompt_tf.export.client.client_options import tls_credentials as tls_credentials
@@ -24,10 +27,13 @@ if TYPE_CHECKING:
     from softprompt_tf.export.versions.verify import verify_saved_model as verify_saved_model
 
 _MODULE_OF = {
+    "AnswerSettings": "bulk.settings",
     "AsyncPredictionClient": "client.async_client",
+    "FileAnswers": "bulk.answer_files",
     "ModelServer": "server.server",
     "PredictionClient": "client.client",
     "add_tasks": "versions.task_changes",
+    "answer_files": "bulk.answer_files",
     "list_tasks": "versions.task_changes",
     "remove_tasks": "versions.task_changes",
     "serve": "server.server",

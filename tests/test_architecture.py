@@ -39,7 +39,7 @@ LAYERS = [
 FORBIDDEN = {"backbones": {"methods", "tasks"}, "methods": {"backbones", "tasks"}, "tasks": {"backbones", "methods"}}
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # The same for the rooms of `export/`; its files outside of them are commands.
-ROOMS = [("client", "session"), ("graph",), ("versions",), ("server",)]
+ROOMS = [("client", "session"), ("graph",), ("versions",), ("server", "bulk")]
 ROOM_LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 
@@ -146,10 +146,13 @@ def test_the_public_names_are_these():
     ]
     assert softprompt_tf.__all__ == ["__version__", *sorted([*others, *METHODS])]
     assert softprompt_tf.export.__all__ == [
+        "AnswerSettings",
         "AsyncPredictionClient",
+        "FileAnswers",
         "ModelServer",
         "PredictionClient",
         "add_tasks",
+        "answer_files",
         "list_tasks",
         "remove_tasks",
         "serve",

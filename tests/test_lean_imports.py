@@ -62,6 +62,17 @@ def test_two_hooks_stand_around_one_import(monkeypatch):
     assert order == ["in", "out"]
 
 
+def test_the_command_line_starts_without_beam_and_what_it_needs():
+    code = (
+        "import sys; from softprompt_tf.cli.cli import build_parser; build_parser()\n"
+        "print([name for name in ('apache_beam', 'google_crc32c', 'tensorflow') if name in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.thorough
 def test_keras_starts_without_these_libraries_and_they_can_be_used():
     code = (

@@ -18,8 +18,8 @@ from softprompt_tf.cli.lean_imports import lean_imports
 from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
+from softprompt_tf.export import answer_files_command, query_command, serve_commands
 from softprompt_tf.export import commands as export_commands
-from softprompt_tf.export import query_command, serve_commands
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.interpretability.commands import add_commands as add_interpretability_commands
 from softprompt_tf.migration.commands import add_commands as add_migration_commands
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SoftPromptError as error:
         print(f"softprompt: {error}", file=sys.stderr)
         return 1 if isinstance(error, VerificationError) else 2
-    except KeyboardInterrupt:
-        print("softprompt: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"softprompt: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does; nothing is to be said to it.
@@ -128,6 +128,12 @@ def build_parser() -> argparse.ArgumentParser:
     query = commands.add_parser("query", help="ask a model server over gRPC, one JSON line per text")
     query_command.add_arguments(query)
     query.set_defaults(run=query_command.run)
+
+    answer_files = commands.add_parser(
+        "answer-files", help="answer the rows of files with an export, in bulk; continues where it was stopped"
+    )
+    answer_files_command.add_arguments(answer_files)
+    answer_files.set_defaults(run=answer_files_command.run)
 
     convert = commands.add_parser("convert", help="convert a T5 to a KerasHub preset, or a prompt to another format")
     convert.add_argument(
