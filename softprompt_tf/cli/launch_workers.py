@@ -18,6 +18,7 @@ from typing import IO, Any
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.workers.tf_config import VARIABLE
 
+PROGRAM = (sys.executable, "-m", "softprompt_tf.cli.command")
 LOST_STATUS = 75  # of a worker that ended because another one was lost: try again
 STOP_WITHIN_S = 10.0
 _LIFELINE = "SOFTPROMPT_LIFELINE"  # the end of a pipe that closes when the launcher ends
@@ -40,12 +41,13 @@ class _Worker:
         return self.process.poll()
 
 
-def launch(arguments: Sequence[str], count: int) -> int:
+def launch(arguments: Sequence[str], count: int, *, program: Sequence[str] = PROGRAM) -> int:
     """Run a command as so many workers of one training on 127.0.0.1; return the exit status.
 
     Args:
       arguments: of `softprompt`.
       count: of workers.
+      program: that takes the arguments.
 
     Raises:
       ConfigError: if that is no number above 0.
@@ -54,7 +56,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
     if count < 1:
         raise ConfigError(f"`--workers` must be a whole number above 0. Received: {count}.")
     with _interrupted_by_terminate(), contextlib.ExitStack() as stack:
-        workers = _started(arguments, count, stack)
+        workers = _started([*program, *arguments], count, stack)
         try:
             return _watched(workers)
         except KeyboardInterrupt:
@@ -88,7 +90,7 @@ def _interrupt_at_end_of(descriptor: int) -> None:
 # === Starting ===
 
 
-def _started(arguments: Sequence[str], count: int, stack: contextlib.ExitStack) -> list[_Worker]:
+def _started(command: Sequence[str], count: int, stack: contextlib.ExitStack) -> list[_Worker]:
     addresses = _free_addresses(count)
     lifeline, held = os.pipe()
     stack.callback(os.close, held)
@@ -98,7 +100,7 @@ def _started(arguments: Sequence[str], count: int, stack: contextlib.ExitStack) 
         if errors is not None:
             stack.callback(errors.close)
         process = subprocess.Popen(
-            [sys.executable, "-m", "softprompt_tf.cli.command", *arguments],
+            command,
             env={**os.environ, **_environment(rank, addresses), _LIFELINE: str(lifeline)},
             stdin=subprocess.DEVNULL,
             stdout=None if rank == 0 else subprocess.DEVNULL,

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from softprompt_tf.config import RunConfig
 from softprompt_tf.errors import ConfigError
@@ -14,7 +15,7 @@ from softprompt_tf.training.distribution import MULTI_WORKER
 from softprompt_tf.version import __version__
 from softprompt_tf.workers import joined, read_cluster, working_together
 
-_OWN_SETTINGS = {"output_dir": True, "training": {"states_directory"}}
+_OWN_SETTINGS: Any = {"output_dir": True, "training": {"states_directory"}}  # of each worker
 
 
 @contextlib.contextmanager

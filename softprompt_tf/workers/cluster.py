@@ -6,13 +6,13 @@ fits a model of its own on one device, and this module sums up over the processe
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from softprompt_tf.errors import ConfigError, TrainingError, WorkerLostError
 from softprompt_tf.workers.tf_config import Cluster, read_cluster
+from softprompt_tf.workers.watch import answers
 
 if TYPE_CHECKING:
     from softprompt_tf.workers.collectives import Collectives
@@ -69,11 +69,13 @@ def join_workers() -> "Collectives":
 
 @contextlib.contextmanager
 def working_together() -> Iterator["Collectives"]:
-    """Train together with the workers that TF_CONFIG names in a `with` block."""
+    """Train together with the workers that TF_CONFIG names in a `with` block, which all of them leave together."""
     global _active
     before = _active
     try:
-        yield join_workers()
+        workers = join_workers()
+        yield workers
+        workers.part()
     finally:
         _active = before
 
@@ -85,7 +87,7 @@ def _connected(cluster: Cluster) -> "Collectives":
     start_server(cluster)
     _wait_for(cluster, limits[JOIN_VARIABLE])
     collectives = Collectives(cluster, timeout_s=limits[WORKER_VARIABLE])
-    collectives.wait_for_all()
+    collectives.begin()
     return collectives
 
 
@@ -94,7 +96,7 @@ def _wait_for(cluster: Cluster, limit_s: float) -> None:
     from softprompt_tf.progress import say  # here, as most commands never wait
 
     started, told, missing = time.monotonic(), False, list(cluster.addresses)
-    while missing := [address for address in missing if not _answers(address)]:
+    while missing := [address for address in missing if not answers(address)]:
         waited = time.monotonic() - started
         if waited > limit_s:
             raise WorkerLostError(
@@ -105,15 +107,6 @@ def _wait_for(cluster: Cluster, limit_s: float) -> None:
             told = True
             say(f"Waiting for {len(missing)} of {cluster.size} workers: {', '.join(missing)}")
         time.sleep(_TRY_EVERY_S)
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
-    except OSError:
-        return False
-    return True
 
 
 def _seconds(name: str, default: float) -> float:

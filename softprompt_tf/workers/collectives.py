@@ -17,6 +17,7 @@ from tensorflow.python.eager import context  # has no public name
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.workers.lost import told_of_loss
 from softprompt_tf.workers.tf_config import JOBS, Cluster
+from softprompt_tf.workers.watch import Watch
 
 _GROUP = 7_301  # the number of the group of all workers; any that nobody else uses
 _LENGTHS, _CHUNKS, _FIRST_SUM = 1, 2, 10  # numbers of operations in it, the same on each worker
@@ -92,13 +93,30 @@ class Collectives:
         self.bytes_in_sums = 0
         self.timeout_s = timeout_s
         self._next_key = _FIRST_SUM
+        self._watch: Watch | None = None
         spec = tf.TensorSpec([1], tf.int32), tf.TensorSpec([_CHUNK], tf.int32)
         self._gather_lengths = self._gather_function(_LENGTHS, spec[0])
         self._gather_chunk = self._gather_function(_CHUNKS, spec[1])
 
-    def wait_for_all(self) -> None:
-        """Return when every worker has come to this point."""
+    def begin(self) -> None:
+        """Return when every worker has come to this point; from here on look after all of them."""
         self.exchange(None)
+        if self._watch is None:
+            others = [address for rank, address in enumerate(self.cluster.addresses) if rank != self.rank]
+            self._watch = Watch(others, self._abort)
+            self._watch.start()
+
+    def part(self) -> None:
+        """Return when every worker has come to this point; one that ends afterwards is not lost."""
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        self.exchange(None)
+
+    def _abort(self, address: str) -> None:
+        """Let what this worker waits for fail, as another one has ended."""
+        text = f"Collective operations need all workers; {self.cluster.name(address)} has ended."
+        context.context().abort_collective_ops(tf.errors.UNAVAILABLE, text)
 
     def sum(self, value: Any) -> Any:
         """Return the sum of a tensor over all workers; also inside of a graph, which each worker traces alike."""

@@ -41,6 +41,14 @@ class Cluster:
     def size(self) -> int:
         return len(self.addresses)
 
+    def name(self, address: str) -> str:
+        """Return TensorFlow's name of the worker at an address, such as "/job:worker/replica:0/task:1"."""
+        return next(
+            f"/job:{job}/replica:0/task:{addresses.index(address)}"
+            for job, addresses in self.jobs.items()
+            if address in addresses
+        )
+
 
 def read_cluster(environment: Mapping[str, str] | None = None) -> Cluster:
     """Return the cluster that TF_CONFIG describes.
