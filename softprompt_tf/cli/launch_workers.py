@@ -124,12 +124,16 @@ def _free_addresses(count: int) -> list[str]:
 def _environment(rank: int, addresses: Sequence[str]) -> dict[str, str]:
     """Return what a worker's environment has besides: its place, its share of the cores, its GPU where there are any."""
     task = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": rank}}
-    threads = str(max(1, len(os.sched_getaffinity(0)) // len(addresses)))
+    threads = str(max(1, _cores() // len(addresses)))
     shared = {"TF_NUM_INTRAOP_THREADS": os.environ.get("TF_NUM_INTRAOP_THREADS", threads)}
     gpus = _gpus(os.environ)
     if gpus:
         shared |= {"CUDA_VISIBLE_DEVICES": gpus[rank % len(gpus)], "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     return {VARIABLE: json.dumps(task), **shared}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus(environment: Mapping[str, str]) -> list[str]:

@@ -87,9 +87,9 @@ def _jobs(cluster: Any) -> dict[str, tuple[str, ...]]:
     unknown = sorted(set(cluster) - set(JOBS))
     if unknown:
         raise _refusal("name no jobs but chief and worker", f"{', '.join(unknown)}")
-    if len(cluster.get("chief", ())) > 1:
-        raise _refusal("have one chief at most", f"chief={cluster['chief']!r}")
     jobs = {job: _addresses(job, cluster[job]) for job in JOBS if cluster.get(job)}
+    if len(jobs.get("chief", ())) > 1:
+        raise _refusal("have one chief at most", f"chief={cluster['chief']!r}")
     addresses = [address for each in jobs.values() for address in each]
     if len(set(addresses)) < len(addresses):
         raise _refusal("give each worker an address of its own", ", ".join(addresses))
@@ -110,7 +110,7 @@ def _task(task: Any, jobs: Mapping[str, tuple[str, ...]]) -> tuple[str, int]:
     if not isinstance(task, dict) or not {"type", "index"} <= set(task):
         raise _refusal("have a `task` with `type` and `index`", f"task={task!r}")
     job, index = task["type"], task["index"]
-    if job not in jobs:
+    if job not in list(jobs):  # also of a job that is no text
         raise _refusal(f"have a `task.type` that is in its cluster: {', '.join(jobs)}", repr(job))
     if isinstance(index, str) and index.isdecimal():
         index = int(index)

@@ -48,6 +48,7 @@ def test_an_index_may_be_a_string_as_in_environment_variables():
         (config({"worker": TWO, "ps": ["10.0.0.3:1"]}), "must name no jobs but chief and worker. Received: ps"),
         (config({"worker": TWO, "chief": ["a:1", "b:1"]}), "must have one chief at most"),
         (config({"worker": "10.0.0.1:2222"}), "must have a list of addresses for each job"),
+        (config({"worker": TWO, "chief": 3}), "must have a list of addresses for each job. Received: chief=3"),
         (config({"worker": ["10.0.0.1"]}), "must have addresses of the form HOST:PORT. Received: '10.0.0.1'"),
         (config({"worker": ["10.0.0.1:0"]}), "must have addresses of the form HOST:PORT"),
         (config({"worker": [TWO[0], TWO[0]]}), "must give each worker an address of its own"),
