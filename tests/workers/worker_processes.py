@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 
 
@@ -29,6 +30,7 @@ def train(rank, ports, arguments):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    os.environ["SOFTPROMPT_JOIN_TIMEOUT_S"] = "60"
     os._exit(main(arguments))
 
 
@@ -47,6 +49,13 @@ def die_at(rank, step):
     callbacks.BatchLogs.on_train_batch_end = end
 
 
+def die_after(seconds):
+    """Kill this worker after some time, whatever it does then."""
+    timer = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGKILL])
+    timer.daemon = True
+    timer.start()
+
+
 def started(rank, ports, arguments, killed):
     """Fork one worker; return its process id and the file with what it says."""
     said = tempfile.TemporaryFile("w+")  # noqa: SIM115  until the program ends
@@ -55,13 +64,16 @@ def started(rank, ports, arguments, killed):
         return child, said
     os.dup2(said.fileno(), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if str(rank) in killed:
-        die_at(rank, killed[str(rank)])
+    moment = killed.get(str(rank), 0)
+    if isinstance(moment, float):
+        die_after(moment)
+    elif moment:
+        die_at(rank, moment)
     train(rank, ports, arguments)
 
 
 if __name__ == "__main__":
-    # workers, of which (rank -> step) some are killed, then the arguments of `softprompt`
+    # workers, of which some are killed (rank -> step, or seconds as a float), then the arguments of `softprompt`
     count, killed, *arguments = sys.argv[1:]
     ports = free_ports(int(count))
     begun = time.monotonic()
