@@ -44,6 +44,7 @@ def worker_step(model: keras.Model, data: Any, workers: "Collectives") -> Any:
     """
     import tensorflow as tf
 
+    workers.bytes_in_sums = 0  # Keras traces a step more than once
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
         predictions = model(x, training=True)

@@ -84,7 +84,7 @@ class Collectives:
 
     Attributes:
       rank, size, is_chief: this worker's number, how many there are, and whether it is number 0.
-      bytes_in_sums: of the tensors that one run of all graphs traced so far sums up.
+      bytes_in_sums: of the tensors that graphs traced so far sum up; a training step counts anew.
     """
 
     def __init__(self, cluster: Cluster, *, timeout_s: float):

@@ -19,7 +19,7 @@ CHECKS = ["training.batch_size=4", "training.steps=4", "training.evaluate_every=
 def runs(tmp_path_factory):
     """A directory with a config, whose output directory is an override."""
     directory = tmp_path_factory.mktemp("workers")
-    preset = tiny_run.write_preset(directory / "t5")
+    preset = tiny_run.write_preset(directory / "t5", num_layers=1, seed=3)
     task = tiny_run.write_tasks(directory)["mood"]
     tiny_run.write_yaml(directory / "run.yaml", tiny_run.run_values(preset, [task], directory / "none"))
     return directory
