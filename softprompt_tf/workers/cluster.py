@@ -69,12 +69,16 @@ def join_workers() -> "Collectives":
 
 @contextlib.contextmanager
 def working_together() -> Iterator["Collectives"]:
-    """Train together with the workers that TF_CONFIG names in a `with` block, which all of them leave together."""
+    """Train together with the workers that TF_CONFIG names in a `with` block, which all of them leave together.
+
+    A worker that leaves it by an error ends the others, also where its process goes on. It cannot join again.
+    """
     global _active
     before = _active
     try:
         workers = join_workers()
-        yield workers
+        with workers.left_by_errors():
+            yield workers
         workers.part()
     finally:
         _active = before

@@ -4,9 +4,10 @@ A sum goes around in a ring: each worker sends twice the tensor's bytes, however
 bits.
 """
 
+import contextlib
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,17 @@ class Collectives:
             self._watch = None
         self.exchange(None)  # a worker ends after this, when no other one looks after it any more
 
+    @contextlib.contextmanager
+    def left_by_errors(self) -> Iterator[None]:
+        """Let what the others wait for fail where an error leaves the `with` block."""
+        try:
+            yield
+        except BaseException:
+            self._abort(self.cluster.addresses[self.rank])
+            raise
+
     def _abort(self, address: str) -> None:
-        """Let what this worker waits for fail, as another one has ended."""
+        """Let what this worker and its neighbours wait for fail, as one has ended."""
         text = f"Collective operations need all workers; {self.cluster.name(address)} has ended."
         context.context().abort_collective_ops(tf.errors.UNAVAILABLE, text)
 
