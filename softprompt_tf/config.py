@@ -123,7 +123,9 @@ class TrainingConfig(_Section):
     initial_step: int = Field(
         default=0, ge=0, description="a whole number from 0 up (where the optimizer's count starts)"
     )
-    strategy: Literal["default", "mirrored", "tpu"] = Field(default="default", description="default, mirrored or tpu")
+    strategy: Literal["default", "mirrored", "tpu", "multi_worker"] = Field(
+        default="default", description="default, mirrored, tpu or multi_worker"
+    )
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         default="float32", description="float32, bfloat16, or auto: bfloat16 where it is faster and agrees"
     )

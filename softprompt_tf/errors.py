@@ -9,7 +9,8 @@
     |   |-- PromptFileError     a prompt file is missing, damaged or not one of ours
     |   `-- BackboneMismatchError  a prompt was made for another backbone
     |-- TrainingError           a run cannot start, go on or resume
-    |   `-- NonFiniteLossError  the loss became NaN or infinite
+    |   |-- NonFiniteLossError  the loss became NaN or infinite
+    |   `-- WorkerLostError     another worker of the training has ended, or never came
     |-- ExportError             a SavedModel cannot be written
     |   `-- VerificationError   a written SavedModel does not answer as Keras does
     `-- ServingError            a request to a model server failed
@@ -57,6 +58,10 @@ class TrainingError(SoftPromptError, RuntimeError):
 
 class NonFiniteLossError(TrainingError):
     """The loss became NaN or infinite; the message says at which step and learning rate."""
+
+
+class WorkerLostError(TrainingError):
+    """Another worker of the training has ended, does not answer, or never came; the run can be started again."""
 
 
 class ExportError(SoftPromptError, RuntimeError):

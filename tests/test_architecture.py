@@ -19,6 +19,7 @@ LAYERS = [
     ("typing", "target_format", "backbone_sizes", "prompt_places", "progress", "held_errors", "import_hook"),
     ("injection", "quiet"),
     ("files", "keras_backend"),
+    ("workers",),
     ("settings",),
     ("methods",),
     ("config",),

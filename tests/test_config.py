@@ -334,7 +334,7 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
         (
             "  steps",
             "  strategy: pod\n  steps",
-            "`training.strategy` must be default, mirrored or tpu. Received: 'pod'",
+            "`training.strategy` must be default, mirrored, tpu or multi_worker. Received: 'pod'",
         ),
         (
             "  steps",

@@ -17,9 +17,9 @@ ADJECTIVES = {
 NOUNS = ("film", "story", "book", "chair")
 
 
-def write_preset(directory: Path, *, seed: int = 0) -> Path:
+def write_preset(directory: Path, *, seed: int = 0, num_layers: int = 2) -> Path:
     """Save the tiny T5 as KerasHub saves a preset."""
-    t5 = make_tiny_t5(seed=seed)
+    t5 = make_tiny_t5(seed=seed, num_layers=num_layers)
     t5.backbone.save_to_preset(str(directory))
     t5.tokenizer.save_to_preset(str(directory))
     return directory

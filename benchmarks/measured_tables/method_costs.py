@@ -12,21 +12,22 @@ from typing import Any
 NAME = "method_costs"
 
 
-def take(directories: Sequence[Path], results: Path) -> None:
+def take(directories: Sequence[Path], results: Path, *, name: str = NAME) -> None:
     """Copy the figures.
 
     Args:
-      directories: one directory, which has `method_costs.json`.
+      directories: one directory, which has the file.
       results: benchmarks/results.
+      name: of the file.
 
     Raises:
       ValueError: if there is more than one directory, or no such file.
     """
-    if len(directories) != 1 or not (directories[0] / f"{NAME}.json").is_file():
+    if len(directories) != 1 or not (directories[0] / f"{name}.json").is_file():
         raise ValueError(
-            f"There must be one directory, with {NAME}.json. Received: {', '.join(map(str, directories))}, which has none."
+            f"There must be one directory, with {name}.json. Received: {', '.join(map(str, directories))}, which has none."
         )
-    shutil.copyfile(directories[0] / f"{NAME}.json", results / f"{NAME}.json")
+    shutil.copyfile(directories[0] / f"{name}.json", results / f"{name}.json")
 
 
 def table(results: Path) -> str:

@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print.
 
-Exit status: 0 = done, 2 = a mistake in what was asked, reported in one line; 1 = a fault of this library; 130 = interrupted.
+Exit status: 0 = done, 2 = a mistake in what was asked, reported in one line; 1 = a fault of this library; 130 = interrupted;
+75 = another worker of the training was lost, start again.
 Each command imports what it needs, so that `softprompt query` starts without TensorFlow.
 """
 
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
-from softprompt_tf.cli import predict_command
+from softprompt_tf.cli import launch_workers, predict_command
 from softprompt_tf.cli.lean_imports import lean_imports
 from softprompt_tf.config import dump_config, load_config
-from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
+from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError, WorkerLostError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import answer_files_command, query_command, serve_commands
 from softprompt_tf.export import commands as export_commands
@@ -29,18 +30,24 @@ from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_c
 from softprompt_tf.settings.spelling import check_files
 from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
 from softprompt_tf.version import __version__
+from softprompt_tf.workers import read_cluster
 
 _VERBOSE_HELP = "show what TensorFlow and other libraries say, too"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    parsed = build_parser().parse_args(arguments)
+    parsed = _parsed(build_parser(), arguments)
     try:
         with quiet(is_verbose=parsed.verbose), lean_imports():
             _check_paths(parsed)
-            parsed.run(parsed)
+            status = parsed.run(parsed) or 0
         sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
+        return int(status)
+    except WorkerLostError as error:
+        if not launch_workers.is_launched():  # else the launcher says which one
+            print(f"softprompt: {error}", file=sys.stderr)
+        return launch_workers.LOST_STATUS
     except SoftPromptError as error:
         print(f"softprompt: {error}", file=sys.stderr)
         return 1 if isinstance(error, VerificationError) else 2
@@ -51,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has left, as `| head` does; nothing is to be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse, and let settings to change stand behind options too, where argparse has none."""
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(parsed, "overrides") or any("=" not in each or each.startswith("-") for each in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides = [*parsed.overrides, *rest]
+    return parsed
 
 
 def _check_paths(parsed: argparse.Namespace) -> None:
@@ -80,6 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, such as training.steps=50"
+    )
+    train.add_argument(
+        "--workers", type=int, metavar="N", help="train by so many processes of this machine, which share each batch"
     )
     train.set_defaults(run=_train)
 
@@ -163,15 +183,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    config = load_config(find_config(arguments.config, "runs"), arguments.overrides)
+def _train(arguments: argparse.Namespace) -> int:
+    overrides = [*arguments.overrides, *([] if arguments.workers is None else ["training.strategy=multi_worker"])]
+    config = load_config(find_config(arguments.config, "runs"), overrides)
     local_target(config.output_dir, error_type=ConfigError)
     check_backbone_path(config.backbone)
+    if arguments.workers is not None:
+        verbose = ["--verbose"] if arguments.verbose else []
+        return launch_workers.launch(["train", arguments.config, *overrides, *verbose], arguments.workers)
+    launch_workers.end_with_launcher()
     from softprompt_tf.runs.source_choice import train_from_sources
     from softprompt_tf.runs.summary import summary_lines
 
     result = train_from_sources(config, on_start=lambda: print(dump_config(config), flush=True))
-    print("\n".join(summary_lines(result, backbone=config.backbone)))
+    if config.training.strategy != "multi_worker" or read_cluster().rank == 0:
+        print("\n".join(summary_lines(result, backbone=config.backbone)))
+    return 0
 
 
 def _configs(arguments: argparse.Namespace) -> None:

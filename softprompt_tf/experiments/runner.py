@@ -28,6 +28,7 @@ from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.training import make_strategy
+from softprompt_tf.training.distribution import check_is_one_process
 
 
 class Runner:
@@ -161,6 +162,7 @@ class Runner:
         training = trial.settings.training
         key = (trial.settings.backbone, training.precision, training.strategy)
         if key not in self._prompt_tuners:
+            check_is_one_process(training.strategy, "A sweep")
             strategy = make_strategy(training.strategy)
             with strategy.scope():
                 t5 = self._backbones.load(trial.settings.backbone, dtype=training.precision)

@@ -8,7 +8,7 @@ import keras
 
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.model.token_metrics import METRICS, LabelAccuracy
-from softprompt_tf.replicas import mean_over_replicas, num_replicas
+from softprompt_tf.replicas import num_replicas, sum_of_shares
 from softprompt_tf.typing import Tensor
 
 
@@ -30,7 +30,7 @@ class MeanLoss(keras.metrics.Mean):
             return
         self.weights.next = None
         # Each replica keeps an equal part, so that each alone has the right mean too.
-        super().update_state(mean_over_replicas(values), sample_weight=weight / num_replicas())
+        super().update_state(sum_of_shares(values), sample_weight=weight / num_replicas())
 
 
 def with_own_callback(model: keras.Model, x: Any, callbacks: Any) -> Any:

@@ -21,8 +21,10 @@ from softprompt_tf.model.compiled_parts import (
     with_own_callback,
 )
 from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
+from softprompt_tf.model.worker_step import check_trains_on_workers, worker_step
 from softprompt_tf.texts.feed import Feed, tell_all, with_telling
 from softprompt_tf.texts.token_feed import TokenFeed
+from softprompt_tf.workers.cluster import joined
 
 if TYPE_CHECKING:
     from softprompt_tf.states.state_cache import StateCache
@@ -159,6 +161,14 @@ class TextModel(keras.Model):
             self._symbolic_build(data_batch=(tokens, targets, weights))
 
     # === Training ===
+
+    def train_step(self, data: Any) -> Any:
+        """Take the step that Keras takes, or with several workers that of the batch which they share."""
+        workers = joined()
+        if workers is None:
+            return super().train_step(data)
+        check_trains_on_workers(self)
+        return worker_step(self, data, workers)
 
     @property
     def _feed(self) -> "TextFeed | TokenFeed":

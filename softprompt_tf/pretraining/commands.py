@@ -142,7 +142,9 @@ def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
         check_source(source)
 
     from softprompt_tf.pretraining.pretrainer import PretrainingRun
-    from softprompt_tf.training.distribution import make_strategy
+    from softprompt_tf.training.distribution import check_is_one_process, make_strategy
+
+    check_is_one_process(arguments.strategy, "Pretraining")
 
     run = PretrainingRun(
         steps=arguments.steps,

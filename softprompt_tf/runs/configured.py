@@ -25,6 +25,7 @@ from softprompt_tf.training import (
     AutoPrompt,
     TargetCrossEntropy,
 )
+from softprompt_tf.workers import own_part
 
 
 def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> PromptedT5:
@@ -126,7 +127,7 @@ def _learning_rate(training: TrainingConfig) -> float | keras.optimizers.schedul
 
 
 def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], config: RunConfig) -> BatchStream:
-    """Return the seeded stream of a run's training rows, those of several tasks mixed."""
+    """Return the seeded stream of a run's training rows, those of several tasks mixed; of several workers, this one's part."""
     tokenized = [
         tokenize_examples(
             each.train,
@@ -148,4 +149,5 @@ def training_batches(t5: FrozenT5, model: PromptedT5, data: Sequence[TaskData], 
         length_buckets=config.training.length_buckets,
         pad_to_multiple_of=config.training.pad_to_multiple_of,
         with_task_id=model.task_ids is not None,
+        part=own_part(),
     )

@@ -11,6 +11,7 @@ OUTPUT/checkpoints/          what a run that was cut short goes on from
 OUTPUT/states/               cached states that are too large for the memory, until the run is finished
 """
 
+import contextlib
 import functools
 import json
 import shutil
@@ -27,6 +28,7 @@ from softprompt_tf.errors import TrainingError
 from softprompt_tf.evaluation.asking import AnswersTexts
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.evaluation.scores import TaskScores, majority_baseline, write_predictions
+from softprompt_tf.evaluation.shared_answers import shared_answers
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.model.prompted_t5 import PromptedT5
@@ -36,6 +38,7 @@ from softprompt_tf.runs.dev_scores import DevScores
 from softprompt_tf.runs.precision_choice import Measured, measure, with_chosen_precision
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
+from softprompt_tf.runs.several_workers import check_same_run_everywhere, shared_run
 from softprompt_tf.runs.task_data import TaskData as TaskData
 from softprompt_tf.runs.task_data import read_task_data
 from softprompt_tf.tasks import (
@@ -51,6 +54,7 @@ from softprompt_tf.training import (
     make_strategy,
     train_prompt,
 )
+from softprompt_tf.workers import is_chief
 
 
 @dataclass(frozen=True)
@@ -87,16 +91,20 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
       ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
       TrainingError: if the run directory holds a run of other settings, rows or backbone, another process is using it, or the
         training cannot go on.
+      WorkerLostError: if another worker of `training.strategy: multi_worker` ends before the run does, or never comes. The chief
+        alone writes files and calls `on_start`.
     """
-    data = [read_task_data(load_task(task)) for task in config.tasks]
-    with locked(config.output_dir, error_type=TrainingError):
-        return _train_run(config, data, on_start)
+    with shared_run(config):
+        data = [read_task_data(load_task(task)) for task in config.tasks]
+        with locked(config.output_dir, error_type=TrainingError) if is_chief() else contextlib.nullcontext():
+            return _train_run(config, data, on_start)
 
 
 def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> RunResult:
     output_dir = Path(config.output_dir)
     config = with_chosen_precision(config, lambda: _measured(config, data))
-    record = RunRecord(output_dir, has_begun=check_settings(output_dir, config))
+    has_begun = is_chief() and check_settings(output_dir, config)
+    record = RunRecord(output_dir, has_begun=has_begun, is_kept=is_chief())
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
     record.check_first_values(config.prompt.first_values)
@@ -106,12 +114,13 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         t5 = load_t5(config.backbone, dtype=config.training.precision)
         record.check_backbone(config.backbone, t5.fingerprint)
         model = build_model(t5, config, [each.task for each in data])
-    write_atomically(output_dir / "config.yaml", dump_config(config).encode("utf-8"), error_type=TrainingError)
-    if on_start is not None:
-        on_start()
-    _tell_cut_rows(model, data)
+    check_same_run_everywhere(config, data, t5.fingerprint)
+    if is_chief():
+        _begin(model, config, data, on_start)
     cache = run_state_cache(model, config)
-    answers = functools.cache(lambda: [answers_on_states(model, cache, each.validation) for each in data])
+    answers = functools.cache(
+        lambda: [shared_answers(answers_on_states(model, cache, each.validation)) for each in data]
+    )
     dev = DevScores(lambda: _score_all(answers(), data))
     training = train_prompt(
         model,
@@ -132,9 +141,10 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         config_digest=config_digest(config),
         log_dir=output_dir / "logs",
     )
-    score_rows = functools.partial(_score, model, has_tasks=len(data) > 1)
+    asked = shared_answers(model)
+    score_rows = functools.partial(_score, asked, has_tasks=len(data) > 1)
     # Cached states may be rounded; the prompt's own scores are those of the whole model.
-    scores = (dev.of_best() if cache is None else None) or _score_all([model] * len(data), data)
+    scores = (dev.of_best() if cache is None else None) or _score_all([asked] * len(data), data)
     result = RunResult(
         prompts=_save_prompts(model, data, scores, config),
         scores=dict(scores),
@@ -144,9 +154,18 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         majority={each.task.name: _majority(each) for each in data if each.task.label_words},
         words=found_words(model)[0] if config.training.optimizer == "autoprompt" else None,
     )
-    _write_results(result)
-    shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
+    if is_chief():
+        _write_results(result)
+        shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
     return result
+
+
+def _begin(model: PromptedT5, config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> None:
+    path = Path(config.output_dir) / "config.yaml"
+    write_atomically(path, dump_config(config).encode("utf-8"), error_type=TrainingError)
+    if on_start is not None:
+        on_start()
+    _tell_cut_rows(model, data)
 
 
 def _measured(config: RunConfig, data: Sequence[TaskData]) -> list[Measured]:
@@ -181,7 +200,8 @@ def _score(answers: AnswersTexts, task: Task, examples: Sequence[Example], *, ha
 
 def _told(data: TaskData) -> Sequence[Example]:
     """Return the test rows, and say that they are being scored, which may take a while."""
-    say(f"{data.task.name}: scoring {len(data.test):,} test rows")
+    if is_chief():
+        say(f"{data.task.name}: scoring {len(data.test):,} test rows")
     return data.test
 
 
@@ -206,6 +226,8 @@ def _save_prompts(
         task = each.task
         files[task.name] = Path(config.output_dir) / ("prompt" if len(data) == 1 else task.name)
         files[task.name] = files[task.name].with_name(files[task.name].name + ".safetensors")
+        if not is_chief():
+            continue
         model.save_prompt(
             files[task.name],
             task_id=task.name,

@@ -100,9 +100,11 @@ class RunRecord:
     Args:
       output_dir: the run directory.
       has_begun: whether there is a run to go on with; else what is there is written over.
+      is_kept: whether anything is written; of several workers only the chief writes.
     """
 
-    def __init__(self, output_dir: Path, *, has_begun: bool):
+    def __init__(self, output_dir: Path, *, has_begun: bool, is_kept: bool = True):
+        self._is_kept = is_kept
         self._path = output_dir / "run.json"
         self._kept = _read(self._path) if has_begun and self._path.is_file() else {}
 
@@ -167,6 +169,8 @@ class RunRecord:
         if self._kept.get(key) == value:
             return
         self._kept = {"format": FORMAT, **self._kept, key: value}
+        if not self._is_kept:
+            return
         content = json.dumps(self._kept, indent=2) + "\n"
         write_atomically(self._path, content.encode("utf-8"), error_type=TrainingError)
 

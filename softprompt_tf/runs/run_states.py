@@ -14,6 +14,7 @@ from softprompt_tf.states.model_states import default_dtype
 from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.states.state_cache import StateCache
 from softprompt_tf.tasks import BatchStream, Example
+from softprompt_tf.training.distribution import MULTI_WORKER
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,6 +30,8 @@ def run_state_cache(model: PromptedT5, config: RunConfig) -> StateCache | None:
     """
     training = config.training
     layer = entry_layer(model.prompt_table.tensors())
+    if training.strategy == MULTI_WORKER:
+        return None  # each worker would keep the states of all rows
     if training.cached_states == "off" or (training.cached_states == "auto" and layer == 0):
         return None
     if layer == 0:

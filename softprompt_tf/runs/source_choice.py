@@ -23,6 +23,7 @@ from softprompt_tf.methods.task_tensors import METHOD_TENSORS, PROMPT
 from softprompt_tf.progress import say
 from softprompt_tf.runs import run
 from softprompt_tf.tasks import score
+from softprompt_tf.training.distribution import check_is_one_process
 
 CHOICE_FILE = "source.json"
 SHORT_SHARE = 10  # a short run has so many times fewer steps
@@ -51,6 +52,7 @@ def train_from_sources(config: RunConfig, *, on_start: Callable[[], None] | None
 
 
 def _check(config: RunConfig, kind: str) -> None:
+    check_is_one_process(config.training.strategy, f"The choice of `prompt.init` with `{kind}:`")
     if len(config.tasks) > 1:
         raise ConfigError(
             f"`prompt.init` with `{kind}:` is for a run of one task. Received: {len(config.tasks)} tasks."

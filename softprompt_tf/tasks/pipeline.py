@@ -37,6 +37,7 @@ class BatchStream:
       with_task_id: whether the batches hold `task_id`.
       pad_id: fills token ids.
       start_id: the decoder's first token.
+      part: this worker's number, from 0, and the number of workers that share each batch. Worker i of N has rows i, i + N, ...
 
     Attributes:
       examples: as given.
@@ -57,6 +58,7 @@ class BatchStream:
         with_task_id: bool = False,
         pad_id: int = 0,
         start_id: int = 0,
+        part: tuple[int, int] = (0, 1),
     ):
         _check_rows(examples, batch_size)
         for name, value in (("length_buckets", length_buckets), ("pad_to_multiple_of", pad_to_multiple_of)):
@@ -64,7 +66,9 @@ class BatchStream:
                 raise ConfigError(f"`{name}` must be a whole number above 0. Received: {value}.")
         if not 0 <= seed < 2**64:
             raise ConfigError(f"`seed` must be a whole number from 0 up to 2^64. Received: {seed}.")
+        check_part(part, batch_size)
         self.examples = examples
+        self._part = slice(part[0], None, part[1])
         self._batch_size = batch_size
         self._seed = seed
         self._window = length_buckets * batch_size
@@ -91,8 +95,8 @@ class BatchStream:
         return rows
 
     def batch(self, step: int) -> Batch:
-        """Return batch number `step` as (x, y); see `TokenizedExamples.batch`."""
-        return self._pad(self.rows(step))
+        """Return batch number `step`, or this worker's part of it, as (x, y); see `TokenizedExamples.batch`."""
+        return self._pad(self.rows(step)[self._part])
 
     def dataset(self, *, first_step: int = 0) -> "tf.data.Dataset":
         """Return the endless dataset of the batches from number `first_step` on; nothing before it is computed."""
@@ -163,6 +167,26 @@ def _check_rows(examples: TokenizedExamples, batch_size: int) -> None:
         raise ConfigError(f"`batch_size` must be a whole number above 0. Received: {batch_size}.")
     if not len(examples):
         raise DataError("Batches need at least one row. Received: none.")
+
+
+def check_part(part: tuple[int, int], batch_size: int) -> None:
+    """Refuse a part of a batch that is none; a ConfigError.
+
+    Args:
+      part: number, from 0, and how many parts there are.
+      batch_size: the rows that all parts share.
+    """
+    number, of = part
+    if not 0 <= number < of:
+        raise ConfigError(
+            f"`part` must be a number from 0 up and the number of parts, which is larger. Received: {part}."
+        )
+    if batch_size % of:
+        fitting = max(1, round(batch_size / of)) * of
+        raise ConfigError(
+            "The rows of a batch must be a multiple of the number of workers, which share them. "
+            f"Received: batch_size={batch_size} and {of} workers. Use batch_size={fitting}, or other workers."
+        )
 
 
 def _row_lengths(examples: TokenizedExamples) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ from keras import ops
 
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.keras_backend import require_tensorflow
+from softprompt_tf.workers import joined, own_part
 
 Tensor = Any
 
@@ -91,6 +92,8 @@ class AutoPrompt(keras.optimizers.Optimizer):
             raise TrainingError(
                 f"AutoPrompt runs on one device. Received: {model.distribute_strategy.num_replicas_in_sync} replicas."
             )
+        if joined() is not None:
+            raise TrainingError(f"AutoPrompt runs in one process. Received: {own_part()[1]} workers.")
         if not isinstance(x, tf.data.Dataset):
             raise TrainingError(
                 f"AutoPrompt needs texts or a tf.data.Dataset, which it can read again. Received: {type(x).__name__}."

@@ -16,12 +16,15 @@ import tensorflow as tf
 
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.training.best_prompt import Evaluate, Evaluation, KeepBestPrompt, OnBest
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss, steps_done
 from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress, tell_finished
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 from softprompt_tf.training.saved_run import saved_on_interrupt
 from softprompt_tf.training.tensorboard import TensorBoardScalars
+from softprompt_tf.workers import joined
+from softprompt_tf.workers.lost import told_of_loss
 
 Report = ProgressBar | ProgressLines | TensorBoardScalars
 
@@ -83,11 +86,13 @@ def train_prompt(
 
     The model is compiled by the caller, under its distribution strategy. XLA compilation is switched off, as every new
     length of a batch would compile the T5 again. Bit-equal resuming needs deterministic kernels: CPU kernels are; on a
-    GPU call `tf.config.experimental.enable_op_determinism()`.
+    GPU call `tf.config.experimental.enable_op_determinism()`. Of several workers the chief alone reads and writes checkpoints
+    and shows progress.
 
     Args:
       model: a compiled Keras model; what is trainable in it is trained.
-      batches: the training data.
+      batches: the training data; with several workers this worker's part of it, such as
+        `BatchStream(..., part=softprompt_tf.workers.own_part())`.
       steps: batches to take in all, those before a resume included.
       seed: the seed that `batches` was made with; a checkpoint of another seed is refused.
       evaluate: scores the model on the dev split, higher is better. Without it the last prompt is kept.
@@ -108,6 +113,7 @@ def train_prompt(
       TrainingError: if the model cannot be trained, the checkpoint is of another run, another process is using
         `checkpoint_dir`, or the data ends.
       NonFiniteLossError: if the loss is NaN or infinite at some step.
+      WorkerLostError: if another worker of the training ends before its end.
       KeyboardInterrupt: as it came, after a checkpoint was saved.
 
     Examples:
@@ -121,6 +127,9 @@ def train_prompt(
     """
     if steps < 1:
         raise ConfigError(f"`steps` must be at least 1. Received: steps={steps}.")
+    workers = joined()
+    if workers is not None and not workers.is_chief:
+        checkpoint_dir = log_dir = None
     with contextlib.nullcontext() if checkpoint_dir is None else locked_checkpoints(Path(checkpoint_dir)):
         keep_best = KeepBestPrompt(
             evaluate, every_steps=evaluate_every or steps, on_best=on_best, patience=patience, last_step=steps
@@ -128,7 +137,7 @@ def train_prompt(
         checkpoint = PromptCheckpoint(
             checkpoint_dir, every_steps=checkpoint_every, seed=seed, config_digest=config_digest, keep_best=keep_best
         )
-        reports: list[Report] = [progress(last_step=steps)]
+        reports: list[Report] = [progress(last_step=steps)] if workers is None or workers.is_chief else []
         if log_dir is not None:
             reports.append(TensorBoardScalars(log_dir))
         return train(model, batches, keep_best, checkpoint, steps=steps, reports=reports, callbacks=callbacks)
@@ -157,6 +166,7 @@ def train(
         ordered = [batch_logs, StopOnNonFiniteLoss(), keep_best, *reports, *callbacks, checkpoint]
         dataset, left = batches.dataset(first_step=first_step), steps - first_step
         with contextlib.ExitStack() as stack:
+            stack.enter_context(told_of_loss(joined()))
             for report in reports:
                 stack.callback(report.close)
             stack.enter_context(saved_on_interrupt(checkpoint.save))
@@ -185,6 +195,10 @@ def locked_checkpoints(checkpoint_dir: Path) -> contextlib.AbstractContextManage
 def _prepare(model: keras.Model) -> None:
     if getattr(model, "optimizer", None) is None:
         raise TrainingError("The model must be compiled before training. Received: a model without an optimizer.")
+    if joined() is not None and not isinstance(model, TextModel):
+        raise TrainingError(
+            f"Several workers train a PromptedT5. Received: a {type(model).__name__}. Train it in one process."
+        )
     if not model.trainable_variables:
         raise TrainingError("The model must have a trainable prompt. Received: a model without trainable variables.")
     if model.steps_per_execution != 1:

@@ -14,6 +14,7 @@ import numpy as np
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.training.best_prompt import BestSoFar
 from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, read_checkpoint, write_checkpoint
+from softprompt_tf.training.shared_checkpoint import shared_checkpoint
 
 STEP_FILE = "step-{step}.safetensors"
 # "trainable", "optimizer" and, where there are any, "random" and "frozen"
@@ -103,7 +104,7 @@ class SavedRun:
         Raises:
           TrainingError: if it is damaged, of another run or of another model.
         """
-        checkpoint = self._checkpoints.newest() if self._checkpoints else None
+        checkpoint = shared_checkpoint(self._checkpoints.newest() if self._checkpoints else None)
         if checkpoint is None:
             return None
         check_same_run(checkpoint, **self._identity)

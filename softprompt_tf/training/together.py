@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.errors import TrainingError
 from softprompt_tf.methods import TaskTable
 from softprompt_tf.model.prompted_inputs import tuned_logits
 from softprompt_tf.training.callbacks import Logs, steps_done
@@ -23,6 +24,7 @@ from softprompt_tf.training.losses import TargetCrossEntropy
 from softprompt_tf.training.progress import progress
 from softprompt_tf.training.saved_run import saved_on_interrupt
 from softprompt_tf.training.together_entry import Candidate, Entry
+from softprompt_tf.workers import joined, own_part
 
 Tensor = Any
 Batch = tuple[dict[str, tf.Tensor], tf.Tensor]
@@ -69,9 +71,12 @@ def train_together(
 
     Raises:
       BackboneError: if a weight of the T5 was made trainable, or changed.
+      TrainingError: with several workers.
       KeyboardInterrupt: as it came, after the checkpoints were saved.
     """
     t5.check_frozen()
+    if joined() is not None:
+        raise TrainingError(f"Several prompts at once train in one process. Received: {own_part()[1]} workers.")
     traced = {} if traced is None else traced
     for entry in entries:
         entry.begin()
