@@ -201,6 +201,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _validated(RunConfig, tree)
 
 
+def run_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Check the config of a run given as a mapping; names of files are relative to the working directory.
+
+    Raises:
+      ConfigError: as `load_config`.
+    """
+    tree = Tree({str(key): value for key, value in values.items()}, {(): "the run's mapping"})
+    _localise_run(tree, Path.cwd())
+    for override in overrides:
+        apply_override(tree, override, localise=_localise_run)
+    return _validated(RunConfig, tree)
+
+
 def load_task_config(path: str | Path) -> TaskConfig:
     """Read one task file, whose sources are relative to its own directory; `include` works as in `load_config`.
 
