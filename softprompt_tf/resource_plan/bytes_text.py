@@ -37,7 +37,7 @@ def bytes_text(value: float) -> str:
 def with_prefix(value: float) -> str:
     """Write a number with three digits and a prefix: "1.25 T"."""
     for size, prefix in _PREFIXES:
-        if value >= size:
+        if value >= 0.9995 * size:  # what would be written as 1000 of the prefix below
             number = value / size
             return f"{number:.0f} {prefix}" if number >= 100 else f"{number:.3g} {prefix}"
     return f"{value:.0f} "

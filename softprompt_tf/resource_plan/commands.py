@@ -9,6 +9,7 @@ from softprompt_tf.config import RunConfig, load_config, run_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.registry import METHODS
+from softprompt_tf.resource_plan.source_form import check_source, form_of
 from softprompt_tf.settings.shipped_configs import find_config, shipped_configs
 from softprompt_tf.settings.spelling import nearest
 
@@ -49,9 +50,9 @@ def add_commands(commands: Any) -> None:
 
 def _plan(arguments: argparse.Namespace) -> None:
     config = _config(arguments)
+    check_source(config.backbone)
     from softprompt_tf.resource_plan.report import as_dictionary, lines
     from softprompt_tf.resource_plan.resource_plan import plan
-    from softprompt_tf.resource_plan.source_form import form_of
 
     settings = _settings(arguments, config)
     rate = arguments.flops_per_second

@@ -103,7 +103,7 @@ def _encoder_layer_back(work: Work, layer: int) -> int:
     prefix = work.injected.key_values["encoder"]
     changes = 2 * _changes(work, kinds, length)
     feed_forward = _feed_forward(work, length)
-    if layer == 0 and work.moving_rows:
+    if layer == work.first_kept and work.moving_rows:
         return feed_forward + changes + _attention_back_in_front(work, length, work.moving_rows)
     states_move = layer > 0 or work.recompute or work.injected.front > 0 or work.injected.moves_all_embeddings
     attention = _attention_back(work, length, length, prefix, kinds, states_move=states_move)

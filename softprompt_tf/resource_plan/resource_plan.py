@@ -19,6 +19,7 @@ from softprompt_tf.resource_plan.work import Work
 from softprompt_tf.settings.spelling import nearest
 
 OPTIMIZERS = ("adafactor", "adam")
+_TWO_LABELS = ("negative", "positive")  # of a method by its name, where it trains rows for labels
 _FILE_METADATA = 2_000  # settings and identity in a task file
 
 
@@ -168,7 +169,7 @@ def _method(method: PromptMethod | str) -> PromptMethod:
         raise ConfigError(
             f"`method` must be a method, or one of {', '.join(METHODS)}. Received: {method!r:.80}.{nearest(str(method), METHODS)}"
         )
-    return METHODS[method].make(seed=0)
+    return METHODS[method].make(seed=0).with_labels(_TWO_LABELS)
 
 
 def _check(settings: Mapping[str, Any], flops_per_second: float | None) -> None:

@@ -69,12 +69,12 @@ class Work:
 
     @property
     def moving_rows(self) -> int | None:
-        """Rows in front of the first layer with a gradient, where that layer is spared the others'; None: it is not."""
+        """Rows in front of the layer `first_kept`, where that layer is spared the gradient of the others; None: it is not."""
         injected = self.injected
         is_whole = injected.moves_all_embeddings or injected.key_values["encoder"] > 0
         if is_whole or changed_projections(injected.kinds("encoder")) or not self.is_fused:
             return None
-        return injected.front or None
+        return injected.front or injected.late.get(self.first_kept)
 
     # === The decoder ===
 
