@@ -130,6 +130,11 @@ class TrainingConfig(_Section):
     gradient_checkpointing: bool = Field(
         default=False, description="true or false (recompute activations: less memory)"
     )
+    micro_batch_size: int | None = Field(
+        default=None,
+        gt=0,
+        description=f"{_WHOLE_NUMBER} (rows of a step's batch that run at a time: less memory), or null for all",
+    )
     prompt_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="a number from 0 up to 1 (share of the prompt's values, in training steps)"
     )

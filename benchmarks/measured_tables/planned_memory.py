@@ -36,7 +36,10 @@ def take(directories: Sequence[Path], results: Path) -> None:
 def table(results: Path) -> str:
     """Return a row for each process: what it did, its peak, the plan, and how far that is off."""
     kept = json.loads((results / f"{NAME}.json").read_text(encoding="utf-8"))
-    lines = ["| T5 | method | precision | rows × input × target tokens | measured | planned | off |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| T5 | method | precision | rows × input × target tokens | measured | planned | off |",
+        "|---|---|---|---|---|---|---|",
+    ]
     lines += [_row(case) for case in kept["cases"]]
     machine = kept["machine"]
     return "\n".join([*lines, "", f"{machine['cores']} cores, TensorFlow {machine['tensorflow']}."])

@@ -36,6 +36,7 @@ def add_commands(commands: Any) -> None:
     plan.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the config's, or float32")
     plan.add_argument("--quantization", choices=("int8",), help="of the projections; default: none")
     plan.add_argument("--gradient-checkpointing", action="store_true", help="keep the input of each layer only")
+    plan.add_argument("--micro-batch-size", type=int, help="rows that run at a time; default: the config's, or all")
     plan.add_argument("--cached-states", action="store_true", help="layers below a late method do not run")
     plan.add_argument("--served-tasks", type=int, default=1, help="tasks of an export; default: 1")
     plan.add_argument("--memory", help="what it has to fit into, such as 16GB")
@@ -107,6 +108,7 @@ def _settings(arguments: argparse.Namespace, config: RunConfig) -> dict[str, Any
         "dtype": _first(arguments.dtype, precision),
         "quantization": arguments.quantization,
         "gradient_checkpointing": arguments.gradient_checkpointing or training.gradient_checkpointing,
+        "micro_batch_size": _first(arguments.micro_batch_size, training.micro_batch_size),
         "cached_states": arguments.cached_states,
         "optimizer": training.optimizer,
         "served_tasks": arguments.served_tasks,

@@ -29,7 +29,7 @@ class Fit:
     Args:
       limit: bytes.
       fits: whether it does.
-      largest_batch: the most rows that fit as it is set; 0 where not one does.
+      largest_batch: the most rows that fit at a time as it is set; 0 where not one does.
       remedies: changes after which it fits, the smallest first; () where it fits already, or nothing helps.
     """
 
@@ -60,14 +60,14 @@ def fit_to(limit: int, work: Work, *, quantization: str | None, optimizer: str, 
         return Fit(limit, fits=True, largest_batch=rows)
     remedies = []
     if rows:
-        remedies.append(Remedy(f"a batch of {rows} rows", total(work.with_rows(rows), quantization)))
+        remedies.append(Remedy(f"micro-batches of {rows} rows", total(work.with_rows(rows), quantization)))
     for words, changed, kind in _changes(work, quantization):
         whole, most = total(changed, kind), largest(changed, kind)
         if whole <= limit:
             remedies.append(Remedy(words, whole))
             break
         if most > rows:
-            remedies.append(Remedy(f"{words} and a batch of {most} rows", total(changed.with_rows(most), kind)))
+            remedies.append(Remedy(f"{words} and micro-batches of {most} rows", total(changed.with_rows(most), kind)))
     return Fit(limit, fits=False, largest_batch=rows, remedies=tuple(remedies))
 
 

@@ -60,4 +60,4 @@ def _fit_lines(plan: ResourcePlan) -> Iterator[str]:
     for remedy in fit.remedies:
         yield f"  with {remedy.change} it takes {bytes_text(remedy.total_bytes)}"
     if not fit.remedies:
-        yield "  Neither gradient checkpointing nor bfloat16 nor a smaller batch makes it fit. Take a smaller T5."
+        yield "  Neither gradient checkpointing nor bfloat16 nor micro-batches make it fit. Take a smaller T5."

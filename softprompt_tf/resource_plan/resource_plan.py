@@ -71,6 +71,7 @@ def plan(
     dtype: str = "float32",
     quantization: str | None = None,
     gradient_checkpointing: bool = False,
+    micro_batch_size: int | None = None,
     cached_states: bool = False,
     optimizer: str = "adafactor",
     served_tasks: int = 1,
@@ -88,7 +89,7 @@ def plan(
       target_tokens: U, of the longest target.
       dtype: "float32" or "bfloat16".
       quantization: None, or "int8" for the projections.
-      gradient_checkpointing: as in `compile`.
+      gradient_checkpointing, micro_batch_size: as in `compile`.
       cached_states: as in `fit`: the encoder's layers below the method do not run.
       optimizer: "adafactor" or "adam".
       served_tasks: tasks of an export.
@@ -116,6 +117,7 @@ def plan(
         "dtype": dtype,
         "quantization": quantization,
         "gradient_checkpointing": gradient_checkpointing,
+        "micro_batch_size": micro_batch_size,
         "cached_states": cached_states,
         "optimizer": optimizer,
         "served_tasks": served_tasks,
@@ -127,7 +129,7 @@ def plan(
     _check_cached(cached_states, injected, method)
     work = _work(form, injected, settings)
     how: Any = {"quantization": quantization, "optimizer": optimizer, "num_tasks": method.num_tasks or 1}
-    operations = step_operations(work)
+    operations = step_operations(work.with_rows(batch_size))
     return ResourcePlan(
         backbone=name,
         method=method.name,
@@ -148,7 +150,7 @@ def _work(form: BackboneForm, injected: Injected, settings: Mapping[str, Any]) -
     return Work(
         form=form,
         injected=injected,
-        rows=settings["batch_size"],
+        rows=min(settings["batch_size"], settings["micro_batch_size"] or settings["batch_size"]),
         input_tokens=settings["input_tokens"],
         target_tokens=settings["target_tokens"],
         compute_bytes=DTYPE_BYTES[settings["dtype"]],
@@ -173,8 +175,10 @@ def _method(method: PromptMethod | str) -> PromptMethod:
 
 
 def _check(settings: Mapping[str, Any], flops_per_second: float | None) -> None:
-    for name in ("batch_size", "input_tokens", "target_tokens", "served_tasks"):
+    for name in ("batch_size", "input_tokens", "target_tokens", "served_tasks", "micro_batch_size"):
         value = settings[name]
+        if name == "micro_batch_size" and value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"`{name}` must be a whole number above 0. Received: {name}={value!r}.")
     for name, known in (("dtype", tuple(DTYPE_BYTES)), ("quantization", (None, "int8")), ("optimizer", OPTIMIZERS)):
