@@ -37,7 +37,6 @@ def add_commands(commands: Any) -> None:
     plan.add_argument("--quantization", choices=("int8",), help="of the projections; default: none")
     plan.add_argument("--gradient-checkpointing", action="store_true", help="keep the input of each layer only")
     plan.add_argument("--micro-batch-size", type=int, help="rows that run at a time; default: the config's, or all")
-    plan.add_argument("--cached-states", action="store_true", help="layers below a late method do not run")
     plan.add_argument("--served-tasks", type=int, default=1, help="tasks of an export; default: 1")
     plan.add_argument("--memory", help="what it has to fit into, such as 16GB")
     rate = plan.add_mutually_exclusive_group()
@@ -109,7 +108,7 @@ def _settings(arguments: argparse.Namespace, config: RunConfig) -> dict[str, Any
         "quantization": arguments.quantization,
         "gradient_checkpointing": arguments.gradient_checkpointing or training.gradient_checkpointing,
         "micro_batch_size": _first(arguments.micro_batch_size, training.micro_batch_size),
-        "cached_states": arguments.cached_states,
+        "cached_states": False if training.cached_states == "off" else "auto",
         "optimizer": training.optimizer,
         "served_tasks": arguments.served_tasks,
     }

@@ -68,11 +68,11 @@ def plan(
     batch_size: int = 32,
     input_tokens: int = 512,
     target_tokens: int = 32,
-    dtype: str = "float32",
+    dtype: str | None = None,
     quantization: str | None = None,
     gradient_checkpointing: bool = False,
     micro_batch_size: int | None = None,
-    cached_states: bool = False,
+    cached_states: bool | str = False,
     optimizer: str = "adafactor",
     served_tasks: int = 1,
     memory: int | str | None = None,
@@ -87,10 +87,10 @@ def plan(
       batch_size: B, rows of a step.
       input_tokens: T, of the longest text in a batch. What a method puts in front is added.
       target_tokens: U, of the longest target.
-      dtype: "float32" or "bfloat16".
+      dtype: "float32" or "bfloat16". Default float32, or that of a loaded T5.
       quantization: None, or "int8" for the projections.
       gradient_checkpointing, micro_batch_size: as in `compile`.
-      cached_states: as in `fit`: the encoder's layers below the method do not run.
+      cached_states: as in `fit`: the encoder's layers below the method do not run. "auto": where that is possible, as in a run.
       optimizer: "adafactor" or "adam".
       served_tasks: tasks of an export.
       memory: what the plan has to fit into, in bytes or such as "16GB".
@@ -114,7 +114,7 @@ def plan(
         "batch_size": batch_size,
         "input_tokens": input_tokens,
         "target_tokens": target_tokens,
-        "dtype": dtype,
+        "dtype": dtype or getattr(backbone, "compute_dtype", "float32"),
         "quantization": quantization,
         "gradient_checkpointing": gradient_checkpointing,
         "micro_batch_size": micro_batch_size,
@@ -126,7 +126,7 @@ def plan(
     name, form = form_of(backbone)
     method = _method(method)
     injected = injected_by(method, form.sizes)
-    _check_cached(cached_states, injected, method)
+    settings["cached_states"] = _checked_cached(cached_states, injected, method)
     work = _work(form, injected, settings)
     how: Any = {"quantization": quantization, "optimizer": optimizer, "num_tasks": method.num_tasks or 1}
     operations = step_operations(work.with_rows(batch_size))
@@ -190,9 +190,12 @@ def _check(settings: Mapping[str, Any], flops_per_second: float | None) -> None:
         raise ConfigError(f"`flops_per_second` must be a number above 0. Received: {flops_per_second!r}.")
 
 
-def _check_cached(cached_states: bool, injected: Injected, method: PromptMethod) -> None:
-    if cached_states and injected.entry == 0:
+def _checked_cached(cached_states: bool | str, injected: Injected, method: PromptMethod) -> bool:
+    if cached_states not in (True, False, "auto"):
+        raise ConfigError(f"`cached_states` must be True, False or 'auto'. Received: cached_states={cached_states!r}.")
+    if cached_states is True and injected.entry == 0:
         raise ConfigError(
             "`cached_states` are for methods that enter above the first layer of the encoder, such as late_prompts. "
             f"Received: {method.name}, which the first layer sees."
         )
+    return injected.entry != 0 and bool(cached_states)

@@ -97,6 +97,27 @@ def test_cached_states_take_the_encoder_out():
     assert cached.served_row_operations == late.served_row_operations
 
 
+@pytest.mark.parametrize(("setting", "runs_encoder"), [("auto", False), ("off", True)])
+def test_the_command_plans_late_prompts_on_cached_states_as_a_run_has_them(capsys, setting, runs_encoder):
+    main(["plan", "small", f"training.cached_states={setting}", "--method", "late_prompts", "--json"])
+
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["settings"]["cached_states"] is not runs_encoder
+
+
+def test_the_dtype_is_that_of_a_loaded_t5(tiny_t5_bfloat16):
+    assert sp.plan(tiny_t5_bfloat16).settings["dtype"] == "bfloat16"
+
+
+def test_micro_batches_keep_the_activations_of_their_rows():
+    whole, parts, small = (
+        sp.plan("small", batch_size=rows, micro_batch_size=micro) for rows, micro in ((32, None), (32, 4), (4, None))
+    )
+
+    assert parts.memory == small.memory
+    assert parts.step_operations == whole.step_operations
+
+
 # === What fits ===
 
 
