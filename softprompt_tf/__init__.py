@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from softprompt_tf.model.token_metrics import ExactMatch as ExactMatch
     from softprompt_tf.model.token_metrics import LabelAccuracy as LabelAccuracy
     from softprompt_tf.model.token_metrics import TokenAccuracy as TokenAccuracy
+    from softprompt_tf.resource_plan import ResourcePlan as ResourcePlan
+    from softprompt_tf.resource_plan import plan as plan
     from softprompt_tf.saving import load_model as load_model
     from softprompt_tf.training import Adafactor as Adafactor
     from softprompt_tf.training import AutoPrompt as AutoPrompt
@@ -47,6 +49,7 @@ _MODULE_OF = {
     "Greedy": "inference.decoding",
     "LabelAccuracy": "model.token_metrics",
     "PromptedT5": "model.prompted_t5",
+    "ResourcePlan": "resource_plan",
     "SoftPromptError": "errors",
     "TargetCrossEntropy": "training",
     "TokenAccuracy": "model.token_metrics",
@@ -56,6 +59,7 @@ _MODULE_OF = {
     "load_model": "saving",
     "load_prompt": "methods",
     "load_t5": "backbones",
+    "plan": "resource_plan",
     "train_prompt": "training",
     "tune": "tuning",
 }

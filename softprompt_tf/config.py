@@ -132,6 +132,11 @@ class TrainingConfig(_Section):
     gradient_checkpointing: bool = Field(
         default=False, description="true or false (recompute activations: less memory)"
     )
+    micro_batch_size: int | None = Field(
+        default=None,
+        gt=0,
+        description=f"{_WHOLE_NUMBER} (rows of a step's batch that run at a time: less memory), or null for all",
+    )
     prompt_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="a number from 0 up to 1 (share of the prompt's values, in training steps)"
     )
@@ -200,6 +205,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     for override in overrides:
         apply_override(tree, override, localise=_localise_run)
     _drop_settings_of_other_methods(tree)
+    return _validated(RunConfig, tree)
+
+
+def run_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Check the config of a run given as a mapping; names of files are relative to the working directory.
+
+    Raises:
+      ConfigError: as `load_config`.
+    """
+    tree = Tree({str(key): value for key, value in values.items()}, {(): "the run's mapping"})
+    _localise_run(tree, Path.cwd())
+    for override in overrides:
+        apply_override(tree, override, localise=_localise_run)
     return _validated(RunConfig, tree)
 
 

@@ -275,6 +275,16 @@ def test_gradient_checkpointing_is_switched_by_the_config_and_changes_nothing_of
     assert config_digest(configs[0]) == config_digest(configs[1])  # so that a run goes on with less memory
 
 
+def test_micro_batches_are_switched_by_the_config_and_change_nothing_of_the_run(place, t5, tmp_path):
+    configs = [
+        place.config(tmp_path / "out", overrides=overrides) for overrides in ((), ("training.micro_batch_size=3",))
+    ]
+    models = [run.build_model(t5, config, [run.load_task(task) for task in config.tasks]) for config in configs]
+
+    assert [model.micro_batch_size for model in models] == [None, 3]
+    assert config_digest(configs[0]) == config_digest(configs[1])  # so that a run goes on with less memory
+
+
 # === Going on ===
 
 

@@ -12,7 +12,14 @@ that each page is as this command writes it.
 import argparse
 from pathlib import Path
 
-from benchmarks.measured_tables import late_layers, many_workers, method_costs, methods_by_tasks, time_to_accuracy
+from benchmarks.measured_tables import (
+    late_layers,
+    many_workers,
+    method_costs,
+    methods_by_tasks,
+    planned_memory,
+    time_to_accuracy,
+)
 from benchmarks.measured_tables.pages import written_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +30,7 @@ MEASUREMENTS = {
     "many_workers": many_workers,
     "method_costs": method_costs,
     "methods_by_tasks": methods_by_tasks,
+    "planned_memory": planned_memory,
     "time_to_accuracy": time_to_accuracy,
 }
 

@@ -26,6 +26,7 @@ from softprompt_tf.interpretability.commands import add_commands as add_interpre
 from softprompt_tf.migration.commands import add_commands as add_migration_commands
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.quiet import quiet
+from softprompt_tf.resource_plan.commands import add_commands as add_plan_commands
 from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_configs
 from softprompt_tf.settings.spelling import check_files
 from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
@@ -104,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     add_tuning_commands(commands)
+    add_plan_commands(commands)
 
     configs = commands.add_parser("configs", help="list the configs that ship with the library, with their files")
     configs.add_argument("kind", nargs="?", choices=KINDS, help="only these; default: all")

@@ -65,7 +65,9 @@ def tune_together(
     cache = tuner.states_of(model, configs[0], data)
     most = most if most is not None else 1 if cache is None else MOST_TOGETHER
     chosen = list(zip(configs, run_digests, strict=True))[:most]
-    if len(chosen) < 2 or tuner.t5.dropout or configs[0].training.strategy != "default":
+    training = configs[0].training
+    is_alone = training.strategy != "default" or training.micro_batch_size is not None
+    if len(chosen) < 2 or tuner.t5.dropout or is_alone:
         return []
     shared = _Shared(tuner, model, cache, data, share=1 / len(chosen))
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,12 @@ from softprompt_tf.tasks import LENGTH_BUCKETS
 SEEDLESS = ("prompt_design_zero_shot",)
 MULTITASK = "multitask_model_tuning"
 WEIGHTS = ("model_tuning", MULTITASK)
-_WITHOUT_EFFECT = ("checkpoint_every", "gradient_checkpointing", "states_directory")  # on the outcome
+_WITHOUT_EFFECT = (
+    "checkpoint_every",
+    "gradient_checkpointing",
+    "micro_batch_size",
+    "states_directory",
+)  # on the outcome
 _LATER_CHOICES = {
     "length_buckets": LENGTH_BUCKETS,
     "pad_to_multiple_of": 1,

@@ -91,6 +91,7 @@ def new_model(task: ServedTask, start: Start, t5: FrozenT5, settings: MigrationS
         optimizer=make_optimizer(settings.training),
         loss=TargetCrossEntropy(z_loss=settings.training.z_loss),
         gradient_checkpointing=settings.training.gradient_checkpointing,
+        micro_batch_size=settings.training.micro_batch_size,
         prompt_dropout=settings.training.prompt_dropout,
     )
     return model

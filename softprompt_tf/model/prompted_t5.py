@@ -28,6 +28,7 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
+from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
 from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
@@ -139,6 +140,7 @@ class PromptedT5(TextModel):
         if LABEL_ROWS not in self._lengths:  # else their words are not scored
             warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
+        self.micro_batch_size: int | None = None
         self.prompt_dropout = 0.0
         self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
@@ -258,6 +260,11 @@ class PromptedT5(TextModel):
     def _dropout(self) -> PromptDropout:
         return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=self.optimizer.iterations)
 
+    def train_step(self, data: Any, *others: Any) -> Any:
+        if self.micro_batch_size is None:
+            return super().train_step(data, *others)
+        return train_step_by_parts(self, data, self.micro_batch_size)
+
     def make_train_function(self, force: bool = False) -> Any:
         self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
         return super().make_train_function(force)
@@ -268,6 +275,7 @@ class PromptedT5(TextModel):
         sampler: str | Sampler = "greedy",
         gradient_checkpointing: bool = False,
         prompt_dropout: float = 0.0,
+        micro_batch_size: int | None = None,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -281,10 +289,13 @@ class PromptedT5(TextModel):
             less memory, more time, the same numbers up to rounding.
           prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
             anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
+          micro_batch_size: rows of a training batch that run at a time: the activations of so many rows, and the step of
+            the whole batch up to rounding. Default None: all rows at once.
 
         Raises:
-          TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others; for prompt dropout of
-            a T5 with dropout, or of a method without rows in front of the text.
+          TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
+            dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
+            in front of the text.
           ConfigError: for a rate that is no number from 0 up to 1.
 
         Examples:
@@ -302,6 +313,13 @@ class PromptedT5(TextModel):
         super().compile(*args, jit_compile=jit_compile, **kwargs)
         self.sampler = sampler
         self.gradient_checkpointing = gradient_checkpointing
+        self.micro_batch_size = checked_micro_batch_size(
+            micro_batch_size,
+            prompt_dropout=prompt_dropout,
+            jit_compile=self.jit_compile,
+            num_replicas=self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1,
+            t5_dropout=self.t5.dropout,
+        )
         has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None
         self.prompt_dropout = checked_dropout(
             prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
@@ -313,6 +331,7 @@ class PromptedT5(TextModel):
             return config
         config["gradient_checkpointing"] = self.gradient_checkpointing
         config["prompt_dropout"] = self.prompt_dropout
+        config["micro_batch_size"] = self.micro_batch_size
         if not hasattr(self.sampler, "get_config"):
             return config
         return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}

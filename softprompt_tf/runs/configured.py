@@ -51,6 +51,7 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         optimizer=make_optimizer(config.training, seed=config.seed),
         loss=TargetCrossEntropy(z_loss=config.training.z_loss),
         gradient_checkpointing=config.training.gradient_checkpointing,
+        micro_batch_size=config.training.micro_batch_size,
         prompt_dropout=config.training.prompt_dropout,
     )
     return model

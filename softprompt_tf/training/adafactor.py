@@ -13,6 +13,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from softprompt_tf.errors import ConfigError
 
 Tensor = Any
+MIN_DIM_SIZE_TO_FACTOR = 128
 
 
 @keras.saving.register_keras_serializable(package="softprompt_tf")
@@ -61,7 +62,7 @@ class Adafactor(keras.optimizers.Optimizer):
         weight_decay_rate: float = 1e-5,
         clipping_threshold: float = 1.0,
         epsilon1: float = 1e-30,
-        min_dim_size_to_factor: int = 128,
+        min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR,
         initial_step: int = 0,
         name: str = "adafactor",
         **kwargs: Any,
@@ -126,15 +127,12 @@ class Adafactor(keras.optimizers.Optimizer):
         return config
 
     def _add_slots(self, variable: keras.Variable) -> list[keras.Variable]:
-        shape = tuple(variable.shape)
-        factored = _factored_axes(shape, self.min_dim_size_to_factor)
+        shapes = slot_shapes(tuple(variable.shape), self.min_dim_size_to_factor)
         name = getattr(variable, "path", variable.name).replace("/", "_")
-        if factored is None:
-            return [self.add_variable(shape, dtype="float32", name=f"{name}_v")]
-        row, column = factored
+        endings = ("v",) if len(shapes) == 1 else ("v_row", "v_col")
         return [
-            self.add_variable(_without(shape, column), dtype="float32", name=f"{name}_v_row"),
-            self.add_variable(_without(shape, row), dtype="float32", name=f"{name}_v_col"),
+            self.add_variable(shape, dtype="float32", name=f"{name}_{ending}")
+            for shape, ending in zip(shapes, endings, strict=True)
         ]
 
     def _second_moment(self, gradient: Tensor, slots: list[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -155,6 +153,15 @@ class Adafactor(keras.optimizers.Optimizer):
         column_factor = ops.rsqrt(v_col)
         update = gradient * ops.expand_dims(row_factor, column) * ops.expand_dims(column_factor, row)
         return [v_row, v_col], update
+
+
+def slot_shapes(shape: tuple[int, ...], min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR) -> list[tuple[int, ...]]:
+    """Return the shapes of a variable's slots: its own shape, or where it is factored those of rows and of columns."""
+    factored = _factored_axes(shape, min_dim_size_to_factor)
+    if factored is None:
+        return [shape]
+    row, column = factored
+    return [_without(shape, column), _without(shape, row)]
 
 
 def _axes_of_one_prompt(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ GUIDES = (
     "docs/how_to/several_tasks_in_one_model.md",
     "docs/how_to/late_prompts.md",
     "docs/how_to/cached_states.md",
+    "docs/how_to/plan.md",
     "docs/how_to/save_memory.md",
     "docs/how_to/prompt_in_words.md",
 )

@@ -1,0 +1,87 @@
+"""The memory of a training process by parts, in bytes."""
+
+import math
+from collections.abc import Mapping
+
+from softprompt_tf.resource_plan.backbone_form import BackboneForm
+from softprompt_tf.resource_plan.injected import Injected
+from softprompt_tf.resource_plan.kept_activations import kept_bytes
+from softprompt_tf.resource_plan.transients import largest_transient, weight_copies
+from softprompt_tf.resource_plan.work import Work
+from softprompt_tf.training.adafactor import slot_shapes
+
+FLOAT32 = 4
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
+
+# What TensorFlow keeps of a traced and optimized graph, measured on CPU with T5s whose widths are tiny: nothing else is there.
+_GRAPH = 18e6
+_LAYER_WITH_GRADIENT, _LAYER_WITHOUT = 7.7e6, 3.5e6
+_CHANGED_PART = 1.3e6  # of one layer: a low-rank product, a scale, keys and values
+_CHANGED_BY_ADAPTER = 2.9e6
+_RECOMPUTED = 1.3
+_THROUGH_LAYERS = 2.0  # as with int8
+# The allocator's loss, as a share of activations: measured peaks are this much above the sum of the tensors.
+_ALLOCATOR = 0.04
+
+
+def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_tasks: int) -> dict[str, int]:
+    """Return part -> bytes of a process that trains.
+
+    Args:
+      work: one training step.
+      quantization: "int8" or None.
+      optimizer: "adafactor" or "adam".
+      num_tasks: the tasks that one model trains.
+    """
+    activations, transient = kept_bytes(work), largest_transient(work)
+    trained = variable_values(work.injected, num_tasks, work.injected.trained)
+    frozen = variable_values(work.injected, num_tasks, work.injected.frozen)
+    return {
+        "weights": weight_bytes(work.form, work.compute_bytes, quantization),
+        "embedding table for first values": FLOAT32 * work.form.table_values,
+        "copies of weights for the gradient": weight_copies(work),
+        "activations kept": activations,
+        "largest transient": transient,
+        "task tensors": FLOAT32 * (trained + frozen),
+        "their gradients": FLOAT32 * trained,
+        "optimizer slots": FLOAT32 * slot_values(work.injected, optimizer, num_tasks),
+        "graph and allocator": round(graph_bytes(work) + _ALLOCATOR * (activations + transient)),
+    }
+
+
+def weight_bytes(form: BackboneForm, compute_bytes: int, quantization: str | None) -> int:
+    """Return the bytes of a T5's weights; int8 keeps a float32 scale for each column of a kernel, and tables in the dtype."""
+    if quantization is None:
+        return compute_bytes * form.num_parameters
+    return form.kernel_values + FLOAT32 * form.kernel_columns + compute_bytes * form.other_values
+
+
+def variable_values(injected: Injected, num_tasks: int, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the values of variables of several tasks, of which shared ones are there once."""
+    return sum(math.prod(shape) * (1 if name in injected.shared else num_tasks) for name, shape in shapes.items())
+
+
+def slot_values(injected: Injected, optimizer: str, num_tasks: int) -> int:
+    """Return the values of an optimizer's slots."""
+    if optimizer == "adam":
+        return 2 * variable_values(injected, num_tasks, injected.trained)
+    total = 0
+    for name, shape in injected.trained.items():
+        full = shape if num_tasks == 1 or name in injected.shared else (num_tasks, *shape)
+        total += sum(map(math.prod, slot_shapes(full)))
+    return total
+
+
+def graph_bytes(work: Work) -> float:
+    """Return what TensorFlow keeps of the graph of a step, by its layers and by what changes them."""
+    sizes, injected = work.form.sizes, work.injected
+    kept = sizes.encoder_layers - max(work.first_kept, work.first_run)
+    run = sizes.encoder_layers - work.first_run
+    layers = _LAYER_WITH_GRADIENT * (kept + sizes.decoder_layers) + _LAYER_WITHOUT * (run - kept)
+    changed = sum(
+        (_CHANGED_BY_ADAPTER if name.endswith("adapter") else _CHANGED_PART)
+        * (sizes.encoder_layers if name.startswith("encoder") else sizes.decoder_layers)
+        for name in injected.by_layer
+    )
+    factor = (_RECOMPUTED if work.recompute else 1.0) * (1.0 if work.is_fused else _THROUGH_LAYERS)
+    return _GRAPH + (layers + changed) * factor
