@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
-from softprompt_tf.cli import mix_command, predict_command
+from softprompt_tf.cli import mix_command, phrases_command, predict_command
 from softprompt_tf.cli.lean_imports import lean_imports
 from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError
@@ -115,6 +115,10 @@ def build_parser() -> argparse.ArgumentParser:
     mix_command.add_arguments(mix)
     add_backbone_option(mix)
     mix.set_defaults(run=mix_command.run)
+
+    phrases = commands.add_parser("phrases", help="find a prompt in words: mined from a corpus, or varied by the T5")
+    phrases_command.add_arguments(phrases)
+    phrases.set_defaults(run=phrases_command.run)
 
     neighbors = commands.add_parser(
         "neighbors", help="print the pieces of the vocabulary that are nearest to each row of a prompt"

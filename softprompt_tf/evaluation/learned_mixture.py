@@ -64,7 +64,7 @@ def learn_mixture(ensemble: PromptEnsemble, task: Task, examples: Sequence[Examp
     """
     check_rows(task, examples)
     warn_of_other_tasks(ensemble, task)
-    logs = np.array(_log_likelihoods(ensemble, task, examples), np.float64)  # [B, N]
+    logs = answer_log_likelihoods(ensemble, task, examples)
     weights = likeliest_weights(logs)
     equal = np.full_like(weights, 1 / len(weights))
     pairs = zip(ensemble.members, weights.tolist(), strict=True)
@@ -77,17 +77,21 @@ def learn_mixture(ensemble: PromptEnsemble, task: Task, examples: Sequence[Examp
     )
 
 
-def _log_likelihoods(ensemble: PromptEnsemble, task: Task, examples: Sequence[Example]) -> list[list[float]]:
-    """Return the log-likelihood of each row's target under each prompt, [B][N]."""
+def answer_log_likelihoods(ensemble: PromptEnsemble, task: Task, examples: Sequence[Example]) -> np.ndarray:
+    """Return the log-likelihood of each row's right answer under each prompt, float64 [B, N], in nats.
+
+    Raises:
+      DataError: if a target is no label of a task with labels.
+    """
     texts, targets = [example.inputs for example in examples], [example.target for example in examples]
     if not task.label_words:
-        return [list(row) for row in ensemble.score_each(texts, targets)]
+        return np.array(ensemble.score_each(texts, targets), np.float64)
     words = list(task.label_words)
     wrong = next((example for example in examples if example.target not in words), None)
     if wrong is not None:
         raise DataError(
             f"A row's target must be one of the labels {words}. Received: {wrong.target!r} at {wrong.row.location}."
         )
-    chosen = [words.index(target) for target in targets]
     each = ensemble.classify_each(texts, labels=words)
-    return [[answer.log_probabilities[k] for answer in row] for row, k in zip(each, chosen, strict=True)]
+    logs = np.array([[answer.log_probabilities for answer in row] for row in each], np.float64)  # [B, N, C]
+    return logs[np.arange(len(logs)), :, [words.index(target) for target in targets]]
