@@ -133,6 +133,16 @@ class TrainingConfig(_Section):
     prompt_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="a number from 0 up to 1 (share of the prompt's values, in training steps)"
     )
+    near_text: str | None = Field(
+        default=None, min_length=1, description="words that the prompt stays near while it is trained, or null for none"
+    )
+    near_text_weight: float = Field(default=0.1, gt=0, description="a number above 0 (of near_text in the loss)")
+    distill_from: str | dict[str, str] | None = Field(
+        default=None,
+        min_length=1,
+        description="a prompt file whose answers the prompt stays near, a mapping from task to such, or null for none",
+    )
+    distill_weight: float = Field(default=1.0, gt=0, description="a number above 0 (of distill_from in the loss)")
     cached_states: Literal["auto", "off", "float16", "bfloat16", "float32"] = Field(
         default="auto",
         description="auto, off, float16, bfloat16 or float32 (states below a late method are computed once for each text)",
@@ -245,11 +255,30 @@ def _localise_run(tree: Tree, directory: Path) -> None:
         place = tree.place(("prompt", "init"))
         name = resolve_source(path, directory=directory, key="prompt.init", place=place)
         prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
+    _localise_teachers(tree, directory)
     language = prompt.get("language") if isinstance(prompt, dict) else None
     if isinstance(language, str) and language:
         place = tree.place(("prompt", "language"))
         name = resolve_source(language, directory=directory, key="prompt.language", place=place)
         prompt["language"] = str((directory / name).absolute())  # type: ignore[index]
+
+
+def _localise_teachers(tree: Tree, directory: Path) -> None:
+    training = tree.values.get("training")
+    teachers = training.get("distill_from") if isinstance(training, dict) else None
+    place = tree.place(("training", "distill_from"))
+
+    def local(path: Any) -> Any:
+        if not isinstance(path, str) or not path:
+            return path
+        name = resolve_source(path, directory=directory, key="training.distill_from", place=place)
+        return str((directory / name).absolute())
+
+    if isinstance(training, dict) and teachers is not None:
+        is_mapping = isinstance(teachers, dict)
+        training["distill_from"] = (
+            {key: local(each) for key, each in teachers.items()} if is_mapping else local(teachers)
+        )
 
 
 def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:

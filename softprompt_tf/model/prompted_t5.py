@@ -28,6 +28,7 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
+from softprompt_tf.model.loss_terms import LossTerm, bound_terms
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
 from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
@@ -140,6 +141,8 @@ class PromptedT5(TextModel):
             warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
         self.gradient_checkpointing = False
         self.prompt_dropout = 0.0
+        object.__setattr__(self, "loss_terms", ())
+        object.__setattr__(self, "_bound_terms", [])
         self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
@@ -268,6 +271,7 @@ class PromptedT5(TextModel):
         sampler: str | Sampler = "greedy",
         gradient_checkpointing: bool = False,
         prompt_dropout: float = 0.0,
+        loss_terms: Sequence[LossTerm] = (),
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -281,10 +285,12 @@ class PromptedT5(TextModel):
             less memory, more time, the same numbers up to rounding.
           prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
             anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
+          loss_terms: what a training step adds to the loss: `NearText` and `Distillation` of `softprompt_tf.training`. Evaluations
+            have the loss alone.
 
         Raises:
           TrainingError: for gradient checkpointing of a T5 with dropout, whose second run would drop others; for prompt dropout of
-            a T5 with dropout, or of a method without rows in front of the text.
+            a T5 with dropout, or of a method without rows in front of the text; for a term that does not go with the model.
           ConfigError: for a rate that is no number from 0 up to 1.
 
         Examples:
@@ -306,6 +312,18 @@ class PromptedT5(TextModel):
         self.prompt_dropout = checked_dropout(
             prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
         )
+        bound = bound_terms(loss_terms, self, self.optimizer)
+        # Past Keras's tracking, which keeps no functions.
+        object.__setattr__(self, "loss_terms", tuple(loss_terms))
+        object.__setattr__(self, "_bound_terms", bound)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        for term in self._bound_terms if training else ():
+            loss = loss + term(x, y, y_pred, sample_weight)
+        return loss
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
@@ -313,6 +331,8 @@ class PromptedT5(TextModel):
             return config
         config["gradient_checkpointing"] = self.gradient_checkpointing
         config["prompt_dropout"] = self.prompt_dropout
+        if self.loss_terms:
+            config["loss_terms"] = [keras.saving.serialize_keras_object(term) for term in self.loss_terms]
         if not hasattr(self.sampler, "get_config"):
             return config
         return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
