@@ -256,6 +256,11 @@ def _localise_run(tree: Tree, directory: Path) -> None:
         name = resolve_source(path, directory=directory, key="prompt.init", place=place)
         prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
     _localise_teachers(tree, directory)
+    sources = prompt.get("sources") if isinstance(prompt, dict) else None
+    if isinstance(sources, list | tuple):
+        place = tree.place(("prompt", "sources"))
+        local = (_local_file(each, directory, key="prompt.sources", place=place) for each in sources)
+        prompt["sources"] = tuple(local)  # type: ignore[index]
     language = prompt.get("language") if isinstance(prompt, dict) else None
     if isinstance(language, str) and language:
         place = tree.place(("prompt", "language"))
@@ -269,16 +274,20 @@ def _localise_teachers(tree: Tree, directory: Path) -> None:
     place = tree.place(("training", "distill_from"))
 
     def local(path: Any) -> Any:
-        if not isinstance(path, str) or not path:
-            return path
-        name = resolve_source(path, directory=directory, key="training.distill_from", place=place)
-        return str((directory / name).absolute())
+        return _local_file(path, directory, key="training.distill_from", place=place)
 
     if isinstance(training, dict) and teachers is not None:
         is_mapping = isinstance(teachers, dict)
         training["distill_from"] = (
             {key: local(each) for key, each in teachers.items()} if is_mapping else local(teachers)
         )
+
+
+def _local_file(path: Any, directory: Path, *, key: str, place: str) -> Any:
+    """Return the path of a file that a config names, absolute; what is no path comes back as it is."""
+    if not isinstance(path, str) or not path:
+        return path
+    return str((directory / resolve_source(path, directory=directory, key=key, place=place)).absolute())
 
 
 def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:

@@ -82,7 +82,7 @@ def test_a_fitted_prompt_reads_as_the_text(one_layer_t5):
         model_of(one_layer_t5, NearText(TEXT, weight=50.0), method=prompt),
     )
     for model in (free, near):
-        model.fit(["a film", "a story"], ["yes", "no"], epochs=4, verbose=0)
+        model.fit(["a film", "a story"], ["yes", "no"], epochs=3, verbose=0)
 
     moved = [np.abs(model.prompt_value() - one_layer_t5.embedding_table[ids]).max() for model in (near, free)]
     assert sp.found_words(near)[0] == TEXT

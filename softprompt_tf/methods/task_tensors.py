@@ -117,6 +117,7 @@ _PROMPTS_ALONE = (
     "p_tuning",
     "multitask_prompts",
     "mpt",
+    "attempt",
 )
 # A method that has no row here may have any of `TENSORS`; a task of any method may have `MIXTURE_WEIGHT`.
 METHOD_TENSORS: Mapping[str, MethodTensors] = {

@@ -83,10 +83,13 @@ class NearText:
                 f"The text of NearText has at most a token for each row of the prompt. Received: {len(ids)} tokens of "
                 f"{self.text!r}, {length} rows. Use a longer prompt, or a shorter text."
             )
-        near = np.asarray(model.t5.embedding_table[list(ids)], np.float32)  # [tokens, H]
 
         def term(inputs: Any, targets: Any, logits: Any, sample_weight: Any) -> Tensor:
-            rows = model.prompt_table.tensors()[name][..., : len(near), :]
+            # Looked up in each step, as a model that is loaded is compiled before it has its weights.
+            near = ops.cast(
+                model.t5.embed(ops.convert_to_tensor([list(ids)], dtype="int32"))[0], "float32"
+            )  # [tokens, H]
+            rows = model.prompt_table.tensors()[name][..., : len(ids), :]
             distances = ops.sum(ops.square(rows - near), axis=-1)
             return self.weight * ops.mean(distances) / num_replicas()
 
@@ -243,7 +246,8 @@ def _loaded(source: Any) -> TaskPrompt:
     raise ConfigError(f"`source` must be a prompt file or a loaded prompt. Received: {type(source).__name__}.")
 
 
-_PACKED = ("method", "backbone", "backbone_fingerprint", "tokenizer_fingerprint", "backbone_hidden_dim")
+# Without fingerprints: the T5 is in the same file, and has no weights yet when the term is made again.
+_PACKED = ("method", "backbone", "backbone_hidden_dim")
 
 
 def _packed(task: TaskPrompt) -> dict[str, Any]:

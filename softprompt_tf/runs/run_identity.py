@@ -167,6 +167,15 @@ class RunRecord:
         for task, path in named.items():
             self._check_file(f"training.distill_from {task}".strip(), Path(path), "teachers")
 
+    def check_sources(self, sources: Sequence[str]) -> None:
+        """Refuse another content of the files of source prompts than the run began with.
+
+        Raises:
+          TrainingError: with both digests.
+        """
+        for number, path in enumerate(sources):
+            self._check_file(f"prompt.sources {number}", Path(path), "source prompts")
+
     def _check_file(self, key: str, path: Path, what: str) -> None:
         if not path.is_file():
             return
