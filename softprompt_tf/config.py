@@ -1,6 +1,7 @@
 """A run's settings: read, check and write a config of YAML and `key=value` overrides."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
@@ -259,7 +260,7 @@ def _localise_run(tree: Tree, directory: Path) -> None:
     sources = prompt.get("sources") if isinstance(prompt, dict) else None
     if isinstance(sources, list | tuple):
         place = tree.place(("prompt", "sources"))
-        local = (_local_file(each, directory, key="prompt.sources", place=place) for each in sources)
+        local = (_local_file(each, directory=directory, key="prompt.sources", place=place) for each in sources)
         prompt["sources"] = tuple(local)  # type: ignore[index]
     language = prompt.get("language") if isinstance(prompt, dict) else None
     if isinstance(language, str) and language:
@@ -271,19 +272,17 @@ def _localise_run(tree: Tree, directory: Path) -> None:
 def _localise_teachers(tree: Tree, directory: Path) -> None:
     training = tree.values.get("training")
     teachers = training.get("distill_from") if isinstance(training, dict) else None
-    place = tree.place(("training", "distill_from"))
-
-    def local(path: Any) -> Any:
-        return _local_file(path, directory, key="training.distill_from", place=place)
-
-    if isinstance(training, dict) and teachers is not None:
-        is_mapping = isinstance(teachers, dict)
-        training["distill_from"] = (
-            {key: local(each) for key, each in teachers.items()} if is_mapping else local(teachers)
-        )
+    if not isinstance(training, dict) or teachers is None:
+        return
+    key = "training.distill_from"
+    local = partial(_local_file, directory=directory, key=key, place=tree.place(("training", "distill_from")))
+    if isinstance(teachers, dict):
+        training["distill_from"] = {task: local(path) for task, path in teachers.items()}
+    else:
+        training["distill_from"] = local(teachers)
 
 
-def _local_file(path: Any, directory: Path, *, key: str, place: str) -> Any:
+def _local_file(path: Any, *, directory: Path, key: str, place: str) -> Any:
     """Return the path of a file that a config names, absolute; what is no path comes back as it is."""
     if not isinstance(path, str) or not path:
         return path

@@ -277,6 +277,8 @@ def test_a_mapping_of_a_config_names_a_file_for_each_task(tmp_path):
     config = config_of(tmp_path, "distill_from: {a: one.safetensors, b: /two.safetensors}")
 
     assert config.training.distill_from == {"a": str(tmp_path / "one.safetensors"), "b": "/two.safetensors"}
+    named = load_config(tmp_path / "run.yaml", ["training.distill_from=/own.safetensors"])
+    assert named.training.distill_from == "/own.safetensors"
     with pytest.raises(ConfigError, match=r"`training.near_text_weight`.*a number above 0"):
         config_of(tmp_path, "near_text_weight: 0")
 
