@@ -1,6 +1,7 @@
 """A run's settings: read, check and write a config of YAML and `key=value` overrides."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
@@ -140,6 +141,16 @@ class TrainingConfig(_Section):
     prompt_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="a number from 0 up to 1 (share of the prompt's values, in training steps)"
     )
+    near_text: str | None = Field(
+        default=None, min_length=1, description="words that the prompt stays near while it is trained, or null for none"
+    )
+    near_text_weight: float = Field(default=0.1, gt=0, description="a number above 0 (of near_text in the loss)")
+    distill_from: str | dict[str, str] | None = Field(
+        default=None,
+        min_length=1,
+        description="a prompt file whose answers the prompt stays near, a mapping from task to such, or null for none",
+    )
+    distill_weight: float = Field(default=1.0, gt=0, description="a number above 0 (of distill_from in the loss)")
     cached_states: Literal["auto", "off", "float16", "bfloat16", "float32"] = Field(
         default="auto",
         description="auto, off, float16, bfloat16 or float32 (states below a late method are computed once for each text)",
@@ -265,11 +276,37 @@ def _localise_run(tree: Tree, directory: Path) -> None:
         place = tree.place(("prompt", "init"))
         name = resolve_source(path, directory=directory, key="prompt.init", place=place)
         prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
+    _localise_teachers(tree, directory)
+    sources = prompt.get("sources") if isinstance(prompt, dict) else None
+    if isinstance(sources, list | tuple):
+        place = tree.place(("prompt", "sources"))
+        local = (_local_file(each, directory=directory, key="prompt.sources", place=place) for each in sources)
+        prompt["sources"] = tuple(local)  # type: ignore[index]
     language = prompt.get("language") if isinstance(prompt, dict) else None
     if isinstance(language, str) and language:
         place = tree.place(("prompt", "language"))
         name = resolve_source(language, directory=directory, key="prompt.language", place=place)
         prompt["language"] = str((directory / name).absolute())  # type: ignore[index]
+
+
+def _localise_teachers(tree: Tree, directory: Path) -> None:
+    training = tree.values.get("training")
+    teachers = training.get("distill_from") if isinstance(training, dict) else None
+    if not isinstance(training, dict) or teachers is None:
+        return
+    key = "training.distill_from"
+    local = partial(_local_file, directory=directory, key=key, place=tree.place(("training", "distill_from")))
+    if isinstance(teachers, dict):
+        training["distill_from"] = {task: local(path) for task, path in teachers.items()}
+    else:
+        training["distill_from"] = local(teachers)
+
+
+def _local_file(path: Any, *, directory: Path, key: str, place: str) -> Any:
+    """Return the path of a file that a config names, absolute; what is no path comes back as it is."""
+    if not isinstance(path, str) or not path:
+        return path
+    return str((directory / resolve_source(path, directory=directory, key=key, place=place)).absolute())
 
 
 def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:

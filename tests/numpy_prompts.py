@@ -31,6 +31,12 @@ def ulpt(values):
     return projected * values["scale"] + values["shift"]
 
 
+def attempt(values):
+    exponentials = np.exp(values["attention"])
+    *of_sources, of_rows = exponentials / exponentials.sum()
+    return values["rows"] * (1 + of_rows) + np.einsum("s,sph->ph", of_sources, values["source_prompts"])
+
+
 def sigmoid(values):
     return 1 / (1 + np.exp(-values))
 

@@ -12,7 +12,7 @@ from served_methods import LABELS, module_of, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.config import load_config
-from softprompt_tf.errors import ConfigError, PromptError
+from softprompt_tf.errors import BackboneMismatchError, ConfigError, PromptError
 from softprompt_tf.methods import METHODS
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
@@ -45,8 +45,9 @@ FORMS = {
     "project": (sp.multitask_prompts, {"combine": "project"}, twins.projected),
     "mpt": (sp.mpt, {}, twins.mpt),
     "mpt_of_rank_2": (sp.mpt, {"rank": 2}, twins.mpt),
+    "attempt": (sp.attempt, {"sources": 3}, twins.attempt),
 }
-NEW_METHODS = ("residual", "superpos", "low_rank", "ulpt", "p_tuning", "multitask_prompts", "mpt")
+NEW_METHODS = ("residual", "superpos", "low_rank", "ulpt", "p_tuning", "multitask_prompts", "mpt", "attempt")
 forms = pytest.mark.parametrize("form", FORMS)
 new_methods = pytest.mark.parametrize("name", NEW_METHODS)
 
@@ -233,6 +234,7 @@ def test_a_config_of_several_tasks_trains_one_prompt_for_each(tiny_t5, name):
         ("p_tuning", "net_work", "network"),
         ("multitask_prompts", "combin", "combine"),
         ("mpt", "rnk", "rank"),
+        ("attempt", "source", "sources"),
     ],
 )
 def test_an_unknown_key_of_a_config_names_the_nearest_one(tmp_path, name, wrong, right):
@@ -270,6 +272,9 @@ def test_an_unknown_key_of_a_config_names_the_nearest_one(tmp_path, name, wrong,
             "some must be shared and some the task's own. Received: 5 rows, task_size=5",
         ),
         (sp.mpt, {"rank": 0}, "`rank` must be a positive integer"),
+        (sp.attempt, {"sources": -1}, "`sources` must be an integer, 0 or more. Received: sources=-1"),
+        (sp.attempt, {"sources": "a.npy"}, "`sources` must be a list of prompts. Received: one str"),
+        (sp.attempt, {"sources": [3]}, "A source must be a prompt file or a loaded prompt. Received: int"),
         (sp.mpt, {"length": 0}, "`length` must be a positive integer"),
         (
             sp.mpt,
@@ -307,6 +312,35 @@ def test_a_task_of_mpt_starts_near_the_shared_prompt(tiny_t5):
     for task_id in "ab":
         ratio = model.prompt_value(task_id) / values_of(model)["shared_rows"]
         np.testing.assert_allclose(ratio, 1.0, atol=0.25)
+
+
+def test_attempt_starts_from_the_sources_with_equal_weights(tmp_path, tiny_t5):
+    sources = [task_of(tiny_t5, seed, method="prompt_tuning", prompt=5) for seed in (1, 2)]
+    model = sp.PromptedT5(tiny_t5, sp.attempt(sources=sources, seed=3), labels=["yes", "no"])
+    alone = sp.PromptedT5(tiny_t5, sp.attempt(5, seed=3))
+
+    mean = (alone.prompt_value() + sources[0].prompt + sources[1].prompt) / 3
+    np.testing.assert_allclose(model.prompt_value(), alone.prompt_value() + mean, atol=1e-5)
+    assert [variable.name for variable in alone.trainable_variables] == ["rows"]
+
+
+def test_sources_of_another_length_or_backbone_are_refused(tiny_t5, one_layer_t5):
+    short, long = (task_of(tiny_t5, 1, method="prompt_tuning", prompt=rows) for rows in (3, 5))
+    with pytest.raises(PromptError, match="must have the length of the prompt. Received: length=3, .* with 5 rows"):
+        sp.attempt(sources=[short, long])
+
+    foreign = sp.PromptedT5(one_layer_t5, sp.prompt_tuning(3, seed=1)).task_prompt("film")
+    with pytest.raises(BackboneMismatchError, match="Source prompt 'film' was made for"):
+        sp.PromptedT5(tiny_t5, sp.attempt(sources=[foreign]))
+
+
+def test_sources_of_a_config_are_relative_to_its_file(tmp_path):
+    task = {"name": "mood", "inputs": "{text}", "labels": {"a": "yes", "b": "no"}}
+    prompt = {"method": "attempt", "sources": ["one.safetensors", "/two.safetensors"]}
+    config = {"backbone": "mini", "task": task, "output_dir": "out", "prompt": prompt}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    assert load_config(tmp_path / "run.yaml").prompt.sources == (str(tmp_path / "one.safetensors"), "/two.safetensors")
 
 
 # === Served ===

@@ -28,6 +28,7 @@ from softprompt_tf.methods.task_tensors import (
     ENTERS_AT_ONCE,
     LABEL_ROWS,
     LATE_PROMPTS,
+    MIXTURE_WEIGHT,
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
@@ -79,7 +80,7 @@ class GraphFunctions(NamedTuple):
     @classmethod
     def of(cls, t5: FrozenT5, sampler: Sampler, row_shapes: Mapping[str, tuple[int, ...]]) -> "GraphFunctions":
         """Make the functions of a graph with tables of these tensors."""
-        shares_texts = bool(set(row_shapes) - {*ENTERS_AT_ONCE, LABEL_ROWS})
+        shares_texts = bool(set(row_shapes) - {*ENTERS_AT_ONCE, LABEL_ROWS, MIXTURE_WEIGHT})
         return cls(
             tf.function(partial(text_to_ids, t5), input_signature=[_TEXTS, _LIMITS], autograph=False),
             _tokenize_placed(t5) if set(PLACED_PROMPTS) & set(row_shapes) else None,

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from softprompt_tf.errors import ExportError, PromptError
-from softprompt_tf.methods import TaskPrompt, check_members, load_prompt
+from softprompt_tf.methods import TaskPrompt, check_members, load_prompt, with_weight
 
 
 @runtime_checkable
@@ -49,9 +49,8 @@ def load_served_prompts(prompts: Mapping[str, ServedPrompt]) -> dict[str, tuple[
 
 def members_of(task_id: str, prompt: ServedPrompt) -> tuple[TaskPrompt, ...]:
     """Load one task's prompts; see `load_served_prompts`."""
-    if not isinstance(prompt, list | tuple):
-        return (_loaded(task_id, prompt),)
-    members = tuple(_loaded(task_id, member) for member in prompt)
+    each = prompt if isinstance(prompt, list | tuple) else [prompt]
+    members = tuple(_loaded(task_id, member) for member in each)
     if not members:
         raise ExportError(f"A task needs a prompt, or several that vote. Received: none for task {task_id!r}.")
     if len(members) > 1:
@@ -59,7 +58,8 @@ def members_of(task_id: str, prompt: ServedPrompt) -> tuple[TaskPrompt, ...]:
             check_members(members)
         except PromptError as error:
             raise ExportError(f"Task {task_id!r}: {error}") from error
-    return members
+        return members
+    return (with_weight(members[0], None),)  # a weight counts among several prompts alone
 
 
 def _loaded(task_id: str, prompt: Any) -> TaskPrompt:

@@ -14,6 +14,7 @@ from softprompt_tf.backbones import EOS_ID, FrozenT5
 from softprompt_tf.export.graph.graph_functions import DECODER_TENSORS, ENCODER_TENSORS, GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.graph.served_labels import ServedLabels
+from softprompt_tf.export.graph.served_mixtures import ServedMixtures
 from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row, written_answers
 from softprompt_tf.export.graph.served_tasks import (
     DEFAULT_MAX_INPUT_TOKENS,
@@ -76,7 +77,8 @@ class ServingModule(tf.Module):
         encoded = self._encode(rows)
         ids, scores = self._shared.value.decode(*encoded, limits)
         texts, scores = self._labels.texts(encoded, rows.task, rows.members, self._texts(ids), scores)
-        texts, scores = vote_for_texts(rows.members, texts, scores)
+        voted = vote_for_texts(rows.members, texts, scores)
+        texts, scores = self._mixtures.texts(rows.task, rows.members, texts, scores, voted)
         return written_answers(texts, scores, rows.status)
 
     def classify(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -97,7 +99,7 @@ class ServingModule(tf.Module):
         scores = self._labels.scores(encoded, rows.task, members, scores)
         is_scored = members.spread(is_label)
         logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, NO_SCORE)), -float("inf"))
-        best, log_probabilities = vote_for_labels(members, logs)
+        best, log_probabilities = self._mixtures.labels(rows.task, members, logs, vote_for_labels(members, logs))
         status = first_of(status, finite_status(log_probabilities, is_label))
         is_label &= (status == "")[:, None]
         words = tf.where(is_label, words, "")
@@ -129,7 +131,7 @@ class ServingModule(tf.Module):
         scores = self._shared.value.score(*encoded, members.spread(ids)[:, None, :])[:, 0]
         scores, label_status = self._labels.targets(encoded, rows.task, members, target, scores)
         status = status if label_status is None else first_of(status, label_status)
-        scores = mean_likelihood(members, scores)
+        scores = self._mixtures.likelihoods(rows.task, members, scores, mean_likelihood(members, scores))
         status = first_of(status, finite_status(scores))
         return {"log_likelihood": tf.where(status == "", scores, NO_SCORE), "status": status}
 
@@ -208,6 +210,10 @@ class ServingModule(tf.Module):
     @property
     def _labels(self) -> ServedLabels:
         return ServedLabels(self.tables, self._shared.value)
+
+    @property
+    def _mixtures(self) -> ServedMixtures:
+        return ServedMixtures(self.tables)
 
     @property
     def _texts_of_tasks(self) -> ServedTexts:

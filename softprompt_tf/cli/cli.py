@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
-from softprompt_tf.cli import launch_workers, predict_command
+from softprompt_tf.cli import launch_workers, mix_command, phrases_command, predict_command
 from softprompt_tf.cli.lean_imports import lean_imports
 from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError, WorkerLostError
@@ -111,9 +111,13 @@ def build_parser() -> argparse.ArgumentParser:
     configs.add_argument("kind", nargs="?", choices=KINDS, help="only these; default: all")
     configs.set_defaults(run=_configs)
 
-    evaluate = commands.add_parser("evaluate", help="score a prompt, or several that vote, on a split of a task")
+    evaluate = commands.add_parser(
+        "evaluate", help="score a prompt, or several that vote or are mixed, on a split of a task"
+    )
     evaluate.add_argument(
-        "prompt", nargs="+", help="a prompt file; with several files, each is scored, and their majority vote"
+        "prompt",
+        nargs="+",
+        help="a prompt file; with several files, each is scored, and their majority vote or mixture",
     )
     evaluate.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
     evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
@@ -128,6 +132,15 @@ def build_parser() -> argparse.ArgumentParser:
     predict_command.add_arguments(predict)
     add_backbone_option(predict)
     predict.set_defaults(run=predict_command.run)
+
+    mix = commands.add_parser("mix", help="learn weights for several prompts of one task, and write them with these")
+    mix_command.add_arguments(mix)
+    add_backbone_option(mix)
+    mix.set_defaults(run=mix_command.run)
+
+    phrases = commands.add_parser("phrases", help="find a prompt in words: mined from a corpus, or varied by the T5")
+    phrases_command.add_arguments(phrases)
+    phrases.set_defaults(run=phrases_command.run)
 
     neighbors = commands.add_parser(
         "neighbors", help="print the pieces of the vocabulary that are nearest to each row of a prompt"

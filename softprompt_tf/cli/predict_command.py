@@ -14,7 +14,9 @@ from softprompt_tf.settings.spelling import check_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments, the backbone's left out."""
-    parser.add_argument("prompt", nargs="+", help="a prompt file; with several files, the majority answers")
+    parser.add_argument(
+        "prompt", nargs="+", help="a prompt file; with several files, the majority or the mixture answers"
+    )
     texts = parser.add_mutually_exclusive_group(required=True)
     texts.add_argument("--text", action="append", help="a text; may be given several times")
     texts.add_argument(

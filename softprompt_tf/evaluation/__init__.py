@@ -1,4 +1,4 @@
-"""How well a model answers a task: one prompt, or several that vote."""
+"""How well a model answers a task: one prompt, or several that vote or are mixed."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from softprompt_tf.evaluation.ensemble import PromptEnsemble as PromptEnsemble
     from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble as evaluate_ensemble
     from softprompt_tf.evaluation.evaluation import evaluate_examples as evaluate_examples
+    from softprompt_tf.evaluation.learned_mixture import learn_mixture as learn_mixture
     from softprompt_tf.evaluation.scores import score_answers as score_answers
 
 _HOME = {
@@ -16,6 +17,7 @@ _HOME = {
     "ask": "asking",
     "evaluate_ensemble": "ensemble_scores",
     "evaluate_examples": "evaluation",
+    "learn_mixture": "learned_mixture",
     "score_answers": "scores",
 }
 

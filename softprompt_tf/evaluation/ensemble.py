@@ -1,4 +1,4 @@
-"""Several prompts of one task, asked in one forward pass; the majority answers.
+"""Several prompts of one task, asked in one forward pass; the majority answers, or their mixture where they have weights.
 
 Every text is asked once per prompt, as rows of one batch, so that the model is loaded, and its weights are read, once.
 """
@@ -11,9 +11,10 @@ from typing import TypeVar
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.evaluation.mixture import mixed_label, mixed_likelihood, mixed_text
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Sampler, get_sampler
-from softprompt_tf.methods import TaskPrompt, check_members, kept_tensors, load_prompt
+from softprompt_tf.methods import TaskPrompt, check_members, kept_tensors, load_prompt, mixture_weights
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import check_fits
@@ -22,7 +23,7 @@ Answer = TypeVar("Answer", Classification, Generation, float)
 
 
 class PromptEnsemble:
-    """N prompts of one task, which vote.
+    """N prompts of one task, which vote; prompts with weights answer as a mixture, by the weighted mean of their likelihoods.
 
     Args:
       t5: the frozen T5.
@@ -38,7 +39,8 @@ class PromptEnsemble:
       >>> ensemble.num_members  # ensemble.classify(["a charming film"]) asks both, and counts their votes
       2
 
-    Source: Lester et al. 2021, arXiv:2104.08691, section 6 (prompt ensembling, simple majority voting).
+    Source: Lester et al. 2021, arXiv:2104.08691, section 6 (prompt ensembling, simple majority voting); for weights Qin & Eisner
+    2021, arXiv:2104.06599. `learn_mixture` learns them.
     """
 
     def __init__(self, t5: FrozenT5, prompts: Sequence[str | Path | TaskPrompt]):
@@ -46,7 +48,9 @@ class PromptEnsemble:
         check_members(members)
         for member in members:
             check_fits(member, t5)
+        self.members = tuple(members)
         self.num_members = len(members)
+        self.weights = mixture_weights(members)
         self._trained_for = tuple(map(TrainedFor.of, members))
         names = [f"member_{k}" for k in range(self.num_members)]
         method = kept_tensors(dict(zip(names, members, strict=True)))
@@ -78,35 +82,48 @@ class PromptEnsemble:
     ) -> list[Classification]:
         """Choose the label that most prompts choose; of labels with equal votes the one with the highest mean log-probability.
 
+        With weights it is the label with the highest weighted mean of the members' probabilities.
+
         Args:
           texts: as in `PromptedT5.classify`.
           labels: the label words. Default the prompts'.
           task_id: not used; an ensemble has one task.
 
         Returns:
-          The chosen labels, with the mean of the members' probabilities.
+          The chosen labels, with the mean of the members' probabilities, by weights where there are some.
         """
-        return [vote_for_label(answers) for answers in self.classify_each(texts, labels=labels)]
+        return [self.decide_label(answers) for answers in self.classify_each(texts, labels=labels)]
 
     def generate_scored(
         self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: object = None
     ) -> list[Generation]:
         """Give the text that most prompts generate; of texts with equal votes the one with the highest mean score.
 
+        With weights it is the text with the highest weighted sum of the likelihoods of those members that generated it.
+
         Args:
           texts, max_tokens: as in `PromptedT5.generate`.
           task_id: not used; an ensemble has one task.
 
         Returns:
-          The chosen texts, with the mean score of the members that generated them.
+          The chosen texts, with the mean score of the members that generated them; with weights the log of the weighted sum.
         """
-        return [vote_for_text(answers) for answers in self.generate_each(texts, max_tokens=max_tokens)]
+        return [self.decide_text(answers) for answers in self.generate_each(texts, max_tokens=max_tokens)]
 
     def score(self, texts: Sequence[str], targets: Sequence[str]) -> list[float]:
-        """Return the log of the members' mean likelihood of each target given its text, in nats; see `PromptedT5.score`."""
-        repeated = [target for target in targets for _ in range(self.num_members)]
-        answers = self._ask_all(texts, lambda rows, ids: self._model.score(rows, repeated, task_id=ids))
+        """Return the log of the members' mean likelihood of each target given its text, in nats; see `PromptedT5.score`.
+
+        The mean is by weights where there are some.
+        """
+        answers = self.score_each(texts, targets)
+        if self.weights is not None:
+            return [mixed_likelihood(row, self.weights) for row in answers]
         return [float(np.logaddexp.reduce(row)) - math.log(self.num_members) for row in answers]
+
+    def score_each(self, texts: Sequence[str], targets: Sequence[str]) -> list[tuple[float, ...]]:
+        """Return the log-likelihoods of every target given its text, one per prompt."""
+        repeated = [target for target in targets for _ in range(self.num_members)]
+        return self._ask_all(texts, lambda rows, ids: self._model.score(rows, repeated, task_id=ids))
 
     def classify_each(
         self, texts: Sequence[str], *, labels: Sequence[str] | None = None
@@ -119,6 +136,14 @@ class PromptEnsemble:
         return self._ask_all(
             texts, lambda rows, ids: self._model.generate_scored(rows, max_tokens=max_tokens, task_id=ids)
         )
+
+    def decide_label(self, answers: Sequence[Classification]) -> Classification:
+        """Return the answer of the ensemble, of the answers of its members."""
+        return vote_for_label(answers) if self.weights is None else mixed_label(answers, self.weights)
+
+    def decide_text(self, answers: Sequence[Generation]) -> Generation:
+        """Return the generation of the ensemble, of those of its members."""
+        return vote_for_text(answers) if self.weights is None else mixed_text(answers, self.weights)
 
     def _ask_all(
         self, texts: Sequence[str], ask: Callable[[list[str], list[int]], list[Answer]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softprompt_tf.evaluation.asking import TaskAnswers
-from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label, vote_for_text
+from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.evaluation.scores import TaskScores, check_rows, score_answers
 from softprompt_tf.model.task_match import warn_of_other_tasks
 from softprompt_tf.tasks import Example, Task
@@ -70,9 +70,9 @@ def evaluate_ensemble(ensemble: PromptEnsemble, task: Task, examples: Sequence[E
 def _ask_each(
     ensemble: PromptEnsemble, task: Task, texts: Sequence[str]
 ) -> tuple[Sequence[tuple[Any, ...]], TaskAnswers]:
-    """Return each text's answers, one for each prompt, and the vote on each text."""
+    """Return each text's answers, one for each prompt, and the ensemble's on each text."""
     if task.label_words:
         choices = ensemble.classify_each(texts, labels=task.label_words)
-        return choices, [vote_for_label(answers) for answers in choices]
+        return choices, [ensemble.decide_label(answers) for answers in choices]
     generations = ensemble.generate_each(texts)
-    return generations, [vote_for_text(answers) for answers in generations]
+    return generations, [ensemble.decide_text(answers) for answers in generations]

@@ -142,7 +142,8 @@ def _shared_settings(trial: Trial, config_of: Callable[[Trial], RunConfig]) -> t
     if trial.arm != "prompt_tuning":
         return None
     config = config_of(trial)
-    if config.training.optimizer == "autoprompt" or config.training.prompt_dropout:
+    training = config.training
+    if training.optimizer == "autoprompt" or training.prompt_dropout or training.near_text or training.distill_from:
         return None
     if (Path(config.output_dir) / "trial.json").exists():
         return None

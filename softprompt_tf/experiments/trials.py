@@ -27,6 +27,10 @@ _LATER_CHOICES = {
     "pad_to_multiple_of": 1,
     "cached_states": "auto",
     "prompt_dropout": 0.0,
+    "near_text": None,
+    "near_text_weight": 0.1,
+    "distill_from": None,
+    "distill_weight": 1.0,
 }
 
 

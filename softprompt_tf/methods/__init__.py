@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.family.kept_tensors import kept_tensors as kept_tensors
     from softprompt_tf.methods.family.method import PromptMethod as PromptMethod
     from softprompt_tf.methods.files.members import check_members as check_members
+    from softprompt_tf.methods.files.members import mixture_weights as mixture_weights
+    from softprompt_tf.methods.files.members import with_weight as with_weight
     from softprompt_tf.methods.files.prompt_file import TaskPrompt as TaskPrompt
     from softprompt_tf.methods.files.prompt_file import check_backbone as check_backbone
     from softprompt_tf.methods.files.prompt_file import load_prompt as load_prompt
@@ -47,10 +49,12 @@ _HOME = {
     "injection_of": "injection",
     "kept_tensors": "family.kept_tensors",
     "load_prompt": "files.prompt_file",
+    "mixture_weights": "files.members",
     "nearest_neighbours": "neighbours",
     "prepend": "injection",
     "put_in_front": "injection",
     "with_offsets": "injection",
+    "with_weight": "files.members",
     "write_npy": "files.prompt_file",
     "write_peft_adapter": "files.prompt_file",
     "write_prompt": "files.prompt_file",

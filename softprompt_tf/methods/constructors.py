@@ -9,6 +9,7 @@ from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.methods.family.adapters import adapters
+    from softprompt_tf.methods.family.attempt import attempt
     from softprompt_tf.methods.family.dept import dept
     from softprompt_tf.methods.family.ia3 import ia3
     from softprompt_tf.methods.family.late_prompts import late_prompts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "adapters",
+    "attempt",
     "dept",
     "ia3",
     "late_prompts",

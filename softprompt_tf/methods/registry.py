@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from softprompt_tf.methods.family.adapters import AdaptersConfig, adapters
+from softprompt_tf.methods.family.attempt import AttemptConfig, attempt
 from softprompt_tf.methods.family.dept import DeptConfig, dept
 from softprompt_tf.methods.family.ia3 import IA3Config, ia3
 from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_prompts
@@ -48,6 +49,7 @@ METHODS: dict[str, MethodRow] = {
     "p_tuning": MethodRow(p_tuning, PTuningConfig),
     "multitask_prompts": MethodRow(multitask_prompts, MultitaskPromptsConfig),
     "mpt": MethodRow(mpt, MptConfig),
+    "attempt": MethodRow(attempt, AttemptConfig),
     "dept": MethodRow(dept, DeptConfig),
     "soft_words": MethodRow(soft_words, SoftWordsConfig),
     "warp": MethodRow(warp, WarpConfig),

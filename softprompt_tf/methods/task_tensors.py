@@ -24,6 +24,9 @@ CROSS_KEY_VALUES = "cross_key_values"
 PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
 TEXT_OFFSETS = "text_offsets"  # row s is added to the embedding of the text's token s
 LABEL_ROWS = "label_rows"  # one for each label, in the order of the labels
+MIXTURE_WEIGHT = (
+    "mixture_weight"  # [1, 1], how much a prompt counts among those that answer with it; nothing is injected
+)
 PLACES = ("encoder", "decoder", "cross")  # the attentions: two stacks' own, and the one to the encoder output
 PROJECTIONS = ("query", "key", "value", "output")
 # Name of what is added to a projection -> the attention and the projection.
@@ -90,6 +93,7 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     LABEL_ROWS: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     **{name: _change_row(name) for name in CHANGES},
+    MIXTURE_WEIGHT: lambda sizes: (1,),
 }
 KEY_VALUES = (ENCODER_KEY_VALUES, DECODER_KEY_VALUES, DECODER_PAST_KEY_VALUES, CROSS_KEY_VALUES)
 
@@ -113,8 +117,9 @@ _PROMPTS_ALONE = (
     "p_tuning",
     "multitask_prompts",
     "mpt",
+    "attempt",
 )
-# A method that has no row here may have any of `TENSORS`.
+# A method that has no row here may have any of `TENSORS`; a task of any method may have `MIXTURE_WEIGHT`.
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
     **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
     "warp": MethodTensors(required=(PROMPT, LABEL_ROWS)),

@@ -21,7 +21,7 @@ from softprompt_tf.migration.soft_targets import WeightedBatches, weighted_rows
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
 from softprompt_tf.prompt_places import as_template, plain_text, rows_of_template, too_many_rows
-from softprompt_tf.runs.configured import make_optimizer
+from softprompt_tf.runs.configured import make_loss_terms, make_optimizer
 from softprompt_tf.tasks import BatchStream, check_labels, ended_ids, tell_cut_examples, tokenize_examples
 from softprompt_tf.training import TargetCrossEntropy, TrainingResult, train_prompt
 from softprompt_tf.training.best_prompt import Evaluate
@@ -93,6 +93,7 @@ def new_model(task: ServedTask, start: Start, t5: FrozenT5, settings: MigrationS
         gradient_checkpointing=settings.training.gradient_checkpointing,
         micro_batch_size=settings.training.micro_batch_size,
         prompt_dropout=settings.training.prompt_dropout,
+        loss_terms=make_loss_terms(settings.training),
     )
     return model
 

@@ -14,6 +14,7 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.model.token_metrics import per_position
 from softprompt_tf.typing import Tensor
+from softprompt_tf.workers.cluster import joined, own_part
 
 
 def checked_micro_batch_size(
@@ -54,9 +55,17 @@ def train_step_by_parts(model: keras.Model, data: Any, rows: int) -> dict[str, T
       model: a compiled model.
       data: the batch, as `train_step` takes it.
       rows: of a part; the last one may have fewer.
+
+    Raises:
+      TrainingError: where several workers share the batch.
     """
     import tensorflow as tf
 
+    if joined() is not None:
+        raise TrainingError(
+            f"Micro-batches run in one process. Received: micro_batch_size={rows} and {own_part()[1]} workers, each of which has "
+            "a part of the batch already. Leave micro_batch_size out."
+        )
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     whole = (x, y, per_position(sample_weight))
     total, count = _weight(model, whole), ops.shape(y)[0]

@@ -28,6 +28,7 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
+from softprompt_tf.model.loss_terms import LossTerm, bound_terms
 from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
 from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_logits
@@ -142,6 +143,8 @@ class PromptedT5(TextModel):
         self.gradient_checkpointing = False
         self.micro_batch_size: int | None = None
         self.prompt_dropout = 0.0
+        object.__setattr__(self, "loss_terms", ())
+        object.__setattr__(self, "_bound_terms", [])
         self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
@@ -276,6 +279,7 @@ class PromptedT5(TextModel):
         gradient_checkpointing: bool = False,
         prompt_dropout: float = 0.0,
         micro_batch_size: int | None = None,
+        loss_terms: Sequence[LossTerm] = (),
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -291,11 +295,13 @@ class PromptedT5(TextModel):
             anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
           micro_batch_size: rows of a training batch that run at a time: the activations of so many rows, and the step of
             the whole batch up to rounding. Default None: all rows at once.
+          loss_terms: what a training step adds to the loss: `NearText` and `Distillation` of `softprompt_tf.training`. Evaluations
+            have the loss alone.
 
         Raises:
           TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
             dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
-            in front of the text.
+            in front of the text; for a term that does not go with the model.
           ConfigError: for a rate that is no number from 0 up to 1.
 
         Examples:
@@ -324,6 +330,18 @@ class PromptedT5(TextModel):
         self.prompt_dropout = checked_dropout(
             prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
         )
+        bound = bound_terms(loss_terms, self, self.optimizer)
+        # Past Keras's tracking, which keeps no functions.
+        object.__setattr__(self, "loss_terms", tuple(loss_terms))
+        object.__setattr__(self, "_bound_terms", bound)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        for term in self._bound_terms if training else ():
+            loss = loss + term(x, y, y_pred, sample_weight)
+        return loss
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
@@ -332,6 +350,8 @@ class PromptedT5(TextModel):
         config["gradient_checkpointing"] = self.gradient_checkpointing
         config["prompt_dropout"] = self.prompt_dropout
         config["micro_batch_size"] = self.micro_batch_size
+        if self.loss_terms:
+            config["loss_terms"] = [keras.saving.serialize_keras_object(term) for term in self.loss_terms]
         if not hasattr(self.sampler, "get_config"):
             return config
         return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}

@@ -23,6 +23,9 @@ from softprompt_tf.tasks import (
 from softprompt_tf.training import (
     Adafactor,
     AutoPrompt,
+    Distillation,
+    LossTerm,
+    NearText,
     TargetCrossEntropy,
 )
 from softprompt_tf.workers import own_part
@@ -53,6 +56,7 @@ def build_model(t5: FrozenT5, config: RunConfig, tasks: Sequence[Task]) -> Promp
         gradient_checkpointing=config.training.gradient_checkpointing,
         micro_batch_size=config.training.micro_batch_size,
         prompt_dropout=config.training.prompt_dropout,
+        loss_terms=make_loss_terms(config.training),
     )
     return model
 
@@ -111,6 +115,16 @@ def make_optimizer(training: TrainingConfig, *, seed: int = 0) -> keras.optimize
     if training.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     return Adafactor(rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step)
+
+
+def make_loss_terms(training: TrainingConfig) -> list[LossTerm]:
+    """Return the terms that a config adds to the loss."""
+    terms: list[LossTerm] = []
+    if training.near_text is not None:
+        terms.append(NearText(training.near_text, weight=training.near_text_weight))
+    if training.distill_from is not None:
+        terms.append(Distillation(training.distill_from, weight=training.distill_weight))
+    return terms
 
 
 def _learning_rate(training: TrainingConfig) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -108,6 +108,8 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
     record.check_first_values(config.prompt.first_values)
+    record.check_teachers(config.training.distill_from)
+    record.check_sources(getattr(config.prompt, "sources", ()))
     strategy = make_strategy(config.training.strategy)
     keras.utils.set_random_seed(config.seed % 2**32)
     with strategy.scope():

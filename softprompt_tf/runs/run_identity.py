@@ -68,6 +68,9 @@ def config_digest(config: RunConfig) -> str:
         del values["training"]["search_candidates"], values["training"]["search_window"]
     if not config.training.prompt_dropout:
         del values["training"]["prompt_dropout"]
+    for term in ("near_text", "distill_from"):
+        if values["training"][term] is None:
+            del values["training"][term], values["training"][f"{term.partition('_from')[0]}_weight"]
     if config.training.cached_states == "auto":
         del values["training"]["cached_states"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -154,17 +157,39 @@ class RunRecord:
         Raises:
           TrainingError: with both digests.
         """
-        path = Path(init.removeprefix("file:"))
-        if not init.startswith("file:") or not path.is_file():
+        if init.startswith("file:"):
+            self._check_file("prompt.init", Path(init.removeprefix("file:")), "first values")
+
+    def check_teachers(self, teachers: str | Mapping[str, str] | None) -> None:
+        """Refuse another content of the files that a prompt is taught by than the run began with.
+
+        Raises:
+          TrainingError: with both digests.
+        """
+        named = {"": teachers} if isinstance(teachers, str) else teachers or {}
+        for task, path in named.items():
+            self._check_file(f"training.distill_from {task}".strip(), Path(path), "teachers")
+
+    def check_sources(self, sources: Sequence[str]) -> None:
+        """Refuse another content of the files of source prompts than the run began with.
+
+        Raises:
+          TrainingError: with both digests.
+        """
+        for number, path in enumerate(sources):
+            self._check_file(f"prompt.sources {number}", Path(path), "source prompts")
+
+    def _check_file(self, key: str, path: Path, what: str) -> None:
+        if not path.is_file():
             return
         found = file_digest(path)
-        kept = self._kept.get("prompt.init", found)
+        kept = self._kept.get(key, found)
         if kept != found:
             raise TrainingError(
-                f"A run goes on with the first values that it began with. Received: {path} with digest {found[:12]}; the run in "
+                f"A run goes on with the {what} that it began with. Received: {path} with digest {found[:12]}; the run in "
                 f"{self._path.parent} began with digest {kept[:12]}. {_HINT}"
             )
-        self._keep("prompt.init", found)
+        self._keep(key, found)
 
     def _keep(self, key: str, value: Any) -> None:
         if self._kept.get(key) == value:

@@ -6,6 +6,7 @@ The names that need TensorFlow load it at their first use, so that loss and opti
 from typing import TYPE_CHECKING
 
 from softprompt_tf.lazy_names import lazy_names
+from softprompt_tf.model.loss_terms import Distillation, LossTerm, NearText
 from softprompt_tf.training.adafactor import Adafactor
 from softprompt_tf.training.autoprompt import AutoPrompt
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPrompt
@@ -26,8 +27,11 @@ __all__ = [
     "BatchLogs",
     "Batches",
     "BestSoFar",
+    "Distillation",
     "Evaluation",
     "KeepBestPrompt",
+    "LossTerm",
+    "NearText",
     "PromptCheckpoint",
     "StopOnNonFiniteLoss",
     "TargetCrossEntropy",

@@ -11,6 +11,7 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.initializers import Vocabulary
+from softprompt_tf.methods.task_tensors import MIXTURE_WEIGHT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,11 +60,13 @@ def unknown_tensors(
 def kept_tensors(tasks: TaskPrompt | Mapping[str, TaskPrompt]) -> KeptTensors:
     """Return a method that starts from one loaded task, or from several of one method and one shape.
 
+    Weights of a mixture are left out: they count among several prompts alone, and do not train.
+
     Raises:
       PromptError: if the tasks differ in their method or shapes.
     """
     if isinstance(tasks, TaskPrompt):
-        return KeptTensors(length=tasks.length, method=tasks.method, values=tasks.tensors)
+        return KeptTensors(length=tasks.length, method=tasks.method, values=_injected(tasks))
     first = next(iter(tasks.values()))
     for name, task in tasks.items():
         if task.method != first.method or _shapes(task) != _shapes(first):
@@ -71,9 +74,13 @@ def kept_tensors(tasks: TaskPrompt | Mapping[str, TaskPrompt]) -> KeptTensors:
                 f"Tasks of one model must have one method and one shape. Received: {first.method} {_shapes(first)}, and "
                 f"{name!r} with {task.method} {_shapes(task)}."
             )
-    values = {name: task.tensors for name, task in tasks.items()}
+    values = {name: _injected(task) for name, task in tasks.items()}
     return KeptTensors(length=first.length, method=first.method, values=values, task_ids=tuple(tasks))
 
 
 def _shapes(task: TaskPrompt) -> dict[str, tuple[int, ...]]:
-    return {name: value.shape for name, value in task.tensors.items()}
+    return {name: value.shape for name, value in _injected(task).items()}
+
+
+def _injected(task: TaskPrompt) -> dict[str, np.ndarray]:
+    return {name: value for name, value in task.tensors.items() if name != MIXTURE_WEIGHT}

@@ -96,8 +96,8 @@ def mpt(
       >>> model.task_ids
       ('film', 'book')
 
-    Source: Wang et al. 2023, arXiv:2303.02861, section 3.1, without the distillation from source prompts. That a task's matrix
-    starts around 1 is this library's; in PEFT it starts around 0.
+    Source: Wang et al. 2023, arXiv:2303.02861, section 3.1; its distillation is a term of the loss (`Distillation`). That a task's
+    matrix starts around 1 is this library's; in PEFT it starts around 0.
     """
     return Mpt(
         length=length,

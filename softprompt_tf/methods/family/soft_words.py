@@ -76,8 +76,8 @@ def soft_words(
       >>> method = sp.soft_words("Is the film good or bad?")
       >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
 
-    Source: Qin & Eisner 2021, arXiv:2104.06599; additions behind every layer are those of its code (hiaoxui/soft-prompts). Its
-    mixtures of several prompts with learned weights are not implemented.
+    Source: Qin & Eisner 2021, arXiv:2104.06599; additions behind every layer are those of its code (hiaoxui/soft-prompts). It
+    trains several prompts and their weights together; `learn_mixture` learns weights of prompts that are trained.
     """
     if text is not None and init is not None:
         raise PromptError(f"Rows start from `text` or from `init`. Received: text={text!r} and init={init!r}.")

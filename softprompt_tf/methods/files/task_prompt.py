@@ -13,6 +13,7 @@ from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, c
 from softprompt_tf.methods.task_tensors import (
     LABEL_ROWS,
     LATE_PROMPTS,
+    MIXTURE_WEIGHT,
     PLACED_PROMPTS,
     PROMPT,
     prompt_name,
@@ -140,6 +141,12 @@ class TaskPrompt(_TaskFields):
                 "Use a prompt of prompt_tuning."
             )
         return self.tensors[name]
+
+    @property
+    def mixture_weight(self) -> float | None:
+        """How much the prompt counts among those that answer with it, 0 or more; None where all have one vote."""
+        weight = self.tensors.get(MIXTURE_WEIGHT)
+        return None if weight is None else float(weight[0, 0])
 
     @property
     def length(self) -> int:

@@ -14,6 +14,7 @@ from softprompt_tf.methods.task_tensors import (
     LANGUAGE_ADAPTERS,
     LATE_PROMPTS,
     METHOD_TENSORS,
+    MIXTURE_WEIGHT,
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_ADDITION,
@@ -34,6 +35,7 @@ _FORMS = {
     **dict.fromkeys(SCALES, "[1, L, F]"),
     **dict.fromkeys((*ADAPTERS, *LANGUAGE_ADAPTERS), "[R, L, 2 * H + 2]"),
     PROMPT_ADDITION: "[P, L, H]",
+    MIXTURE_WEIGHT: "[1, 1]",
 }
 
 
@@ -48,7 +50,7 @@ def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
             raise PromptError(f"A task's tensors have known names. Received: `{name}`.{nearest(str(name), TENSORS)}")
     required, optional = METHOD_TENSORS.get(method, MethodTensors((), tuple(TENSORS)))
     is_prompt = PROMPT in required
-    names = [PROMPT if is_prompt and name in PLACED_PROMPTS else name for name in tensors]
+    names = [PROMPT if is_prompt and name in PLACED_PROMPTS else name for name in tensors if name != MIXTURE_WEIGHT]
     is_lacking = not names or not set(required) <= set(names) or len(set(names)) < len(names)
     if is_lacking or not set(names) <= {*required, *optional}:
         received = ", ".join(name for name in TENSORS if name in tensors)
@@ -78,7 +80,7 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       PromptError: if one is not finite, floating and of its form, or those that belong together differ in their rows.
     """
     checked = {name: _checked(name, tensors[name]) for name in TENSORS if name in tensors}
-    others = set(checked) - {LABEL_ROWS, PROMPT, *PLACED_PROMPTS}
+    others = set(checked) - {LABEL_ROWS, PROMPT, MIXTURE_WEIGHT, *PLACED_PROMPTS}
     if LABEL_ROWS in checked and others:
         raise PromptError(f"Label rows go with a prompt alone. Received: {', '.join(sorted(others))} too.")
     rows = {name: len(checked[name]) for name in KEY_VALUES if name in checked}
@@ -90,13 +92,16 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             f"`{PROMPT_ADDITION}` must have a row for each row of the task's prompt. Received: "
             f"{len(checked[PROMPT_ADDITION])} rows and a prompt of {len(checked.get(PROMPT, ()))}."
         )
+    if MIXTURE_WEIGHT in checked and checked[MIXTURE_WEIGHT].min() < 0:
+        raise PromptError(f"`{MIXTURE_WEIGHT}` must be 0 or more. Received: {checked[MIXTURE_WEIGHT].min()}.")
     return checked
 
 
 def _checked(name: str, value: np.ndarray) -> np.ndarray:
     array = np.asarray(value)
     is_pair = name not in KEY_VALUES or array.shape[2:3] == (2,)
-    has_rows = name not in SCALES or len(array) == 1
+    has_rows = name not in (*SCALES, MIXTURE_WEIGHT) or len(array) == 1
+    has_rows &= name != MIXTURE_WEIGHT or array.shape[1:] == (1,)
     if array.ndim != num_axes(name) or 0 in array.shape or not is_pair or not has_rows:
         raise PromptError(
             f"`{name}` must have the shape {_FORMS[name]}, one task's rows. Received: shape {list(array.shape)}."
