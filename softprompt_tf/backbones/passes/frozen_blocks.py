@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend, in_front
+from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.typing import Tensor
 
 
@@ -51,13 +52,24 @@ def back(upstream: Tensor, kernel: Tensor) -> Tensor:
     """Multiply [M, F] by the transpose of a kernel [H, F].
 
     A kernel with more columns than rows is transposed in memory first: oneDNN multiplies by it a third faster than it reads
-    long columns. The third axis keeps TensorFlow from putting transposition and product together again.
+    long columns. The third axis keeps TensorFlow from putting transposition and product together again. It waits for what it is
+    multiplied with, or the kernels of all layers would be there twice from the start of a step.
     """
     num_rows, num_columns = kernel.shape
     if num_columns <= num_rows:
         return ops.matmul(upstream, ops.transpose(kernel))
-    turned = ops.transpose(kernel[None], (0, 2, 1))
+    turned = ops.transpose(_after(upstream, kernel)[None], (0, 2, 1))
     return ops.matmul(upstream, ops.reshape(turned, (num_columns, num_rows)))
+
+
+def _after(earlier: Tensor, value: Tensor) -> Tensor:
+    """Return a tensor that a graph of TensorFlow has only when it has another one."""
+    if not is_tensorflow():
+        return value
+    import tensorflow as tf
+
+    with tf.control_dependencies([earlier]):
+        return tf.identity(value)
 
 
 class Projection(Protocol):
