@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from softprompt_tf.config import RunConfig, TaskConfig, TrainingConfig, dump_config, load_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig as PromptConfig
+from softprompt_tf.settings.yaml_tree import Tree
 
 SHIPPED = Path(__file__).parents[1] / "configs"
 
@@ -520,3 +521,10 @@ def test_settings_are_those_of_the_method(tmp_path, overrides, message):
 
     with pytest.raises(ConfigError, match=message):
         load_config(tmp_path / "run.yaml", overrides)
+
+
+def test_a_key_has_the_place_of_the_nearest_one_above_it():
+    tree = Tree({}, {("training",): "run.yaml:3"})
+
+    assert tree.place(("training", "seed")) == "run.yaml:3"
+    assert tree.place(("prompt", "length")) == "the overrides"

@@ -44,7 +44,8 @@ def test_a_name_is_the_last_part_of_an_absolute_path_and_any_other_text_as_it_is
 def test_a_config_keeps_its_templates_and_loses_directories(tmp_path):
     config = {
         "backbone": "/backbones/t5",
-        "prompt": {"init": "file:/tasks/a.npy", "language": "/languages/b.safetensors"},
+        "prompt": {"init": "file:/tasks/a.npy", "language": "/languages/b.safetensors", "sources": ("/prompts/c.npy",)},
+        "training": {"distill_from": {"a": "/prompts/d.npy"}},
         "task": [{"train": "/data/a.tsv", "validation": None, "inputs": "/movie: {text}", "labels": {"0": "/s"}}],
         "seed": 3,
         "notes": [str(tmp_path), "/no/such/file: {x}"],
@@ -52,7 +53,8 @@ def test_a_config_keeps_its_templates_and_loses_directories(tmp_path):
 
     assert portable(config) == {
         "backbone": "t5",
-        "prompt": {"init": "file:a.npy", "language": "b.safetensors"},
+        "prompt": {"init": "file:a.npy", "language": "b.safetensors", "sources": ["c.npy"]},
+        "training": {"distill_from": {"a": "d.npy"}},
         "task": [{"train": "a.tsv", "validation": None, "inputs": "/movie: {text}", "labels": {"0": "/s"}}],
         "seed": 3,
         "notes": [tmp_path.name, "/no/such/file: {x}"],

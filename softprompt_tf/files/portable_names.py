@@ -7,7 +7,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 _PATH_KEYS = frozenset(
-    {"backbone", "train", "validation", "test", "output_dir", "init", "language"}
+    {"backbone", "train", "validation", "test", "output_dir", "init", "language", "sources", "distill_from"}
 )  # of a run's config
 _SLICE = re.compile(r"\[\d*:\d*\]$")
 _FILE_PREFIX = "file:"
@@ -39,7 +39,8 @@ def portable(value: Any, *, key: str = "") -> Any:
       key: the key under which it stands.
     """
     if isinstance(value, Mapping):
-        return {name: portable(item, key=str(name)) for name, item in value.items()}
+        # Teachers may be given by task: each is a path, whatever the task is called.
+        return {name: portable(item, key=key if key == "distill_from" else str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [portable(item, key=key) for item in value]
     if isinstance(value, str) and (key in _PATH_KEYS or _exists(value)):

@@ -30,10 +30,10 @@ class Tree:
     whole: set[KeyPath] = field(default_factory=set)
 
     def place(self, path: KeyPath) -> str:
-        """Return the place of a key, or of the nearest key above it."""
-        while path not in self.places:
+        """Return the place of a key, or of the nearest key above it; a tree of overrides alone may have none."""
+        while path and path not in self.places:
             path = path[:-1]
-        return self.places[path]
+        return self.places.get(path, "the overrides")
 
 
 def read_yaml(path: Path) -> Tree:

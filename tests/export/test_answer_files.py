@@ -5,6 +5,7 @@ import functools
 import gzip
 import json
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -328,6 +329,20 @@ def test_a_failure_of_a_worker_is_told_in_its_own_words(base_directory, tmp_path
     monkeypatch.setattr(job, "_run", changed)
     with pytest.raises(DataError, match="must not change while its rows are answered"):
         ask(base_directory, source, tmp_path / "out.jsonl")
+
+
+def test_a_stopped_job_ends_and_says_how_to_go_on(base_directory, tmp_path, monkeypatch):
+    from softprompt_tf.export.bulk import job_run as job
+
+    def stop_and_hang(plan, chunks, signals, options):
+        signals.stop()
+        threading.Event().wait()  # as a runner does whose workers are gone
+
+    monkeypatch.setattr(job, "_run", stop_and_hang)
+    monkeypatch.setattr(job, "_STOP_S", 0.5)
+
+    with pytest.raises(KeyboardInterrupt, match="0 of 7 rows are answered. Run the same command again to go on"):
+        ask(base_directory, write_rows(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl")
 
 
 # === Arguments ===
