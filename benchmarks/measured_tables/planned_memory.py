@@ -56,7 +56,9 @@ def deviation(case: dict[str, Any]) -> float:
 
 def _row(case: dict[str, Any]) -> str:
     precision = f"int8 of {case['dtype']}" if case["quantization"] else case["dtype"]
-    recomputed = ", recomputed" if case["gradient_checkpointing"] else ""
+    how = ", recomputed" if case["gradient_checkpointing"] else ""
+    if "micro_batch_size" in case:
+        how += f", {case['micro_batch_size']} rows at a time"
     sizes = f"{case['rows']} × {case['length']} × {case['targets']}"
     peaks = f"{case['peak_bytes'] / 1e6:,.0f} MB | {planned(case).total_bytes / 1e6:,.0f} MB | {deviation(case):+.0%}"
-    return f"| {TITLES[case['backbone']]} | `{case['method']}`{recomputed} | {precision} | {sizes} | {peaks} |"
+    return f"| {TITLES[case['backbone']]} | `{case['method']}`{how} | {precision} | {sizes} | {peaks} |"

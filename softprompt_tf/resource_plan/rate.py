@@ -13,7 +13,7 @@ _POSITIONS, _LENGTH = 2048, 128
 def measured_rate(form: BackboneForm, *, dtype: str = "float32") -> float:
     """Return floating point operations per second of the products of one encoder layer; it takes about a second.
 
-    Other work on the machine makes it lower. A step has more than products: expect it to take 1.1 to 1.3 times as long.
+    Other work on the machine makes it lower. A step has more than products, so it takes longer.
     """
     import tensorflow as tf
 

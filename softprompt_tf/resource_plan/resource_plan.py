@@ -104,7 +104,7 @@ def plan(
       BackboneError: for an unknown backbone.
 
     Examples:
-      >>> plan = sp.plan("xxl", sp.prompt_tuning(length=100), batch_size=16, dtype="bfloat16", memory="80GB")
+      >>> plan = sp.plan("xxl", sp.prompt_tuning(length=100), batch_size=4, dtype="bfloat16", memory="80GB")
       >>> round(plan.memory["weights"] / 1e9, 1)  # 11.1 billion weights of 2 bytes
       22.3
       >>> plan.fit.fits

@@ -14,8 +14,6 @@ _INNER_GRADIENTS, _STATE_GRADIENTS = 4, 2  # [M, F] and [M, H] that are alive at
 _SCORE_GRADIENTS, _HEAD_GRADIENTS = 2, 4  # [B, N, S, S] and [M, N * D] in that of an attention
 _LOSS_COPIES = 2  # the logits and their gradient, beside the probabilities that are kept
 
-_INT8_COPIES = 2  # of each kernel, as floating point numbers and turned
-
 
 def largest_transient(work: Work) -> int:
     """Return the bytes at the step's peak that are on top of all that the forward pass keeps."""
@@ -32,7 +30,7 @@ def weight_copies(work: Work) -> int:
     form = work.form
     head = form.table_values * _FLOAT32 if work.compute_bytes < _FLOAT32 and not work.injected.num_labels else 0
     if not work.is_fused:
-        return head + _INT8_COPIES * form.kernel_values * work.compute_bytes
+        return head + form.kernel_values * work.compute_bytes
     sizes, encoder_layers = form.sizes, form.sizes.encoder_layers - max(work.first_kept, work.first_run)
     layers = encoder_layers + sizes.decoder_layers
     is_wide = sizes.feed_forward_dim > sizes.hidden_dim
