@@ -145,7 +145,7 @@ def test_a_method_without_tensors_names_layers_and_projections_once():
     listed = (
         "cross_key_values, prompt_behind_encoder, text_offsets, label_rows, prompt_before_layer_LAYER, "
         "ATTENTION_PROJECTION_delta, ATTENTION_PROJECTION_scale, STACK_feed_forward_scale, ATTENTION_attention_adapter, "
-        "STACK_feed_forward_adapter, STACK_language_adapter, encoder_prompt_addition. Received: none"
+        "STACK_feed_forward_adapter, STACK_language_adapter, encoder_prompt_addition, mixture_weight. Received: none"
     )
     with pytest.raises(PromptError, match=listed):
         TaskPrompt(tensors={}, method="late_prompts")

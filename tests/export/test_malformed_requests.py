@@ -102,16 +102,17 @@ def test_a_thousand_random_requests_are_answered_or_refused(channel, request):
 
 
 def test_the_random_requests_reach_every_kind_of_refusal(channel):
-    seen = set()
+    expected, seen = REFUSALS | {"OK"}, set()
 
     @given(request=REQUESTS)
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
     def note(request):
-        seen.add(send(channel, request)[0])
+        if seen != expected:  # Hypothesis draws by the modules that are loaded, so some runs need more than others
+            seen.add(send(channel, request)[0])
 
     note()
 
-    assert seen == REFUSALS | {"OK"}
+    assert seen == expected
 
 
 @given(body=st.binary(max_size=64))

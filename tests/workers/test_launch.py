@@ -1,5 +1,6 @@
 """The launcher of workers on one machine, with small programs in the place of trainings."""
 
+import functools
 import json
 import os
 import signal
@@ -21,11 +22,12 @@ def launched(code, count=2):
     return launch([], count, program=[sys.executable, "-c", WHO + code])
 
 
-def launcher_of(code):
-    """Start a process that launches two workers."""
+def launcher_of(code, *, interrupts=signal.SIG_DFL):
+    """Start a process that launches two workers; SIG_IGN is what a shell gives to what it starts in the background."""
     program = f"[sys.executable, '-c', {WHO + code!r}]"
     parent = f"import sys; from softprompt_tf.cli.launch_workers import launch; launch([], 2, program={program})"
-    return subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
+    heeds = functools.partial(signal.signal, signal.SIGINT, interrupts)
+    return subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL, preexec_fn=heeds)
 
 
 def test_each_worker_has_its_place_among_the_same_addresses(tmp_path):
@@ -66,16 +68,18 @@ def test_a_worker_that_hangs_is_told_where_the_others_have_lost_it(capfd):
     assert "worker 1 does not take part any more" in capfd.readouterr().err
 
 
-def test_ctrl_c_goes_to_the_chief_which_saves_and_then_all_end(tmp_path):
+@pytest.mark.parametrize(("interrupts", "sent"), [(signal.SIG_DFL, signal.SIGINT), (signal.SIG_IGN, signal.SIGTERM)])
+def test_an_interrupt_goes_to_the_chief_which_saves_and_then_all_end(interrupts, sent, tmp_path):
     code = (
+        "from softprompt_tf.cli.launch_workers import end_with_launcher; end_with_launcher()\n"
         f"from pathlib import Path; Path(f'{tmp_path}/{{rank}}').touch()\n"
         "try: time.sleep(60)\n"
         f"except KeyboardInterrupt: Path(f'{tmp_path}/saved_by_{{rank}}').touch(); sys.exit(130)"
     )
-    with launcher_of(code) as process:
+    with launcher_of(code, interrupts=interrupts) as process:
         while not all((tmp_path / str(rank)).exists() for rank in range(2)):
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
 
         assert process.wait(15) != 0
     assert (tmp_path / "saved_by_0").exists()

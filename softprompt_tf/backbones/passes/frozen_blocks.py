@@ -56,9 +56,10 @@ def back(upstream: Tensor, kernel: Tensor) -> Tensor:
     multiplied with, or the kernels of all layers would be there twice from the start of a step.
     """
     num_rows, num_columns = kernel.shape
+    kernel = _after(upstream, kernel)
     if num_columns <= num_rows:
         return ops.matmul(upstream, ops.transpose(kernel))
-    turned = ops.transpose(_after(upstream, kernel)[None], (0, 2, 1))
+    turned = ops.transpose(kernel[None], (0, 2, 1))
     return ops.matmul(upstream, ops.reshape(turned, (num_columns, num_rows)))
 
 
