@@ -1,6 +1,7 @@
 """The largest bytes that a training step needs beside what it keeps, and the copies of weights that its gradient makes.
 
-TensorFlow runs what is ready. A copy of a weight depends on nothing else, so it is made early, and all of them are there at once.
+TensorFlow runs what is ready. A copy that depends on a weight alone is made early, and all such copies are there at once. Turned
+kernels wait for the gradient that they are multiplied with, so that there are those of one layer.
 """
 
 import math
@@ -26,19 +27,15 @@ def largest_transient(work: Work) -> int:
 
 
 def weight_copies(work: Work) -> int:
-    """Return the bytes of the copies of weights: turned kernels, a head in float32, kernels of int8 as floating point numbers."""
-    form = work.form
+    """Return the bytes of the copies of weights that are there at once: turned kernels of one layer, a head in float32; of int8
+    all kernels as floating point numbers.
+    """
+    form, sizes = work.form, work.form.sizes
     head = form.table_values * _FLOAT32 if work.compute_bytes < _FLOAT32 and not work.injected.num_labels else 0
     if not work.is_fused:
         return head + form.kernel_values * work.compute_bytes
-    sizes, encoder_layers = form.sizes, form.sizes.encoder_layers - max(work.first_kept, work.first_run)
-    layers = encoder_layers + sizes.decoder_layers
-    is_wide = sizes.feed_forward_dim > sizes.hidden_dim
-    feed_forward = layers * form.feed_forward_kernels * sizes.hidden_dim * sizes.feed_forward_dim if is_wide else 0
-    attentions = encoder_layers + 2 * sizes.decoder_layers
-    turned = {True: 1, False: 3}[sizes.hidden_dim > form.inner_dim]  # the output, or queries, keys and values
-    attention = attentions * turned * sizes.hidden_dim * form.inner_dim if sizes.hidden_dim != form.inner_dim else 0
-    return head + (feed_forward + attention) * work.compute_bytes
+    turned = form.feed_forward_kernels * sizes.hidden_dim * sizes.feed_forward_dim
+    return head + turned * work.compute_bytes
 
 
 def _encoder_layer(work: Work) -> int:
