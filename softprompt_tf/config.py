@@ -102,7 +102,7 @@ class TrainingConfig(_Section):
     pad_to_multiple_of: int = Field(
         default=1,
         gt=0,
-        description=f"{_WHOLE_NUMBER} (tokens; compiled steps meet fewer widths; 1 = the longest row's)",
+        description=f"{_WHOLE_NUMBER} (tokens; compiled steps meet few widths; 1 = the longest row's)",
     )
     optimizer: Literal["adafactor", "adam", "autoprompt"] = Field(
         default="adafactor", description="adafactor, adam, or autoprompt (a search for pieces of the vocabulary)"

@@ -32,6 +32,15 @@ def num_replicas() -> int:
     return _own_replicas() * own_part()[1]
 
 
+def on_tpu() -> bool:
+    """Return whether the strategy in use runs on TPUs, for which XLA compiles all."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+
 def _own_replicas() -> int:
     if keras.backend.backend() != "tensorflow":
         return 1

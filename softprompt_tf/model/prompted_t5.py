@@ -43,6 +43,7 @@ from softprompt_tf.model.task_method import (
 )
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.prompt_places import TextPlaces
+from softprompt_tf.replicas import on_tpu
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.texts.text_rows import is_one_text
@@ -256,7 +257,7 @@ class PromptedT5(TextModel):
             self.prompt_table,
             inputs,
             recompute=bool(training) and self.gradient_checkpointing,
-            can_branch=not (self.compiled and self.jit_compile),
+            can_branch=not (self.compiled and self.jit_compile) and not on_tpu(),
             drop=self._dropout() if is_dropping else None,
         )
 

@@ -33,7 +33,8 @@ class BatchStream:
       batch_size: rows per batch, B.
       seed: from 0 up.
       length_buckets: batches per window, from the shortest rows to the longest; 1 leaves the permutation as it is.
-      pad_to_multiple_of: inputs are padded to such a width, so that compiled steps meet few widths; 1: to the longest row's.
+      pad_to_multiple_of: inputs are padded to such a width, and targets to that of the longest of all, so that compiled steps
+        meet few widths; 1: both to the longest row's of a batch.
       with_task_id: whether the batches hold `task_id`.
       pad_id: fills token ids.
       start_id: the decoder's first token.
@@ -78,6 +79,7 @@ class BatchStream:
             pad_id=pad_id,
             start_id=start_id,
             pad_to_multiple_of=pad_to_multiple_of,
+            target_width=max(map(len, examples.target_token_ids)) if pad_to_multiple_of > 1 else 0,
         )
         self._epoch_rows = lru_cache(maxsize=2)(self._plan)
 

@@ -58,6 +58,7 @@ class TokenizedExamples:
         pad_id: int,
         start_id: int,
         pad_to_multiple_of: int = 1,
+        target_width: int = 0,
     ) -> Batch:
         """Pad some rows to the longest of them.
 
@@ -67,6 +68,7 @@ class TokenizedExamples:
           pad_id: fills token ids; y is filled with 0 whatever it is.
           start_id: the decoder's first token.
           pad_to_multiple_of: T is the longest input's length, rounded up to a multiple of this.
+          target_width: U is at least this; default the longest target's length.
 
         Returns:
           x: `encoder_token_ids` and `encoder_padding_mask` int32 [B, T] (mask 1 = token), `decoder_token_ids` (the
@@ -76,8 +78,9 @@ class TokenizedExamples:
         """
         encoder_ids, encoder_mask = _padded([self.encoder_token_ids[row] for row in rows], pad_id, pad_to_multiple_of)
         targets = [self.target_token_ids[row] for row in rows]
-        y, decoder_mask = _padded(targets, 0)
-        decoder_ids, _ = _padded([np.concatenate([[start_id], ids[:-1]]) for ids in targets], pad_id)
+        y, decoder_mask = _padded(targets, 0, width=target_width)
+        shifted = [np.concatenate([[start_id], ids[:-1]]) for ids in targets]
+        decoder_ids, _ = _padded(shifted, pad_id, width=target_width)
         x = {
             "encoder_token_ids": encoder_ids,
             "encoder_padding_mask": encoder_mask,
@@ -173,9 +176,12 @@ def _cut(texts: list[str], tokenize: Tokenize, limit: int, eos_id: int, opening_
     )
 
 
-def _padded(rows: Sequence[npt.NDArray[np.integer]], pad_id: int, multiple_of: int = 1) -> tuple[Ids, Ids]:
+def _padded(
+    rows: Sequence[npt.NDArray[np.integer]], pad_id: int, multiple_of: int = 1, *, width: int = 0
+) -> tuple[Ids, Ids]:
+    """Return ids and mask [B, T], T the longest row's length rounded up, and at least `width`."""
     lengths = np.array([len(row) for row in rows])
-    width = -(-lengths.max() // multiple_of) * multiple_of
+    width = max(width, -(-lengths.max() // multiple_of) * multiple_of)
     mask = np.arange(width) < lengths[:, None]  # [B, T]
     ids = np.full(mask.shape, pad_id, np.int32)
     ids[mask] = np.concatenate(rows)  # row by row, so the k-th true place takes the k-th id
