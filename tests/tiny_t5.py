@@ -2,11 +2,13 @@
 
 import functools
 import io
+from pathlib import Path
 
 import keras
 import keras_hub
 import numpy as np
 import sentencepiece
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import plain_backbone
@@ -62,9 +64,23 @@ SENTENCES = (
 )
 
 
+# Piece, score and type of each; versions of SentencePiece train other ones, of which answers in tests would depend.
+PIECES = Path(__file__).with_name("tiny_vocabulary.tsv")
+
+
 @functools.cache
 def tiny_vocabulary(num_pieces: int = NUM_PIECES) -> bytes:
-    """Return a SentencePiece model in T5's layout, trained on `SENTENCES`."""
+    """Return a SentencePiece model in T5's layout for `SENTENCES`: the kept pieces, or for another number trained ones."""
+    proto = ModelProto.FromString(_trained(num_pieces))
+    if num_pieces == NUM_PIECES:
+        lines = PIECES.read_text(encoding="utf-8").splitlines()
+        for piece, line in zip(proto.pieces, lines, strict=True):
+            text, score, kind = line.split("\t")
+            piece.piece, piece.score, piece.type = text, float(score), int(kind)
+    return proto.SerializeToString()
+
+
+def _trained(num_pieces: int) -> bytes:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),

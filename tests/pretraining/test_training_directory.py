@@ -98,7 +98,10 @@ def test_too_little_text_for_held_out_documents_still_trains(pretrained, corpus,
 
 
 def test_bits_per_byte_of_a_text_are_logged_from_the_start_on(pretrained, corpus, tokenizer, tmp_path):
-    measured, run = list(corpus.documents[1]), PretrainingRun(steps=1, warmup_steps=1, precision="float32")
+    measured, run = (
+        list(corpus.documents[1]),
+        PretrainingRun(steps=1, warmup_steps=1, peak_learning_rate=0.2, precision="float32"),
+    )
 
     adapt(
         pretrained / "preset",
