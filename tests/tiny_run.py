@@ -61,7 +61,7 @@ def write_tasks(directory: Path) -> dict[str, Path]:
         "inputs": "{first} and {second}",
         "targets": "{answer}",
         "metrics": ["exact_match"],
-        "max_target_tokens": 6,
+        "max_target_tokens": 4,
     }
     for task in (mood, echo):
         sources = {"train": f"{task['name']}_train.jsonl", "validation": f"{task['name']}_dev.jsonl"}

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.tasks import Task
+from softprompt_tf.tasks.task import TARGET_TOKENS_WITHOUT_LABELS
 
 TaskAnswers = Sequence[Classification | Generation]
 """One answer for each text: a label for a task with labels, else a text."""
@@ -39,4 +40,6 @@ def ask(model: AnswersTexts, task: Task, texts: Sequence[str], *, task_id: str |
     """
     if task.label_words:
         return model.classify(texts, labels=task.label_words, task_id=task_id)
-    return model.generate_scored(texts, task_id=task_id)
+    # A model of several tasks has one limit, that of its longest answers; a task's own prompt has the task's.
+    max_tokens = None if task_id is None else task.max_target_tokens or TARGET_TOKENS_WITHOUT_LABELS
+    return model.generate_scored(texts, max_tokens=max_tokens, task_id=task_id)

@@ -190,7 +190,7 @@ def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
                 examples,
                 model.t5.tokenize,
                 max_input_tokens=each.task.max_input_tokens,
-                max_target_tokens=model.max_target_tokens,
+                max_target_tokens=each.task.target_token_limit(model.t5.tokenize),
                 name=f"{each.task.name}, {split}",
                 places=model.text_places,
             )
