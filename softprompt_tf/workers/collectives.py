@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import tensorflow_server_pb2
 from tensorflow.python.eager import context  # has no public name
 
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.errors import TrainingError, WorkerLostError
 from softprompt_tf.workers.lost import told_of_loss
 from softprompt_tf.workers.tf_config import JOBS, Cluster
 from softprompt_tf.workers.watch import Watch
@@ -113,7 +113,9 @@ class Collectives:
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-        self.exchange(None)  # a worker ends after this, when no other one looks after it any more
+        # A worker ends after this, when no other one looks after it any more; some may be gone before all have heard of it.
+        with contextlib.suppress(WorkerLostError):
+            self.exchange(None)
 
     @contextlib.contextmanager
     def left_by_errors(self) -> Iterator[None]:
