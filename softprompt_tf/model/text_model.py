@@ -162,11 +162,14 @@ class TextModel(keras.Model):
 
     # === Training ===
 
-    def train_step(self, data: Any) -> Any:
-        """Take the step that Keras takes, or with several workers that of the batch which they share."""
+    def train_step(self, data: Any, *others: Any) -> Any:
+        """Take the step that Keras takes, or with several workers that of the batch which they share.
+
+        JAX's steps have two arguments: the state, and the data.
+        """
         workers = joined()
         if workers is None:
-            return super().train_step(data)
+            return super().train_step(data, *others)
         check_trains_on_workers(self)
         return worker_step(self, data, workers)
 
