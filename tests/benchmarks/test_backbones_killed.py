@@ -10,7 +10,7 @@ from softprompt_tf.experiments import prompt_tuner, results
 from softprompt_tf.runs.run import train_run
 from softprompt_tf.training import checkpoint
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 TRAINING = {"training.steps": 4, "training.batch_size": 4, "training.evaluate_every": 2, "training.checkpoint_every": 2}
 

@@ -94,7 +94,7 @@ def test_a_random_request_is_answered_or_refused(channel, request):
     check(channel, request)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @given(request=REQUESTS)
 @settings(max_examples=1000, deadline=None, derandomize=True)
 def test_a_thousand_random_requests_are_answered_or_refused(channel, request):

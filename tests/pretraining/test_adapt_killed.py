@@ -80,6 +80,7 @@ def assert_killed_run_ends_alike(run, left_alone, output, steps):
     assert [line["step"] for line in log_of(output) if "bits_per_byte" in line] == [0, 10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_state_and_later_ends_as_one_left_alone(run, left_alone, tmp_path):
     assert_killed_run_ends_alike(run, left_alone, tmp_path / "run", [1, 17])
 

@@ -71,7 +71,7 @@ def test_answers_that_workers_share_are_those_of_one_process(one, two):
     assert [each["score"] for each in answers] == pytest.approx([each["score"] for each in expected], abs=1e-4)
 
 
-@pytest.mark.parametrize("killed", [{"1": 3}, {"0": 3}], ids=["worker", "chief"])
+@pytest.mark.parametrize("killed", [{"1": 3}, pytest.param({"0": 3}, marks=pytest.mark.slow)], ids=["worker", "chief"])
 def test_a_killed_worker_ends_the_other_and_the_run_goes_on_to_the_same_prompt(forked, runs, two, killed):
     name = f"killed_{next(iter(killed))}"
 
