@@ -23,7 +23,7 @@ class StateBatchStream:
     Args:
       order: has the rows, and decides which of them are in which batch.
       states: of their inputs.
-      pad_to_multiple_of: inputs are padded to such a width, and targets to that of the longest of all, as in `order`.
+      pad_to_multiple_of: inputs are padded to such a width, as in `order`, which says how wide targets are.
       with_task_id: whether the batches hold `task_id`.
     """
 
@@ -42,7 +42,6 @@ class StateBatchStream:
         self._numbers = tf.constant(states.numbers_of(examples.encoder_token_ids))
         self._inputs = RaggedRows.of_ids(examples.encoder_token_ids)
         self._targets = RaggedRows.of_ids(examples.target_token_ids)
-        self._target_width = max(map(len, examples.target_token_ids)) if pad_to_multiple_of > 1 else None
         self._task_ids = tf.constant(examples.task_indices) if with_task_id else None
 
     def dataset(self, *, first_step: int = 0) -> tf.data.Dataset:
@@ -63,7 +62,7 @@ class StateBatchStream:
         ids, mask = self._inputs.take(rows)
         ids, mask = (self._widened(part) for part in (ids * mask, mask))
         states, _ = self._states.rows.take(tf.gather(self._numbers, rows), width=tf.shape(ids)[1])
-        targets, decoder_mask = self._targets.take(rows, width=self._target_width)
+        targets, decoder_mask = self._targets.take(rows, width=self._order.target_width or None)
         targets = targets * decoder_mask
         decoder_ids = tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID) * decoder_mask
         x = {

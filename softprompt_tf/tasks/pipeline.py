@@ -42,6 +42,7 @@ class BatchStream:
 
     Attributes:
       examples: as given.
+      target_width: what targets are padded to; 0: to the longest of a batch.
 
     Raises:
       ConfigError: if a number is out of range.
@@ -69,6 +70,7 @@ class BatchStream:
             raise ConfigError(f"`seed` must be a whole number from 0 up to 2^64. Received: {seed}.")
         check_part(part, batch_size)
         self.examples = examples
+        self.target_width = max(map(len, examples.target_token_ids)) if pad_to_multiple_of > 1 else 0
         self._part = slice(part[0], None, part[1])
         self._batch_size = batch_size
         self._seed = seed
@@ -79,7 +81,7 @@ class BatchStream:
             pad_id=pad_id,
             start_id=start_id,
             pad_to_multiple_of=pad_to_multiple_of,
-            target_width=max(map(len, examples.target_token_ids)) if pad_to_multiple_of > 1 else 0,
+            target_width=self.target_width,
         )
         self._epoch_rows = lru_cache(maxsize=2)(self._plan)
 
