@@ -154,7 +154,12 @@ def test_every_trained_variable_has_the_gradient_of_finite_differences(one_layer
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("form", "recompute"), [pytest.param("lora", False, marks=pytest.mark.slow), ("lora", True), ("adapters", True)]
+    ("form", "recompute"),
+    [
+        pytest.param("lora", False, marks=pytest.mark.slow),
+        pytest.param("lora", True, marks=pytest.mark.slow),
+        ("adapters", True),
+    ],
 )
 def test_fit_moves_every_variable_and_nothing_of_the_t5(form, recompute):
     model = model_of(make_tiny_t5(num_layers=1, seed=3), form)

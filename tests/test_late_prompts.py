@@ -103,7 +103,7 @@ def test_a_saved_task_answers_as_the_model_did(tmp_path, layer):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("layer", PLACES)
+@pytest.mark.parametrize("layer", [pytest.param(1, marks=pytest.mark.slow), "output"])
 def test_fit_learns_and_moves_nothing_of_the_t5(layer):
     model = sp.PromptedT5(make_tiny_t5(), sp.late_prompts(3, layer=layer, seed=1), max_target_tokens=4)
     frozen = [weight.numpy() for weight in model.t5.backbone.weights]

@@ -64,7 +64,11 @@ def test_only_errors_and_own_words_are_seen():
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("verbose", "environment"), [(True, {}), (False, {"TF_CPP_MIN_LOG_LEVEL": "0"})], ids=["verbose", "level 0"]
+    ("verbose", "environment"),
+    [
+        pytest.param(True, {}, id="verbose", marks=pytest.mark.slow),
+        pytest.param(False, {"TF_CPP_MIN_LOG_LEVEL": "0"}, id="level 0"),
+    ],
 )
 def test_all_is_seen_by_those_who_ask(verbose, environment):
     done = run(IN_QUIET.format(verbose=verbose) + TALK, **environment)

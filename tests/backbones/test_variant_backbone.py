@@ -223,6 +223,7 @@ def test_a_preset_of_it_is_read_as_it_was_saved(variant, tmp_path):
         np.testing.assert_allclose(outputs(t5.backbone)[name], value, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_float16_preset_of_it_holds_its_weights_rounded_to_float16(variant, tmp_path):
     write_preset(variant, tiny_vocabulary(), tmp_path / "variant", dtype="float16")
 

@@ -54,6 +54,7 @@ def test_a_tuned_model_learns_the_task_with_every_weight_of_a_copy(tiny_t5, tune
     assert [weight.path for old, weight in pairs if np.array_equal(old, weight)] == []
 
 
+@pytest.mark.slow
 def test_a_run_does_not_depend_on_the_run_before(tiny_t5, tuner, task_data):
     tuner.tune([task_data["echo"]], SHORT, seed=1)
 

@@ -46,6 +46,7 @@ def test_a_sweep_ends_in_a_report_of_its_results(place, tmp_path, tell):
     assert tell[-1] == f"4 results in {tmp_path / 'report.html'}"
 
 
+@pytest.mark.slow
 def test_the_markdown_report_has_the_tasks_and_values_in_the_file_s_order(place, tmp_path, tell):
     variants = {"short": {"prompt.length": 2}, "long": {"prompt.length": 5}, "middle": {"prompt.length": 3}}
     experiment = {"tasks": [place.mood, place.echo], "arms": ["random_prompt"], "variants": variants, "seeds": [2, 1]}
