@@ -113,7 +113,8 @@ class Scoring:
         return {**where, "eval_task": task_identity(self.eval_task), "run": self.trial.config}
 
     def __str__(self) -> str:
-        return _told(self.experiment, self.arm, self.x, self.task, self.eval_task, f"seed {self.trial.seed}")
+        what = self.trial.settings.prompt.method if self.arm == "prompt_tuning" else self.arm
+        return _told(self.experiment, what, self.x, self.task, self.eval_task, f"seed {self.trial.seed}")
 
 
 @dataclass(frozen=True)

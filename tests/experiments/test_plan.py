@@ -28,6 +28,13 @@ def test_every_first_seed_comes_before_the_second_ones(place):
     ]
 
 
+def test_a_run_is_called_by_the_method_that_it_trains(place):
+    late = {"tasks": [place.mood], "prompt": {"method": "late_prompts"}, "seeds": [1]}
+    plan = planned(place, {"late": late, "words": {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1]}})
+
+    assert list(map(str, plan.scorings)) == ["late, late_prompts, mood, seed 1", "words, random_prompt, mood, seed 1"]
+
+
 def test_methods_that_no_seed_changes_run_once(place):
     plan = planned(place, {"methods": {"tasks": [place.mood], "arms": EVERY}})
 
