@@ -8,6 +8,7 @@ from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.tuning.budget import process_started
+from softprompt_tf.tuning.methods_tried import METHODS_TRIED
 
 
 def add_commands(commands: Any) -> None:
@@ -34,6 +35,13 @@ def add_commands(commands: Any) -> None:
         metavar="DIR",
         help="trained prompts that candidates may start from; default: those that ship with the backbone",
     )
+    tune.add_argument(
+        "--method",
+        dest="methods",
+        action="append",
+        metavar="NAME",
+        help=f"a method that may be tried, again for each: {', '.join(METHODS_TRIED)}; default: all of them",
+    )
     tune.set_defaults(run=_tune)
 
 
@@ -54,6 +62,7 @@ def _tune(arguments: argparse.Namespace) -> None:
         minutes=arguments.minutes,
         seed=arguments.seed,
         sources=arguments.sources,
+        methods=tuple(arguments.methods or METHODS_TRIED),
     )
     record = run_search(task, lambda: load_t5(arguments.backbone), settings, started=process_started())
     print("\n".join(summary_lines(record, settings.output, task=task.name, backbone=arguments.backbone)))

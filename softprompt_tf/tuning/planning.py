@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from softprompt_tf.backbones.bundled import bundled_backbones
 from softprompt_tf.errors import ConfigError
@@ -21,8 +21,9 @@ from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
 
 MEASURED_STEPS = 10  # with rows of several lengths
+IN_FRONT = 0  # the number of a prompt in front of the input that is only measured, where the first candidate is none
 _ROWS = 64  # dev rows whose scoring is measured
-_LATE_SHARE = 0.08  # of the seconds: what encoding rows for prompts behind the encoder may take
+_LATE_SHARE = 0.08  # of the seconds: what encoding rows for candidates on cached states may take
 _LOADING_SHARE = 0.6  # of the budget; where loading has taken more, nothing is begun
 FEW_STEPS = 100
 
@@ -36,9 +37,11 @@ def plan(search: Search, sources: list[Source]) -> None:
     record, rows = search.record, search.rows
     rates = BUNDLED_RATES if search.t5.name in bundled_backbones() else PAPER_RATES
     listed = {"rates": rates, "num_labels": len(rows.task.label_words), "sources": sources}
-    search.recipes = recipes(**listed)  # type: ignore[arg-type]
     if not record.ladder:
-        record.measured = asdict(_measured(search, search.recipes[0]))
+        first = recipes(**listed, methods=search.methods)[0]  # type: ignore[arg-type]
+        in_front = replace(recipes(**listed)[0], number=IN_FRONT) if first.on_states else first  # type: ignore[arg-type]
+        record.measured = asdict(_measured(search, in_front))
+    listed["methods"] = search.methods
     search.speed = Speed(**record.measured)
     if not record.ladder:
         seconds = _seconds(search)

@@ -8,10 +8,12 @@ from typing import Any
 from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.registry import METHODS
+from softprompt_tf.tuning.methods_tried import ADAPTERS, LATE, METHODS_TRIED
 
-LENGTH = 20
+LENGTH, BOTTLENECK_DIM = 20, 16
 LABELS, WORDS, FILE = "class_labels", "sampled_vocabulary", "file:"
-LATE = "late_prompts"
+ADAFACTOR, ADAM = "adafactor", "adam"
+Group = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,21 @@ class Rates:
       first_schedule: its schedule, "cosine" or "constant".
       other: another rate, with a cosine.
       lowest: a third one, likewise.
+      adapters: the rates of adapters, with Adam and a cosine; the first one is tried first.
     """
 
     first: float
     first_schedule: str
     other: float
     lowest: float
+    adapters: tuple[float, float]
 
 
-# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules".
-BUNDLED_RATES = Rates(first=1.0, first_schedule="cosine", other=3.0, lowest=0.3)
-# Every other T5: the paper's rate first (Lester et al. 2021, arXiv:2104.08691).
-PAPER_RATES = Rates(first=0.3, first_schedule="constant", other=1.0, lowest=0.1)
+# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules"; adapters: docs/measurements/methods.md.
+BUNDLED_RATES = Rates(first=1.0, first_schedule="cosine", other=3.0, lowest=0.3, adapters=(0.01, 0.003))
+# Every other T5: the paper's rate first (Lester et al. 2021, arXiv:2104.08691). Adapters: the highest rate of Houlsby et al. 2019,
+# arXiv:1902.00751, section 3.1, and a tenth of it.
+PAPER_RATES = Rates(first=0.3, first_schedule="constant", other=1.0, lowest=0.1, adapters=(0.003, 0.0003))
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,10 @@ class Recipe:
       method: a name of `METHODS`.
       start: where its first values come from: "class_labels", "sampled_vocabulary", "file:PATH", or "" where the method has no
         choice.
-      length: P.
-      rate: the highest, per step, of Adafactor.
+      length: P; of adapters the inner width.
+      rate: the highest, per step.
       schedule: within a leg: "cosine", down to 0, or "constant".
+      optimizer: "adafactor" or "adam".
     """
 
     number: int
@@ -70,22 +76,31 @@ class Recipe:
     length: int
     rate: float
     schedule: str
+    optimizer: str = ADAFACTOR
 
     @property
-    def group(self) -> tuple[bool, int]:
-        """What candidates have in common that can train in one batch: where their rows enter, and how many there are."""
-        return self.method == LATE, self.length
+    def on_states(self) -> bool:
+        """Whether nothing of it is in the encoder, so that it trains on cached states."""
+        return self.method in (LATE, ADAPTERS)
+
+    @property
+    def group(self) -> Group:
+        """What candidates have in common that can train in one batch: the names and the shapes of their tensors."""
+        return self.method if self.on_states else "front", self.length
 
     def __str__(self) -> str:
         start = {LABELS: "from the labels", WORDS: "from drawn words", "": ""}.get(
             self.start, f"from {Path(self.start.removeprefix(FILE)).name}"
         )
-        words = (f"{self.method} {self.length}", start, f"rate {self.rate:g}", self.schedule)
+        where = " in the decoder" if self.method == ADAPTERS else ""
+        words = (f"{self.method} {self.length}{where}", start, f"rate {self.rate:g}", self.schedule)
         return ", ".join(word for word in words if word)
 
     def make(self, task: str, labels: Sequence[str], *, seed: int) -> PromptMethod:
         """Return the method for one task."""
         settings: dict[str, Any] = {"method": self.method, "length": self.length}
+        if self.method == ADAPTERS:
+            settings = {"method": self.method, "bottleneck_dim": self.length, "encoder": False}
         if self.start:
             settings["init"] = self.start
         method: PromptMethod = METHODS[self.method].config(**settings).make([TaskStart(task, tuple(labels))], seed=seed)
@@ -103,7 +118,7 @@ def batches_of(recipes: Sequence[Recipe], most: Callable[[int], int]) -> list[li
       recipes: the candidates.
       most: length -> how many candidates of it may share a step.
     """
-    groups: dict[tuple[bool, int], list[Recipe]] = {}
+    groups: dict[Group, list[Recipe]] = {}
     for recipe in recipes:
         groups.setdefault(recipe.group, []).append(recipe)
     return [
@@ -114,7 +129,12 @@ def batches_of(recipes: Sequence[Recipe], most: Callable[[int], int]) -> list[li
 
 
 def recipes(
-    *, rates: Rates, num_labels: int, sources: Sequence[Source] = (), is_short: bool = False
+    *,
+    rates: Rates,
+    num_labels: int,
+    sources: Sequence[Source] = (),
+    is_short: bool = False,
+    methods: Sequence[str] = METHODS_TRIED,
 ) -> tuple[Recipe, ...]:
     """Return all candidates, the most promising first; a search takes as many from the front as its time allows.
 
@@ -122,17 +142,23 @@ def recipes(
       rates: of the backbone.
       num_labels: how many labels the task has, which must fit into a prompt that starts from them; 0: it has none.
       sources: trained prompts to start from.
-      is_short: whether the time is so short that prompts behind the encoder, whose steps are cheap, are tried early.
+      is_short: whether the time is so short that late prompts, whose steps are cheap, are tried too.
+      methods: those that may be tried. Late prompts are tried in any case where some methods were chosen, and they are among
+        them.
     """
     length, first = max(LENGTH, num_labels), (rates.first, rates.first_schedule)
     start = LABELS if num_labels else WORDS
     other, lowest = (rates.other, "cosine"), (rates.lowest, "cosine")
     cosine = (rates.first, "cosine")
     from_sources = [("prompt_tuning", f"{FILE}{source.path}", source.length, *first) for source in sources]
+    in_decoder = [(ADAPTERS, "", BOTTLENECK_DIM, rate, "cosine") for rate in rates.adapters]
+    late = [(LATE, start, length, *cosine)] if is_short or tuple(methods) != METHODS_TRIED else []
     found: list[tuple[str, str, int, float, str]] = [
         ("prompt_tuning", start, length, *first),
-        *([(LATE, start, length, *cosine)] if is_short else []),
+        in_decoder[0],
+        *late,
         ("prompt_tuning", start, length, *other),
+        in_decoder[1],
         ("superpos", "", length, *cosine),
         *from_sources[:1],
         ("residual", start, length, *cosine),
@@ -143,4 +169,9 @@ def recipes(
         ("prompt_tuning", start, length + 80, *first),
         *from_sources[2:],
     ]
-    return tuple(Recipe(number, *values) for number, values in enumerate(found, start=1))
+    allowed = [values for values in found if values[0] in methods]
+    return tuple(Recipe(number, *values, _optimizer_of(values[0])) for number, values in enumerate(allowed, start=1))
+
+
+def _optimizer_of(method: str) -> str:
+    return ADAM if method == ADAPTERS else ADAFACTOR

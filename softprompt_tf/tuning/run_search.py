@@ -25,6 +25,7 @@ from softprompt_tf.tasks import Example, Task, tell_cut_examples
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest
 from softprompt_tf.tuning.budget import Budget, Clock
 from softprompt_tf.tuning.last_word import score_best
+from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
 from softprompt_tf.tuning.page import check_picture, write_page
 from softprompt_tf.tuning.planning import plan
 from softprompt_tf.tuning.recipes import Source
@@ -51,6 +52,7 @@ class SearchSettings:
       minutes: the budget, loading and writing included.
       seed: of the first values, the order of the rows, and all draws.
       sources: a directory of trained prompts to start from; None: those that ship with the backbone, if there are any.
+      methods: that may be tried.
     """
 
     backbone: str
@@ -58,12 +60,14 @@ class SearchSettings:
     minutes: float = 10.0
     seed: int = 1
     sources: Path | None = None
+    methods: tuple[str, ...] = METHODS_TRIED
 
     def __post_init__(self) -> None:
         if isinstance(self.minutes, bool) or not isinstance(self.minutes, (int, float)) or not 0 < self.minutes < 1e6:
             raise ConfigError(f"`minutes` must be a number above 0. Received: minutes={self.minutes!r}.")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise ConfigError(f"`seed` must be a whole number from 0 up to 2^32. Received: seed={self.seed!r}.")
+        check_methods(self.methods)
 
 
 def run_search(
@@ -170,6 +174,7 @@ class _Run:
             budget=self._budget,
             output=self._output,
             seed=seed,
+            methods=self._settings.methods,
             trainer=Trainer(t5, self._rows, seed=seed, directory=self._output / "work"),
             scorer=Scorer(t5, self._rows.task),
             watch=watch,
@@ -193,6 +198,7 @@ class _Run:
             "rows": {split: examples_digest(examples) for split, examples in self._splits.items()},
             "backbone": {"name": settings.backbone, "weights": t5.fingerprint},
             "seed": settings.seed,
+            "methods": sorted(settings.methods),
             "sources": {source.path.name: file_digest(source.path)[:16] for source in sources},
         }
         record = read_record(settings.output)

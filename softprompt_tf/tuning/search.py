@@ -12,7 +12,7 @@ from softprompt_tf.tasks import Example
 from softprompt_tf.tuning.budget import Budget
 from softprompt_tf.tuning.choice import is_better
 from softprompt_tf.tuning.ladder import Ladder, Reserve, Speed, reserve_of
-from softprompt_tf.tuning.recipes import LENGTH, Recipe
+from softprompt_tf.tuning.recipes import LENGTH, Group, Recipe
 from softprompt_tf.tuning.record import Part, Record, Tried
 from softprompt_tf.tuning.rows import TuneRows
 from softprompt_tf.tuning.scoring import Looked, Scorer
@@ -20,7 +20,7 @@ from softprompt_tf.tuning.trainer import Trainer
 from softprompt_tf.tuning.watch import KEEP_EVERY_S, Watch
 
 WARM_UP_STEPS = 20
-_LATE_STEP = 0.4  # a step behind the encoder takes so much of one in front of the input; until it is measured
+_STATES_STEP = 0.4  # a step on cached states takes so much of one in front of the input; until it is measured
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Search:
       budget: the clock.
       output: the directory.
       seed: of the search.
+      methods: that may be tried.
       trainer, scorer, watch: at work.
       on_rung: is called when a rung is done.
 
@@ -50,6 +51,7 @@ class Search:
     budget: Budget
     output: Path
     seed: int
+    methods: tuple[str, ...]
     trainer: Trainer
     scorer: Scorer
     watch: Watch
@@ -59,9 +61,9 @@ class Search:
     ladder: Ladder = field(init=False)
     dev: list[Example] = field(init=False)
     best_look: Looked | None = None
-    _step_s: dict[tuple[bool, int], float] = field(default_factory=dict)
-    _row_s: dict[tuple[bool, int], float] = field(default_factory=dict)
-    _looked: set[tuple[bool, int]] = field(default_factory=set)
+    _step_s: dict[Group, float] = field(default_factory=dict)
+    _row_s: dict[Group, float] = field(default_factory=dict)
+    _looked: set[Group] = field(default_factory=set)
 
     @property
     def prompt_path(self) -> Path:
@@ -85,9 +87,8 @@ class Search:
 
     def step_s(self, recipe: Recipe) -> float:
         """Return the seconds of one step of a candidate: measured, or where its group has not trained yet, estimated."""
-        is_late, length = recipe.group
-        tokens = self.trainer.mean_tokens
-        estimate = self.speed.step_s * (tokens + length) / (tokens + LENGTH) * (_LATE_STEP if is_late else 1.0)
+        tokens, share = self.trainer.mean_tokens, _STATES_STEP if recipe.on_states else 1.0
+        estimate = self.speed.step_s * (tokens + recipe.length) / (tokens + LENGTH) * share
         return self._step_s.get(recipe.group, estimate)
 
     def train(

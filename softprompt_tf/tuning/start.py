@@ -11,6 +11,7 @@ from softprompt_tf.backbones.backbone_option import check_backbone_path
 from softprompt_tf.errors import BackboneError, ConfigError, DataError
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.texts.text_rows import as_text, listed
+from softprompt_tf.tuning.methods_tried import METHODS_TRIED
 from softprompt_tf.tuning.record import Record, Tried
 from softprompt_tf.tuning.run_search import SearchSettings, run_search
 from softprompt_tf.tuning.summary import summary_lines, table_lines
@@ -67,6 +68,7 @@ def tune(
     output: str | Path | None = None,
     name: str = "task",
     sources: str | Path | None = None,
+    methods: Sequence[str] = METHODS_TRIED,
 ) -> TuneResult:
     """Search for a good prompt within a time: start, length, rate, schedule and method are chosen on dev rows.
 
@@ -83,6 +85,8 @@ def tune(
       output: the directory. Default "tuned/NAME".
       name: with texts, the name of the task.
       sources: a directory of trained prompts that candidates may start from. Default None: those that ship with the backbone.
+      methods: those that may be tried. Default: all that a search knows, "prompt_tuning", "adapters" (in the decoder alone),
+        "superpos", "residual" and "late_prompts".
 
     Raises:
       ConfigError: for a setting that is out of range, or a time that is too short for anything.
@@ -103,6 +107,7 @@ def tune(
         minutes=minutes,
         seed=seed,
         sources=None if sources is None else Path(sources),
+        methods=tuple(methods),
     )
     if not isinstance(t5, FrozenT5):
         check_backbone_path(backbone)

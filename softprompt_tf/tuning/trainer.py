@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from softprompt_tf.backbone_sizes import BackboneSizes
@@ -25,7 +26,7 @@ from softprompt_tf.training.fit import Batches
 from softprompt_tf.training.together import Step, train_together
 from softprompt_tf.training.together_entry import Candidate, Entry
 from softprompt_tf.tuning.leg_rate import LegRate
-from softprompt_tf.tuning.recipes import LATE, Recipe
+from softprompt_tf.tuning.recipes import ADAM, Recipe
 from softprompt_tf.tuning.record import Part
 from softprompt_tf.tuning.rows import TuneRows, sample
 from softprompt_tf.tuning.watch import Watch
@@ -55,7 +56,7 @@ class Trainer:
       rows: of the task.
       seed: of the first values and the order of the rows, the same for all candidates.
       directory: of their checkpoints.
-      late_rows: so many training rows at most are encoded for prompts behind the encoder.
+      late_rows: so many training rows at most are encoded for candidates that train on cached states.
     """
 
     def __init__(self, t5: FrozenT5, rows: TuneRows, *, seed: int, directory: Path, late_rows: int = 0):
@@ -90,7 +91,7 @@ class Trainer:
 
     def answers(self, model: PromptedT5, recipe: Recipe, examples: Sequence[Example]) -> AnswersTexts:
         """Return what answers rows: the model, or where the encoder does not know the task, the model on cached states."""
-        if recipe.method != LATE:
+        if not recipe.on_states:
             return model
         return answers_on_states(model, self._cache, examples)
 
@@ -156,11 +157,12 @@ class Trainer:
         task = self._rows.task
         method = settled(recipe.make(task.name, task.label_words, seed=self._seed), self._t5)
         rate = LegRate(recipe.rate, recipe.schedule)
-        candidate = Candidate(table_of(method, self._t5), Adafactor(rate))
+        optimizer = keras.optimizers.Adam(rate) if recipe.optimizer == ADAM else Adafactor(rate)
+        candidate = Candidate(table_of(method, self._t5), optimizer)
         return _Entrant(recipe, candidate, rate)
 
     def _batches(self, recipe: Recipe) -> Batches:
-        if recipe.method != LATE:
+        if not recipe.on_states:
             return self._stream
         return RunBatches(self._late_stream, self._cache, pad_to_multiple_of=1, with_task_id=False)
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Source, recipes
 
 SOURCES = [Source(Path("prompts/a.safetensors"), 20), Source(Path("prompts/b.safetensors"), 20)]
@@ -34,12 +36,46 @@ def test_a_task_without_labels_starts_from_words():
 def test_a_prompt_has_room_for_all_labels():
     found = recipes(rates=BUNDLED_RATES, num_labels=33)
 
-    assert min(recipe.length for recipe in found) == 33
+    assert min(recipe.length for recipe in found if recipe.method != "adapters") == 33
 
 
-def test_prompts_behind_the_encoder_are_tried_second_where_the_time_is_short():
-    assert recipes(rates=BUNDLED_RATES, num_labels=2, is_short=True)[1].method == "late_prompts"
+def test_late_prompts_are_tried_third_where_the_time_is_short():
+    assert recipes(rates=BUNDLED_RATES, num_labels=2, is_short=True)[2].method == "late_prompts"
     assert "late_prompts" not in [recipe.method for recipe in recipes(rates=BUNDLED_RATES, num_labels=2)]
+
+
+@pytest.mark.parametrize(("rates", "rate"), [(BUNDLED_RATES, 0.01), (PAPER_RATES, 0.003)], ids=["mini", "another T5"])
+def test_the_second_candidate_is_adapters_in_the_decoder_alone(rates, rate):
+    second = recipes(rates=rates, num_labels=2)[1]
+
+    method = second.make("mood", ["no", "yes"], seed=1)
+    assert str(second) == f"adapters 16 in the decoder, rate {rate}, cosine"
+    assert (method.name, method.length, method.places) == ("adapters", 16, ("decoder", "cross"))
+    assert (second.optimizer, second.on_states) == ("adam", True)
+
+
+def test_chosen_methods_alone_are_tried():
+    found = recipes(rates=BUNDLED_RATES, num_labels=2, methods=("late_prompts", "superpos"))
+
+    assert [(recipe.number, recipe.method) for recipe in found] == [(1, "late_prompts"), (2, "superpos")]
+
+
+@pytest.mark.parametrize("method", METHODS_TRIED)
+def test_each_method_has_a_candidate_where_it_is_the_only_one(method):
+    assert {recipe.method for recipe in recipes(rates=PAPER_RATES, num_labels=0, methods=(method,))} == {method}
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["superpo"], r"Received: 'superpo'\. Did you mean `superpos`\? Train others with `softprompt train`\."),
+        ([], r"`methods` must name one method or more of prompt_tuning, adapters, .* Received: none\."),
+    ],
+    ids=["unknown", "none"],
+)
+def test_wrong_methods_are_named(methods, message):
+    with pytest.raises(ConfigError, match=message):
+        check_methods(methods)
 
 
 def test_a_source_prompt_is_a_start_of_its_own_length():

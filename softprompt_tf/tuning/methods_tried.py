@@ -1,0 +1,25 @@
+"""The methods that a search tries, and the check of those that it may try."""
+
+from collections.abc import Sequence
+
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.settings.spelling import nearest
+
+LATE, ADAPTERS = "late_prompts", "adapters"  # adapters in the decoder alone
+METHODS_TRIED = ("prompt_tuning", ADAPTERS, "superpos", "residual", LATE)
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Check the methods that a search may try.
+
+    Raises:
+      ConfigError: for none, or one that a search does not try.
+    """
+    for name in methods:
+        if name not in METHODS_TRIED:
+            raise ConfigError(
+                f"`methods` must be methods that a search tries. Received: {name!r}.{nearest(name, METHODS_TRIED)} Train others "
+                "with `softprompt train`."
+            )
+    if not methods:
+        raise ConfigError(f"`methods` must name one method or more of {', '.join(METHODS_TRIED)}. Received: none.")
