@@ -14,7 +14,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS
+from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, INVERTIBLE_ADAPTER, LANGUAGE_ADAPTERS
 from softprompt_tf.tasks import Row, Template
 
 pytestmark = pytest.mark.thorough
@@ -93,7 +93,7 @@ def tasks(tiny_t5):
             16,
             method="mad_x",
             **dict.fromkeys(FEED_FORWARD_ADAPTERS, 2),
-            **dict.fromkeys(LANGUAGE_ADAPTERS, 3),
+            **dict.fromkeys((*LANGUAGE_ADAPTERS, INVERTIBLE_ADAPTER), 3),
         ),
         "warp": task_of(tiny_t5, 18, method="warp", prompt=2, label_rows=3),
     }

@@ -1,6 +1,6 @@
 """Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, encoding, and a few tokens.
 
-The embeddings have their offsets and the rows in front of the input already when they come here; see
+The embeddings have what changes them and the rows in front of the input already when they come here; see
 `softprompt_tf.methods.injection`.
 """
 
@@ -166,7 +166,7 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
 
 def goes_inside(injection: Injection) -> bool:
     """Say whether anything is injected elsewhere than in front of the input."""
-    others = (injection.behind, injection.offsets)
+    others = (injection.behind, injection.offsets, injection.invertible)
     return injection.moves_layers or bool(injection.late) or any(part is not None for part in others)
 
 

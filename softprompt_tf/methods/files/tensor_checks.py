@@ -9,6 +9,7 @@ from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
     DELTAS,
     FEED_FORWARD_ADAPTERS,
+    INVERTIBLE_ADAPTER,
     KEY_VALUES,
     LABEL_ROWS,
     LANGUAGE_ADAPTERS,
@@ -34,6 +35,7 @@ _FORMS = {
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
     **dict.fromkeys((*ADAPTERS, *LANGUAGE_ADAPTERS), "[R, L, 2 * H + 2]"),
+    INVERTIBLE_ADAPTER: "[R, 2, H + 2]",
     PROMPT_ADDITION: "[P, L, H]",
     MIXTURE_WEIGHT: "[1, 1]",
 }
