@@ -99,6 +99,16 @@ class LayerChange(NamedTuple):
     rows: Tensor
 
 
+class PromptSight(NamedTuple):
+    """What rows in front of the text do not see in the encoder's attentions. The text sees all.
+
+    Args:
+      rows: [B, 1, 3], 1 = so it is: they do not see the text, other rows in front, rows in front behind them.
+    """
+
+    rows: Tensor
+
+
 class InvertibleAdapter(NamedTuple):
     """What the embeddings of the input's tokens go through, and, the other way, what goes into the output projection.
 
@@ -138,6 +148,7 @@ class Injection(NamedTuple):
       offsets: what is added to the embeddings of the input's tokens.
       placed: rows among the input's embeddings.
       labels: rows that score labels in the place of the vocabulary.
+      sight: what rows in front do not see.
       invertible: what changes the embeddings of the input's tokens, and back what goes into the output projection.
     """
 
@@ -152,6 +163,7 @@ class Injection(NamedTuple):
     placed: tuple[Placed, ...] = ()
     labels: LabelRows | None = None
     invertible: InvertibleAdapter | None = None
+    sight: PromptSight | None = None
 
     @property
     def changed_places(self) -> set[str]:
@@ -167,6 +179,11 @@ class Injection(NamedTuple):
     def adds_to_front(self) -> bool:
         """Whether something is added, in the encoder's layers, to rows in front of the text."""
         return any(part.kind == "prompt_addition" for part in self.changes)
+
+    @property
+    def knows_front(self) -> bool:
+        """Whether the encoder's layers have to know how many rows are in front of the text."""
+        return self.adds_to_front or self.sight is not None
 
     @property
     def moves_cross(self) -> bool:

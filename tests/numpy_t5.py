@@ -89,14 +89,17 @@ def embed(weights, embeddings):
     return np.concatenate([first, embeddings[..., half:] + bottleneck(first, rows[:, 1])], axis=-1)
 
 
-def encode(weights, embeddings, *, late=None, behind=None, stop=None):
+def encode(weights, embeddings, *, late=None, behind=None, stop=None, sight=None):
     """Return the encoder output [T, H] for embeddings [T, H].
 
     `late` is a layer and the rows [P, H] that enter in front before it; `behind`, rows in front of the encoder output.
-    With `stop`, return the states before that layer.
+    With `stop`, return the states before that layer. `sight` is how many rows are in front, and whether those do not see the text,
+    each other, and those behind them.
     """
     states = np.asarray(embeddings, np.float64)
     bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)
+    if sight is not None:
+        bias = bias - 1e30 * _hidden(len(states), *sight)
     for k, layer in enumerate(weights.encoder):
         if k == stop:
             return states
@@ -111,6 +114,18 @@ def encode(weights, embeddings, *, late=None, behind=None, stop=None):
         states = np.concatenate([states[: len(addition)] + addition, states[len(addition) :]])
     output = _rms_norm(states, weights.encoder_norm, weights.epsilon)
     return output if behind is None else np.concatenate([behind, output])
+
+
+def _hidden(length, count, flags):
+    """Return [S, S], 1 where a row in front, the query, does not see a position."""
+    hidden = np.zeros((length, length))
+    for query in range(count):
+        for key in range(length):
+            is_text, is_other, is_later = key >= count, query != key < count, query < key < count
+            hidden[query, key] = any(
+                flag and part for flag, part in zip(flags, (is_text, is_other, is_later), strict=True)
+            )
+    return hidden
 
 
 def decode(weights, token_ids, encoder_output):

@@ -1,5 +1,6 @@
 """Tasks of drawn tensors, the graph that serves them, and a plain NumPy T5 with what each adds."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy_t5
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.methods import TaskPrompt
-from softprompt_tf.methods.task_tensors import CHANGES, INVERTIBLE_ADAPTER, LATE_PROMPTS, SCALES, row_shape
+from softprompt_tf.methods.task_tensors import CHANGES, INVERTIBLE_ADAPTER, LATE_PROMPTS, SCALES, SIGHTS, row_shape
 
 LABELS = ("red", "blue", "green")
 
@@ -19,6 +20,11 @@ def task_of(t5, seed, *, method="any", **lengths):
     tensors = {name: drawn_rows(rng, t5, name, length) for name, length in lengths.items()}
     known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
     return TaskPrompt(tensors=tensors, method=method, tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
+
+
+def seeing(task, sees):
+    """Return a task whose prompt sees not all."""
+    return dataclasses.replace(task, tensors={**task.tensors, "prompt_sight": np.array([SIGHTS[sees]], np.float32)})
 
 
 def drawn_rows(rng, t5, name, length):
@@ -38,6 +44,7 @@ def twin_and_output(t5, task, text):
     tensors = dict(task.tensors)
     changes = {name: tensors.pop(name) for name in list(tensors) if name in (*CHANGES, INVERTIBLE_ADAPTER)}
     front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
+    sight = (len(front), tensors.pop("prompt_sight")[0]) if "prompt_sight" in tensors else None
     offsets = tensors.pop("text_offsets", np.zeros((0, t5.hidden_dim)))
     behind = tensors.pop("prompt_behind_encoder", None)
     tensors.pop("label_rows", None)  # which the decoder's states are multiplied by
@@ -49,7 +56,7 @@ def twin_and_output(t5, task, text):
     embedded = numpy_t5.embed(twin, placed_embeddings(t5, twin.table, text, in_text=in_text, at_end=at_end))
     moved = min(len(offsets), len(embedded))
     embedded[:moved] += offsets[:moved]
-    return twin, numpy_t5.encode(twin, np.concatenate([front, embedded]), late=late, behind=behind)
+    return twin, numpy_t5.encode(twin, np.concatenate([front, embedded]), late=late, behind=behind, sight=sight)
 
 
 def placed_embeddings(t5, table, text, *, in_text=None, at_end=None):

@@ -33,11 +33,12 @@ from softprompt_tf.methods.task_tensors import (
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
+    PROMPT_SIGHT,
     TEXT_OFFSETS,
 )
 from softprompt_tf.model.prompted_inputs import embeddings_of
 
-INSIDE_ENCODER = (ENCODER_KEY_VALUES, *ENCODER_CHANGES, INVERTIBLE_ADAPTER)
+INSIDE_ENCODER = (ENCODER_KEY_VALUES, *ENCODER_CHANGES, INVERTIBLE_ADAPTER, PROMPT_SIGHT)
 # What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
 ENCODER_TENSORS = (
     TEXT_OFFSETS,

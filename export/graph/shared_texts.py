@@ -13,7 +13,7 @@ from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
 from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
-from softprompt_tf.injection import Front, Injection, InvertibleAdapter, KeyValues, TextOffsets
+from softprompt_tf.injection import Front, Injection, InvertibleAdapter, KeyValues, PromptSight, TextOffsets
 from softprompt_tf.methods.task_tensors import ENTERS_AT_ONCE, LATE_PROMPTS
 from softprompt_tf.model.prompted_inputs import embeddings_of
 
@@ -127,7 +127,8 @@ def _inside(injection: Injection) -> list[tf.Tensor]:
     offsets = [] if injection.offsets is None else [injection.offsets.rows]
     key_values = [] if injection.encoder is None else [injection.encoder.rows, injection.encoder.mask]
     invertible = [] if injection.invertible is None else [injection.invertible.rows]
-    return [*placed, *offsets, *invertible, *key_values, *(change.rows for change in injection.changes)]
+    sight = [] if injection.sight is None else [injection.sight.rows]
+    return [*placed, *offsets, *invertible, *sight, *key_values, *(change.rows for change in injection.changes)]
 
 
 def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
@@ -137,6 +138,7 @@ def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
         placed=tuple(part._replace(rows=next(parts), mask=next(parts)) for part in injection.placed),
         offsets=None if injection.offsets is None else TextOffsets(next(parts)),
         invertible=None if injection.invertible is None else InvertibleAdapter(next(parts)),
+        sight=None if injection.sight is None else PromptSight(next(parts)),
         encoder=None if injection.encoder is None else KeyValues(next(parts), next(parts)),
         changes=tuple(change._replace(rows=next(parts)) for change in injection.changes),
     )
@@ -160,7 +162,8 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
             inside.encoder,
             changes=inside.changes,
             layers=slice(first, last),
-            num_front=tf.shape(head)[1] if inside.adds_to_front else 0,
+            num_front=tf.shape(head)[1] if inside.knows_front else 0,
+            sight=inside.sight,
         )
         return states, mask
 

@@ -15,6 +15,7 @@ from softprompt_tf.injection import (
     LateFront,
     LayerChange,
     Placed,
+    PromptSight,
     TextOffsets,
 )
 from softprompt_tf.methods.task_tensors import (
@@ -29,6 +30,7 @@ from softprompt_tf.methods.task_tensors import (
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
+    PROMPT_SIGHT,
     SCALES,
     TEXT_OFFSETS,
 )
@@ -62,6 +64,7 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             if name in tensors
         ),
         offsets=_zeroed(TextOffsets, TEXT_OFFSETS, tensors, masks),
+        sight=_zeroed(PromptSight, PROMPT_SIGHT, tensors, masks),
         invertible=_zeroed(InvertibleAdapter, INVERTIBLE_ADAPTER, tensors, masks),
         labels=part(LabelRows, LABEL_ROWS),
         placed=tuple(

@@ -118,6 +118,7 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
         injection.behind,
         injection.offsets,
         injection.invertible,
+        injection.sight,
         *injection.changes,
     ):
         if part is not None:

@@ -7,7 +7,7 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from asked_versions import ask_once, asked_ahead
-from served_methods import LABELS, module_of, task_of, twin_and_output
+from served_methods import LABELS, module_of, seeing, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
@@ -35,6 +35,8 @@ TEXTS = [
     "{prompt:1} rain fell {prompt:2} on the roof",
     "a film {prompt:9}",
     "nobody sent it",
+    "a charming film",
+    "rain fell on the roof all night long",
 ]
 ASKED = [
     "front",
@@ -52,6 +54,8 @@ ASKED = [
     "marked",
     "end",
     "mad_x",
+    "blind",
+    "in_order",
 ]
 IA3 = [
     *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
@@ -95,6 +99,8 @@ def tasks(tiny_t5):
             **dict.fromkeys(FEED_FORWARD_ADAPTERS, 2),
             **dict.fromkeys((*LANGUAGE_ADAPTERS, INVERTIBLE_ADAPTER), 3),
         ),
+        "blind": seeing(task_of(tiny_t5, 19, method="prompt_tuning", prompt=3), "prompt"),
+        "in_order": seeing(task_of(tiny_t5, 20, method="prompt_tuning", prompt=5), "earlier and text"),
         "warp": task_of(tiny_t5, 18, method="warp", prompt=2, label_rows=3),
     }
 
