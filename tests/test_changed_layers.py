@@ -13,8 +13,7 @@ from twin_answers import check_answers
 
 import softprompt_tf as sp
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods import METHODS, TaskPrompt
-from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
     CHANGES,
@@ -262,15 +261,6 @@ def test_states_are_cached_where_nothing_in_the_encoder_changes(tiny_t5, form, s
 
     assert entry_layer(names) == layer
     assert entry_layer({*names, INVERTIBLE_ADAPTER}) == 0
-
-
-@forms
-def test_a_config_needs_nothing_but_the_name(form):
-    section = METHODS[form].config(method=form)
-
-    made, default = section.make([TaskStart("mood", ("yes", "no"))], seed=5), METHODS[form].make(seed=5)
-
-    assert made == default
 
 
 @pytest.mark.parametrize(
