@@ -73,10 +73,6 @@ def values_of(model):
     return {name: variable.numpy() for name, variable in model.prompt_table.variables_by_name.items()}
 
 
-def logits_of(model):
-    return np.asarray(model({name: tf.constant(value) for name, value in TOKENS.items()}))
-
-
 @forms
 def test_a_folded_prompt_is_that_of_plain_numpy(tiny_t5, form):
     model = model_of(tiny_t5, form)
