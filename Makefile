@@ -74,6 +74,7 @@ parity: $(INSTALLED) $(PARITY_INSTALLED) $(ADAPTERS_INSTALLED)
 	$(ADAPTERS_VENV)/bin/python tests/parity/record_adapters.py $(PARITY_RUN)
 	$(BIN)/python tests/parity/compare.py $(PARITY_RUN)
 	$(PARITY_VENV)/bin/python tests/parity/peft_reads_ours.py $(PARITY_RUN)
+	$(ADAPTERS_VENV)/bin/python tests/parity/adapterhub_reads_ours.py $(PARITY_RUN)
 
 # The two TensorFlows before ours, which a server may still have.
 OLDER := 2.20 2.19

@@ -99,6 +99,29 @@ class LayerChange(NamedTuple):
     rows: Tensor
 
 
+class PromptSight(NamedTuple):
+    """What rows in front of the text do not see in the encoder's attentions. The text sees all.
+
+    Args:
+      rows: [B, 1, 3], 1 = so it is: they do not see the text, other rows in front, rows in front behind them.
+    """
+
+    rows: Tensor
+
+
+class InvertibleAdapter(NamedTuple):
+    """What the embeddings of the input's tokens go through, and, the other way, what goes into the output projection.
+
+    Of the two halves of states, a | b (a the smaller one where H is odd), a becomes a + f(b), and then b becomes b + g(a), with two
+    bottlenecks f and g: x becomes (gelu(x D + d) + e) U.
+
+    Args:
+      rows: [B, R, 2, H + 2]. Row r has, of f and of g, column r of D, row r of U, d[r] and e[r]. A row of zeros changes nothing.
+    """
+
+    rows: Tensor
+
+
 class LabelRows(NamedTuple):
     """Rows that score labels: each times the decoder's state at the first position, as it goes into the output projection.
 
@@ -125,6 +148,8 @@ class Injection(NamedTuple):
       offsets: what is added to the embeddings of the input's tokens.
       placed: rows among the input's embeddings.
       labels: rows that score labels in the place of the vocabulary.
+      sight: what rows in front do not see.
+      invertible: what changes the embeddings of the input's tokens, and back what goes into the output projection.
     """
 
     front: Front | None = None
@@ -137,6 +162,8 @@ class Injection(NamedTuple):
     offsets: TextOffsets | None = None
     placed: tuple[Placed, ...] = ()
     labels: LabelRows | None = None
+    invertible: InvertibleAdapter | None = None
+    sight: PromptSight | None = None
 
     @property
     def changed_places(self) -> set[str]:
@@ -154,6 +181,11 @@ class Injection(NamedTuple):
         return any(part.kind == "prompt_addition" for part in self.changes)
 
     @property
+    def knows_front(self) -> bool:
+        """Whether the encoder's layers have to know how many rows are in front of the text."""
+        return self.adds_to_front or self.sight is not None
+
+    @property
     def moves_cross(self) -> bool:
         """Whether something goes into the decoder's attention to the encoder output, which cannot be absorbed then."""
         return self.cross is not None or "cross" in self.changed_places
@@ -162,6 +194,11 @@ class Injection(NamedTuple):
     def moves_layers(self) -> bool:
         """Whether something goes into the layers of any stack."""
         return self.moves_encoder or self.moves_cross or self.decoder is not None or bool(self.changes)
+
+    @property
+    def moves_decoding(self) -> bool:
+        """Whether something goes into the layers, or in front of the output projection."""
+        return self.moves_layers or self.invertible is not None
 
 
 NO_INJECTION = Injection()

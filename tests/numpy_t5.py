@@ -16,10 +16,12 @@ def read_weights(backbone):
     """Copy a backbone's weights into plain float64 arrays."""
     embedding = backbone.token_embedding
     table = _array(embedding.embeddings)
-    head = table.T * table.shape[1] ** -0.5 if embedding.tie_weights else _array(embedding.reverse_embeddings)
+    scale = table.shape[1] ** -0.5 if embedding.tie_weights else 1.0
+    head = table.T * scale if embedding.tie_weights else _array(embedding.reverse_embeddings)
     return SimpleNamespace(
         table=table,
         head=head,
+        head_scale=scale,
         num_heads=backbone.num_heads,
         epsilon=backbone.layer_norm_epsilon,
         encoder=[_layer(layer) for layer in backbone.encoder_transformer_layers],
@@ -42,13 +44,16 @@ def with_changes(weights, tensors):
 
     `tensors` has arrays by names such as "encoder_query_delta" [R, L, F_in + F_out], whose first F_in columns are the way down;
     "cross_key_scale" [1, L, F]; "encoder_feed_forward_adapter" [R, L, 2 H + 2]; "encoder_prompt_addition" [P, L, H], which is added
-    to what each layer makes of the first P rows.
+    to what each layer makes of the first P rows; "invertible_adapter" [R, 2, H + 2], the bottlenecks of a coupling.
     """
     changed = SimpleNamespace(**vars(weights))
     changed.encoder, changed.decoder = (
         [SimpleNamespace(**vars(each)) for each in part] for part in (weights.encoder, weights.decoder)
     )
+    changed.invertible = tensors.get("invertible_adapter")
     for name, rows in tensors.items():
+        if name == "invertible_adapter":
+            continue
         place, _, kind = name.partition("_")
         for k, layer in enumerate(changed.encoder if place == "encoder" else changed.decoder):
             attention = "cross" if place == "cross" else "self"
@@ -75,14 +80,26 @@ def _change_projection(layer, attention, projection, what, rows):
     setattr(layer, attention, tuple(matrices))
 
 
-def encode(weights, embeddings, *, late=None, behind=None, stop=None):
+def embed(weights, embeddings):
+    """Return what an invertible adapter makes of embeddings [T, H] of a text; the same where there is none."""
+    rows, half = getattr(weights, "invertible", None), weights.table.shape[1] // 2
+    if rows is None:
+        return embeddings
+    first = embeddings[..., :half] + bottleneck(embeddings[..., half:], rows[:, 0])
+    return np.concatenate([first, embeddings[..., half:] + bottleneck(first, rows[:, 1])], axis=-1)
+
+
+def encode(weights, embeddings, *, late=None, behind=None, stop=None, sight=None):
     """Return the encoder output [T, H] for embeddings [T, H].
 
     `late` is a layer and the rows [P, H] that enter in front before it; `behind`, rows in front of the encoder output.
-    With `stop`, return the states before that layer.
+    With `stop`, return the states before that layer. `sight` is how many rows are in front, and whether those do not see the text,
+    each other, and those behind them.
     """
     states = np.asarray(embeddings, np.float64)
     bias = _position_bias(weights.encoder_bias, len(states), bidirectional=True)
+    if sight is not None:
+        bias = bias - 1e30 * _hidden(len(states), *sight)
     for k, layer in enumerate(weights.encoder):
         if k == stop:
             return states
@@ -97,6 +114,18 @@ def encode(weights, embeddings, *, late=None, behind=None, stop=None):
         states = np.concatenate([states[: len(addition)] + addition, states[len(addition) :]])
     output = _rms_norm(states, weights.encoder_norm, weights.epsilon)
     return output if behind is None else np.concatenate([behind, output])
+
+
+def _hidden(length, count, flags):
+    """Return [S, S], 1 where a row in front, the query, does not see a position."""
+    hidden = np.zeros((length, length))
+    for query in range(count):
+        for key in range(length):
+            is_text, is_other, is_later = key >= count, query != key < count, query < key < count
+            hidden[query, key] = any(
+                flag and part for flag, part in zip(flags, (is_text, is_other, is_later), strict=True)
+            )
+    return hidden
 
 
 def decode(weights, token_ids, encoder_output):
@@ -119,7 +148,14 @@ def decode(weights, token_ids, encoder_output):
 
 def logits(weights, token_ids, encoder_output):
     """Return logits [..., U, V] for decoder ids [..., U]."""
-    return decode(weights, token_ids, encoder_output) @ weights.head
+    states = decode(weights, token_ids, encoder_output)
+    rows = getattr(weights, "invertible", None)
+    if rows is not None:
+        half, scaled = states.shape[-1] // 2, states * weights.head_scale
+        second = scaled[..., half:] - bottleneck(scaled[..., :half], rows[:, 1])
+        first = scaled[..., :half] - bottleneck(second, rows[:, 0])
+        states = np.concatenate([first, second], axis=-1) / weights.head_scale
+    return states @ weights.head
 
 
 def log_probabilities(weights, token_ids, encoder_output):
@@ -245,9 +281,13 @@ def _adapted(layer, name, values):
 
 def adapted(values, rows):
     """Return values [..., H] with what an adapter of units [R, 2 H + 2] makes of them."""
+    return values + bottleneck(values, rows)
+
+
+def bottleneck(values, rows):
+    """Return [..., F_out] of values [..., F_in] and units [R, F_in + F_out + 2]."""
     width = values.shape[-1]
-    inner = _gelu(values @ rows[:, :width].T + rows[:, -2]) + rows[:, -1]
-    return values + inner @ rows[:, width : 2 * width]
+    return (_gelu(values @ rows[:, :width].T + rows[:, -2]) + rows[:, -1]) @ rows[:, width:-2]
 
 
 def _rms_norm(states, weight, epsilon):

@@ -1,5 +1,6 @@
 """Tasks of drawn tensors, the graph that serves them, and a plain NumPy T5 with what each adds."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy_t5
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.methods import TaskPrompt
-from softprompt_tf.methods.task_tensors import CHANGES, LATE_PROMPTS, SCALES, row_shape
+from softprompt_tf.methods.task_tensors import CHANGES, INVERTIBLE_ADAPTER, LATE_PROMPTS, SCALES, SIGHTS, row_shape
 
 LABELS = ("red", "blue", "green")
 
@@ -21,10 +22,15 @@ def task_of(t5, seed, *, method="any", **lengths):
     return TaskPrompt(tensors=tensors, method=method, tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
 
 
+def seeing(task, sees):
+    """Return a task whose prompt sees not all."""
+    return dataclasses.replace(task, tensors={**task.tensors, "prompt_sight": np.array([SIGHTS[sees]], np.float32)})
+
+
 def drawn_rows(rng, t5, name, length):
     """Return so many rows of one tensor; what changes a layer is drawn smaller, as it would drown what is there."""
     rows = rng.normal(size=(length, *row_shape(name, t5.sizes))).astype(np.float32)
-    return (name in SCALES) + 0.3 * rows if name in CHANGES else rows
+    return (name in SCALES) + 0.3 * rows if name in (*CHANGES, INVERTIBLE_ADAPTER) else rows
 
 
 def module_of(t5, tasks):
@@ -36,8 +42,9 @@ def module_of(t5, tasks):
 def twin_and_output(t5, task, text):
     """Return a NumPy T5 with what the task puts into its layers, and the encoder output that its decoder sees of a text."""
     tensors = dict(task.tensors)
-    changes = {name: tensors.pop(name) for name in list(tensors) if name in CHANGES}
+    changes = {name: tensors.pop(name) for name in list(tensors) if name in (*CHANGES, INVERTIBLE_ADAPTER)}
     front = tensors.pop("prompt", np.zeros((0, t5.hidden_dim)))
+    sight = (len(front), tensors.pop("prompt_sight")[0]) if "prompt_sight" in tensors else None
     offsets = tensors.pop("text_offsets", np.zeros((0, t5.hidden_dim)))
     behind = tensors.pop("prompt_behind_encoder", None)
     tensors.pop("label_rows", None)  # which the decoder's states are multiplied by
@@ -46,10 +53,10 @@ def twin_and_output(t5, task, text):
     extra = {name.removesuffix("_key_values"): value for name, value in tensors.items()}
     weights = numpy_t5.with_changes(numpy_t5.read_weights(t5.backbone), changes)
     twin = numpy_t5.with_key_values(weights, **extra)
-    embedded = placed_embeddings(t5, twin.table, text, in_text=in_text, at_end=at_end)
+    embedded = numpy_t5.embed(twin, placed_embeddings(t5, twin.table, text, in_text=in_text, at_end=at_end))
     moved = min(len(offsets), len(embedded))
     embedded[:moved] += offsets[:moved]
-    return twin, numpy_t5.encode(twin, np.concatenate([front, embedded]), late=late, behind=behind)
+    return twin, numpy_t5.encode(twin, np.concatenate([front, embedded]), late=late, behind=behind, sight=sight)
 
 
 def placed_embeddings(t5, table, text, *, in_text=None, at_end=None):

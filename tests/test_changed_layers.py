@@ -13,13 +13,13 @@ from twin_answers import check_answers
 
 import softprompt_tf as sp
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods import METHODS, TaskPrompt
-from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
     CHANGES,
     DELTAS,
     FEED_FORWARD_ADAPTERS,
+    INVERTIBLE_ADAPTER,
     LANGUAGE_ADAPTERS,
     PROJECTIONS,
     SCALES,
@@ -34,11 +34,11 @@ PLACES = ("encoder", "decoder", "cross")
 FORMS = {
     "lora": (sp.lora, {"rank": 3, "projections": PROJECTIONS}, DELTAS, 3),
     "ia3": (sp.ia3, {"projections": PROJECTIONS}, SCALES, 1),
-    "adapters": (sp.adapters, {"bottleneck_dim": 3}, ADAPTERS, 4),
+    "adapters": (sp.adapters, {"bottleneck_dim": 4, "invertible": True}, (*ADAPTERS, INVERTIBLE_ADAPTER), 5),
     "mad_x": (
         sp.mad_x,
-        {"bottleneck_dim": 3, "language": dict.fromkeys(LANGUAGE_ADAPTERS, 4)},
-        (*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS),
+        {"bottleneck_dim": 3, "language": dict.fromkeys((*LANGUAGE_ADAPTERS, INVERTIBLE_ADAPTER), 4)},
+        (*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS, INVERTIBLE_ADAPTER),
         4,
     ),
 }
@@ -60,7 +60,7 @@ def drawn(model, seed=5, scale=0.3):
 
 def tensors_of(t5, form, *, seed, places=PLACES):
     rng, (_, _, names, length) = np.random.default_rng(seed), FORMS[form]
-    return {name: drawn_rows(rng, t5, name, length) for name in names if CHANGES[name][0] in places}
+    return {name: drawn_rows(rng, t5, name, length) for name in names if CHANGES.get(name, places)[0] in places}
 
 
 def plain_model(t5):
@@ -73,7 +73,7 @@ def task_of(form, tensors, **fields):
 
 
 def encoded_by(twin, t5, text):
-    return numpy_t5.encode(twin, twin.table[[*t5.tokenize([text])[0], 1]])
+    return numpy_t5.encode(twin, numpy_t5.embed(twin, twin.table[[*t5.tokenize([text])[0], 1]]))
 
 
 def logits_of(model, **more):
@@ -134,7 +134,11 @@ def test_lora_is_scaled_by_alpha_over_the_rank(tiny_t5):
 
 
 def test_adapters_have_the_bias_of_the_way_up_as_a_unit_that_gives_1(tiny_t5):
-    model = drawn(model_of(tiny_t5, "adapters", decoder=False, cross=False, after_attention=False))
+    model = drawn(
+        model_of(
+            tiny_t5, "adapters", bottleneck_dim=3, invertible=False, decoder=False, cross=False, after_attention=False
+        )
+    )
     values = {name.rpartition(".")[2]: value for name, value in values_of(model).items()}
 
     (rows,) = model.task_tensors().values()
@@ -231,8 +235,8 @@ def test_a_t5_of_bfloat16_answers_nearly_as_one_of_float32(tiny_t5, tiny_t5_bflo
     [
         ("lora", "any of ATTENTION_PROJECTION_delta"),
         ("ia3", "any of ATTENTION_PROJECTION_scale, STACK_feed_forward_scale"),
-        ("adapters", "any of ATTENTION_attention_adapter, STACK_feed_forward_adapter"),
-        ("mad_x", "any of STACK_feed_forward_adapter, STACK_language_adapter"),
+        ("adapters", "any of ATTENTION_attention_adapter, STACK_feed_forward_adapter, invertible_adapter"),
+        ("mad_x", "any of STACK_feed_forward_adapter, STACK_language_adapter, invertible_adapter"),
     ],
 )
 def test_a_task_of_another_methods_tensors_is_refused(tiny_t5, form, kinds):
@@ -257,18 +261,11 @@ def test_a_scale_of_two_rows_is_refused(tiny_t5):
 @pytest.mark.parametrize("form", ["lora", "ia3", "adapters"])
 def test_states_are_cached_where_nothing_in_the_encoder_changes(tiny_t5, form, settings, layer):
     make, own, _, _ = FORMS[form]
-    names = {name.partition(".")[0] for name in make(**own, **settings).shapes(tiny_t5.sizes)}
+    plain = {key: value for key, value in own.items() if key != "invertible"}
+    names = {name.partition(".")[0] for name in make(**plain, **settings).shapes(tiny_t5.sizes)}
 
     assert entry_layer(names) == layer
-
-
-@forms
-def test_a_config_needs_nothing_but_the_name(form):
-    section = METHODS[form].config(method=form)
-
-    made, default = section.make([TaskStart("mood", ("yes", "no"))], seed=5), METHODS[form].make(seed=5)
-
-    assert made == default
+    assert entry_layer({*names, INVERTIBLE_ADAPTER}) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Methods whose trained values are folded into a prompt: against plain NumPy, trained, saved, gone on with, and served together."""
 
-import keras
 import numpy as np
 import numpy_prompts as twins
 import numpy_t5
@@ -74,10 +73,6 @@ def values_of(model):
     return {name: variable.numpy() for name, variable in model.prompt_table.variables_by_name.items()}
 
 
-def logits_of(model):
-    return np.asarray(model({name: tf.constant(value) for name, value in TOKENS.items()}))
-
-
 @forms
 def test_a_folded_prompt_is_that_of_plain_numpy(tiny_t5, form):
     model = model_of(tiny_t5, form)
@@ -132,21 +127,6 @@ def test_every_trained_variable_has_the_gradient_of_finite_differences(tiny_t5, 
     check_gradients(model, tokens, tf.constant(TARGETS))
 
 
-@forms
-def test_only_what_the_method_trains_moves(tiny_t5, form):
-    model = model_of(tiny_t5, form)
-    before, frozen = values_of(model), [weight.numpy() for weight in model.t5.backbone.weights]
-    model.compile(keras.optimizers.Adam(0.01), sp.TargetCrossEntropy(), run_eagerly=True)
-
-    model.fit({"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}, epochs=1, verbose=0)
-
-    moved = {name for name, value in values_of(model).items() if np.any(value != before[name])}
-    assert moved == set(before) - set(model.method.frozen_variables)
-    assert len(model.trainable_variables) == len(moved)
-    for weight, value in zip(model.t5.backbone.weights, frozen, strict=True):
-        np.testing.assert_array_equal(weight, value)
-
-
 @new_methods
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, tiny_t5, name):
     data = {"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}
@@ -166,18 +146,6 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, tiny_t5, name):
 
     for variable, value in values_of(whole).items():
         np.testing.assert_array_equal(values_of(resumed)[variable], value, err_msg=variable)
-
-
-@forms
-def test_a_saved_task_answers_as_the_model_did(tmp_path, tiny_t5, form):
-    model = model_of(tiny_t5, form)
-    drawn(model)
-    model.save_prompt(tmp_path / "it.safetensors", task_id="it")
-
-    task = sp.load_prompt(tmp_path / "it.safetensors")
-
-    assert (task.method, list(task.tensors)) == (model.method.name, ["prompt"])
-    np.testing.assert_allclose(logits_of(sp.PromptedT5(tiny_t5, task)), logits_of(model), atol=1e-5)
 
 
 @new_methods
@@ -202,16 +170,6 @@ def test_a_task_of_other_tensors_is_refused(tiny_t5, name):
 
 
 # === Settings ===
-
-
-@new_methods
-def test_a_config_needs_nothing_but_the_name(name):
-    section = METHODS[name].config(method=name)
-
-    made, default = section.make([TaskStart("mood", ("yes", "no"))], seed=5), METHODS[name].make(seed=5)
-
-    assert (made.name, made.seed, made.length) == (name, 5, default.length)
-    assert made.settings() == default.settings()
 
 
 @new_methods

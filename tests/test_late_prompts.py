@@ -143,9 +143,10 @@ def test_a_loaded_task_of_a_layer_that_the_encoder_does_not_have_is_refused(tiny
 
 def test_a_method_without_tensors_names_layers_and_projections_once():
     listed = (
-        "cross_key_values, prompt_behind_encoder, text_offsets, label_rows, prompt_before_layer_LAYER, "
-        "ATTENTION_PROJECTION_delta, ATTENTION_PROJECTION_scale, STACK_feed_forward_scale, ATTENTION_attention_adapter, "
-        "STACK_feed_forward_adapter, STACK_language_adapter, encoder_prompt_addition, mixture_weight. Received: none"
+        "cross_key_values, prompt_behind_encoder, text_offsets, invertible_adapter, prompt_sight, label_rows, "
+        "prompt_before_layer_LAYER, ATTENTION_PROJECTION_delta, ATTENTION_PROJECTION_scale, STACK_feed_forward_scale, "
+        "ATTENTION_attention_adapter, STACK_feed_forward_adapter, STACK_language_adapter, encoder_prompt_addition, mixture_weight. "
+        "Received: none"
     )
     with pytest.raises(PromptError, match=listed):
         TaskPrompt(tensors={}, method="late_prompts")

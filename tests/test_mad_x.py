@@ -14,10 +14,15 @@ import softprompt_tf as sp
 from softprompt_tf.config import load_config
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.methods.family.method_config import TaskStart
-from softprompt_tf.methods.task_tensors import FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS
+from softprompt_tf.methods.task_tensors import FEED_FORWARD_ADAPTERS, INVERTIBLE_ADAPTER, LANGUAGE_ADAPTERS
 from softprompt_tf.methods.task_tensors import row_shape as shape_of
 
 TEXTS = ["a charming film", "the soup was warm, the bread was fresh, the talk was good"]
+# Tensor of a language adapter -> its name in a task on top of it.
+LANGUAGE_OF = {
+    **dict(zip(FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS, strict=True)),
+    INVERTIBLE_ADAPTER: INVERTIBLE_ADAPTER,
+}
 DATA = {"encoder_text": TEXTS, "decoder_text": ["yes", "no"]}
 
 
@@ -28,7 +33,7 @@ def tiny_t5(one_layer_t5):
 
 def language_of(t5, *, seed=1, **fields):
     """Return a task of drawn adapters behind the feed-forwards."""
-    task = task_of(t5, seed, method="adapters", **dict.fromkeys(FEED_FORWARD_ADAPTERS, 3))
+    task = task_of(t5, seed, method="adapters", **dict.fromkeys((*FEED_FORWARD_ADAPTERS, INVERTIBLE_ADAPTER), 3))
     return dataclasses.replace(task, **fields) if fields else task
 
 
@@ -53,10 +58,12 @@ def test_the_task_adapter_reads_what_the_language_adapter_makes(tiny_t5):
 
     tokens, _ = two_rows()
     weights = numpy_t5.with_changes(numpy_t5.read_weights(tiny_t5.backbone), tensors)
-    encoded = numpy_t5.encode(weights, weights.table[np.asarray(tokens["encoder_token_ids"])[0]])
+    encoded = numpy_t5.encode(
+        weights, numpy_t5.embed(weights, weights.table[np.asarray(tokens["encoder_token_ids"])[0]])
+    )
     expected = numpy_t5.logits(weights, np.asarray(tokens["decoder_token_ids"])[0], encoded)
     np.testing.assert_allclose(logits_of(model)[0], expected, atol=1e-4)
-    for name, language in zip(FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS, strict=True):
+    for name, language in LANGUAGE_OF.items():
         np.testing.assert_array_equal(tensors[language], language_of(tiny_t5).tensors[name])
 
 
@@ -84,11 +91,11 @@ def test_only_the_task_adapter_trains(tiny_t5):
     model.fit(DATA, epochs=1, verbose=0)
 
     after = {name: variable.numpy() for name, variable in model.prompt_table.variables_by_name.items()}
-    assert {name for name in before if not np.any(after[name] != before[name])} == set(LANGUAGE_ADAPTERS)
+    assert {name for name in before if not np.any(after[name] != before[name])} == set(LANGUAGE_OF.values())
 
 
 def test_a_file_is_a_language_and_a_saved_task_and_model_have_it(tmp_path, tiny_t5):
-    text = drawn(sp.PromptedT5(tiny_t5, sp.adapters(2, after_attention=False, seed=1)))
+    text = drawn(sp.PromptedT5(tiny_t5, sp.adapters(2, after_attention=False, invertible=True, seed=1)))
     text.save_prompt(tmp_path / "language.safetensors", task_id="english")
     model = drawn(model_of(tiny_t5, tmp_path / "language.safetensors"))
     model.save_prompt(tmp_path / "it.safetensors", task_id="it")
@@ -96,7 +103,7 @@ def test_a_file_is_a_language_and_a_saved_task_and_model_have_it(tmp_path, tiny_
 
     task, again = sp.load_prompt(tmp_path / "it.safetensors"), sp.load_model(tmp_path / "model.keras")
 
-    assert (task.method, set(task.tensors)) == ("mad_x", {*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS})
+    assert (task.method, set(task.tensors)) == ("mad_x", {*FEED_FORWARD_ADAPTERS, *LANGUAGE_OF.values()})
     np.testing.assert_allclose(logits_of(sp.PromptedT5(tiny_t5, task)), logits_of(model), atol=1e-5)
     np.testing.assert_allclose(logits_of(again), logits_of(model), atol=1e-5)
     assert [variable.name for variable in again.trainable_variables] == [v.name for v in model.trainable_variables]
@@ -105,9 +112,7 @@ def test_a_file_is_a_language_and_a_saved_task_and_model_have_it(tmp_path, tiny_
 def test_the_language_of_a_task_can_be_exchanged(tiny_t5):
     english, french = language_of(tiny_t5), language_of(tiny_t5, seed=2)
     task = drawn(model_of(tiny_t5, english)).task_prompt("it")
-    other = {
-        language: french.tensors[name] for name, language in zip(FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS, strict=True)
-    }
+    other = {language: french.tensors[name] for name, language in LANGUAGE_OF.items()}
 
     found = logits_of(sp.PromptedT5(tiny_t5, dataclasses.replace(task, tensors={**task.tensors, **other})))
 
@@ -130,7 +135,7 @@ def test_a_config_finds_the_language_beside_it_and_counts_its_content(tmp_path, 
 
     assert section.first_values == f"file:{tmp_path / 'language.safetensors'}"
     made = section.make([TaskStart("mood")], seed=1)
-    assert made.language_units == dict.fromkeys(LANGUAGE_ADAPTERS, 3)
+    assert made.language_units == dict.fromkeys(LANGUAGE_OF.values(), 3)
     RunRecord(tmp_path, has_begun=False).check_first_values(section.first_values)
     write_prompt(tmp_path / "language.safetensors", language_of(tiny_t5, seed=2))
     with pytest.raises(TrainingError, match="A run goes on with the first values that it began with"):

@@ -11,9 +11,8 @@ from tiny_t5 import make_tiny_t5
 from twin_answers import check_answers
 
 import softprompt_tf as sp
-from softprompt_tf.errors import BackboneError, BackboneMismatchError, PromptError, PromptFileError, TrainingError
-from softprompt_tf.methods import METHODS, TaskPrompt
-from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.errors import BackboneError, BackboneMismatchError, PromptError, TrainingError
+from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.task_tensors import entry_layer
 
 pytestmark = pytest.mark.thorough
@@ -154,15 +153,6 @@ def test_states_cannot_be_cached_as_the_whole_encoder_knows_the_task(one_layer_t
     assert entry_layer(FORMS[form][2]) == 0
     with pytest.raises(TrainingError, match=f"Received: {form}, which the whole encoder sees"):
         model_of(one_layer_t5, form).state_cache()
-
-
-@forms
-def test_a_config_needs_nothing_but_the_name(form):
-    section = METHODS[form].config(method=form)
-
-    made, default = section.make([TaskStart("mood", ("yes", "no"))], seed=5), METHODS[form].make(seed=5)
-
-    assert (made.name, made.seed, made.settings()) == (form, 5, default.settings())
 
 
 # === DePT ===
@@ -332,13 +322,3 @@ def test_wrong_values_are_refused(tiny_t5, form, name):
         TaskPrompt(tensors={**tensors, name: bad}, method=form)
     with pytest.raises(PromptError, match=f"`{name}` must have the shape .* one task's rows"):
         TaskPrompt(tensors={**tensors, name: bad[0]}, method=form)
-
-
-@forms
-def test_a_truncated_file_is_refused(tmp_path, one_layer_t5, form):
-    model_of(one_layer_t5, form).save_prompt(tmp_path / "it.safetensors", task_id="it")
-    content = (tmp_path / "it.safetensors").read_bytes()
-    (tmp_path / "it.safetensors").write_bytes(content[:-8])
-
-    with pytest.raises(PromptFileError, match="it.safetensors"):
-        sp.load_prompt(tmp_path / "it.safetensors")

@@ -17,7 +17,7 @@ from softprompt_tf.export.graph.length_groups import encode_by_length
 from softprompt_tf.export.graph.shared_texts import encode_streams, entries_of
 from softprompt_tf.inference.decoding import Sampler, decode
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import embedded, injection_of, put_in_front, with_offsets
+from softprompt_tf.methods import injection_of, put_in_front
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
@@ -26,16 +26,19 @@ from softprompt_tf.methods.task_tensors import (
     ENCODER_CHANGES,
     ENCODER_KEY_VALUES,
     ENTERS_AT_ONCE,
+    INVERTIBLE_ADAPTER,
     LABEL_ROWS,
     LATE_PROMPTS,
     MIXTURE_WEIGHT,
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
+    PROMPT_SIGHT,
     TEXT_OFFSETS,
 )
+from softprompt_tf.model.prompted_inputs import embeddings_of
 
-INSIDE_ENCODER = (ENCODER_KEY_VALUES, *ENCODER_CHANGES)
+INSIDE_ENCODER = (ENCODER_KEY_VALUES, *ENCODER_CHANGES, INVERTIBLE_ADAPTER, PROMPT_SIGHT)
 # What the encoder takes beside prompts, of which every graph has a table, and what the decoder takes.
 ENCODER_TENSORS = (
     TEXT_OFFSETS,
@@ -49,6 +52,7 @@ DECODER_TENSORS = (
     DECODER_PAST_KEY_VALUES,
     CROSS_KEY_VALUES,
     *(name for name in CHANGES if name not in ENCODER_CHANGES),
+    INVERTIBLE_ADAPTER,
 )
 
 
@@ -123,7 +127,7 @@ def _encode(
 
 def _encode_rows(t5, names, prompt, prompt_mask, token_ids, mask, *parts):  # type: ignore[no-untyped-def]
     injection = _injection((PROMPT, *names), (prompt, prompt_mask, *parts))
-    embeddings = with_offsets(embedded(t5.embed, token_ids, injection.placed), injection.offsets)
+    embeddings = embeddings_of(t5, token_ids, injection)
     embeddings, mask = put_in_front(injection.front, embeddings, mask)
     return encode_embeddings(t5, embeddings, mask, injection), mask
 

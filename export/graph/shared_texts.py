@@ -13,9 +13,9 @@ from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
 from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
-from softprompt_tf.injection import Front, Injection, KeyValues, TextOffsets
-from softprompt_tf.methods import embedded, with_offsets
+from softprompt_tf.injection import Front, Injection, InvertibleAdapter, KeyValues, PromptSight, TextOffsets
 from softprompt_tf.methods.task_tensors import ENTERS_AT_ONCE, LATE_PROMPTS
+from softprompt_tf.model.prompted_inputs import embeddings_of
 
 KeyOf = Callable[[Collection[str]], tf.Tensor]
 """Names of tensors -> string [B], equal for rows that have the same values of them; "" where a row has none."""
@@ -90,7 +90,7 @@ def encode_streams(
         front = _right_aligned(entering[stage], width)  # type: ignore[arg-type]
         run = _layers(t5, firsts[stage], last, injection)
         now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, _inside(injection))
-        injection = injection._replace(offsets=None, placed=())  # of the embeddings alone
+        injection = injection._replace(offsets=None, placed=(), invertible=None)  # of the embeddings alone
     states, front_mask = now.of(tf.range(tf.shape(mask)[0]))  # type: ignore[union-attr]
     output: tuple[tf.Tensor, tf.Tensor] = behind(injection.behind, states, tf.concat([front_mask, mask], axis=1))
     return output
@@ -126,7 +126,9 @@ def _inside(injection: Injection) -> list[tf.Tensor]:
     placed = [value for part in injection.placed for value in (part.rows, part.mask)]
     offsets = [] if injection.offsets is None else [injection.offsets.rows]
     key_values = [] if injection.encoder is None else [injection.encoder.rows, injection.encoder.mask]
-    return [*placed, *offsets, *key_values, *(change.rows for change in injection.changes)]
+    invertible = [] if injection.invertible is None else [injection.invertible.rows]
+    sight = [] if injection.sight is None else [injection.sight.rows]
+    return [*placed, *offsets, *invertible, *sight, *key_values, *(change.rows for change in injection.changes)]
 
 
 def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
@@ -135,6 +137,8 @@ def _rebuilt(injection: Injection, inside: Sequence[tf.Tensor]) -> Injection:
     return Injection(
         placed=tuple(part._replace(rows=next(parts), mask=next(parts)) for part in injection.placed),
         offsets=None if injection.offsets is None else TextOffsets(next(parts)),
+        invertible=None if injection.invertible is None else InvertibleAdapter(next(parts)),
+        sight=None if injection.sight is None else PromptSight(next(parts)),
         encoder=None if injection.encoder is None else KeyValues(next(parts), next(parts)),
         changes=tuple(change._replace(rows=next(parts)) for change in injection.changes),
     )
@@ -147,7 +151,7 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
         head: tf.Tensor, head_mask: tf.Tensor, tail: tf.Tensor, tail_mask: tf.Tensor, *others: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         inside = _rebuilt(injection, others)
-        tail = with_offsets(embedded(t5.embed, tail, inside.placed), inside.offsets) if first == 0 else tail
+        tail = embeddings_of(t5, tail, inside) if first == 0 else tail
         states = tf.concat([tf.cast(head, tail.dtype), tail], axis=1)
         mask = tf.concat([head_mask, tail_mask], axis=1)
         if (first, last) == (0, None):
@@ -158,7 +162,8 @@ def _layers(t5: FrozenT5, first: int, last: int | None, injection: Injection) ->
             inside.encoder,
             changes=inside.changes,
             layers=slice(first, last),
-            num_front=tf.shape(head)[1] if inside.adds_to_front else 0,
+            num_front=tf.shape(head)[1] if inside.knows_front else 0,
+            sight=inside.sight,
         )
         return states, mask
 

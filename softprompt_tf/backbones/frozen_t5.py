@@ -20,10 +20,12 @@ from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_f
 from softprompt_tf.backbones.loading.built_layers import spare_tracing
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
+from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
 from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.injection import InvertibleAdapter
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.typing import Tensor
 
@@ -210,14 +212,17 @@ class FrozenT5:
             states, position_bias = (_remat(run) if recompute else run)(states, encoder_output)
         return self.backbone.decoder_layer_norm(states)
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Map decoder states [..., H] to logits [..., V] in float32.
-
-        A tied head scales the states by H^-0.5 first (Raffel et al. 2020; google-research/t5x:t5x/examples/t5/network.py).
-        """
-        if self.backbone.tie_embedding_weights:
-            states = states * self.hidden_dim**-0.5
+    def logits(self, states: Tensor, invertible: InvertibleAdapter | None = None) -> Tensor:
+        """Map decoder states [..., H] to logits [..., V] in float32; the inverse of an adapter, [B, ...], comes before the head."""
+        states = uncoupled(self.head_inputs(states), invertible)
         return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+
+    def head_inputs(self, states: Tensor) -> Tensor:
+        """Return what decoder states [..., H] are as they go into the head: a tied one wants them times H^-0.5.
+
+        Source: Raffel et al. 2020; google-research/t5x:t5x/examples/t5/network.py.
+        """
+        return states * self.hidden_dim**-0.5 if self.backbone.tie_embedding_weights else states
 
     def quantize(self, mode: str, *, filters: Callable[[keras.Layer], bool] | None = None, **kwargs: Any) -> None:
         """Quantize the projections as `keras.Model.quantize` does; fingerprint and initializers stay those of the float weights.

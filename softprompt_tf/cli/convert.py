@@ -5,9 +5,9 @@ from pathlib import Path
 from softprompt_tf.backbones import load_t5, write_preset
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.files.local_paths import local_target
-from softprompt_tf.methods import load_prompt, write_npy, write_peft_adapter, write_prompt
-from softprompt_tf.methods.files.foreign_formats import PEFT_CONFIG
-from softprompt_tf.methods.task_tensors import prompt_name
+from softprompt_tf.methods import load_prompt, write_adapterhub_adapter, write_npy, write_peft_adapter, write_prompt
+from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG
+from softprompt_tf.methods.task_tensors import ADAPTERS, prompt_name
 
 _PROMPT_FILES = (".safetensors", ".npy")
 
@@ -18,8 +18,10 @@ def convert(
     """Convert a prompt, or a backbone to a KerasHub preset directory.
 
     Args:
-      source: a prompt (`.safetensors`, `.npy`, or a PEFT adapter folder) or a backbone (whatever `load_t5` takes).
-      target: for a prompt a `.safetensors` or `.npy` file or a folder (a PEFT adapter); for a backbone a directory.
+      source: a prompt (`.safetensors`, `.npy`, or the folder of a PEFT or AdapterHub adapter) or a backbone (whatever
+        `load_t5` takes).
+      target: for a prompt a `.safetensors` or `.npy` file or a folder (an adapter of PEFT; of AdapterHub
+        for adapters); for a backbone a directory.
       dtype: in which a backbone's weights are stored: "float32" (default), "bfloat16" or "float16".
       vocabulary: a SentencePiece file, for a backbone that has none beside it.
 
@@ -31,7 +33,7 @@ def convert(
       BackboneError, PromptFileError: if the source cannot be read or the target cannot be written.
     """
     target = local_target(target, error_type=ConfigError)
-    if Path(source).suffix in _PROMPT_FILES or (Path(source) / PEFT_CONFIG).exists():
+    if Path(source).suffix in _PROMPT_FILES or (Path(source) / ADAPTER_CONFIG).exists():
         if dtype is not None or vocabulary is not None:
             raise ConfigError(f"`dtype` and `vocabulary` are for backbones. Received: the prompt {source}.")
         return _convert_prompt(Path(source), target)
@@ -42,11 +44,12 @@ def convert(
 
 def _convert_prompt(source: Path, target: Path) -> str:
     prompt = load_prompt(source)
-    write = {".safetensors": write_prompt, ".npy": write_npy, "": write_peft_adapter}.get(target.suffix)
+    to_folder = write_adapterhub_adapter if set(prompt.tensors) & set(ADAPTERS) else write_peft_adapter
+    write = {".safetensors": write_prompt, ".npy": write_npy, "": to_folder}.get(target.suffix)
     if write is None:
         raise ConfigError(f"The output must end in .safetensors or .npy, or be a folder. Received: {target}.")
     if not target.suffix and _holds_others(target):
-        raise ConfigError(f"A PEFT adapter's folder must be new, empty or an adapter already. Received: {target}.")
+        raise ConfigError(f"An adapter's folder must be new, empty or an adapter already. Received: {target}.")
     write(target, prompt)
     if prompt_name(prompt.tensors):
         return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
@@ -54,7 +57,7 @@ def _convert_prompt(source: Path, target: Path) -> str:
 
 
 def _convert_backbone(source: str | Path, target: Path, *, dtype: str, vocabulary: str | Path | None) -> str:
-    if _holds_others(target) or (target / PEFT_CONFIG).exists():
+    if _holds_others(target) or (target / ADAPTER_CONFIG).exists():
         raise ConfigError(f"The output must be a new or an empty directory. Received: {target}.")
     # bfloat16 is read as it is; float16 computes nowhere, so it is rounded to from float32.
     t5 = load_t5(str(source), dtype="bfloat16" if dtype == "bfloat16" else "float32", vocabulary=vocabulary)
@@ -67,7 +70,7 @@ def _convert_backbone(source: str | Path, target: Path, *, dtype: str, vocabular
 
 
 def _holds_others(target: Path) -> bool:
-    """Say whether something other than a PEFT adapter stands where a folder is to be written."""
+    """Say whether something other than an adapter stands where a folder is to be written."""
     if not target.is_dir():
         return target.exists()
-    return any(target.iterdir()) and not (target / PEFT_CONFIG).exists()
+    return any(target.iterdir()) and not (target / ADAPTER_CONFIG).exists()

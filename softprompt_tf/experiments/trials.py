@@ -11,6 +11,7 @@ from softprompt_tf.config import TaskConfig
 from softprompt_tf.experiments.results import digest
 from softprompt_tf.experiments.rows import scored_split, task_identity
 from softprompt_tf.experiments.settings import RunSettings
+from softprompt_tf.methods.family.method_config import without_later_defaults
 from softprompt_tf.tasks import LENGTH_BUCKETS
 
 SEEDLESS = ("prompt_design_zero_shot",)
@@ -65,8 +66,7 @@ class Trial:
         for key, default in _LATER_CHOICES.items():
             if training[key] == default:
                 del training[key]  # so that results from before there was a choice are still found
-        if settings["prompt"].get("position", "") is None:
-            del settings["prompt"]["position"]
+        settings["prompt"] = without_later_defaults(settings["prompt"])
         if self.arm == "prompt_tuning":
             return config | {"prompt": settings["prompt"], "training": training}
         if self.arm in WEIGHTS:

@@ -265,7 +265,7 @@ def decode(
     row_limits: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Decode what was encoded; see `Sampler`."""
-    injected = {"injection": encoded.injection} if encoded.injection.moves_layers else {}
+    injected = {"injection": encoded.injection} if encoded.injection.moves_decoding else {}
     return sampler(t5, encoded.output, encoded.padding_mask, max_tokens, row_limits=row_limits, **injected)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.files.prompt_file import TaskPrompt as TaskPrompt
     from softprompt_tf.methods.files.prompt_file import check_backbone as check_backbone
     from softprompt_tf.methods.files.prompt_file import load_prompt as load_prompt
+    from softprompt_tf.methods.files.prompt_file import write_adapterhub_adapter as write_adapterhub_adapter
     from softprompt_tf.methods.files.prompt_file import write_npy as write_npy
     from softprompt_tf.methods.files.prompt_file import write_peft_adapter as write_peft_adapter
     from softprompt_tf.methods.files.prompt_file import write_prompt as write_prompt
@@ -55,6 +56,7 @@ _HOME = {
     "put_in_front": "injection",
     "with_offsets": "injection",
     "with_weight": "files.members",
+    "write_adapterhub_adapter": "files.prompt_file",
     "write_npy": "files.prompt_file",
     "write_peft_adapter": "files.prompt_file",
     "write_prompt": "files.prompt_file",

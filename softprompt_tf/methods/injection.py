@@ -6,18 +6,31 @@ from typing import Any
 from keras import ops
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.injection import Front, Injection, KeyValues, LabelRows, LateFront, LayerChange, Placed, TextOffsets
+from softprompt_tf.injection import (
+    Front,
+    Injection,
+    InvertibleAdapter,
+    KeyValues,
+    LabelRows,
+    LateFront,
+    LayerChange,
+    Placed,
+    PromptSight,
+    TextOffsets,
+)
 from softprompt_tf.methods.task_tensors import (
     CHANGES,
     CROSS_KEY_VALUES,
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
+    INVERTIBLE_ADAPTER,
     LABEL_ROWS,
     LATE_PROMPTS,
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_BEHIND_ENCODER,
+    PROMPT_SIGHT,
     SCALES,
     TEXT_OFFSETS,
 )
@@ -50,7 +63,9 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
             for name, at in CHANGES.items()
             if name in tensors
         ),
-        offsets=_offsets(tensors, masks),
+        offsets=_zeroed(TextOffsets, TEXT_OFFSETS, tensors, masks),
+        sight=_zeroed(PromptSight, PROMPT_SIGHT, tensors, masks),
+        invertible=_zeroed(InvertibleAdapter, INVERTIBLE_ADAPTER, tensors, masks),
         labels=part(LabelRows, LABEL_ROWS),
         placed=tuple(
             Placed(placeholder, tensors[name], (masks or {}).get(name))
@@ -60,12 +75,14 @@ def injection_of(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None = N
     )
 
 
-def _offsets(tensors: Mapping[str, Any], masks: Mapping[str, Any] | None) -> TextOffsets | None:
-    """Return the offsets of texts, with zeros where a mask has zeros."""
-    if TEXT_OFFSETS not in tensors:
+def _zeroed(kind: Any, name: str, tensors: Mapping[str, Any], masks: Mapping[str, Any] | None) -> Any:
+    """Return a part of rows that change nothing where they are zeros, with zeros where a mask has zeros."""
+    if name not in tensors:
         return None
-    rows, mask = tensors[TEXT_OFFSETS], (masks or {}).get(TEXT_OFFSETS)
-    return TextOffsets(rows if mask is None else rows * ops.cast(mask, rows.dtype)[:, :, None])
+    rows, mask = tensors[name], (masks or {}).get(name)
+    if mask is None:
+        return kind(rows)
+    return kind(rows * ops.reshape(ops.cast(mask, rows.dtype), (*ops.shape(mask), *[1] * (len(rows.shape) - 2))))
 
 
 def _unmasked(name: str, rows: Any, mask: Any) -> Any:

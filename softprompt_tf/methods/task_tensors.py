@@ -23,6 +23,8 @@ DECODER_PAST_KEY_VALUES = "decoder_past_key_values"  # as the others, but at the
 CROSS_KEY_VALUES = "cross_key_values"
 PROMPT_BEHIND_ENCODER = "prompt_behind_encoder"
 TEXT_OFFSETS = "text_offsets"  # row s is added to the embedding of the text's token s
+PROMPT_SIGHT = "prompt_sight"  # [1, 3], what the rows of the prompt do not see: the text, other rows, later rows
+INVERTIBLE_ADAPTER = "invertible_adapter"  # at the input embeddings, and its inverse before the output projection
 LABEL_ROWS = "label_rows"  # one for each label, in the order of the labels
 MIXTURE_WEIGHT = (
     "mixture_weight"  # [1, 1], how much a prompt counts among those that answer with it; nothing is injected
@@ -53,7 +55,15 @@ CHANGES: Mapping[str, tuple[str, str]] = {
 ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
 # Names of what the first layer of the encoder sees; texts are encoded for each task that has some.
-ENTERS_AT_ONCE = (PROMPT, *PLACED_PROMPTS, TEXT_OFFSETS, ENCODER_KEY_VALUES, *ENCODER_CHANGES)
+ENTERS_AT_ONCE = (
+    PROMPT,
+    *PLACED_PROMPTS,
+    TEXT_OFFSETS,
+    INVERTIBLE_ADAPTER,
+    PROMPT_SIGHT,
+    ENCODER_KEY_VALUES,
+    *ENCODER_CHANGES,
+)
 # Name of the rows that enter before an encoder layer -> the layer; those before layer 0 are `PROMPT`.
 LATE_PROMPTS: Mapping[str, int] = {f"prompt_before_layer_{layer}": layer for layer in range(1, MOST_ENCODER_LAYERS)}
 
@@ -90,6 +100,8 @@ TENSORS: Mapping[str, Callable[[BackboneSizes], tuple[int, ...]]] = {
     CROSS_KEY_VALUES: lambda sizes: (sizes.decoder_layers, 2, sizes.num_heads, sizes.head_dim),
     PROMPT_BEHIND_ENCODER: lambda sizes: (sizes.hidden_dim,),
     TEXT_OFFSETS: lambda sizes: (sizes.hidden_dim,),
+    INVERTIBLE_ADAPTER: lambda sizes: (2, sizes.hidden_dim + 2),
+    PROMPT_SIGHT: lambda sizes: (3,),
     LABEL_ROWS: lambda sizes: (sizes.hidden_dim,),
     **dict.fromkeys(LATE_PROMPTS, lambda sizes: (sizes.hidden_dim,)),
     **{name: _change_row(name) for name in CHANGES},
@@ -109,7 +121,6 @@ class MethodTensors(NamedTuple):
 
 
 _PROMPTS_ALONE = (
-    "prompt_tuning",
     "residual",
     "superpos",
     "low_rank",
@@ -119,14 +130,24 @@ _PROMPTS_ALONE = (
     "mpt",
     "attempt",
 )
+# What the rows of a prompt see -> the values of `PROMPT_SIGHT`.
+SIGHTS: Mapping[str, tuple[int, int, int]] = {
+    "all": (0, 0, 0),
+    "earlier and text": (0, 0, 1),
+    "itself and text": (0, 1, 0),
+    "prompt": (1, 0, 0),
+    "earlier": (1, 0, 1),
+    "itself": (1, 1, 0),
+}
 # A method that has no row here may have any of `TENSORS`; a task of any method may have `MIXTURE_WEIGHT`.
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
     **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
+    "prompt_tuning": MethodTensors(required=(PROMPT,), optional=(PROMPT_SIGHT,)),
     "warp": MethodTensors(required=(PROMPT, LABEL_ROWS)),
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
     "ia3": MethodTensors(required=(), optional=SCALES),
-    "adapters": MethodTensors(required=(), optional=ADAPTERS),
-    "mad_x": MethodTensors(required=(), optional=(*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS)),
+    "adapters": MethodTensors(required=(), optional=(*ADAPTERS, INVERTIBLE_ADAPTER)),
+    "mad_x": MethodTensors(required=(), optional=(*FEED_FORWARD_ADAPTERS, *LANGUAGE_ADAPTERS, INVERTIBLE_ADAPTER)),
     "dept": MethodTensors(required=(PROMPT, TEXT_OFFSETS)),
     "soft_words": MethodTensors(required=(PROMPT,), optional=(PROMPT_ADDITION,)),
 }

@@ -8,6 +8,7 @@ from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
+from softprompt_tf.backbones.passes.invertible_adapters import coupled
 from softprompt_tf.backbones.passes.label_scores import label_logits
 from softprompt_tf.injection import Injection
 from softprompt_tf.methods import embedded, injection_of, put_in_front, with_offsets
@@ -51,11 +52,23 @@ def embed(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], drop: Drop | 
     injection = injection_of(tensors)
     if drop is not None:
         injection = _dropped(injection, drop)
-    states = embedded(t5.embed, token_ids, injection.placed) if cached is None else ops.cast(cached, t5.compute_dtype)
-    if not isinstance(states, keras.KerasTensor):  # whose length is unknown; see `tied`
-        states = with_offsets(states, injection.offsets)
+    if isinstance(token_ids, keras.KerasTensor):  # whose length is unknown; see `tied`
+        states = embedded(t5.embed, token_ids, injection.placed)
+    elif cached is None:
+        states = embeddings_of(t5, token_ids, injection)
+    else:
+        states = ops.cast(cached, t5.compute_dtype)
     states, mask = put_in_front(injection.front, states, batch["encoder_padding_mask"])
     return Entered(states, mask, injection, 0 if cached is None else entry_layer(tensors))
+
+
+def embeddings_of(t5: FrozenT5, token_ids: Tensor, injection: Injection) -> Tensor:
+    """Return the embeddings [B, T, H] of texts, with what tasks make of them, put among them and add to them."""
+
+    def embed_text(token_ids: Tensor) -> Tensor:
+        return coupled(t5.embed(token_ids), injection.invertible)
+
+    return with_offsets(embedded(embed_text, token_ids, injection.placed), injection.offsets)
 
 
 def tuned_logits(
@@ -89,7 +102,9 @@ def tuned_logits(
 
 def logits_of(t5: FrozenT5, states: Tensor, injection: Injection) -> Tensor:
     """Return logits of decoder states [B, U, H]: over the vocabulary [B, U, V], or over labels with rows [B, 1, 1 + C]."""
-    return t5.logits(states) if injection.labels is None else label_logits(t5, states, injection.labels.rows)
+    if injection.labels is not None:
+        return label_logits(t5, states, injection.labels.rows)
+    return t5.logits(states, None if isinstance(states, keras.KerasTensor) else injection.invertible)
 
 
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:
@@ -102,6 +117,8 @@ def tied(embeddings: Tensor, injection: Injection) -> Tensor:
         *injection.late,
         injection.behind,
         injection.offsets,
+        injection.invertible,
+        injection.sight,
         *injection.changes,
     ):
         if part is not None:
@@ -121,7 +138,7 @@ def _dropped(injection: Injection, drop: Drop) -> Injection:
 def _num_moving(injection: Injection) -> int | None:
     """Return how many rows in front of the input have a gradient; None for all, where something moves every position, or rows
     stand among the text's."""
-    if injection.offsets is not None or injection.placed:
+    if injection.offsets is not None or injection.invertible is not None or injection.placed:
         return None
     if injection.front is not None:
         return int(injection.front.rows.shape[1])

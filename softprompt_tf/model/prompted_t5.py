@@ -513,6 +513,7 @@ class PromptedT5(TextModel):
             "method_settings": self.method.settings(),
             "method_seed": self.method.seed,
             "position": self.method.position,
+            "sees": self.method.sees,
             "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
             "task_ids": self.task_ids,
             "labels": self.labels,

@@ -99,7 +99,7 @@ def method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
     """Return the method of a saved model; the real values follow with its weights."""
     task_ids = None if config["task_ids"] is None else tuple(config["task_ids"])
     seed = config.get("method_seed", 0)  # files of earlier versions have none; it has drawn the first values long ago
-    position = {"position": config.get("position", "front")}  # likewise
+    position = {"position": config.get("position", "front"), "sees": config.get("sees", "all")}  # likewise
     if config.get("method_settings"):
         made = METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=seed)
         return dataclasses.replace(made, **position)

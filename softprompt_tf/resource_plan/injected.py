@@ -14,6 +14,7 @@ from softprompt_tf.methods.task_tensors import (
     DECODER_KEY_VALUES,
     DECODER_PAST_KEY_VALUES,
     ENCODER_KEY_VALUES,
+    INVERTIBLE_ADAPTER,
     LABEL_ROWS,
     LATE_PROMPTS,
     PLACED_PROMPTS,
@@ -55,7 +56,12 @@ class Injected:
     @property
     def moves_all_embeddings(self) -> bool:
         """Whether every embedding may have a gradient, and not the rows in front alone."""
-        return TEXT_OFFSETS in self.tensors or self.rows(*PLACED_PROMPTS) > 0
+        return self.trains_invertible or TEXT_OFFSETS in self.tensors or self.rows(*PLACED_PROMPTS) > 0
+
+    @property
+    def trains_invertible(self) -> bool:
+        """Whether an invertible adapter at the embeddings is trained; that of a language is frozen."""
+        return INVERTIBLE_ADAPTER in self.tensors and INVERTIBLE_ADAPTER not in self.frozen
 
     @property
     def late(self) -> Mapping[int, int]:

@@ -7,6 +7,7 @@ keep. A block that a task changes is left to automatic differentiation, which ke
 import math
 from collections.abc import Mapping
 
+from softprompt_tf.methods.task_tensors import INVERTIBLE_ADAPTER
 from softprompt_tf.resource_plan.backbone_form import GATED, RELU
 from softprompt_tf.resource_plan.injected import changed_projections, changes_feed_forward
 from softprompt_tf.resource_plan.work import Work
@@ -17,7 +18,7 @@ _OF_A_BOTTLENECK = 5  # values of its width R that automatic differentiation kee
 
 def kept_bytes(work: Work) -> int:
     """Return all that is kept at the end of the forward pass."""
-    return encoder_bytes(work) + decoder_bytes(work) + head_bytes(work) + rows_bytes(work)
+    return encoder_bytes(work) + decoder_bytes(work) + head_bytes(work) + rows_bytes(work) + couplings_bytes(work)
 
 
 def encoder_bytes(work: Work) -> int:
@@ -71,6 +72,13 @@ def head_bytes(work: Work) -> int:
 def logits(work: Work) -> int:
     """Return the logits of one row."""
     return work.queries * work.form.vocabulary_size
+
+
+def couplings_bytes(work: Work) -> int:
+    """Return what an invertible adapter keeps: a vector, and inner values of both bottlenecks; nothing of still embeddings."""
+    rows = work.injected.rows(INVERTIBLE_ADAPTER)
+    positions = work.queries + (work.input_tokens if work.injected.trains_invertible else 0)
+    return _states(work, positions) + _values(work, positions, 2 * _OF_A_BOTTLENECK * rows) if rows else 0
 
 
 def rows_bytes(work: Work) -> int:

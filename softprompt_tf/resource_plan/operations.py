@@ -6,6 +6,7 @@ own: backwards, a product of states and weights is taken once, and one of two st
 
 from collections.abc import Mapping
 
+from softprompt_tf.methods.task_tensors import INVERTIBLE_ADAPTER
 from softprompt_tf.resource_plan.injected import changed_projections
 from softprompt_tf.resource_plan.work import Work
 
@@ -22,14 +23,15 @@ def forward_operations(work: Work) -> int:
     """Return the operations of a batch that is encoded and decoded once, logits included."""
     layers = range(work.first_run, work.form.sizes.encoder_layers)
     encoder = sum(_encoder_layer(work, layer) for layer in layers)
-    return encoder + work.form.sizes.decoder_layers * _decoder_layer(work) + _head(work)
+    couplings = _coupling(work, work.input_tokens) + _coupling(work, work.queries)
+    return encoder + work.form.sizes.decoder_layers * _decoder_layer(work) + _head(work) + couplings
 
 
 def _backward(work: Work) -> int:
     layers = range(work.form.sizes.encoder_layers)
     encoder = sum(_encoder_layer_back(work, layer) for layer in layers if layer >= work.first_kept)
     decoder = sum(_decoder_layer_back(work, layer) for layer in range(work.form.sizes.decoder_layers))
-    return encoder + decoder + _head(work)
+    return encoder + decoder + _head(work) + _couplings_back(work)
 
 
 def _again(work: Work) -> int:
@@ -74,6 +76,20 @@ def _head(work: Work) -> int:
     if labels:
         return _product(work, 1, hidden, labels)
     return _product(work, work.queries, hidden, work.form.vocabulary_size)
+
+
+def _coupling(work: Work, positions: int) -> int:
+    """Return the products of an invertible adapter: two ways down and two ways up, of half a vector each."""
+    rows = work.injected.rows(INVERTIBLE_ADAPTER)
+    return 4 * _product(work, positions, work.form.sizes.hidden_dim // 2, rows)
+
+
+def _couplings_back(work: Work) -> int:
+    """Return the same backwards: of a trained one, that of states and of units, but for the half embeddings that it reads first."""
+    before_head = _coupling(work, work.queries)
+    if not work.injected.trains_invertible:
+        return before_head
+    return 2 * (before_head + _coupling(work, work.input_tokens)) - _coupling(work, work.input_tokens) // 4
 
 
 def _changes(work: Work, kinds: Mapping[str, int], positions: int, *, source: int | None = None) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from softprompt_tf.config import RunConfig, load_config
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.methods.family.method_config import without_later_defaults
 from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.tasks import LENGTH_BUCKETS, Example, Task
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest, file_facts
@@ -54,8 +55,7 @@ def config_digest(config: RunConfig) -> str:
         for key, default in _LATER_TASK_KEYS.items():
             if task[key] == default:
                 del task[key]
-    if values["prompt"].get("position", "") is None:
-        del values["prompt"]["position"]
+    values["prompt"] = without_later_defaults(values["prompt"])
     if config.training.schedule == "constant":
         del values["training"]["schedule"]
     if not config.training.warmup_steps:

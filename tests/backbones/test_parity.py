@@ -145,8 +145,10 @@ def test_adapters_give_the_logits_that_they_give_in_adapterhub(loaded, name):
     case, expected = t5_models.BOTTLENECKS[name][0], recorded(name)["logits"]
 
     logits = answers.logits_under_bottlenecks(loaded(case), name)
+    read = answers.logits_under_tensors(loaded(case), case, load_prompt(RECORDED / f"{name}_adapter").tensors)
 
     np.testing.assert_allclose(logits, expected, atol=LIMIT, rtol=0)
+    np.testing.assert_allclose(read, expected, atol=LIMIT, rtol=0)
     assert np.abs(expected - recorded(case)["logits"]).max() > 0.1
 
 

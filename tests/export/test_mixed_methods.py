@@ -7,14 +7,14 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from asked_versions import ask_once, asked_ahead
-from served_methods import LABELS, module_of, task_of, twin_and_output
+from served_methods import LABELS, module_of, seeing, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
-from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS
+from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, INVERTIBLE_ADAPTER, LANGUAGE_ADAPTERS
 from softprompt_tf.tasks import Row, Template
 
 pytestmark = pytest.mark.thorough
@@ -35,6 +35,8 @@ TEXTS = [
     "{prompt:1} rain fell {prompt:2} on the roof",
     "a film {prompt:9}",
     "nobody sent it",
+    "a charming film",
+    "rain fell on the roof all night long",
 ]
 ASKED = [
     "front",
@@ -52,6 +54,8 @@ ASKED = [
     "marked",
     "end",
     "mad_x",
+    "blind",
+    "in_order",
 ]
 IA3 = [
     *(f"{place}_{projection}_scale" for place in ("encoder", "decoder", "cross") for projection in ("key", "value")),
@@ -93,8 +97,10 @@ def tasks(tiny_t5):
             16,
             method="mad_x",
             **dict.fromkeys(FEED_FORWARD_ADAPTERS, 2),
-            **dict.fromkeys(LANGUAGE_ADAPTERS, 3),
+            **dict.fromkeys((*LANGUAGE_ADAPTERS, INVERTIBLE_ADAPTER), 3),
         ),
+        "blind": seeing(task_of(tiny_t5, 19, method="prompt_tuning", prompt=3), "prompt"),
+        "in_order": seeing(task_of(tiny_t5, 20, method="prompt_tuning", prompt=5), "earlier and text"),
         "warp": task_of(tiny_t5, 18, method="warp", prompt=2, label_rows=3),
     }
 

@@ -7,7 +7,7 @@ import numpy_t5
 import pytest
 import tensorflow as tf
 from asked_versions import ask_once, asked_ahead
-from served_methods import module_of, task_of, twin_and_output
+from served_methods import module_of, seeing, task_of, twin_and_output
 
 import softprompt_tf as sp
 from softprompt_tf.evaluation.ensemble import PromptEnsemble, vote_for_label
@@ -45,6 +45,9 @@ ASKED = [
     ("end", MARKED),
     ("behind", MARKED),
     ("marked", FILM),
+    ("blind", FILM),
+    ("coupled", FILM),
+    ("blind", RAIN),
 ]
 TARGET = "nobody could say"
 
@@ -72,6 +75,8 @@ def tasks(tiny_t5):
         "words": task_of(tiny_t5, 12, prompt=3, encoder_prompt_addition=3),
         "marked": task_of(tiny_t5, 13, prompt_in_text=3),
         "end": task_of(tiny_t5, 14, prompt_at_end=3),
+        "blind": seeing(task_of(tiny_t5, 15, prompt=2), "prompt"),
+        "coupled": task_of(tiny_t5, 16, invertible_adapter=3),
     }
 
 
@@ -209,10 +214,10 @@ def rows_encoded(module, pairs, monkeypatch):
 
 
 def test_the_encoder_sees_each_stream_once(tiny_t5, tasks, monkeypatch):
-    # Below layer 1: four texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora", "moved" and "words", FILM
-    # with "dept", MARKED and FILM with "marked", MARKED with "end". From layer 1 on also RAIN and FILM with "late", and FILM with
-    # "far".
-    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [16, 19]
+    # Below layer 1: four texts, FILM with a prompt, RAIN with encoder keys, FILM and RAIN with "lora", "moved", "words" and
+    # "blind", FILM with "dept" and "coupled", MARKED and FILM with "marked", MARKED with "end". From layer 1 on also RAIN and FILM
+    # with "late", and FILM with "far".
+    assert rows_encoded(module_of(tiny_t5, tasks), ASKED, monkeypatch) == [19, 22]
 
 
 def test_tasks_of_the_bare_text_share_and_a_template_with_words_does_not(tiny_t5, monkeypatch):

@@ -8,6 +8,7 @@ from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings, tune
 from softprompt_tf.inference.decoding import Greedy, decode
 from softprompt_tf.methods import adapters, injection_of, mpt, p_tuning, prepend
+from softprompt_tf.model.prompted_inputs import embeddings_of, logits_of
 
 
 def answers(t5, case, prompt=None):
@@ -43,10 +44,11 @@ def _answers(t5, case, tensors):
     ids, mask, targets = t5_models.inputs(case)
     mask = mask.astype("int32")
     injection = injection_of({name: np.repeat(value[None], len(ids), axis=0) for name, value in tensors.items()})
-    embeddings = t5.embed(ids.astype("int32"))
+    embeddings = embeddings_of(t5, ids.astype("int32"), injection)
 
     def logits():
-        return ops.convert_to_numpy(t5.logits(tune(t5, embeddings, mask, targets.astype("int32"), injection)))
+        states = tune(t5, embeddings, mask, targets.astype("int32"), injection)
+        return ops.convert_to_numpy(logits_of(t5, states, injection))
 
     def tokens():
         encoded = Encoded(encode_embeddings(t5, embeddings, mask, injection), mask, injection)
@@ -71,7 +73,8 @@ def made_prompts(kind):
 def logits_under_bottlenecks(t5, name):
     """Return logits [3, 9, V] under the adapters of `t5_models.bottlenecks`."""
     case, after_attention = t5_models.BOTTLENECKS[name]
-    method = adapters(t5_models.BOTTLENECK_DIM, after_attention=after_attention)
+    invertible = name in t5_models.WITH_INVERTIBLE
+    method = adapters(t5_models.BOTTLENECK_DIM, after_attention=after_attention, invertible=invertible)
     values = {name: ops.convert_to_tensor(value) for name, value in t5_models.bottlenecks(name).items()}
     assert {name: tuple(value.shape) for name, value in values.items()} == method.shapes(t5.sizes)
     folded = {name: ops.convert_to_numpy(value) for name, value in method.fold(values, t5.sizes).items()}

@@ -18,6 +18,7 @@ from answers import (
     answers_under_tensors,
     logits_under_bottlenecks,
     logits_under_prompts,
+    logits_under_tensors,
     made_prompts,
     until_end,
     watched_mask,
@@ -25,7 +26,7 @@ from answers import (
 from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.backbones import load_t5
-from softprompt_tf.methods import load_prompt
+from softprompt_tf.methods import load_prompt, write_adapterhub_adapter
 from softprompt_tf.methods.files.foreign_formats import write_peft_adapter
 
 LIMIT = 1e-4
@@ -71,8 +72,11 @@ def module_adapter_is_good(output, name, t5):
 
 
 def bottlenecks_are_good(output, name, t5):
-    """Compare the logits under adapters with those of AdapterHub, and print a row."""
-    apart = np.abs(logits_under_bottlenecks(t5, name) - np.load(output / f"{name}.npz")["logits"]).max()
+    """Compare the logits under adapters, and under AdapterHub's own folder, with those of AdapterHub, and print a row."""
+    case, task_prompt = t5_models.BOTTLENECKS[name][0], load_prompt(output / f"{name}_adapter")
+    found = (logits_under_bottlenecks(t5, name), logits_under_tensors(t5, case, task_prompt.tensors))
+    write_adapterhub_adapter(output / f"{name}_ours", task_prompt)
+    apart = max(np.abs(logits - np.load(output / f"{name}.npz")["logits"]).max() for logits in found)
     print(f"| {name} | | | | | {apart:.1e} | |")
     return bool(apart <= LIMIT)
 

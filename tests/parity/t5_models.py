@@ -91,7 +91,9 @@ BOTTLENECKS = {
     "t5_1_1_houlsby": ("t5_1_1", True),
     "flan_t5_houlsby": ("flan_t5", True),
     "t5_1_0_pfeiffer": ("t5_1_0", False),
+    "t5_1_0_invertible": ("t5_1_0", False),  # a tied head, whose scale comes before the inverse
 }
+WITH_INVERTIBLE = ("t5_1_0_invertible",)
 BOTTLENECK_DIM = 3
 LENGTHS = (512, 17, 1)
 NUM_TARGETS = 9
@@ -193,6 +195,11 @@ def bottlenecks(name):
         shapes = {"down": (width, depth, hidden), "down_bias": (width, depth)}
         shapes |= {"up": (width, depth, hidden), "up_bias": (1, depth, hidden)}
         drawn |= {f"{place}.{part}": 0.3 * generator.normal(size=shape) for part, shape in shapes.items()}
+    if name in WITH_INVERTIBLE:
+        half = hidden // 2
+        shapes = {"down": (half // 2, half), "down_bias": (half // 2,), "up": (half // 2, half), "up_bias": (1, half)}
+        for part in ("first", "second"):
+            drawn |= {f"invertible_adapter.{part}.{end}": 0.3 * generator.normal(size=shapes[end]) for end in shapes}
     return {name: value.astype(np.float32) for name, value in drawn.items()}
 
 

@@ -22,6 +22,7 @@ STEPS = {
     "keys and values": (lambda: sp.p_tuning_v2(length=5), 9, False),
     "low-rank changes": (lambda: sp.lora(rank=3), 9, False),
     "scales": (lambda: sp.ia3(), 2, False),
+    "an invertible adapter": (lambda: sp.adapters(3, invertible=True), 9, False),
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras_hub
 from keras import ops
 
-from softprompt_tf.injection import KeyValues
+from softprompt_tf.injection import KeyValues, PromptSight
 from softprompt_tf.typing import Tensor
 
 _MASKED = -1e9
@@ -44,6 +44,29 @@ def encoder_bias(backbone: keras_hub.models.T5Backbone, padding_mask: Tensor) ->
     first = backbone.encoder_transformer_layers[0].self_attention
     positions = ops.cast(first.compute_bias(length, length), "float32")  # [1, N, S, S]
     return positions + mask_bias(padding_mask)[:, None, None, :]
+
+
+def sight_bias(sight: PromptSight, length: Any, num_front: Any) -> Tensor:
+    """Return the bias float32 [B, 1, S, S] of what rows in front do not see, 0 where they see all.
+
+    Args:
+      sight: what they do not see.
+      length: S, of rows in front and text.
+      num_front: P, the rows in front.
+
+    Source: google-research/prompt-tuning:prompt_tuning/extended/masks.py.
+    """
+    positions = ops.arange(length)
+    query, key = positions[:, None], positions[None, :]
+    of_front, of_prompt = query < num_front, key < num_front
+    hidden = (
+        ops.logical_and(of_front, ops.logical_not(of_prompt)),
+        ops.logical_and(ops.logical_and(of_front, of_prompt), query != key),
+        ops.logical_and(ops.logical_and(of_front, of_prompt), query < key),
+    )
+    flags = ops.cast(sight.rows, "float32")[:, 0]  # [B, 3]
+    count = sum(flags[:, k, None, None, None] * ops.cast(part, "float32") for k, part in enumerate(hidden))
+    return mask_bias(1.0 - count)
 
 
 def causal_bias(backbone: keras_hub.models.T5Backbone, length: Any) -> Tensor:

@@ -114,7 +114,7 @@ def decode_step(
         return states + block.output(join_heads(attend(query, keys, values, bias)[0], one_token))
 
     states = run_decoder(encoder.stack, states, to_self, lambda k, states: encoder.attend(k, states, of_a_row))
-    return ops.reshape(t5.logits(states), (-1, beams, t5.vocabulary_size)), tuple(filled)
+    return ops.reshape(t5.logits(states, encoder.invertible), (-1, beams, t5.vocabulary_size)), tuple(filled)
 
 
 def score_targets(
@@ -163,7 +163,7 @@ def score_targets(
         many=lambda: decode(False),
         can_absorb=not injection.moves_cross,
     )
-    logits = t5.logits(states)  # [B, 1 + C * (U - 1), V]
+    logits = t5.logits(states, injection.invertible)  # [B, 1 + C * (U - 1), V]
     normalizers = ops.logsumexp(logits, axis=-1)
     first_ids, next_ids = target_ids[:, :, 0], ops.reshape(target_ids[:, :, 1:], (batch, -1))
     firsts = ops.take_along_axis(logits[:, 0], first_ids, axis=-1) - normalizers[:, :1]  # [B, C]

@@ -1,6 +1,6 @@
 """Which way a frozen T5 runs where there is a cheaper one than its layers: for training a prompt, encoding, and a few tokens.
 
-The embeddings have their offsets and the rows in front of the input already when they come here; see
+The embeddings have what changes them and the rows in front of the input already when they come here; see
 `softprompt_tf.methods.injection`.
 """
 
@@ -158,7 +158,7 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
     """Say whether the parts of layers run one by one: those of known layers, and of others where something goes in between."""
     if t5.forward.is_able:
         return True
-    if injection.moves_layers or injection.late:
+    if injection.moves_layers or injection.late or injection.sight is not None:
         check_takes_key_values(t5.backbone)
         return True
     return False
@@ -166,7 +166,7 @@ def _runs_by_parts(t5: FrozenT5, injection: Injection) -> bool:
 
 def goes_inside(injection: Injection) -> bool:
     """Say whether anything is injected elsewhere than in front of the input."""
-    others = (injection.behind, injection.offsets)
+    others = (injection.behind, injection.offsets, injection.invertible, injection.sight)
     return injection.moves_layers or bool(injection.late) or any(part is not None for part in others)
 
 

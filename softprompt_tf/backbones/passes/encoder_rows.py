@@ -52,10 +52,11 @@ def encode_with_rows(
             tuning=tuning and not is_still,
             recompute=recompute and not is_still,
             num_front=width,
+            sight=injection.sight,
         )
         return ops.stop_gradient(states) if is_still else states
 
-    knows_front = bool(injection.late) or injection.adds_to_front
+    knows_front = bool(injection.late) or injection.knows_front
     width = _width(injection.front) if knows_front and first == 0 else 0
     for late in injection.late:
         if late.layer > first:

@@ -15,7 +15,7 @@ from softprompt_tf.backbones.passes.attention import by_layer, source_mask_bias
 from softprompt_tf.backbones.passes.frozen_blocks import Shape
 from softprompt_tf.backbones.passes.frozen_stacks import CrossAttention, FrozenStack
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
-from softprompt_tf.injection import NO_INJECTION, Injection
+from softprompt_tf.injection import NO_INJECTION, Injection, InvertibleAdapter
 from softprompt_tf.typing import Tensor
 
 
@@ -26,11 +26,13 @@ class EncoderView(NamedTuple):
       stack: the decoder's layers.
       seen: what each layer's cross-attention sees of the encoder output.
       bias: [B, 1, 1, P + S], 0 where a position may be attended to and -1e9 where not.
+      invertible: whose inverse comes before the output projection, where rows have one.
     """
 
     stack: FrozenStack
     seen: tuple[Any, ...]
     bias: Tensor
+    invertible: InvertibleAdapter | None = None
 
     def attend(self, layer: int, states: Tensor, shape: Shape) -> Tensor:
         """Add one layer's attention to the encoder output to states [B * Q, H]; the Q of a row share its encoder output.
@@ -72,4 +74,5 @@ def _view(
             layer.cross.see(encoder_output, prefix, shape) for layer, prefix in zip(stack.layers, prefixes, strict=True)
         ),
         bias=source_mask_bias(padding_mask, injection.cross, t5.compute_dtype),
+        invertible=injection.invertible,
     )

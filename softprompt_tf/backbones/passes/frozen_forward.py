@@ -17,6 +17,7 @@ from softprompt_tf.backbones.passes.attention import (
     by_layer,
     encoder_bias,
     key_mask_bias,
+    sight_bias,
     source_mask_bias,
 )
 from softprompt_tf.backbones.passes.frozen_blocks import Norm, Shape
@@ -37,7 +38,7 @@ from softprompt_tf.backbones.passes.layer_changes import (
     with_changes,
 )
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
-from softprompt_tf.injection import KeyValues, LayerChange
+from softprompt_tf.injection import KeyValues, LayerChange, PromptSight
 from softprompt_tf.typing import Tensor
 
 ALL_LAYERS = slice(0, None)
@@ -82,6 +83,7 @@ class FrozenForward:
         recompute: bool = False,
         layers: slice = ALL_LAYERS,
         num_front: Any = 0,
+        sight: PromptSight | None = None,
     ) -> Tensor:
         """Run the encoder, or some of its layers.
 
@@ -94,12 +96,16 @@ class FrozenForward:
           num_moving: how many rows in front have a gradient; that of the others is given as 0. Default: all.
           recompute: keep each layer's input only and run the layer again for its gradient.
           layers: which run. Default: all.
-          num_front: how many rows there are in front of the text, where the changes add to those.
+          num_front: how many rows there are in front of the text, where the changes add to those, or they do not see all.
+          sight: what those do not see.
 
         Returns:
           The encoder output [B, S, H], or the states behind the last of the layers, where that is not the encoder's last.
         """
-        bias = ops.stop_gradient(encoder_bias(self._backbone, padding_mask))
+        bias = encoder_bias(self._backbone, padding_mask)
+        if sight is not None:
+            bias = bias + sight_bias(sight, ops.shape(padding_mask)[1], num_front)
+        bias = ops.stop_gradient(bias)
         prefixes = by_layer(key_values, self._dtype)
         output = run_encoder(
             self.stack(layers=layers),

@@ -24,9 +24,7 @@ def label_logits(t5: FrozenT5, states: Tensor, rows: Tensor) -> Tensor:
     Returns:
       float32 [B, 1, 1 + C]; label c has the id 1 + c.
     """
-    first = states[:, :1]
-    if t5.backbone.tie_embedding_weights:
-        first = first * t5.hidden_dim**-0.5
+    first = t5.head_inputs(states[:, :1])
     scores = ops.matmul(ops.cast(first, "float32"), ops.transpose(ops.cast(rows, "float32"), (0, 2, 1)))  # [B, 1, C]
     return ops.concatenate([ops.full_like(scores[:, :, :1], _IMPOSSIBLE), scores], axis=2)
 

@@ -36,7 +36,7 @@ class WithDelta(NamedTuple):
         """Project states [M, F_in] to [M, F_out], M = B * positions, the positions of a row behind each other."""
         width = states.shape[-1]
         down, up = self.rows[..., :width], self.rows[..., width:]
-        inner = ops.matmul(_by_row(states, self.rows), ops.transpose(down, (0, 2, 1)))  # [B, S, R]
+        inner = ops.matmul(by_row(states, self.rows), ops.transpose(down, (0, 2, 1)))  # [B, S, R]
         return self.base(states) + ops.reshape(ops.matmul(inner, up), (-1, up.shape[-1]))
 
 
@@ -96,7 +96,7 @@ class ChangedFeedForward(NamedTuple):
 
 def scaled(states: Tensor, rows: Tensor) -> Tensor:
     """Multiply states [M, F] by their row's vector of [B, 1, F]."""
-    return ops.reshape(_by_row(states, rows) * rows, (-1, rows.shape[-1]))
+    return ops.reshape(by_row(states, rows) * rows, (-1, rows.shape[-1]))
 
 
 def adapted(states: Tensor, rows: Tensor) -> Tensor:
@@ -105,12 +105,16 @@ def adapted(states: Tensor, rows: Tensor) -> Tensor:
     Each unit of `rows` [B, R, 2 H + 2] has the way down [H], the way up [H], what is added before the GELU (its tanh form) and
     what is added behind it.
     """
+    return states + ops.reshape(bottleneck(by_row(states, rows), rows), (-1, states.shape[-1]))
+
+
+def bottleneck(states: Tensor, rows: Tensor) -> Tensor:
+    """Return [B, S, F_out] of states [B, S, F_in] and units [B, R, F_in + F_out + 2], which hold what those of `adapted` do."""
     width = states.shape[-1]
-    down, up = rows[..., :width], rows[..., width : 2 * width]
-    before, behind = rows[..., None, :, 2 * width], rows[..., None, :, 2 * width + 1]  # [B, 1, R]
-    inner = ops.matmul(_by_row(states, rows), ops.transpose(down, (0, 2, 1))) + before  # [B, S, R]
-    inner = ops.gelu(inner, approximate=True) + behind
-    return states + ops.reshape(ops.matmul(inner, up), (-1, width))
+    down, up = rows[..., :width], rows[..., width:-2]
+    before, behind = rows[..., None, :, -2], rows[..., None, :, -1]  # [B, 1, R]
+    inner = ops.matmul(states, ops.transpose(down, (0, 2, 1))) + before  # [B, S, R]
+    return ops.matmul(ops.gelu(inner, approximate=True) + behind, up)
 
 
 def with_prompt_addition(states: Tensor, changes: Changes, num_front: Any) -> Tensor:
@@ -118,7 +122,7 @@ def with_prompt_addition(states: Tensor, changes: Changes, num_front: Any) -> Te
     rows = changes.get("prompt_addition")  # [B, R, H]
     if rows is None:
         return states
-    by_position, first = _by_row(states, rows), num_front - ops.shape(rows)[1]
+    by_position, first = by_row(states, rows), num_front - ops.shape(rows)[1]
     if not isinstance(first, int):  # a request may bring a prompt of no rows, beside the one row of zeros of no task
         rows, first = rows[:, ops.maximum(-first, 0) :], ops.maximum(first, 0)
     moved = by_position[:, first:num_front] + rows
@@ -152,6 +156,6 @@ def changes_by_layer(parts: Sequence[LayerChange], place: str, num_layers: int, 
     return [{kind: value[:, :, layer] for kind, value in rows.items()} for layer in range(num_layers)]
 
 
-def _by_row(states: Tensor, rows: Tensor) -> Tensor:
+def by_row(states: Tensor, rows: Tensor) -> Tensor:
     """[M, F] to [B, S, F], B that of `rows`."""
     return ops.reshape(states, (ops.shape(rows)[0], -1, states.shape[-1]))

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
+from softprompt_tf.methods.family.invertible import folded_invertible, invertible_shapes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
 from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, task_ids_of
-from softprompt_tf.methods.family.small_networks import draw_ways_down
+from softprompt_tf.methods.family.small_networks import draw_ways_down, folded_units
 from softprompt_tf.methods.initializers import Vocabulary
-from softprompt_tf.methods.task_tensors import ADAPTERS, CHANGES, PLACES, row_shape
+from softprompt_tf.methods.task_tensors import ADAPTERS, CHANGES, INVERTIBLE_ADAPTER, PLACES, row_shape
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
 
 
@@ -28,12 +29,14 @@ class Adapters(PromptMethod):
       places: where there are some: "encoder", "decoder" (its self-attention and feed-forwards) and "cross".
       after_attention: whether there are some behind the attentions.
       after_feed_forward: whether there are some behind the feed-forwards.
+      invertible: whether there is an invertible one at the input embeddings.
       length, task_ids, seed: as in `PromptMethod`; the length is the inner width.
     """
 
     places: tuple[str, ...]
     after_attention: bool
     after_feed_forward: bool
+    invertible: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +54,7 @@ class Adapters(PromptMethod):
     def settings(self) -> dict[str, Any]:
         places = {place: place in self.places for place in PLACES}
         behind = {"after_attention": self.after_attention, "after_feed_forward": self.after_feed_forward}
-        return {"bottleneck_dim": self.length, **places, **behind}
+        return {"bottleneck_dim": self.length, **places, **behind, "invertible": self.invertible}
 
     def shapes(self, sizes: BackboneSizes) -> Shapes:
         shapes: Shapes = {}
@@ -61,7 +64,7 @@ class Adapters(PromptMethod):
             shapes[f"{name}.down_bias"] = (self.length, layers)
             shapes[f"{name}.up"] = (self.length, layers, sizes.hidden_dim)
             shapes[f"{name}.up_bias"] = (1, layers, sizes.hidden_dim)
-        return shapes
+        return {**shapes, **invertible_shapes(sizes.hidden_dim)} if self.invertible else shapes
 
     def draw(
         self, vocabulary: Vocabulary, sizes: BackboneSizes, seed: int, task_id: str | None
@@ -69,20 +72,9 @@ class Adapters(PromptMethod):
         return draw_ways_down(self.shapes(sizes), seed)
 
     def fold(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> Mapping[str, Any]:
-        """Put the values of each unit beside each other, [K, R, L, 2 H + 2], and the bias of the way up into a unit of its own.
-
-        That unit has the ways and the bias 0 and gives 1, so that its way up is the bias.
-        """
-        from keras import ops
-
-        def folded(name: str) -> Any:
-            down, bias, up, up_bias = (variables[f"{name}.{part}"] for part in ("down", "down_bias", "up", "up_bias"))
-            units = ops.concatenate([down, up, bias[..., None], ops.zeros_like(bias)[..., None]], axis=-1)
-            first = ops.zeros_like(up_bias[..., :1])
-            last = ops.concatenate([ops.zeros_like(up_bias), up_bias, first, first + 1.0], axis=-1)
-            return ops.concatenate([units, last], axis=-3)
-
-        return {name: folded(name) for name in self._names}
+        """Fold each adapter into units, [K, R, L, 2 H + 2]; see `folded_units`."""
+        tensors = {name: folded_units(variables, name, axis=-3) for name in self._names}
+        return {**tensors, INVERTIBLE_ADAPTER: folded_invertible(variables)} if self.invertible else tensors
 
     @property
     def _names(self) -> list[str]:
@@ -98,6 +90,7 @@ def adapters(
     encoder: bool = True,
     decoder: bool = True,
     cross: bool = True,
+    invertible: bool = False,
     task_ids: Sequence[str] | None = None,
     seed: int | None = None,
 ) -> Adapters:
@@ -115,6 +108,8 @@ def adapters(
       encoder: whether the encoder has them.
       decoder: whether the decoder's self-attention and feed-forwards have them.
       cross: whether the decoder's attention to the encoder output has them.
+      invertible: whether the embeddings of the input go through an invertible adapter, and what goes into the output projection
+        through its inverse, as those of MAD-X's languages. Its inner width is H / 4.
       task_ids: names of the tasks where one model trains several. Default None, one task.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
@@ -122,7 +117,7 @@ def adapters(
       PromptError: if a setting is wrong, or there would be none.
 
     Source: Houlsby et al. 2019, arXiv:1902.00751, section 2.1; the GELU (its tanh form) is that of google-research/adapter-bert.
-    One per layer: Pfeiffer et al. 2021, arXiv:2005.00247.
+    One per layer: Pfeiffer et al. 2021, arXiv:2005.00247. Invertible: Pfeiffer et al. 2020, arXiv:2005.00052, section 3.3.
     """
     chosen = {"encoder": encoder, "decoder": decoder, "cross": cross}
     check_integer("bottleneck_dim", bottleneck_dim, minimum=1)
@@ -131,6 +126,7 @@ def adapters(
         places=tuple(place for place in PLACES if chosen[place]),
         after_attention=after_attention,
         after_feed_forward=after_feed_forward,
+        invertible=invertible,
         task_ids=checked_task_ids(task_ids),
         seed=drawn_seed(seed),
     )
@@ -150,6 +146,9 @@ class AdaptersConfig(MethodConfig):
         default=True, description="true or false (whether the decoder's self-attention and feed-forwards have them)"
     )
     cross: bool = Field(default=True, description="true or false (whether attention to the encoder output has them)")
+    invertible: bool = Field(
+        default=False, description="true or false (whether an invertible one is at the input embeddings)"
+    )
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> Adapters:
         settings = self.model_dump(exclude={"method"})

@@ -11,7 +11,7 @@ from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.initializers import Vocabulary
-from softprompt_tf.methods.task_tensors import MIXTURE_WEIGHT
+from softprompt_tf.methods.task_tensors import MIXTURE_WEIGHT, PROMPT_SIGHT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +30,10 @@ class KeptTensors(PromptMethod):
     @property
     def name(self) -> str:
         return self.method
+
+    @property
+    def frozen_variables(self) -> tuple[str, ...]:
+        return tuple(name for name in self._of(None) if name == PROMPT_SIGHT)  # a choice, and no value
 
     def shapes(self, sizes: BackboneSizes) -> Shapes:
         return {name: value.shape for name, value in self._of(None).items()}

@@ -19,11 +19,21 @@ from softprompt_tf.methods.family.method_config import MethodConfig, TaskStart, 
 from softprompt_tf.methods.files.prompt_file import load_prompt
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.initializers import Vocabulary
-from softprompt_tf.methods.task_tensors import FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS, STACKS, row_shape
+from softprompt_tf.methods.task_tensors import (
+    FEED_FORWARD_ADAPTERS,
+    INVERTIBLE_ADAPTER,
+    LANGUAGE_ADAPTERS,
+    STACKS,
+    row_shape,
+)
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
 
 LanguageAdapter = str | Path | TaskPrompt
-_LANGUAGE_OF = dict(zip(FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS, strict=True))
+# Tensor of a language adapter's own task -> its name in the tasks on top of it.
+_LANGUAGE_OF = {
+    **dict(zip(FEED_FORWARD_ADAPTERS, LANGUAGE_ADAPTERS, strict=True)),
+    INVERTIBLE_ADAPTER: INVERTIBLE_ADAPTER,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,13 +102,14 @@ def mad_x(
     """MAD-X: what comes out of each feed-forward goes through a frozen language adapter, and then through a trained task adapter.
 
     Both are those of `adapters`: y becomes z = y + gelu(y D + b) U + c with the language's values, and z + gelu(z D' + b') U' + c'
-    with the task's. A task that was trained with one language's adapter may be asked with another's. A saved task has both.
+    with the task's. A task that was trained with one language's adapter may be asked with another's. A saved task has both, and the
+    language's invertible adapter where it has one.
 
     Args:
       bottleneck_dim: R, the inner width of the task adapter.
       language: the language adapter: a file that `adapters(after_attention=False)` left, trained on text of the language, or what
-        `load_prompt` returns. Default None: none, so that there is a task adapter alone. (A mapping, of a tensor's name to its
-        rows, is for a saved model, whose values follow.)
+        `load_prompt` returns. It may have an invertible adapter. Default None: none, so that there is a task adapter alone. (A
+        mapping, of a tensor's name to its rows, is for a saved model, whose values follow.)
       encoder: whether the encoder has task adapters.
       decoder: whether the decoder has them.
       task_ids: names of the tasks where one model trains several. Default None, one task.
@@ -109,12 +120,12 @@ def mad_x(
       BackboneMismatchError: where the method meets a backbone that `language` was not made for.
 
     Examples:
-      >>> text = sp.PromptedT5(t5, sp.adapters(8, after_attention=False))  # fit it on text of the language
+      >>> text = sp.PromptedT5(t5, sp.adapters(8, after_attention=False, invertible=True))  # fit it on text of the language
       >>> text.save_prompt("language.safetensors", task_id="english")
       >>> model = sp.PromptedT5(t5, sp.mad_x(language="language.safetensors"), labels=["negative", "positive"])
 
-    Source: Pfeiffer et al. 2020, arXiv:2005.00052, section 3; one per layer, behind the feed-forward. Its ReLU is a GELU here, and
-    its invertible adapters at the embeddings are not implemented.
+    Source: Pfeiffer et al. 2020, arXiv:2005.00052, section 3; one per layer, behind the feed-forward, and invertible ones
+    as AdapterHub's T5 has them. Its ReLU is a GELU here.
     """
     check_integer("bottleneck_dim", bottleneck_dim, minimum=1)
     chosen = {"encoder": encoder, "decoder": decoder}
@@ -135,9 +146,9 @@ def _units_of(language: Any) -> dict[str, int]:
     """Return the rows of each tensor of a language adapter."""
     if language is None:
         return {}
-    if isinstance(language, Mapping) and set(language) <= set(LANGUAGE_ADAPTERS):
+    if isinstance(language, Mapping) and set(language) <= set(_LANGUAGE_OF.values()):
         return dict(language)
-    if isinstance(language, TaskPrompt) and set(language.tensors) <= set(FEED_FORWARD_ADAPTERS):
+    if isinstance(language, TaskPrompt) and set(language.tensors) <= set(_LANGUAGE_OF):
         return {_LANGUAGE_OF[name]: len(value) for name, value in language.tensors.items()}
     received = f"a task with {', '.join(language.tensors)}" if isinstance(language, TaskPrompt) else repr(language)
     raise PromptError(

@@ -14,7 +14,7 @@ import numpy as np
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.initializers import Vocabulary
-from softprompt_tf.methods.task_tensors import PROMPT, PROMPT_OF_POSITION
+from softprompt_tf.methods.task_tensors import PROMPT, PROMPT_OF_POSITION, PROMPT_SIGHT, SIGHTS
 from softprompt_tf.prompt_places import POSITIONS
 from softprompt_tf.settings.spelling import nearest
 
@@ -32,6 +32,7 @@ class PromptMethod:
       task_ids: the tasks of a model that trains several, in the order of the table; None for one task.
       seed: of the first values, 0 or more.
       position: where a method that makes a prompt puts its rows, one of `POSITIONS`.
+      sees: what those rows see in the encoder, one of `SIGHTS`.
 
     Raises:
       PromptError: if a setting is wrong.
@@ -41,6 +42,7 @@ class PromptMethod:
     task_ids: tuple[str, ...] | None = None
     seed: int = 0
     position: str = "front"
+    sees: str = "all"
 
     def __post_init__(self) -> None:
         check_integer("length", self.length, minimum=1)
@@ -50,6 +52,11 @@ class PromptMethod:
             raise PromptError(
                 f"`position` must be one of {', '.join(POSITIONS)}. Received: position={self.position!r}."
                 f"{nearest(str(self.position), POSITIONS)}"
+            )
+        if self.sees not in SIGHTS or (self.sees != "all" and self.position != "front"):
+            raise PromptError(
+                f"`sees` must be one of {', '.join(SIGHTS)}, and all but for rows in front of the text. Received: "
+                f"sees={self.sees!r}, position={self.position!r}.{nearest(str(self.sees), SIGHTS)}"
             )
 
     # === What a method says ===
@@ -108,10 +115,14 @@ class PromptMethod:
         return None if self.task_ids is None else len(self.task_ids)
 
     def task_tensors(self, variables: Mapping[str, Any], sizes: BackboneSizes) -> dict[str, Any]:
-        """Return what `fold` gives, the prompt under the name of the place where it goes."""
+        """Return what `fold` gives, the prompt under the name of the place where it goes, and what its rows see if not all."""
         tensors = self.fold(variables, sizes)
         own = PROMPT_OF_POSITION[self.position]
-        return {own if name == PROMPT else name: value for name, value in tensors.items()}
+        named = {own if name == PROMPT else name: value for name, value in tensors.items()}
+        if self.sees == "all":
+            return named
+        flags = np.zeros((*tensors[PROMPT].shape[:-2], 1, 3), np.float32) + np.array(SIGHTS[self.sees], np.float32)
+        return {**named, PROMPT_SIGHT: flags}
 
     def start(self, vocabulary: Vocabulary, sizes: BackboneSizes) -> dict[str, np.ndarray]:
         """Return the first values of the table.

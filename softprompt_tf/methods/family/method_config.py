@@ -1,13 +1,16 @@
 """A method's own section of a config: `prompt:` with its name and its typed settings."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.prompt_places import rows_of_template
 from softprompt_tf.settings.config_section import WHOLE_NUMBER, Section
+
+# Setting that came later -> its default.
+_LATER: Mapping[str, Any] = {"position": None, "sees": "all", "invertible": False}
 
 
 class TaskStart(NamedTuple):
@@ -52,6 +55,11 @@ class PromptPosition(Section):
         """Return where the rows go; that of markers where there are some and nothing else is said."""
         has_markers = any(rows_of_template(task.template) for task in tasks)
         return self.position or ("marked" if has_markers else "front")
+
+
+def without_later_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section's values without those that mean what there was before the setting, so that earlier runs are still found."""
+    return {key: value for key, value in settings.items() if key not in _LATER or value != _LATER[key]}
 
 
 def task_ids_of(tasks: Sequence[TaskStart]) -> list[str] | None:

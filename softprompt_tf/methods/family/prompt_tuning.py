@@ -64,6 +64,7 @@ def prompt_tuning(
     *,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> PromptTuning:
     """Prompt tuning: one trained [P, H] per task, in front of the input's embeddings.
@@ -74,6 +75,9 @@ def prompt_tuning(
       task_ids: names of the tasks where one model trains several prompts. Default None, one prompt.
       position: where the rows go. "front": in front of the text. "marked": where markers such as `{prompt:3}` in the text say; rows
         that no marker asks for go in front. "end": behind the text, in front of the end of sequence.
+      sees: what rows in front of the text see in the encoder's attentions. "all": each other and the text. "prompt": each other
+        alone. "earlier", "itself": the rows up to their own, or only their own. "earlier and text", "itself and text": these and
+        the text. The text and the decoder see all.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -83,13 +87,14 @@ def prompt_tuning(
       >>> method = sp.prompt_tuning(length=20, init=sp.init.class_labels(["negative", "positive"]))
       >>> model = sp.PromptedT5(t5, method, labels=["negative", "positive"])
 
-    Source: Lester et al. 2021, arXiv:2104.08691.
+    Source: Lester et al. 2021, arXiv:2104.08691; `sees`: google-research/prompt-tuning:prompt_tuning/extended/masks.py.
     """
     return PromptTuning(
         length=length,
         init=sampled_vocabulary() if init is None else init,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
@@ -125,6 +130,10 @@ class PromptTuningConfig(PromptRowsConfig, PromptPosition):
     """The prompt: its length P and where its first values come from."""
 
     method: Literal["prompt_tuning"] = Field(default="prompt_tuning", description="the name of a prompt method")
+    sees: Literal["all", "earlier and text", "itself and text", "prompt", "earlier", "itself"] = Field(
+        default="all",
+        description="all, earlier and text, itself and text, prompt, earlier or itself (what rows in front of the text see)",
+    )
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PromptTuning:
         return prompt_tuning(
@@ -132,6 +141,7 @@ class PromptTuningConfig(PromptRowsConfig, PromptPosition):
             self.init_of(tasks),
             task_ids=task_ids_of(tasks),
             position=self.position_for(tasks),
+            sees=self.sees,
             seed=seed,
         )
 

@@ -49,6 +49,30 @@ def draw_ways_down(shapes: Shapes, seed: int) -> dict[str, np.ndarray]:
     }
 
 
+def folded_units(variables: Mapping[str, Any], name: str, *, axis: int) -> Any:
+    """Put the values of each unit of a bottleneck beside each other, and the bias of the way up into a unit of its own.
+
+    That unit has the ways and the bias 0 and gives 1, so that its way up is the bias.
+
+    Args:
+      variables: NAME.down [..., R, ..., F_in], NAME.down_bias [..., R, ...], NAME.up [..., R, ..., F_out] and NAME.up_bias
+        [..., 1, ..., F_out].
+      name: as above.
+      axis: of the units, from the end.
+
+    Returns:
+      [..., R + 1, ..., F_in + F_out + 2].
+    """
+    from keras import ops
+
+    down, bias, up, up_bias = (variables[f"{name}.{part}"] for part in ("down", "down_bias", "up", "up_bias"))
+    units = ops.concatenate([down, up, bias[..., None], ops.zeros_like(bias)[..., None]], axis=-1)
+    nothing = ops.zeros_like(up_bias[..., :1])
+    no_way_down = ops.zeros((*up_bias.shape[:-1], down.shape[-1]), dtype=up_bias.dtype)
+    last = ops.concatenate([no_way_down, up_bias, nothing, nothing + 1.0], axis=-1)
+    return ops.concatenate([units, last], axis=axis)
+
+
 def lstm_shapes(name: str, inputs: int, outputs: int) -> Shapes:
     """Return the shapes of an LSTM's variables; its four gates stand side by side: input, forget, new values, output."""
     return {

@@ -21,11 +21,11 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.large_file_pointer import refuse_pointer
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.methods.files import peft_ia3, peft_lora, peft_prefix
+from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG, read_adapter_config
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.files.tensor_file import read_tensor, read_tensors
 from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, KEY_VALUES, PROMPT, SCALES
 
-PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_TENSOR = "prompt_embeddings"
 PEFT_TASK = "SEQ_2_SEQ_LM"
@@ -93,7 +93,7 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
         than this library has.
     """
     path = Path(path)
-    config = _read_peft_config(path / PEFT_CONFIG)
+    config = read_adapter_config(path)
     _check_peft_kind(path, config)
     if not (path / PEFT_WEIGHTS).exists():
         raise PromptFileError(
@@ -204,7 +204,7 @@ def write_peft_adapter(
     weights = safetensors.numpy.save(tensors, metadata={"format": "pt"})
     write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
     config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    write_atomically(path / PEFT_CONFIG, config_text.encode(), error_type=PromptFileError)
+    write_atomically(path / ADAPTER_CONFIG, config_text.encode(), error_type=PromptFileError)
     return path
 
 
@@ -247,19 +247,3 @@ def task_prompt_of(path: Path, **fields: Any) -> TaskPrompt:
         return TaskPrompt(**fields)
     except PromptError as error:
         raise PromptFileError(f"{error} File: {path}.") from error
-
-
-def _read_peft_config(path: Path) -> dict[str, Any]:
-    refuse_pointer(path, error_type=PromptFileError)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PromptFileError(
-            f"A folder is read as a PEFT adapter and must hold {PEFT_CONFIG}. Received: {path.parent}. "
-            "Name the .safetensors file itself where the folder holds one."
-        ) from error
-    except (ValueError, OSError) as error:
-        raise PromptFileError(f"{path} must be a JSON file. Received: {error}.") from error
-    if not isinstance(config, dict):
-        raise PromptFileError(f"{path} must hold a JSON object. Received: {type(config).__name__}.")
-    return config

@@ -16,6 +16,8 @@ from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.local_paths import local_source
 from softprompt_tf.files.portable_names import own_name, portable
+from softprompt_tf.methods.files.adapter_config import read_adapter_config
+from softprompt_tf.methods.files.adapterhub import fields_of, is_adapterhub, write_adapterhub_adapter
 from softprompt_tf.methods.files.foreign_formats import (
     read_npy,
     read_peft_adapter,
@@ -28,7 +30,15 @@ from softprompt_tf.methods.files.tensor_file import read_metadata, read_tensor, 
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.version import __version__
 
-__all__ = ["TaskPrompt", "check_backbone", "load_prompt", "write_npy", "write_peft_adapter", "write_prompt"]
+__all__ = [
+    "TaskPrompt",
+    "check_backbone",
+    "load_prompt",
+    "write_adapterhub_adapter",
+    "write_npy",
+    "write_peft_adapter",
+    "write_prompt",
+]
 
 FORMAT = "softprompt-tf/2"
 _OLDER_FORMAT = "softprompt-tf/1"  # of the tensor `prompt` alone
@@ -57,10 +67,10 @@ def write_prompt(path: str | Path, task_prompt: TaskPrompt) -> Path:
 
 
 def load_prompt(path: str | Path) -> TaskPrompt:
-    """Read a prompt: a .safetensors file of this library, a .npy [P, H], or a PEFT adapter folder.
+    """Read a prompt: a .safetensors file of this library, a .npy [P, H], or the folder of a PEFT or AdapterHub adapter.
 
     Args:
-      path: a folder is read as a PEFT adapter, a name that ends in .npy as an array, all else as a prompt file.
+      path: a folder is read as an adapter, a name that ends in .npy as an array, all else as a prompt file.
 
     Returns:
       The prompt; fields that a format does not have are empty.
@@ -75,6 +85,9 @@ def load_prompt(path: str | Path) -> TaskPrompt:
     """
     path = local_source(path, error_type=PromptFileError)
     if path.is_dir():
+        config = read_adapter_config(path)
+        if is_adapterhub(config):
+            return task_prompt_of(path, **fields_of(path, config))
         return read_peft_adapter(path)
     if path.suffix == ".npy":
         return read_npy(path)

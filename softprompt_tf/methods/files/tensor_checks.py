@@ -9,6 +9,7 @@ from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
     DELTAS,
     FEED_FORWARD_ADAPTERS,
+    INVERTIBLE_ADAPTER,
     KEY_VALUES,
     LABEL_ROWS,
     LANGUAGE_ADAPTERS,
@@ -18,6 +19,7 @@ from softprompt_tf.methods.task_tensors import (
     PLACED_PROMPTS,
     PROMPT,
     PROMPT_ADDITION,
+    PROMPT_SIGHT,
     SCALES,
     TENSORS,
     TEXT_OFFSETS,
@@ -34,6 +36,8 @@ _FORMS = {
     **dict.fromkeys(DELTAS, "[R, L, H + N * D]"),
     **dict.fromkeys(SCALES, "[1, L, F]"),
     **dict.fromkeys((*ADAPTERS, *LANGUAGE_ADAPTERS), "[R, L, 2 * H + 2]"),
+    INVERTIBLE_ADAPTER: "[R, 2, H + 2]",
+    PROMPT_SIGHT: "[1, 3]",
     PROMPT_ADDITION: "[P, L, H]",
     MIXTURE_WEIGHT: "[1, 1]",
 }
@@ -92,6 +96,11 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             f"`{PROMPT_ADDITION}` must have a row for each row of the task's prompt. Received: "
             f"{len(checked[PROMPT_ADDITION])} rows and a prompt of {len(checked.get(PROMPT, ()))}."
         )
+    if PROMPT_SIGHT in checked and (PROMPT not in checked or not np.isin(checked[PROMPT_SIGHT], (0, 1)).all()):
+        raise PromptError(
+            f"`{PROMPT_SIGHT}` must be of zeros and ones, beside a prompt in front of the text. Received: "
+            f"{checked[PROMPT_SIGHT].tolist()}, tensors {', '.join(checked)}."
+        )
     if MIXTURE_WEIGHT in checked and checked[MIXTURE_WEIGHT].min() < 0:
         raise PromptError(f"`{MIXTURE_WEIGHT}` must be 0 or more. Received: {checked[MIXTURE_WEIGHT].min()}.")
     return checked
@@ -100,8 +109,8 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _checked(name: str, value: np.ndarray) -> np.ndarray:
     array = np.asarray(value)
     is_pair = name not in KEY_VALUES or array.shape[2:3] == (2,)
-    has_rows = name not in (*SCALES, MIXTURE_WEIGHT) or len(array) == 1
-    has_rows &= name != MIXTURE_WEIGHT or array.shape[1:] == (1,)
+    has_rows = name not in (*SCALES, MIXTURE_WEIGHT, PROMPT_SIGHT) or len(array) == 1
+    has_rows &= array.shape[1:] == {MIXTURE_WEIGHT: (1,), PROMPT_SIGHT: (3,)}.get(name, array.shape[1:])
     if array.ndim != num_axes(name) or 0 in array.shape or not is_pair or not has_rows:
         raise PromptError(
             f"`{name}` must have the shape {_FORMS[name]}, one task's rows. Received: shape {list(array.shape)}."

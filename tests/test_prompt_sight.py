@@ -1,0 +1,93 @@
+"""What a prompt's rows see in the encoder: answers against a plain NumPy T5, training, and what is kept of the choice."""
+
+import numpy as np
+import numpy_t5
+import pytest
+import tensorflow as tf
+from finite_differences import check_gradients, two_rows
+from served_methods import seeing, task_of
+from tiny_t5 import make_tiny_t5
+
+import softprompt_tf as sp
+from softprompt_tf.errors import BackboneError, PromptError
+from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
+from softprompt_tf.methods.task_tensors import SIGHTS
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(one_layer_t5):
+    return one_layer_t5
+
+
+def logits_of(model):
+    return np.asarray(model(two_rows()[0]))
+
+
+def model_of(t5, sees, **settings):
+    return sp.PromptedT5(t5, sp.prompt_tuning(3, sees=sees, seed=3, **settings), labels=["yes", "no"])
+
+
+@pytest.mark.parametrize("sees", SIGHTS)
+def test_answers_are_those_of_plain_numpy(tiny_t5, sees):
+    task = seeing(task_of(tiny_t5, 1, method="prompt_tuning", prompt=3), sees)
+    tokens, weights = two_rows()[0], numpy_t5.read_weights(tiny_t5.backbone)
+
+    found = logits_of(sp.PromptedT5(tiny_t5, task))
+
+    for row, length in enumerate((4, 2)):
+        text = weights.table[np.asarray(tokens["encoder_token_ids"])[row, :length]]
+        encoded = numpy_t5.encode(weights, np.concatenate([task.prompt, text]), sight=(3, SIGHTS[sees]))
+        expected = numpy_t5.logits(weights, np.asarray(tokens["decoder_token_ids"])[row], encoded)
+        np.testing.assert_allclose(found[row], expected, atol=1e-4)
+
+
+def test_each_choice_gives_other_answers(tiny_t5):
+    prompt = task_of(tiny_t5, 1, method="prompt_tuning", prompt=3)
+
+    found = [logits_of(sp.PromptedT5(tiny_t5, seeing(prompt, sees))) for sees in SIGHTS]
+
+    for k, logits in enumerate(found):
+        assert all(np.abs(logits - other).max() > 1e-3 for other in found[:k])
+
+
+def test_several_tasks_train_with_the_slopes_of_the_loss(tiny_t5):
+    model = model_of(tiny_t5, "earlier", task_ids=["a", "b"])
+    tokens, targets = two_rows()
+
+    assert [variable.name for variable in model.trainable_variables] == ["prompt"]
+    check_gradients(model, {**tokens, "task_id": tf.constant([1, 0])}, targets)
+    np.testing.assert_array_equal(model.task_tensors("b")["prompt_sight"], [SIGHTS["earlier"]])
+
+
+def test_a_file_and_a_saved_model_keep_the_choice_and_it_does_not_train(tmp_path, tiny_t5):
+    model = model_of(tiny_t5, "itself and text")
+    model.save_prompt(tmp_path / "it.safetensors", task_id="it")
+    model.save(tmp_path / "model.keras")
+
+    loaded = sp.PromptedT5(tiny_t5, sp.load_prompt(tmp_path / "it.safetensors"))
+
+    np.testing.assert_array_equal(logits_of(loaded), logits_of(model))
+    np.testing.assert_allclose(logits_of(sp.load_model(tmp_path / "model.keras")), logits_of(model), atol=1e-5)
+    assert [variable.name for variable in loaded.trainable_variables] == ["prompt"]
+
+
+def test_a_config_names_the_choice():
+    section = PromptTuningConfig(sees="prompt")
+
+    assert section.make([TaskStart("mood", ("yes", "no"))], seed=1).sees == "prompt"
+
+
+def test_rows_that_see_not_all_are_in_front(tiny_t5):
+    with pytest.raises(PromptError, match="`sees` must be one of all, earlier and text, .*Received: sees='nothing'"):
+        sp.prompt_tuning(sees="nothing")
+    with pytest.raises(PromptError, match="all but for rows in front.*Received: sees='prompt', position='end'"):
+        sp.prompt_tuning(sees="prompt", position="end")
+    with pytest.raises(PromptError, match=r"`prompt_sight` must be of zeros and ones.*Received: \[\[1.0, 2.0, 0.0\]\]"):
+        task = task_of(tiny_t5, 1, prompt=2)
+        type(task)(tensors={**task.tensors, "prompt_sight": np.array([[1, 2, 0]], np.float32)}, method="any")
+
+
+def test_a_t5_with_dropout_is_refused():
+    with pytest.raises(BackboneError, match="needs a T5 without dropout"):
+        model_of(make_tiny_t5(num_layers=1, dropout=0.1), "prompt")
