@@ -254,9 +254,10 @@ def _read_peft_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        files = sorted(path.parent.glob("*.safetensors"))
+        hint = f"Did you mean `{files[0]}`?" if files else "Name the .safetensors file of a prompt."
         raise PromptFileError(
-            f"A folder is read as a PEFT adapter and must hold {PEFT_CONFIG}. Received: {path.parent}. "
-            "Name the .safetensors file itself where the folder holds one."
+            f"A folder is read as a PEFT adapter and must hold {PEFT_CONFIG}. Received: {path.parent}. {hint}"
         ) from error
     except (ValueError, OSError) as error:
         raise PromptFileError(f"{path} must be a JSON file. Received: {error}.") from error
