@@ -16,8 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     `--prompt` writes a new export. `--add`, `--remove` and `--list` use an existing one, and need no backbone.
     """
-    parser.add_argument("directory", nargs="?", help="the model's base directory; the same as --output")
-    parser.add_argument("--output", help="the model's base directory")
+    parser.add_argument(
+        "directory", nargs="?", help="the export's base directory, such as exports/t5; the same as --output"
+    )
+    parser.add_argument("--output", help="the export's base directory")
     parser.add_argument(
         "--prompt",
         action="append",
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="with --prompt: how prompts are stored, including those that are added later",
     )
-    parser.add_argument("--no-verify", action="store_true", help="do not run the result and check its answers")
+    parser.add_argument("--no-verify", action="store_true", help="do not run the result to check its answers")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -261,3 +261,15 @@ def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
 
     assert process.communicate(timeout=30)[1] == "softprompt: interrupted\n"
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("serve", "gRPC port; 0 takes any free one (default: 8500)"),
+        ("evaluate", "the rows to score (default: validation)"),
+        ("query", "with all its retries; default: 30"),  # once
+    ],
+)
+def test_help_ends_with_the_default_unless_it_says_it(command, said, capsys):
+    assert f"{said} -" in help_of(command, capsys)
