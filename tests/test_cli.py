@@ -417,7 +417,7 @@ def test_a_truncated_prompt_file_is_told(fails, inputs, prompt, tmp_path, comman
 def test_a_prompt_option_that_is_not_a_pair_is_told(fails, tmp_path, pair):
     line = fails("export", "--prompt", pair, "--output", tmp_path)
 
-    assert line == f"softprompt: `--prompt` must be ID=FILE. Received: {pair!r}."
+    assert line == f"softprompt: `--prompt` must be ID=FILE, such as film=film.safetensors. Received: {pair!r}."
 
 
 def test_a_task_id_given_twice_is_told(fails, prompt, tmp_path):
