@@ -1,7 +1,8 @@
 """`softprompt export`: write an export, or add, remove and list its tasks."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
@@ -15,8 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     `--prompt` writes a new export. `--add`, `--remove` and `--list` use an existing one, and need no backbone.
     """
-    parser.add_argument("directory", nargs="?", help="the model's base directory; the same as --output")
-    parser.add_argument("--output", help="the model's base directory")
+    parser.add_argument(
+        "directory", nargs="?", help="the export's base directory, such as exports/t5; the same as --output"
+    )
+    parser.add_argument("--output", help="the export's base directory")
     parser.add_argument(
         "--prompt",
         action="append",
@@ -45,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="with --prompt: how prompts are stored, including those that are added later",
     )
-    parser.add_argument("--no-verify", action="store_true", help="do not run the result and check its answers")
+    parser.add_argument("--no-verify", action="store_true", help="do not run the result to check its answers")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -55,7 +58,10 @@ def run(arguments: argparse.Namespace) -> None:
     asked = [name for name in ("prompt", "add", "remove", "list") if getattr(arguments, name)]
     if len(asked) != 1:
         received = ", ".join(f"--{name}" for name in asked) or "none of them"
-        raise ConfigError(f"`export` takes one of --prompt, --add, --remove and --list. Received: {received}.")
+        raise ConfigError(
+            f"`export` takes one of --prompt, --add, --remove and --list. Received: {received}."
+            " Example: softprompt export --prompt film=film.safetensors --output exports/t5."
+        )
     if arguments.replace and asked != ["add"]:
         raise ConfigError(f"`--replace` goes with --add. Received: --{asked[0]}.")
     {"prompt": _write, "add": _add, "remove": _remove, "list": _list}[asked[0]](directory, arguments)
@@ -73,7 +79,8 @@ def _write(directory: str, arguments: argparse.Namespace) -> None:
         directory, t5, prompts, verify=not arguments.no_verify, table_dtype=arguments.table_dtype
     )
     checked = "not checked" if arguments.no_verify else "checked against Keras"
-    print(f"{version}: {len(prompts)} task(s) on {t5.name}, {checked}")
+    print(f"{version}: {_tasks(prompts)} on {t5.name}, {checked}")
+    print(f"Next: softprompt serve {shlex.quote(directory)}")
 
 
 def _add(directory: str, arguments: argparse.Namespace) -> None:
@@ -82,14 +89,14 @@ def _add(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import add_tasks
 
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
-    print(f"{version}: {len(prompts)} task(s) added, {_checked(arguments)}")
+    print(f"{version}: {_tasks(prompts)} added, {_checked(arguments)}")
 
 
 def _remove(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import remove_tasks
 
     version = remove_tasks(directory, arguments.remove, verify=not arguments.no_verify)
-    print(f"{version}: {len(set(arguments.remove))} task(s) removed, {_checked(arguments)}")
+    print(f"{version}: {_tasks(set(arguments.remove))} removed, {_checked(arguments)}")
 
 
 def _list(directory: str, arguments: argparse.Namespace) -> None:
@@ -117,7 +124,7 @@ def _pairs(values: Sequence[str], option: str) -> "dict[str, str | list[str]]":
     for value in values:
         name, equals, path = value.partition("=")
         if not (name and equals and path):
-            raise ConfigError(f"`{option}` must be ID=FILE. Received: {value!r}.")
+            raise ConfigError(f"`{option}` must be ID=FILE, such as film=film.safetensors. Received: {value!r}.")
         if name in pairs:
             raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
         files = _files(path)
@@ -143,6 +150,10 @@ def _files(names: str) -> list[str]:
         files.append(",".join(rest[:length]))
         rest = rest[length:]
     return files
+
+
+def _tasks(tasks: Collection[str]) -> str:
+    return f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}"
 
 
 def _checked(arguments: argparse.Namespace) -> str:

@@ -5,17 +5,25 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from softprompt_tf.errors import ConfigError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command; those of TLS have the names that `tls_credentials` gives them, with hyphens."""
-    parser.add_argument("target", metavar="HOST:PORT")
-    parser.add_argument("--model-name", required=True)
-    parser.add_argument("--task-id", required=True)
+    parser.add_argument("target", metavar="HOST:PORT", help="the server's gRPC address, such as 127.0.0.1:8500")
+    parser.add_argument(
+        "--model-name", required=True, help="the model's name; by default that of the directory that is served"
+    )
+    parser.add_argument(
+        "--task-id", required=True, help="the task whose prompt answers; `softprompt export --list` shows them"
+    )
     parser.add_argument("--text", action="append", required=True, help="a text; may be given several times")
     parser.add_argument(
         "--classify", action="store_true", help="answer with the most likely label instead of generated text"
     )
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for a request with all its retries")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, help="seconds for a request with all its retries; default: 30"
+    )
     parser.add_argument(
         "--attempt-timeout", type=float, help="seconds for one attempt; after that the request is sent again"
     )
@@ -36,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
       ConfigError: if an option is out of range, or a certificate file cannot be used.
       ServingError: if the server does not answer, or not all rows.
     """
+    _check_target(arguments.target)
     from softprompt_tf.export.client.client import PredictionClient
     from softprompt_tf.export.client.client_options import tls_credentials
 
@@ -51,3 +60,15 @@ def run(arguments: argparse.Namespace) -> None:
         ask = client.classify if arguments.classify else client.generate
         for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
             print(json.dumps({"text": text, **asdict(answer)}, ensure_ascii=False))
+
+
+def _check_target(target: str) -> None:
+    """Refuse what is no gRPC address: gRPC would look for a host of that name, or try port 443."""
+    scheme, is_url, _ = target.partition("://")
+    if is_url and scheme in ("http", "https"):
+        raise ConfigError(
+            f"The server's address must be HOST:PORT, its gRPC port. Received: {target}. Leave out `{scheme}://`"
+            " (`--tls` asks for TLS), and name the gRPC port instead of the REST port."
+        )
+    if ":" not in target:
+        raise ConfigError(f"The server's address must be HOST:PORT. Received: {target}. Did you mean `{target}:8500`?")

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory",
         nargs="?",
-        help="an export: the directory that has the versions. Or use --model-config-file",
+        help="an export: the directory that has the versions, such as exports/t5. Or use --model-config-file",
     )
     parser.add_argument("--model-name", help="default: the directory's name")
     parser.add_argument("--grpc-port", type=int, default=8500, help="gRPC port; 0 takes any free one")

@@ -213,6 +213,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
       50
     """
     tree = read_tree(Path(path), localise=_localise_run)
+    if {"inputs", "name"} <= tree.values.keys() and "task" not in tree.values:
+        raise ConfigError(
+            f"A run's config must have the key `task`. Received: {path}, which is a task file. Write a config of a run"
+            f" with `task: {Path(path).name}` (`softprompt configs runs` lists examples)."
+        )
     for override in overrides:
         apply_override(tree, override, localise=_localise_run)
     _drop_settings_of_other_methods(tree)
@@ -238,7 +243,13 @@ def load_task_config(path: str | Path) -> TaskConfig:
     Raises:
       ConfigError: as `load_config`.
     """
-    return _validated(TaskConfig, _read_task(Path(path)))
+    tree = _read_task(Path(path))
+    if "task" in tree.values and "inputs" not in tree.values:
+        raise ConfigError(
+            f"A task file must have the key `inputs`. Received: {path}, which is a run's config. Pass the task file that"
+            " its key `task` names."
+        )
+    return _validated(TaskConfig, tree)
 
 
 def task_config(values: Mapping[str, Any]) -> TaskConfig:

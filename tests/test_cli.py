@@ -236,8 +236,9 @@ def test_export_hands_on_its_tasks_and_says_whether_it_was_checked(run, inputs, 
     first = run("export", *options)
     second = run("export", *options, "--no-verify", "--table-dtype", "bfloat16")
 
-    assert first[:2] == (0, f"{tmp_path / '1'}: 1 task(s) on tiny, checked against Keras\n")
-    assert second[:2] == (0, f"{tmp_path / '2'}: 1 task(s) on tiny, not checked\n")
+    after = f"Next: softprompt serve {tmp_path}\n"
+    assert first[:2] == (0, f"{tmp_path / '1'}: 1 task on tiny, checked against Keras\n{after}")
+    assert second[:2] == (0, f"{tmp_path / '2'}: 1 task on tiny, not checked\n{after}")
     assert calls == [
         ("tiny", {"mood": str(prompt)}, {"verify": True, "table_dtype": "float32"}),
         ("tiny", {"mood": str(prompt)}, {"verify": False, "table_dtype": "bfloat16"}),
@@ -416,7 +417,7 @@ def test_a_truncated_prompt_file_is_told(fails, inputs, prompt, tmp_path, comman
 def test_a_prompt_option_that_is_not_a_pair_is_told(fails, tmp_path, pair):
     line = fails("export", "--prompt", pair, "--output", tmp_path)
 
-    assert line == f"softprompt: `--prompt` must be ID=FILE. Received: {pair!r}."
+    assert line == f"softprompt: `--prompt` must be ID=FILE, such as film=film.safetensors. Received: {pair!r}."
 
 
 def test_a_task_id_given_twice_is_told(fails, prompt, tmp_path):

@@ -40,6 +40,10 @@ MISTAKES = {
     "neighbors b.npy": "No such file: b.npy",
     "inspect b.npy": "No such file: b.npy",
     "export --prompt a=b.npy --output e": "No such file: b.npy",
+    "train mood.yaml": "Received: mood.yaml, which is a task file. Write a config of a run with `task: mood.yaml`",
+    "evaluate a.npy --task run.yaml": "must have the key `inputs`. Received: run.yaml, which is a run's config.",
+    "query localhost --model-name m --task-id a --text x": "Received: localhost. Did you mean `localhost:8500`?",
+    "query http://h:8501 --model-name m --task-id a --text x": "Leave out `http://`",
     "serve e --grpc-port 99999": "`--grpc-port` must be a port from 0 to 65535. Received: 99999.",
     "serve e --grpc-port 0 --rest-port -1": "`--rest-port` must be a port from 0 to 65535. Received: -1.",
     "serve s3://bucket/model": "must be a local one. Received: s3://bucket/model",
@@ -257,3 +261,15 @@ def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
 
     assert process.communicate(timeout=30)[1] == "softprompt: interrupted\n"
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("serve", "gRPC port; 0 takes any free one (default: 8500)"),
+        ("evaluate", "the rows to score (default: validation)"),
+        ("query", "with all its retries; default: 30"),  # once
+    ],
+)
+def test_help_ends_with_the_default_unless_it_says_it(command, said, capsys):
+    assert f"{said} -" in help_of(command, capsys)

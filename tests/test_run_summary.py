@@ -56,6 +56,15 @@ def test_without_a_test_split_there_is_no_test_line():
     assert len(lines) == 6
 
 
+def test_a_prompt_that_is_no_better_than_one_answer_is_called_so():
+    finished = result()
+    finished.majority["mood"]["validation"].update(accuracy=0.75, macro_f1=0.5)
+
+    lines = summary_lines(finished, backbone="mini")
+
+    assert lines[6].startswith("The prompt is no better than one answer for all rows: train more steps")
+
+
 def test_a_run_that_was_finished_before_says_so():
     lines = summary_lines(result(steps_taken=0), backbone="mini")
 

@@ -1,6 +1,6 @@
 """What `mkdocs build` does besides: adds the generated pages and the repository's own files, and lays the package out.
 
-MkDocs calls `on_config`, `on_files`, `on_page_markdown` and `on_post_build` by their names.
+MkDocs calls `on_config`, `on_files`, `on_page_markdown`, `on_page_content` and `on_post_build` by their names.
 """
 
 import sys
@@ -20,6 +20,7 @@ from config_page import config_page
 from metric_page import metric_page
 from notebook_page import NOTEBOOKS, notebook_page, with_notebook_link
 from repository_links import SHOWN, with_site_links
+from wrapped_output import with_wrapped_output
 
 from softprompt_tf.cli.cli import build_parser
 
@@ -59,6 +60,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrite links to files of the repository; add the link to the notebook."""
     return with_notebook_link(with_site_links(markdown, page.file.src_uri), page.file.src_uri)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let the lines of messages wrap."""
+    return with_wrapped_output(html)
 
 
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:

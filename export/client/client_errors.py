@@ -8,9 +8,10 @@ from softprompt_tf.errors import DataError, ServingError
 from softprompt_tf.export.client.client_retries import Attempts
 
 _HINTS = {
-    "UNAVAILABLE": " Hint: is a model server listening there, and does it speak TLS where this client does?",
+    "UNAVAILABLE": " Hint: is a model server listening there, is this its gRPC port (not the REST one), and does it speak TLS"
+    " where this client does?",
     "DEADLINE_EXCEEDED": " Hint: raise `timeout_s`, or send fewer rows.",
-    "NOT_FOUND": " Hint: check the model's name; `status()` lists the versions that the server has.",
+    "NOT_FOUND": " Hint: check the model's name (by default that of the directory that is served); `status()` lists its versions.",
     "RESOURCE_EXHAUSTED": " Hint: lower `max_batch_size`.",
 }
 

@@ -37,7 +37,7 @@ def check_directory(directory: str | Path | None) -> Path:
     """Return the whole path of a model's base directory; it may still be empty.
 
     Raises:
-      ServingError: if it does not exist, or is a version itself.
+      ServingError: if it does not exist, is a version itself, or has no version but a folder with some.
     """
     if directory is None:
         raise ServingError(
@@ -50,6 +50,13 @@ def check_directory(directory: str | Path | None) -> Path:
         raise ServingError(
             f"The directory to serve must hold version directories such as 1/. Received: {base_path}."
             f" Hint: this is one version; serve {base_path.parent}.",
+            status="NOT_FOUND",
+        )
+    exports = sorted({model.parents[1] for model in base_path.glob("*/[0-9]*/saved_model.pb")})
+    if exports and not find_versions(base_path):
+        raise ServingError(
+            f"The directory to serve must hold version directories such as 1/. Received: {base_path}."
+            f" Hint: serve one of the exports in it, such as {exports[0]}.",
             status="NOT_FOUND",
         )
     return base_path

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import logging
 import os
+import shlex
 import shutil
 import signal
 import threading
@@ -22,7 +23,7 @@ from softprompt_tf.errors import ServingError
 from softprompt_tf.export.server.batching import BatchScheduler
 from softprompt_tf.export.server.grpc_services import add_services
 from softprompt_tf.export.server.http_server import RestServer
-from softprompt_tf.export.server.loaded_version import check_directory
+from softprompt_tf.export.server.loaded_version import check_directory, find_versions
 from softprompt_tf.export.server.model_config import ModelSettings
 from softprompt_tf.export.server.rest import answer
 from softprompt_tf.export.server.served_models import ConfigFile, ServedModels
@@ -235,11 +236,16 @@ def serve(
     settings: dict[str, Any] = {"grpc_port": grpc_port, "rest_port": rest_port, "poll_interval_s": poll_interval_s}
     server = ModelServer(base_path, model_name=name, options=options, **settings)
     print(f"Loading {what}", flush=True)
+    if base_path is not None and not find_versions(base_path):
+        print(f"Waiting for the first version, such as {base_path / '1'}", flush=True)
     with server, _stop_signals() as received:
         print(f"Serving {what} on {server.host}, by the local model server", flush=True)
         print(f"gRPC: {server.host}:{server.grpc_port}", flush=True)
         if server.rest_port is not None:
             print(f"REST: http://{server.host}:{server.rest_port}/v1/models/{name}", flush=True)
+        if name:
+            ask = f"softprompt query {server.host}:{server.grpc_port} --model-name {shlex.quote(name)}"
+            print(f"Ask it: {ask} --task-id TASK --text TEXT", flush=True)
         received.wait()
     print("Stopped", flush=True)
 

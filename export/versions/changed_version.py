@@ -107,10 +107,9 @@ def newest_version(base: str | Path) -> NewestVersion:
     numbers = version_numbers(base)
     if not numbers:
         is_version = (base / "saved_model.pb").is_file()
-        hint = f"Pass the base directory, {base.parent}." if is_version else "Write one with `write_saved_model`."
-        raise ExportError(
-            f"There must be an export whose tasks can be changed. Received: {base}, with no version. {hint}"
-        )
+        write = "Write one with `softprompt export --prompt ID=FILE --output DIR`, in Python `write_saved_model`."
+        hint = f"Pass the base directory, {base.parent}." if is_version else write
+        raise ExportError(f"The directory must be an export. Received: {base}, with no version. {hint}")
     directory = base / str(numbers[-1])
     record = ExportRecord.read(directory)
     return NewestVersion(base, numbers[-1], record, StoredTasks.read(directory))

@@ -15,6 +15,7 @@ from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
 from softprompt_tf.cli import launch_workers, mix_command, phrases_command, predict_command
+from softprompt_tf.cli.help_text import HelpWithDefaults
 from softprompt_tf.cli.lean_imports import lean_imports
 from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError, WorkerLostError
@@ -65,7 +66,8 @@ def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) ->
     """Parse, and let settings to change stand behind options too, where argparse has none."""
     parsed, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(parsed, "overrides") or any("=" not in each or each.startswith("-") for each in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        hint = "; settings are written key=value, such as training.steps=50" if hasattr(parsed, "overrides") else ""
+        parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
     if rest:
         parsed.overrides = [*parsed.overrides, *rest]
     return parsed
@@ -86,7 +88,8 @@ def _check_paths(parsed: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="softprompt", description="Soft prompts for one frozen T5: train, export, serve."
+        prog="softprompt",
+        description="Soft prompts for one frozen T5: train, export, serve. Begin with `softprompt train sentiment`.",
     )
     parser.add_argument("--version", action="version", version=f"softprompt-tf {__version__}")
     parser.add_argument("--verbose", action="store_true", help=_VERBOSE_HELP)
@@ -100,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, such as training.steps=50"
     )
     train.add_argument(
-        "--workers", type=int, metavar="N", help="train by so many processes of this machine, which share each batch"
+        "--workers", type=int, metavar="N", help="train with N processes of this machine; they share each batch"
     )
     train.set_defaults(run=_train)
 
@@ -117,10 +120,12 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "prompt",
         nargs="+",
-        help="a prompt file; with several files, each is scored, and their majority vote or mixture",
+        help="a prompt file; with several files, each is scored, and so is their majority vote or mixture",
     )
     evaluate.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
-    evaluate.add_argument("--split", default="validation", choices=("train", "validation", "test"))
+    evaluate.add_argument(
+        "--split", default="validation", choices=("train", "validation", "test"), help="the rows to score"
+    )
     evaluate.add_argument("--limit", type=int, help="score only this many rows")
     evaluate.add_argument("--predictions", help="write one JSON line per row to this file")
     add_backbone_option(evaluate)
@@ -194,6 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--steps", type=int, help="training steps for each task; default: 400")
     demo.set_defaults(run=_demo)
     for command in commands.choices.values():
+        command.formatter_class = HelpWithDefaults
         command.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=_VERBOSE_HELP)
     return parser
 

@@ -30,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHRASE",
         help="a phrase whose words the T5 varies; may be repeated",
     )
-    parser.add_argument("--max-words", type=int, default=5, help="words of a mined phrase at most")
-    parser.add_argument("--candidates", type=int, default=50, help="phrases of each source that are tried")
+    parser.add_argument("--max-words", type=int, default=5, help="the most words of a mined phrase")
+    parser.add_argument("--candidates", type=int, default=50, help="how many phrases of each source are tried")
     parser.add_argument("--position", choices=("end", "front"), default="end", help="where a phrase goes in the text")
-    parser.add_argument("--split", default="validation", choices=("train", "validation"), help="the rows that rank")
+    parser.add_argument(
+        "--split", default="validation", choices=("train", "validation"), help="the rows that rank the phrases"
+    )
     parser.add_argument("--limit", type=int, help="rank by this many rows")
-    parser.add_argument("--keep", type=int, default=5, help="phrases that are written")
+    parser.add_argument("--keep", type=int, default=5, help="how many phrases are written")
     parser.add_argument(
         "--one-length", action="store_true", help="keep phrases of one number of pieces, which `softprompt mix` can mix"
     )

@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
         default="tokens",
         help="tokens: the mean cosine over all pairs of vectors; means: the cosine of the mean vectors; default: tokens",
     )
-    similar.add_argument("--count", type=int, help="print only so many; default: all")
+    similar.add_argument("--count", type=int, help="print only the first N; default: all")
     similar.set_defaults(run=_similar)
 
     inspect = commands.add_parser(

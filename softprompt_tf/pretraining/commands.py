@@ -13,20 +13,11 @@ from softprompt_tf.settings.spelling import check_files
 _OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
 
 
-class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Ends each help text with the default, where there is one and the text does not say it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        says_it = "default" in (action.help or "").lower()
-        return action.help if says_it or action.default in (None, []) else super()._get_help_string(action)
-
-
 def add_commands(commands: Any) -> None:
     """Add both commands to the sub-parsers of `softprompt`."""
     pretrain = commands.add_parser(
         "pretrain",
-        help="train a small T5 from nothing on text files; resumable",
-        formatter_class=_WithDefaults,
+        help="train a small T5 from nothing on text files; continues where it was stopped",
     )
     _add_shared(pretrain, objective="span_corruption", steps=6000, cooldown_steps=1000, learning_rate=2e-2)
     pretrain.add_argument("--vocabulary", help="a SentencePiece model; default: one is trained on the texts")
@@ -41,8 +32,7 @@ def add_commands(commands: Any) -> None:
 
     adapt = commands.add_parser(
         "adapt",
-        help="continue training a T5 with the LM objective; resumable",
-        formatter_class=_WithDefaults,
+        help="train a T5 further with the LM objective; continues where it was stopped",
     )
     adapt.add_argument("backbone", help=BACKBONE_HELP)
     # 1e-3 relative to each parameter is where T5's own schedule, 1 / sqrt(step), ended after 1 M steps.

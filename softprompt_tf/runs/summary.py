@@ -7,6 +7,7 @@ from pathlib import Path
 from softprompt_tf.runs.run import RunResult
 
 _BASELINE = "  majority baseline"
+_NOT_USEFUL = "The prompt is no better than one answer for all rows: train more steps, or with another learning rate."
 
 
 def summary_lines(result: RunResult, *, backbone: str) -> list[str]:
@@ -39,6 +40,8 @@ def _task_lines(result: RunResult, task: str) -> list[str]:
     names, width = list(dev.metrics), max(len(what) for what, _ in rows)
     step = f"; the dev rows chose step {result.training.best_step}"
     words = [] if result.words is None else [f"in words: {result.words}"]
+    baseline = result.majority.get(task, {}).get("validation")
+    is_useful = baseline is None or any(dev.metrics[name] > baseline[name] for name in baseline)
     return [
         f"{task}: prompt in {result.prompts[task]}{step}",
         *words,
@@ -47,6 +50,7 @@ def _task_lines(result: RunResult, task: str) -> list[str]:
             what.ljust(width) + "".join(f"  {metrics[name]:>{max(len(name), 6)}.4f}" for name in names)
             for what, metrics in rows
         ),
+        *([] if is_useful else [_NOT_USEFUL]),
     ]
 
 

@@ -39,6 +39,7 @@ def read_task_data(task: Task) -> TaskData:
         missing = "train" if task.train is None else "validation"
         raise ConfigError(
             f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
+            f" Add `{missing}: FILE` to the task."
         )
     return TaskData(task, task.examples("train"), task.examples("validation"), _test_examples(task))
 

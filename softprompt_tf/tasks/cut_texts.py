@@ -142,7 +142,7 @@ def tell_cut_examples(
         places=places,
     )
     if counts.is_whole:
-        say(f"{name}: {counts.rows} rows, none is cut and every piece is known")
+        say(f"{name}: {counts.rows} rows; no text is cut, and no token is unknown")
     return counts
 
 

@@ -211,8 +211,10 @@ def _table_rows(path: Path, records: Iterable[tuple[int, list[str]]], columns: S
             _check_header(f"{path}:{number}", names)
             continue
         if len(record) != len(names):
+            hint = " Put a text with a comma in double quotes." if ".csv" in path.suffixes else ""
             raise DataError(
                 f"{path}:{number}: must have {len(names)} columns ({', '.join(names)}). Received: {len(record)}."
+                f"{hint if len(record) > len(names) else ''}"
             )
         yield Row(dict(zip(names, record, strict=True)), f"{path}:{number}")
 
@@ -253,7 +255,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}:{number}: must be UTF-8 text ({error.reason} at byte {error.start}).") from None
+            raise DataError(
+                f"{path}:{number}: must be UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8."
+            ) from None
         except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
             raise DataError(f"{path}: cannot be decompressed after line {number} ({error}).") from None
 

@@ -10,6 +10,7 @@ from itertools import groupby
 
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.prompt_places import MARKER, marker_counts, plain_text
+from softprompt_tf.tasks.missing_field import missing_field
 from softprompt_tf.tasks.rows import Row
 
 _PARTS_OF_A_PATH = set(".[]")
@@ -126,8 +127,7 @@ def field_text(row: Row, field: str) -> str:
       DataError: as `Template.render_inputs`.
     """
     if field not in row.values:
-        known = ", ".join(map(str, row.values))
-        raise DataError(f"{row.location}: the row has no field `{field}`. Its fields: {known}.")
+        raise missing_field(row.location, field, row.values)
     value = row.values[field]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # NumPy scalars

@@ -9,6 +9,7 @@ from config_page import commented_values, config_page, documented_arguments
 from notebook_page import NOTEBOOKS, notebook_page, with_notebook_link
 from page_blocks import ROOT, blocks_of
 from repository_links import SHOWN, with_site_links
+from wrapped_output import with_wrapped_output
 
 from softprompt_tf.cli.cli import build_parser
 from softprompt_tf.config import RunConfig, TaskConfig, TrainingConfig
@@ -130,3 +131,12 @@ def test_a_notebook_has_the_code_that_is_tested(page):
 def test_a_page_with_a_notebook_has_its_link():
     assert with_notebook_link("# A\nb\n", "tutorials/keras.md").splitlines()[2].startswith("[Download this page as a")
     assert with_notebook_link("# A\nb\n", "glossary.md") == "# A\nb\n"
+
+
+def test_messages_wrap_and_columns_do_not():
+    message = '<div class="language-text highlight"><pre><code>`steps` must be above 0.</code></pre></div>'
+    columns = '<div class="language-text highlight"><pre><code>task   dev\nfilm   0.9</code></pre></div>'
+
+    html = with_wrapped_output(message + columns)
+
+    assert html == message.replace("highlight", "highlight wraps") + columns

@@ -37,7 +37,7 @@ def names_of(base):
 def test_tasks_are_added(base, file, capsys):
     run("--add", f"again={file}", "--add", f"more={file}", base)
 
-    assert capsys.readouterr().out == f"{base / '2'}: 2 task(s) added, the others answer as before\n"
+    assert capsys.readouterr().out == f"{base / '2'}: 2 tasks added, the others answer as before\n"
     assert names_of(base) == ["mood", "story", "reply", "again", "more"]
 
 
@@ -46,14 +46,14 @@ def test_a_task_is_replaced_where_that_is_asked_for(base, file, capsys):
         run("--add", f"story={file}", base, "--no-verify")
     run("--add", f"story={file}", "--replace", "--output", base, "--no-verify")
 
-    assert capsys.readouterr().out == f"{base / '2'}: 1 task(s) added, not checked\n"
+    assert capsys.readouterr().out == f"{base / '2'}: 1 task added, not checked\n"
     assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12]
 
 
 def test_tasks_are_removed(base, capsys):
     run("--remove", "mood", "--remove", "story", base, "--no-verify")
 
-    assert capsys.readouterr().out == f"{base / '2'}: 2 task(s) removed, not checked\n"
+    assert capsys.readouterr().out == f"{base / '2'}: 2 tasks removed, not checked\n"
     assert names_of(base) == ["reply"]
 
 
@@ -82,16 +82,19 @@ def test_the_files_of_an_ensemble_are_parted_by_commas(base, task_prompts, tmp_p
     ]
 
 
+EXAMPLE = "Example: softprompt export --prompt film=film.safetensors --output exports/t5."
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["d", "--add", "mood=a,"], "`--add` must be ID=FILE or ID=FILE,FILE. Received: 'mood=a,'."),
         (["d", "--add", "mood=,a"], "`--add` must be ID=FILE or ID=FILE,FILE. Received: 'mood=,a'."),
-        (["d"], "takes one of --prompt, --add, --remove and --list. Received: none of them."),
-        (["d", "--list", "--remove", "a"], "Received: --remove, --list."),
+        (["d"], f"Received: none of them. {EXAMPLE}"),
+        (["d", "--list", "--remove", "a"], f"Received: --remove, --list. {EXAMPLE}"),
         (["--list"], "takes one base directory, DIRECTORY or --output DIRECTORY. Received: none."),
         (["d", "--output", "e", "--list"], "Received: d and e."),
-        (["d", "--add", "mood"], "`--add` must be ID=FILE. Received: 'mood'."),
+        (["d", "--add", "mood"], "`--add` must be ID=FILE, such as film=film.safetensors. Received: 'mood'."),
         (["d", "--add", "a=x", "--add", "a=y"], "Every task id may be given once. Received: 'a' twice."),
         (["d", "--remove", "a", "--replace"], "`--replace` goes with --add. Received: --remove."),
     ],
@@ -117,7 +120,8 @@ def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5,
     monkeypatch.setattr(t5, "load_t5", lambda name: {"tiny": tiny_t5}[name])
     run("--prompt", f"mood={file}", "--output", tmp_path, "--backbone", "tiny", "--table-dtype", "bfloat16")
 
-    assert capsys.readouterr().out == f"{tmp_path / '1'}: 1 task(s) on {tiny_t5.name}, checked against Keras\n"
+    said = f"{tmp_path / '1'}: 1 task on {tiny_t5.name}, checked against Keras\nNext: softprompt serve {tmp_path}\n"
+    assert capsys.readouterr().out == said
     assert asked == {
         "directory": str(tmp_path),
         "prompts": {"mood": str(file)},

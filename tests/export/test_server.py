@@ -271,6 +271,8 @@ def test_a_missing_directory_and_one_version_are_clear_errors(tmp_path, exported
         start(tmp_path / "nowhere").start()
     with pytest.raises(ServingError, match=f"Hint: this is one version; serve {exported}"):
         start(exported / "1").start()
+    with pytest.raises(ServingError, match=f"Hint: serve one of the exports in it, such as {exported}"):
+        start(exported.parent).start()
 
 
 def test_a_model_without_a_version_is_waited_for(tmp_path, exported, caplog):
@@ -359,7 +361,7 @@ def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
     environment = {**os.environ, "PATH": "/nowhere"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
 
-    loading, *lines = [process.stdout.readline() for _ in range(4)]
+    loading, *lines = [process.stdout.readline() for _ in range(5)]
     process.send_signal(signal.SIGTERM)
     rest_of_output, _ = process.communicate(timeout=20)
 
@@ -368,4 +370,7 @@ def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
     assert lines[1].startswith("gRPC: 127.0.0.1:")
     assert lines[2].startswith("REST: http://127.0.0.1:")
     assert lines[2].endswith("/v1/models/echo\n")
+    address = lines[1].removeprefix("gRPC: ").strip()
+    ask = f"Ask it: softprompt query {address} --model-name echo --task-id TASK --text TEXT\n"
+    assert lines[3] == ask
     assert (process.returncode, rest_of_output) == (0, "Stopped\n")

@@ -467,7 +467,7 @@ def test_a_damaged_record_is_refused(base, damage):
 
 
 def test_a_directory_without_versions_is_refused(base, tiny_t5, tmp_path):
-    with pytest.raises(ExportError, match="with no version. Write one with `write_saved_model`."):
+    with pytest.raises(ExportError, match="with no version. Write one with `softprompt export"):
         add_tasks(tmp_path / "nothing", {"review": new_prompt(tiny_t5)})
     with pytest.raises(ExportError, match="with no version. Pass the base directory, .*tiny."):
         add_tasks(base / "1", {"review": new_prompt(tiny_t5)})

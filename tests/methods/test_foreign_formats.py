@@ -243,6 +243,10 @@ def test_a_folder_without_an_adapter_config_is_an_error(tmp_path):
     with pytest.raises(PromptFileError, match=r"must hold adapter_config\.json\. Received: .*Name the \.safetensors"):
         load_prompt(tmp_path)
 
+    (tmp_path / "prompt.safetensors").touch()  # as in the directory of a run
+    with pytest.raises(PromptFileError, match=r"Did you mean `.*prompt\.safetensors`\?$"):
+        load_prompt(tmp_path)
+
 
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_damaged_adapter_config_is_an_error(text, tmp_path):

@@ -135,8 +135,11 @@ def test_settings_may_stand_on_both_sides_of_an_option(arguments, monkeypatch):
     assert given == [(["train", "sentiment", "seed=4", "training.strategy=multi_worker"], 2)]
 
 
-@pytest.mark.parametrize("command", [["train", "sentiment", "--workrs=2"], ["configs", "runs", "seed=4"]])
+@pytest.mark.parametrize("command", [["train", "sentiment", "--steps", "3"], ["configs", "runs", "seed=4"]])
 def test_other_arguments_are_refused(command, capsys):
     with pytest.raises(SystemExit):
         main(command)
-    assert "unrecognized arguments" in capsys.readouterr().err
+
+    said = capsys.readouterr().err
+    assert "unrecognized arguments" in said
+    assert ("settings are written key=value, such as training.steps=50" in said) == (command[0] == "train")

@@ -21,9 +21,10 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        files = sorted(folder.glob("*.safetensors"))
+        hint = f"Did you mean `{files[0]}`?" if files else "Name the .safetensors file of a prompt."
         raise PromptFileError(
-            f"A folder is read as a PEFT or AdapterHub adapter and must hold {ADAPTER_CONFIG}. Received: {folder}. "
-            "Name the .safetensors file itself where the folder holds one."
+            f"A folder is read as a PEFT or AdapterHub adapter and must hold {ADAPTER_CONFIG}. Received: {folder}. {hint}"
         ) from error
     except (ValueError, OSError) as error:
         raise PromptFileError(f"{path} must be a JSON file. Received: {error}.") from error

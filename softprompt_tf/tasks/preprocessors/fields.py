@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.tasks.missing_field import missing_field
 
 Values = Mapping[str, Any]
 
@@ -60,8 +61,7 @@ def texts(value: Any, key: str, location: str) -> tuple[str, ...]:
 
 def _checked(values: Values, key: str, location: str, kind: Any, description: str) -> Any:
     if key not in values:
-        known = ", ".join(map(str, values))
-        raise DataError(f"{location}: the row has no field `{key}`. Its fields: {known}.")
+        raise missing_field(location, key, values)
     value = values[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise DataError(f"{location}: field `{key}` must be {description}. Received: {str(value)[:80]!r}.")

@@ -1,0 +1,32 @@
+"""The error of a row without a field that a task reads."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from softprompt_tf.errors import DataError
+
+_SEPARATORS = ";\t,|"
+
+
+def missing_field(location: str, field: str, values: Mapping[str, Any]) -> DataError:
+    """Return the error of a missing field: the fields that the row has, and what was probably meant.
+
+    Args:
+      location: the row's place, such as "train.csv:2".
+      field: the name that the row does not have.
+      values: the row, by field.
+    """
+    known = [str(name) for name in values]
+    return DataError(
+        f"{location}: the row has no field `{field}`. Its fields: {', '.join(known)}.{_hint(field, known)}"
+    )
+
+
+def _hint(field: str, known: list[str]) -> str:
+    separators = [character for character in _SEPARATORS if len(known) == 1 and character in known[0]]
+    if separators:
+        found = {"\t": "tabs"}.get(separators[0], f"`{separators[0]}`")
+        return f" The columns seem to be separated by {found}: a .csv file needs commas, a .tsv file needs tabs."
+    close = difflib.get_close_matches(field, known, n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
