@@ -18,6 +18,7 @@ from benchmarks.measured_tables import (
     method_costs,
     methods_by_tasks,
     planned_memory,
+    shared_encoding,
     time_to_accuracy,
 )
 from benchmarks.measured_tables.pages import written_page
@@ -31,6 +32,7 @@ MEASUREMENTS = {
     "method_costs": method_costs,
     "methods_by_tasks": methods_by_tasks,
     "planned_memory": planned_memory,
+    "shared_encoding": shared_encoding,
     "time_to_accuracy": time_to_accuracy,
 }
 

@@ -13,8 +13,9 @@ SIDES = {
     "peft": "PEFT, 400 steps",
     "front": "prompt in front, 400 steps",
     "late": "after the encoder, cached states, 2,000 steps",
+    "decoder": "adapters in the decoder, cached states, 400 steps",
 }
-TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2"}
+TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2", "rte": "RTE"}
 
 
 class Curve:

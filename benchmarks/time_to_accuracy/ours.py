@@ -1,9 +1,10 @@
-"""One run of this library: `python -m benchmarks.time_to_accuracy.ours CASE RESULT STEPS front|late`."""
+"""One run of this library: `python -m benchmarks.time_to_accuracy.ours CASE RESULT STEPS front|late|decoder`."""
 
 import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,59 @@ import numpy as np
 
 import softprompt_tf as sp
 from benchmarks.time_to_accuracy.curves import EVALUATIONS, Curve
+from softprompt_tf.methods import PromptMethod
 from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.tasks import BatchStream, TokenizedExamples
 from softprompt_tf.training.callbacks import steps_done
 
 
-def main(case: dict[str, Any], result: Path, steps: int, side: str) -> None:
+@dataclass(frozen=True)
+class Side:
+    """What trains, and how.
+
+    Args:
+      method: first prompt [P, H], seed -> the method.
+      optimizer: schedule -> the optimizer.
+      rate: the highest, per step.
+      on_states: whether it trains on cached states.
+    """
+
+    method: Callable[[np.ndarray, int], PromptMethod]
+    optimizer: Callable[[Any], Any]
+    rate: float
+    on_states: bool
+
+
+SIDES = {
+    "front": Side(
+        lambda prompt, seed: sp.prompt_tuning(len(prompt), sp.init.from_array(prompt), seed=seed),
+        sp.Adafactor,
+        rate=1.0,
+        on_states=False,
+    ),
+    "late": Side(
+        lambda prompt, seed: sp.late_prompts(len(prompt), sp.init.from_array(prompt), seed=seed),
+        sp.Adafactor,
+        rate=1.0,
+        on_states=True,
+    ),
+    "decoder": Side(
+        lambda prompt, seed: sp.adapters(16, encoder=False, seed=seed),
+        keras.optimizers.Adam,
+        rate=0.01,
+        on_states=True,
+    ),
+}
+
+
+def main(case: dict[str, Any], result: Path, steps: int, side: Side) -> None:
     """Train, and keep the curve."""
     t5, seed = sp.load_t5("mini"), case["seed"]
     texts, labels = case["dev_texts"], case["labels"]
-    method = (sp.late_prompts if side == "late" else sp.prompt_tuning)(
-        len(case["prompt"]), sp.init.from_array(np.array(case["prompt"], np.float32)), seed=seed
-    )
+    method = side.method(np.array(case["prompt"], np.float32), seed)
     model = sp.PromptedT5(t5, method, labels=labels, max_input_tokens=512, max_target_tokens=16)
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - 20, warmup_target=1.0, warmup_steps=20)
-    model.compile(sp.Adafactor(rate), sp.TargetCrossEntropy())
+    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - 20, warmup_target=side.rate, warmup_steps=20)
+    model.compile(side.optimizer(rate), sp.TargetCrossEntropy())
     tokens = TokenizedExamples(
         tuple(np.array(ids, np.int32) for ids in case["inputs"]),
         tuple(np.array(ids, np.int32) for ids in case["targets"]),
@@ -36,7 +75,7 @@ def main(case: dict[str, Any], result: Path, steps: int, side: str) -> None:
     batches: Any = BatchStream(tokens, batch_size=32, seed=seed)
     classify: Callable[[list[str]], Any] = model.classify
     spent = {"wall": 0.0, "cpu": 0.0}
-    if side == "late":
+    if side.on_states:
         started = time.perf_counter(), time.process_time()
         cache = model.state_cache()
         states = cache.of(tokens.encoder_token_ids)
@@ -62,4 +101,5 @@ def main(case: dict[str, Any], result: Path, steps: int, side: str) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    main(given, Path(sys.argv[2]), int(sys.argv[3]), SIDES[sys.argv[4]])

@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from benchmarks.measured_tables import late_layers, method_costs, methods_by_tasks, time_to_accuracy
+from benchmarks.measured_tables import (
+    late_layers,
+    method_costs,
+    methods_by_tasks,
+    shared_encoding,
+    shared_texts,
+    time_to_accuracy,
+)
 from benchmarks.measured_tables.__main__ import MEASUREMENTS, PAGES, RESULTS, all_tables
 from benchmarks.measured_tables.pages import written_page
 from softprompt_tf.experiments.results import ResultStore, RunResult
@@ -80,11 +87,11 @@ def test_results_that_do_not_go_together_are_refused(tmp_path, steps, score, mes
     assert (tmp_path / "late_layers.json").read_text() == before
 
 
-def family(directory, *runs):
+def family(directory, *runs, prompt=None):
     """Write results (method, task, seed, rate, score) as a sweep does."""
     for method, task, seed, rate, score in runs:
         training = {"steps": 200, "batch_size": 32, "optimizer": "adam", "learning_rate": rate, "schedule": "cosine"}
-        run = {"backbone": "mini", "rows": {"train": 2000, "validation": 500}, "prompt": {"method": method}}
+        run = {"backbone": "mini", "rows": {"train": 2000, "validation": 500}, "prompt": prompt or {"method": method}}
         run |= {"training": training, "seed": seed, "tasks": [task]}
         settings = {"experiment": method, "arm": "a", "x": rate, "task": task, "eval_task": task, "seed": seed}
         result = RunResult(
@@ -109,6 +116,21 @@ def test_a_methods_rate_is_the_best_one_of_the_first_seed(tmp_path):
     ]
 
 
+def test_seeds_of_what_shares_an_encoding_are_one_cell(tmp_path):
+    lora, prompt = {"method": "lora", "rank": 8, "encoder": False}, {"method": "late_prompts", "length": 20}
+    first = family(tmp_path / "1", ("lora", "trec", 1, 0.01, 80.0), ("lora", "trec", 2, 0.01, 84.0), prompt=lora)
+    more = family(tmp_path / "2", ("late_prompts", "rte", 1, 1.0, 60.0), prompt=prompt)
+
+    shared_encoding.take([first, more], tmp_path)
+
+    assert shared_encoding.table(tmp_path).splitlines()[:4] == [
+        "| what is trained | optimizer, rate | TREC | RTE |",
+        "|---|---|---|---|",
+        "| late prompt after the encoder, 20 vectors | Adam, 1 |  | 60.0 |",
+        "| LoRA in the decoder, rank 8 | Adam, 0.01 | 82.0 ± 2.8 (2) |  |",
+    ]
+
+
 def test_costs_are_told_as_a_time_and_a_ratio(tmp_path):
     (tmp_path / "run").mkdir()
     figure = {"seconds": 0.12, "ratio": 1.5, "low": 1.4, "high": 1.625}
@@ -122,6 +144,27 @@ def test_costs_are_told_as_a_time_and_a_ratio(tmp_path):
     lines = method_costs.table(tmp_path).splitlines()
     assert lines[2] == "| `lora` | 12.3 kB | 120 ms, 1.50 (1.40 to 1.62) | 120 ms, 1.50 (1.40 to 1.62) |"
     assert lines[6] == "| methods mixed | 200 ms, 1.50 (1.40 to 1.62) |"
+
+
+def test_the_cost_of_many_tasks_is_a_ratio_to_the_fewest(tmp_path):
+    (tmp_path / "run").mkdir()
+    seconds = {"adapters, 1": [1.0, 2.0, 1.0], "adapters, 40": [2.0, 5.0, 3.0]}
+    seconds |= {"front, alone, both": [1.0, 1.0, 1.0], "front, alone, plain": [1.0, 2.0, 4.0]}
+    kept = {
+        "machine": {"processor": "Some CPU", "cores": 2, "tensorflow": "2.21.0"},
+        "load": [0.1, 2.0],
+        "shape": "small",
+    }
+    kept |= {"texts": 16, "tokens": 128, "kinds": ["adapters"], "tasks": [1, 40], "seconds": seconds}
+    (tmp_path / "run" / "shared_texts.json").write_text(json.dumps(kept))
+
+    shared_texts.take([tmp_path / "run"], tmp_path)
+
+    lines = shared_texts.table(tmp_path).splitlines()
+    assert lines[2:4] == ["| 1 | 1.00 s |  |", "| 40 | 3.00 s | 2.50 (2.00 to 3.00) |"]
+    assert lines[7] == (
+        "If no two texts are equal, prompts in front take 0.50 (0.25 to 1.00) times as long as in an export of them alone."
+    )
 
 
 @pytest.mark.parametrize("measurement", MEASUREMENTS.values(), ids=MEASUREMENTS)
