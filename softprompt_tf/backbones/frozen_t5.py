@@ -18,9 +18,11 @@ from keras import ops
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.backbones.loading.built_layers import spare_tracing
+from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_back
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
+from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
 from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
 from softprompt_tf.errors import BackboneError
@@ -45,6 +47,7 @@ class FrozenT5:
       tokenizer: the matching `keras_hub.models.T5Tokenizer`.
       name: what prompt files and messages call it.
       fingerprint: of the weights before they were quantized, where the backbone comes quantized. Default: computed.
+      placement: which device holds what, where `lay_out` has laid the backbone over several.
 
     Raises:
       BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
@@ -66,6 +69,7 @@ class FrozenT5:
         *,
         name: str,
         fingerprint: str | None = None,
+        placement: Placement | None = None,
     ):
         check_backend()
         if not isinstance(backbone, keras_hub.models.T5Backbone):
@@ -90,7 +94,8 @@ class FrozenT5:
         spare_tracing(backbone)
         self.backbone = backbone
         self.freeze()
-        self.forward = FrozenForward(backbone)
+        self.placement = placement
+        self.forward = FrozenForward(backbone, placement)
         self.tokenizer = tokenizer
         self.name = name
         self._seen_weights: str | None = None  # the fingerprint of the weights as they lie here, once it was asked for
@@ -138,6 +143,11 @@ class FrozenT5:
         )
 
     @property
+    def bytes_by_device(self) -> dict[str, int]:
+        """The bytes of the weights on each device, by names such as "GPU:0"; needs TensorFlow."""
+        return bytes_by_device(self.backbone)
+
+    @property
     def compute_dtype(self) -> str:
         """The dtype of embeddings and hidden states, "float32" or "bfloat16"."""
         return str(self.backbone.dtype_policy.compute_dtype)
@@ -161,7 +171,8 @@ class FrozenT5:
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Look up token embeddings: ids int [B, T] to [B, T, H] in the compute dtype."""
-        return self.backbone.token_embedding(token_ids)
+        with on_device(None if self.placement is None else self.placement.table):
+            return self.backbone.token_embedding(token_ids)
 
     def encode(self, embeddings: Tensor, padding_mask: Tensor, *, recompute: bool = False) -> Tensor:
         """Run the encoder.
@@ -177,10 +188,11 @@ class FrozenT5:
         """
         mask = padding_mask[:, None, :]
         states, position_bias = embeddings, None
-        for layer in self.backbone.encoder_transformer_layers:
+        devices = self._devices("encoder")
+        for layer, device in zip(self.backbone.encoder_transformer_layers, devices, strict=True):
             run = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
-            states, position_bias = (_remat(run) if recompute else run)(states)
-        return self.backbone.encoder_layer_norm(states)
+            states, position_bias = placed(device, _remat(run) if recompute else run)(states)
+        return placed(devices[-1], self.backbone.encoder_layer_norm)(states)
 
     def decode(
         self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
@@ -198,8 +210,9 @@ class FrozenT5:
           Decoder states [B, U, H].
         """
         encoder_mask = encoder_padding_mask[:, None, :]
-        states, position_bias = self.backbone.token_embedding(token_ids), None
-        for layer in self.backbone.decoder_transformer_layers:
+        states, position_bias = self.embed(token_ids), None
+        devices = self._devices("decoder")
+        for layer, device in zip(self.backbone.decoder_transformer_layers, devices, strict=True):
             run = partial(
                 _run_decoder_layer,
                 layer,
@@ -207,17 +220,21 @@ class FrozenT5:
                 encoder_attention_mask=encoder_mask,
                 use_causal_mask=True,
             )
-            states, position_bias = (_remat(run) if recompute else run)(states, encoder_output)
-        return self.backbone.decoder_layer_norm(states)
+            states, position_bias = placed(device, _remat(run) if recompute else run)(states, encoder_output)
+        return placed(devices[-1], self.backbone.decoder_layer_norm)(states)
 
     def logits(self, states: Tensor) -> Tensor:
         """Map decoder states [..., H] to logits [..., V] in float32.
 
         A tied head scales the states by H^-0.5 first (Raffel et al. 2020; google-research/t5x:t5x/examples/t5/network.py).
         """
-        if self.backbone.tie_embedding_weights:
-            states = states * self.hidden_dim**-0.5
-        return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+
+        def project(states: Tensor) -> Tensor:
+            if self.backbone.tie_embedding_weights:
+                states = states * self.hidden_dim**-0.5
+            return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+
+        return placed(None if self.placement is None else self.placement.head, project)(states)
 
     def quantize(self, mode: str, *, filters: Callable[[keras.Layer], bool] | None = None, **kwargs: Any) -> None:
         """Quantize the projections as `keras.Model.quantize` does; fingerprint and initializers stay those of the float weights.
@@ -236,8 +253,14 @@ class FrozenT5:
             self.backbone.quantize(
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
+        if self.placement is not None:
+            move_back(self.backbone, self.placement)
         self.freeze()
         self._seen_weights = None
+
+    def _devices(self, stack: str) -> Sequence[str | None]:
+        depth = len(getattr(self.backbone, f"{stack}_transformer_layers"))
+        return [None] * depth if self.placement is None else getattr(self.placement, stack)
 
     # === Text ===
 

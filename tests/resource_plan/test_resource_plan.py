@@ -185,8 +185,10 @@ def test_bytes_are_written_with_three_digits(value, text):
         ("base", {"dtype": "float16"}, ConfigError, "`dtype` must be one of float32, bfloat16"),
         ("base", {"flops_per_second": 0.0}, ConfigError, "`flops_per_second` must be a number above 0"),
         ("base", {"cached_states": True}, ConfigError, "`cached_states` are for methods that enter above"),
+        ("base", {"devices": 25}, ConfigError, "Received: devices=25 for 24 layers"),
+        ("base", {"devices": 2, "memory": "1GB"}, ConfigError, "`memory` is that of one device"),
     ],
-    ids=["backbone", "method", "rows", "dtype", "rate", "cached states"],
+    ids=["backbone", "method", "rows", "dtype", "rate", "cached states", "devices", "devices and memory"],
 )
 def test_mistakes_are_told(backbone, settings, error, message):
     with pytest.raises(error, match=message):

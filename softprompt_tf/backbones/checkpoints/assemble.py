@@ -1,6 +1,6 @@
 """Fill a KerasHub backbone with the weights of an opened checkpoint, one block at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -23,6 +23,7 @@ def assemble_backbone(
     dtype: str,
     quantization: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    prepare: Callable[[keras_hub.models.T5Backbone], None] = lambda _: None,
 ) -> tuple[keras_hub.models.T5Backbone, str]:
     """Build the checkpoint's model and fill every weight of it.
 
@@ -32,6 +33,7 @@ def assemble_backbone(
       quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
         in `dtype`.
       settings: arguments of `keras_hub.models.T5Backbone` that take the place of the checkpoint's.
+      prepare: is called with the backbone before its weights are read.
 
     Returns:
       The backbone, and the fingerprint of its weights before any quantization.
@@ -41,6 +43,7 @@ def assemble_backbone(
     """
     _check_shapes(checkpoint)
     backbone = without_initializers(lambda: build_backbone(checkpoint.architecture, dtype=dtype, settings=settings))
+    prepare(backbone)
     with spared_garbage():
         samples = _fill_all(backbone, checkpoint, quantization)
     # In the order of the float model's weights: an int8 one has a scale behind each kernel, which is no weight of the checkpoint.

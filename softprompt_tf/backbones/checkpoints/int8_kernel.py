@@ -8,6 +8,7 @@ import numpy as np
 from softprompt_tf.backbones.checkpoints.checkpoint import StoredTensor
 from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, read_weight, unwritten
 from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight
+from softprompt_tf.backbones.passes.placed import beside
 from softprompt_tf.typing import Tensor
 
 INT8 = "int8"
@@ -21,7 +22,8 @@ def fill_int8(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:
     the gradients that such layers' symbolic calls register with TensorFlow.
     """
     value = read_weight(tensor, tuple(layer.kernel.shape), "float32")
-    layer.quantize(INT8, config=keras.quantizers.Int8QuantizationConfig(weight_quantizer=_Quantized(value)))
+    with beside(layer.kernel.value):
+        layer.quantize(INT8, config=keras.quantizers.Int8QuantizationConfig(weight_quantizer=_Quantized(value)))
     layer.quantization_config = (
         keras.quantizers.Int8QuantizationConfig()
     )  # Keras's own, for whoever writes the layer's config

@@ -25,7 +25,12 @@ _PLAIN = "keras_hub>T5Backbone"  # the name that Keras has registered for `keras
 
 
 def read_preset_backbone(
-    directory: Path, *, dtype: str, quantization: str | None = None, settings: Mapping[str, Any] | None = None
+    directory: Path,
+    *,
+    dtype: str,
+    quantization: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    prepare: Callable[[keras_hub.models.T5Backbone], None] = lambda _: None,
 ) -> tuple[keras_hub.models.T5Backbone, str]:
     """Read the backbone of a preset directory.
 
@@ -35,6 +40,7 @@ def read_preset_backbone(
       quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
         in `dtype`.
       settings: arguments of the backbone that take the place of those in config.json.
+      prepare: is called with the backbone before its weights are read.
 
     Returns:
       The backbone, and the fingerprint of its weights before any quantization.
@@ -43,6 +49,7 @@ def read_preset_backbone(
       ValueError, OSError, KeyError, TypeError: as KerasHub, Keras and h5py do, if the directory holds no such preset.
     """
     backbone = without_initializers(lambda: _unfilled(directory, {**(settings or {}), "dtype": dtype}))
+    prepare(backbone)
     floats = list(backbone.weights)
     samples: dict[int, WeightSample] = {}
     reading = _Reading(set(), [])
