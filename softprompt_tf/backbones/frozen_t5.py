@@ -190,8 +190,9 @@ class FrozenT5:
         states, position_bias = embeddings, None
         devices = self._devices("encoder")
         for layer, device in zip(self.backbone.encoder_transformer_layers, devices, strict=True):
-            run = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
-            states, position_bias = placed(device, _remat(run) if recompute else run)(states)
+            plain = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
+            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
+            states, position_bias = run(states)
         return placed(devices[-1], self.backbone.encoder_layer_norm)(states)
 
     def decode(
@@ -213,14 +214,15 @@ class FrozenT5:
         states, position_bias = self.embed(token_ids), None
         devices = self._devices("decoder")
         for layer, device in zip(self.backbone.decoder_transformer_layers, devices, strict=True):
-            run = partial(
+            plain = partial(
                 _run_decoder_layer,
                 layer,
                 position_bias=position_bias,
                 encoder_attention_mask=encoder_mask,
                 use_causal_mask=True,
             )
-            states, position_bias = placed(device, _remat(run) if recompute else run)(states, encoder_output)
+            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
+            states, position_bias = run(states, encoder_output)
         return placed(devices[-1], self.backbone.decoder_layer_norm)(states)
 
     def logits(self, states: Tensor) -> Tensor:
@@ -402,6 +404,10 @@ def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, nam
 
 def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
     return layer(states, encoder_hidden_states=encoder_output, **others)
+
+
+def _is_quantized(layer: keras.Layer) -> bool:
+    return any(getattr(part, "quantization_mode", None) for part in layer._flatten_layers())
 
 
 def _remat(run: Callable[..., Any]) -> Callable[..., Any]:

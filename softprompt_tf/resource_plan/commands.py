@@ -34,7 +34,7 @@ def add_commands(commands: Any) -> None:
     plan.add_argument("--input-tokens", type=int, help="of the longest text; default: the config's, or 512")
     plan.add_argument("--target-tokens", type=int, help="of the longest target; default: the config's, or 32")
     plan.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the config's, or float32")
-    plan.add_argument("--quantization", choices=("int8",), help="of the projections; default: none")
+    plan.add_argument("--quantization", choices=("int8", "int4"), help="of the projections; default: none")
     plan.add_argument("--gradient-checkpointing", action="store_true", help="keep the input of each layer only")
     plan.add_argument("--micro-batch-size", type=int, help="rows that run at a time; default: the config's, or all")
     plan.add_argument("--served-tasks", type=int, default=1, help="tasks of an export; default: 1")

@@ -12,6 +12,8 @@ from softprompt_tf.training.adafactor import slot_shapes
 
 FLOAT32 = 4
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
+QUANTIZATIONS = (None, "int8", "int4")
+_GROUP = 128  # inputs of an int4 kernel that share a scale and a zero point of one byte
 
 # What TensorFlow keeps of a traced and optimized graph, measured on CPU with T5s whose widths are tiny: nothing else is there.
 _GRAPH = 18e6
@@ -29,7 +31,7 @@ def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_ta
 
     Args:
       work: one training step.
-      quantization: "int8" or None.
+      quantization: "int8", "int4" or None.
       optimizer: "adafactor" or "adam".
       num_tasks: the tasks that one model trains.
     """
@@ -50,9 +52,18 @@ def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_ta
 
 
 def weight_bytes(form: BackboneForm, compute_bytes: int, quantization: str | None) -> int:
-    """Return the bytes of a T5's weights; int8 keeps a float32 scale for each column of a kernel, and tables in the dtype."""
+    """Return the bytes of a T5's weights.
+
+    int8 keeps a float32 scale for each column of a kernel, and tables in the dtype. int4 keeps half a byte a value; a scale in the
+    dtype and a zero point for each group of each column; and a float32 number for each row (Keras 3.15).
+    """
     if quantization is None:
         return compute_bytes * form.num_parameters
+    if quantization == "int4":
+        groups = sum(count * math.ceil(rows / _GROUP) * columns for rows, columns, count in form.kernels)
+        of_rows = sum(count * rows for rows, _, count in form.kernels)
+        halves = sum(count * rows * math.ceil(columns / 2) for rows, columns, count in form.kernels)
+        return halves + (compute_bytes + 1) * groups + FLOAT32 * of_rows + compute_bytes * form.other_values
     return form.kernel_values + FLOAT32 * form.kernel_columns + compute_bytes * form.other_values
 
 

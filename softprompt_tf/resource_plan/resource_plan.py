@@ -13,7 +13,7 @@ from softprompt_tf.resource_plan.bytes_text import as_bytes
 from softprompt_tf.resource_plan.device_weights import device_weights
 from softprompt_tf.resource_plan.fitting import Fit, fit_to
 from softprompt_tf.resource_plan.injected import Injected, injected_by
-from softprompt_tf.resource_plan.memory import DTYPE_BYTES, FLOAT32, memory_parts
+from softprompt_tf.resource_plan.memory import DTYPE_BYTES, FLOAT32, QUANTIZATIONS, memory_parts
 from softprompt_tf.resource_plan.operations import forward_operations, step_operations
 from softprompt_tf.resource_plan.source_form import form_of
 from softprompt_tf.resource_plan.work import Work
@@ -92,7 +92,7 @@ def plan(
       input_tokens: T, of the longest text in a batch. What a method puts in front is added.
       target_tokens: U, of the longest target.
       dtype: "float32" or "bfloat16". Default float32, or that of a loaded T5.
-      quantization: None, or "int8" for the projections.
+      quantization: None, or "int8" or "int4" for the projections.
       gradient_checkpointing, micro_batch_size: as in `compile`.
       cached_states: as in `fit`: the encoder's layers below the method do not run. "auto": where that is possible, as in a run.
       optimizer: "adafactor" or "adam".
@@ -167,7 +167,7 @@ def _work(form: BackboneForm, injected: Injected, settings: Mapping[str, Any]) -
         compute_bytes=DTYPE_BYTES[settings["dtype"]],
         recompute=settings["gradient_checkpointing"],
         cached_states=settings["cached_states"],
-        is_fused=settings["quantization"] is None,
+        quantization=settings["quantization"],
     )
 
 
@@ -192,7 +192,7 @@ def _check(settings: Mapping[str, Any], flops_per_second: float | None) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"`{name}` must be a whole number above 0. Received: {name}={value!r}.")
-    for name, known in (("dtype", tuple(DTYPE_BYTES)), ("quantization", (None, "int8")), ("optimizer", OPTIMIZERS)):
+    for name, known in (("dtype", tuple(DTYPE_BYTES)), ("quantization", QUANTIZATIONS), ("optimizer", OPTIMIZERS)):
         if settings[name] not in known:
             raise ConfigError(
                 f"`{name}` must be one of {', '.join(map(str, known))}. Received: {name}={settings[name]!r}."

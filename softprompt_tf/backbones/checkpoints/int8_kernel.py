@@ -1,4 +1,4 @@
-"""Give a Dense layer an int8 kernel from a float weight, without a float copy of the model."""
+"""Give a Dense layer an int8 or int4 kernel from a float weight, without a float copy of the model."""
 
 from typing import Any
 
@@ -11,8 +11,23 @@ from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight
 from softprompt_tf.backbones.passes.placed import beside
 from softprompt_tf.typing import Tensor
 
-INT8 = "int8"
+INT8, INT4 = "int8", "int4"
 _BLOCK_COLUMNS = 256
+
+
+def fill_quantized(layer: keras.layers.Dense, tensor: StoredTensor, quantization: str) -> WeightSample:
+    """Quantize a layer that is not filled, with the kernel from a file; return the sample of the float kernel."""
+    return fill_int8(layer, tensor) if quantization == INT8 else fill_int4(layer, tensor)
+
+
+def fill_int4(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:
+    """Do so with four bits a value and, for each group of inputs of an output, a scale and a zero point, as Keras does."""
+    value = read_weight(tensor, tuple(layer.kernel.shape), str(layer.kernel.dtype))
+    with beside(layer.kernel.value):
+        layer.kernel.assign(as_tensor(value))
+        layer.quantize(INT4, config=keras.quantizers.Int4QuantizationConfig())
+    layer.trainable = False
+    return sample_weight(value)
 
 
 def fill_int8(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:

@@ -25,7 +25,7 @@ from softprompt_tf.files.large_file_pointer import refuse_pointer
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
 
 DTYPES = ("float32", "bfloat16")
-QUANTIZATIONS = (None, "int8")
+QUANTIZATIONS = (None, "int8", "int4")
 Source = str | Path | tuple[keras_hub.models.T5Backbone, keras_hub.models.T5Tokenizer]
 
 
@@ -52,8 +52,8 @@ def load_t5(
         - the name of a KerasHub preset ("t5_1.1_base", or a "kaggle://" or "hf://" address);
         - a `(T5Backbone, T5Tokenizer)` pair.
       dtype: what it computes in, "float32" or "bfloat16". A pair keeps the dtype that it has.
-      quantization: "int8" keeps the projections as int8; whatever is a directory is read straight into it. The
-        embedding table and the head stay in `dtype`.
+      quantization: "int8" or "int4" keeps the projections so; whatever is a directory is read straight into it. int4 has a scale
+        for each 128 inputs of an output. The embedding table and the head stay in `dtype`.
       vocabulary: a SentencePiece file, for a checkpoint directory without one.
       name: what prompt files and messages call it. Default: the preset's name or the directory's.
       dropout: of the layers while a prompt is trained, whatever is stored with the weights. Default 0.0: dropout makes
@@ -106,7 +106,7 @@ def _check_choices(source: Source, dtype: str, quantization: str | None, vocabul
     if dtype not in DTYPES:
         raise BackboneError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}.")
     if quantization not in QUANTIZATIONS:
-        raise BackboneError(f"`quantization` must be None or 'int8'. Received: quantization={quantization!r}.")
+        raise BackboneError(f"`quantization` must be None, 'int8' or 'int4'. Received: quantization={quantization!r}.")
     has_own = isinstance(source, tuple) or str(source) in bundled_backbones() or "://" in str(source)
     if vocabulary is not None and has_own:
         raise BackboneError(

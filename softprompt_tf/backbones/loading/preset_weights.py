@@ -14,7 +14,7 @@ import numpy as np
 
 from softprompt_tf.backbones.checkpoints import StoredTensor
 from softprompt_tf.backbones.checkpoints.finite_values import check_finite
-from softprompt_tf.backbones.checkpoints.int8_kernel import fill_int8
+from softprompt_tf.backbones.checkpoints.int8_kernel import fill_quantized
 from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, unwritten, without_initializers
 from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight, samples_fingerprint
 from softprompt_tf.backbones.loading.built_layers import plain_backbone
@@ -37,8 +37,8 @@ def read_preset_backbone(
     Args:
       directory: holds config.json, and model.weights.h5 or the shards that model.weights.json lists.
       dtype: "float32" or "bfloat16".
-      quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
-        in `dtype`.
+      quantization: "int8" or "int4" quantizes every projection as it is read, without a float copy of the model; None leaves
+        all in `dtype`.
       settings: arguments of the backbone that take the place of those in config.json.
       prepare: is called with the backbone before its weights are read.
 
@@ -87,12 +87,14 @@ def _reader_of(
 ) -> Callable[[Any], None]:
     """Return what takes the place of a layer's `load_own_variables`."""
     if quantization and isinstance(layer, keras.layers.Dense):
-        return partial(_read_int8, layer, samples, reading)
+        return partial(_read_quantized, layer, quantization, samples, reading)
     read = layer.load_own_variables
     return lambda store: read(_Store(store, dtype, reading))
 
 
-def _read_int8(layer: keras.layers.Dense, samples: dict[int, WeightSample], reading: "_Reading", store: Any) -> None:
+def _read_quantized(
+    layer: keras.layers.Dense, quantization: str, samples: dict[int, WeightSample], reading: "_Reading", store: Any
+) -> None:
     """Quantize a projection, which has no bias, with the kernel in the file."""
     kernel = layer.kernel
     stored: np.ndarray = store["0"]
@@ -101,7 +103,8 @@ def _read_int8(layer: keras.layers.Dense, samples: dict[int, WeightSample], read
         raise ValueError(
             f"The kernel of {layer.path} must have the shape {tuple(kernel.shape)}. Received: {stored.shape}."
         )
-    samples[id(kernel)] = fill_int8(layer, StoredTensor(layer.path, stored.shape, stored.__getitem__))
+    tensor = StoredTensor(layer.path, stored.shape, stored.__getitem__)
+    samples[id(kernel)] = fill_quantized(layer, tensor, quantization)
 
 
 class _Store:

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.typing import Tensor
 
 _NAMES_DEVICES = ContextVar("names_devices", default=True)
@@ -48,8 +49,8 @@ def on_device(device: str | None) -> AbstractContextManager[Any]:
 
 
 def beside(variable: Any) -> AbstractContextManager[Any]:
-    """Return a scope whose operations run on the device of a TensorFlow variable or tensor; of anything else, no scope."""
-    return on_device(getattr(variable, "device", None) or None)
+    """Return a scope whose operations run on the device of a TensorFlow variable or tensor; under another backend, no scope."""
+    return on_device(variable.device or None) if is_tensorflow() else nullcontext()
 
 
 @contextmanager
@@ -62,15 +63,20 @@ def without_devices() -> Iterator[None]:
         _NAMES_DEVICES.reset(token)
 
 
-def placed(device: str | None, run: Callable[..., Any], *, has_gradient: bool = True) -> Callable[..., Any]:
+def placed(
+    device: str | None, run: Callable[..., Any], *, has_gradient: bool = True, waits: bool = False
+) -> Callable[..., Any]:
     """Return a function whose operations run on a device, and so do those of its gradient.
 
     Args:
-      device: its name; None changes nothing.
+      device: its name; None names none.
       run: tensors -> a tensor, or a tuple of tensors. With `has_gradient`, gradients reach these tensors and nothing else.
       has_gradient: whether gradients may be asked for.
+      waits: whether a graph starts no operation of it before its inputs are there, and none of its gradient before what that
+        takes. TensorFlow runs what is ready: the quantized kernels of all layers would be there as floats from the start of a step.
     """
-    if device is None or not _NAMES_DEVICES.get():
+    waits = waits and has_gradient and is_tensorflow()
+    if not _NAMES_DEVICES.get() or (device is None and not waits):
         return run
 
     def forward(*inputs: Tensor) -> Any:
@@ -81,25 +87,29 @@ def placed(device: str | None, run: Callable[..., Any], *, has_gradient: bool = 
         if any(isinstance(each, keras.KerasTensor) for each in inputs):
             return run(*inputs)
         with on_device(device):
-            return _with_gradient(device, run)(*inputs)
+            return _with_gradient(device, run, waits)(*inputs)
 
     return differentiable if has_gradient else forward
 
 
-def _with_gradient(device: str, run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that takes its gradient by a tape of its own, under the device's name."""
+def _with_gradient(device: str | None, run: Callable[..., Any], waits: bool) -> Callable[..., Any]:
+    """Return a function that takes its gradient by a tape of its own, under the device's name; variables get none."""
     import tensorflow as tf
+
+    def after(tensors: Any) -> AbstractContextManager[Any]:
+        return tf.control_dependencies(tensors) if waits else nullcontext()
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def with_gradient(*inputs: Tensor) -> tuple[Any, object]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape, after(inputs):
             tape.watch(inputs)
             outputs = run(*inputs)
 
-        def gradient(*upstream: Tensor) -> Any:
-            with tf.device(device):
+        def gradient(*upstream: Tensor, variables: Any = None) -> Any:
+            with on_device(device), after(upstream):
                 found = tape.gradient(outputs, inputs, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return found if len(inputs) > 1 else found[0]
+            found = found if len(inputs) > 1 else found[0]
+            return found if variables is None else (found, [None] * len(variables))
 
         return outputs, gradient
 
