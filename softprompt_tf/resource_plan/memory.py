@@ -21,7 +21,7 @@ _LAYER_WITH_GRADIENT, _LAYER_WITHOUT = 7.7e6, 3.5e6
 _CHANGED_PART = 1.3e6  # of one layer: a low-rank product, a scale, keys and values
 _CHANGED_BY_ADAPTER = 2.9e6
 _RECOMPUTED = 1.3
-_THROUGH_LAYERS = 2.0  # as with int8
+_GRAPH_OF_LAYERS = {None: 1.0, "int8": 2.0, "int4": 4.7}  # int4 from Small alone
 # The allocator's loss, as a share of activations: measured peaks are this much above the sum of the tensors.
 _ALLOCATOR = 0.04
 
@@ -94,5 +94,5 @@ def graph_bytes(work: Work) -> float:
         * (sizes.encoder_layers if name.startswith("encoder") else sizes.decoder_layers)
         for name in injected.by_layer
     )
-    factor = (_RECOMPUTED if work.recompute else 1.0) * (1.0 if work.is_fused else _THROUGH_LAYERS)
+    factor = (_RECOMPUTED if work.recompute else 1.0) * _GRAPH_OF_LAYERS[work.quantization]
     return _GRAPH + (layers + changed) * factor
