@@ -45,6 +45,7 @@ CASES = (
     _case("small", 16, 128, 8, method="prefix_tuning"),
     _case("small", 16, 128, 8, method="adapters"),
     _case("small", 8, 128, 8, quantization="int8"),
+    _case("small", 8, 128, 8, quantization="int4"),
     _case("base", 8, 128, 8),
     _case("base", 16, 128, 8, dtype="bfloat16"),
     _case("base", 16, 256, 8, gradient_checkpointing=True),

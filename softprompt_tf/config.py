@@ -127,6 +127,11 @@ class TrainingConfig(_Section):
     strategy: Literal["default", "mirrored", "tpu", "multi_worker"] = Field(
         default="default", description="default, mirrored, tpu or multi_worker"
     )
+    devices: Names | None = Field(
+        default=None,
+        min_length=1,
+        description='a list of devices that share the T5\'s layers, such as ["GPU:0", "GPU:1"], or null for one',
+    )
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         default="float32", description="float32, bfloat16, or auto: bfloat16 where it is faster and agrees"
     )

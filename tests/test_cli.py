@@ -94,7 +94,7 @@ def objects_of(text):
 def test_train_prints_the_config_and_the_score(run, inputs, tmp_path, monkeypatch):
     from softprompt_tf.runs import run as run_module
 
-    monkeypatch.setattr(run_module, "load_t5", lambda source, *, dtype: t5.load_t5(source))
+    monkeypatch.setattr(run_module, "load_t5", lambda source, *, dtype, devices: t5.load_t5(source))
 
     status, output, _ = run("train", inputs / "run.yaml", f"output_dir={tmp_path / 'out'}", "training.steps=3")
 

@@ -55,7 +55,7 @@ def t5(place):
     """The backbone of all runs, loaded once, as it is the same before and after each of them."""
     t5 = load_t5(place.backbone)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "load_t5", lambda source, *, dtype: t5)
+        patch.setattr(run, "load_t5", lambda source, *, dtype, devices: t5)
         yield t5
 
 
@@ -216,7 +216,7 @@ def test_a_prompt_of_several_answers_alone_as_it_was_scored(of_two_tasks, place,
 
 def test_a_task_in_the_format_of_sentinels_is_trained_and_kept_in_it(place, tmp_path, monkeypatch):
     t5 = make_sentinel_t5()
-    monkeypatch.setattr(run, "load_t5", lambda source, *, dtype: t5)
+    monkeypatch.setattr(run, "load_t5", lambda source, *, dtype, devices: t5)
 
     result = train_run(place.config(tmp_path / "out", overrides=("task.target_format=sentinel", "training.steps=3")))
 
@@ -411,7 +411,7 @@ def test_a_run_from_before_there_were_digests_goes_on(result, place, tmp_path):
 
 def test_a_backbone_of_other_weights_is_refused(result, place, tmp_path, monkeypatch):
     shutil.copytree(result.output_dir, tmp_path / "out")
-    monkeypatch.setattr(run, "load_t5", lambda source, *, dtype: make_tiny_t5(seed=5))
+    monkeypatch.setattr(run, "load_t5", lambda source, *, dtype, devices: make_tiny_t5(seed=5))
 
     with pytest.raises(TrainingError, match="goes on with the backbone that it began with"):
         train_run(place.config(tmp_path / "out"))

@@ -55,7 +55,7 @@ def deviation(case: dict[str, Any]) -> float:
 
 
 def _row(case: dict[str, Any]) -> str:
-    precision = f"int8 of {case['dtype']}" if case["quantization"] else case["dtype"]
+    precision = f"{case['quantization']} of {case['dtype']}" if case["quantization"] else case["dtype"]
     how = ", recomputed" if case["gradient_checkpointing"] else ""
     if "micro_batch_size" in case:
         how += f", {case['micro_batch_size']} rows at a time"

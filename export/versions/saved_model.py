@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.backbones.passes.placed import without_devices
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ExportRecord, ServedBackbone, record_of
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
@@ -126,7 +127,8 @@ def _write_graph(staging: Path, t5: FrozenT5, tensors: tuple[str, ...], *, table
         table_dtype=table_dtype,
         row_shapes={name: row_shape(name, t5.sizes) for name in tensors},
     )
-    tf.saved_model.save(module, str(staging), signatures=module.signatures())
+    with without_devices():
+        tf.saved_model.save(module, str(staging), signatures=module.signatures())
 
 
 def _config_of(sampler: Sampler) -> dict[str, Any] | None:

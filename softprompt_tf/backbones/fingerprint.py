@@ -10,6 +10,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from softprompt_tf.backbones.passes.placed import beside
 from softprompt_tf.backbones.tokenization.text_rules import rules_of
 from softprompt_tf.typing import Tensor
 
@@ -38,7 +39,8 @@ def sample_weight(value: Tensor) -> WeightSample:
     if isinstance(value, np.ndarray):
         sampled = ops.convert_to_tensor(value[np.unravel_index(positions, shape)])
     else:
-        sampled = ops.take(ops.reshape(value, [-1]), positions)
+        with beside(value):
+            sampled = ops.take(ops.reshape(value, [-1]), positions)
     return shape, ops.convert_to_numpy(ops.cast(ops.cast(sampled, "bfloat16"), "float32"))
 
 

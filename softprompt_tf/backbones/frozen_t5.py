@@ -18,10 +18,12 @@ from keras import ops
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.backbones.loading.built_layers import spare_tracing
+from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_back
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
+from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
 from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
 from softprompt_tf.errors import BackboneError
@@ -47,6 +49,7 @@ class FrozenT5:
       tokenizer: the matching `keras_hub.models.T5Tokenizer`.
       name: what prompt files and messages call it.
       fingerprint: of the weights before they were quantized, where the backbone comes quantized. Default: computed.
+      placement: which device holds what, where `lay_out` has laid the backbone over several.
 
     Raises:
       BackboneError: for another class of model, for float16, or where the tokenizer has more pieces than the model has rows.
@@ -68,6 +71,7 @@ class FrozenT5:
         *,
         name: str,
         fingerprint: str | None = None,
+        placement: Placement | None = None,
     ):
         check_backend()
         if not isinstance(backbone, keras_hub.models.T5Backbone):
@@ -92,7 +96,8 @@ class FrozenT5:
         spare_tracing(backbone)
         self.backbone = backbone
         self.freeze()
-        self.forward = FrozenForward(backbone)
+        self.placement = placement
+        self.forward = FrozenForward(backbone, placement)
         self.tokenizer = tokenizer
         self.name = name
         self._seen_weights: str | None = None  # the fingerprint of the weights as they lie here, once it was asked for
@@ -140,6 +145,11 @@ class FrozenT5:
         )
 
     @property
+    def bytes_by_device(self) -> dict[str, int]:
+        """The bytes of the weights on each device, by names such as "GPU:0"; needs TensorFlow."""
+        return bytes_by_device(self.backbone)
+
+    @property
     def compute_dtype(self) -> str:
         """The dtype of embeddings and hidden states, "float32" or "bfloat16"."""
         return str(self.backbone.dtype_policy.compute_dtype)
@@ -163,7 +173,8 @@ class FrozenT5:
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Look up token embeddings: ids int [B, T] to [B, T, H] in the compute dtype."""
-        return self.backbone.token_embedding(token_ids)
+        with on_device(None if self.placement is None else self.placement.table):
+            return self.backbone.token_embedding(token_ids)
 
     def encode(self, embeddings: Tensor, padding_mask: Tensor, *, recompute: bool = False) -> Tensor:
         """Run the encoder.
@@ -179,10 +190,12 @@ class FrozenT5:
         """
         mask = padding_mask[:, None, :]
         states, position_bias = embeddings, None
-        for layer in self.backbone.encoder_transformer_layers:
-            run = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
-            states, position_bias = (_remat(run) if recompute else run)(states)
-        return self.backbone.encoder_layer_norm(states)
+        devices = self._devices("encoder")
+        for layer, device in zip(self.backbone.encoder_transformer_layers, devices, strict=True):
+            plain = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
+            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
+            states, position_bias = run(states)
+        return placed(devices[-1], self.backbone.encoder_layer_norm)(states)
 
     def decode(
         self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
@@ -200,22 +213,28 @@ class FrozenT5:
           Decoder states [B, U, H].
         """
         encoder_mask = encoder_padding_mask[:, None, :]
-        states, position_bias = self.backbone.token_embedding(token_ids), None
-        for layer in self.backbone.decoder_transformer_layers:
-            run = partial(
+        states, position_bias = self.embed(token_ids), None
+        devices = self._devices("decoder")
+        for layer, device in zip(self.backbone.decoder_transformer_layers, devices, strict=True):
+            plain = partial(
                 _run_decoder_layer,
                 layer,
                 position_bias=position_bias,
                 encoder_attention_mask=encoder_mask,
                 use_causal_mask=True,
             )
-            states, position_bias = (_remat(run) if recompute else run)(states, encoder_output)
-        return self.backbone.decoder_layer_norm(states)
+            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
+            states, position_bias = run(states, encoder_output)
+        return placed(devices[-1], self.backbone.decoder_layer_norm)(states)
 
     def logits(self, states: Tensor, invertible: InvertibleAdapter | None = None) -> Tensor:
         """Map decoder states [..., H] to logits [..., V] in float32; the inverse of an adapter, [B, ...], comes before the head."""
+
+        def project(states: Tensor) -> Tensor:
+            return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+
         states = uncoupled(self.head_inputs(states), invertible)
-        return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+        return placed(None if self.placement is None else self.placement.head, project)(states)
 
     def head_inputs(self, states: Tensor) -> Tensor:
         """Return what decoder states [..., H] are as they go into the head: a tied one wants them times H^-0.5.
@@ -241,8 +260,14 @@ class FrozenT5:
             self.backbone.quantize(
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
+        if self.placement is not None:
+            move_back(self.backbone, self.placement)
         self.freeze()
         self._seen_weights = None
+
+    def _devices(self, stack: str) -> Sequence[str | None]:
+        depth = len(getattr(self.backbone, f"{stack}_transformer_layers"))
+        return [None] * depth if self.placement is None else getattr(self.placement, stack)
 
     # === Text ===
 
@@ -384,6 +409,10 @@ def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, nam
 
 def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
     return layer(states, encoder_hidden_states=encoder_output, **others)
+
+
+def _is_quantized(layer: keras.Layer) -> bool:
+    return any(getattr(part, "quantization_mode", None) for part in layer._flatten_layers())
 
 
 def _remat(run: Callable[..., Any]) -> Callable[..., Any]:

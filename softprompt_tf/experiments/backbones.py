@@ -4,6 +4,7 @@ OUTPUT/backbones.json   each backbone's name, as the sweep file has it -> finger
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from softprompt_tf.backbones import FrozenT5, load_t5
@@ -34,13 +35,13 @@ class SweepBackbones:
         """
         return set(self._known())
 
-    def load(self, name: str, *, dtype: str = "float32") -> FrozenT5:
+    def load(self, name: str, *, dtype: str = "float32", devices: Sequence[str] | None = None) -> FrozenT5:
         """Load a backbone as `load_t5` does, and remember its fingerprints or compare them.
 
         Raises:
           ConfigError, DataError: as `load_t5`; ConfigError also if it is not the one that the sweep began with.
         """
-        t5, known = load_t5(name, dtype=dtype), self._known()
+        t5, known = load_t5(name, dtype=dtype, devices=devices), self._known()
         found = {"weights": t5.fingerprint, "vocabulary": t5.tokenizer_fingerprint}
         if name not in known:
             content = json.dumps(known | {name: found}, indent=2, sort_keys=True) + "\n"

@@ -43,7 +43,7 @@ class Runner:
         self.directory = directory
         self._backbones = backbones
         self._failed: dict[str, SoftPromptError] = {}
-        self._prompt_tuners: dict[tuple[str, ...], PromptTuner] = {}
+        self._prompt_tuners: dict[tuple[object, ...], PromptTuner] = {}
         self._model_tuners: dict[tuple[str, ...], ModelTuner] = {}
 
     def check_backbones(self, trials: Sequence[Trial]) -> None:
@@ -160,12 +160,12 @@ class Runner:
 
     def _prompt_tuner(self, trial: Trial) -> PromptTuner:
         training = trial.settings.training
-        key = (trial.settings.backbone, training.precision, training.strategy)
+        key = (trial.settings.backbone, training.precision, training.strategy, training.devices)
         if key not in self._prompt_tuners:
             check_is_one_process(training.strategy, "A sweep")
             strategy = make_strategy(training.strategy)
             with strategy.scope():
-                t5 = self._backbones.load(trial.settings.backbone, dtype=training.precision)
+                t5 = self._backbones.load(trial.settings.backbone, dtype=training.precision, devices=training.devices)
             self._prompt_tuners = {key: PromptTuner(t5, strategy=strategy)}  # a large backbone leaves no room for two
         return self._prompt_tuners[key]
 

@@ -21,6 +21,7 @@ _WITHOUT_EFFECT = (
     "checkpoint_every",
     "gradient_checkpointing",
     "micro_batch_size",
+    "devices",
     "states_directory",
 )  # on the outcome
 _LATER_CHOICES = {

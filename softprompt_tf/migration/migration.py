@@ -110,7 +110,9 @@ def _chosen(teacher: Teacher, task_ids: Sequence[str] | None) -> dict[str, Serve
 
 
 def _loaded(backbone: str | FrozenT5, settings: MigrationSettings) -> FrozenT5:
-    return backbone if isinstance(backbone, FrozenT5) else load_t5(backbone, dtype=settings.training.precision)
+    if isinstance(backbone, FrozenT5):
+        return backbone
+    return load_t5(backbone, dtype=settings.training.precision, devices=settings.training.devices)
 
 
 def _identity(teacher: Teacher, t5: FrozenT5, settings: MigrationSettings) -> dict[str, object]:

@@ -61,7 +61,7 @@ class MigrationSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return {**vars(self), "training": self.training.model_dump(mode="json")}
+        return {**vars(self), "training": self.training.model_dump(mode="json", exclude={"devices"})}
 
 
 def check_same_migration(path: Path, settings: Mapping[str, Any], lines: Mapping[str, str]) -> None:

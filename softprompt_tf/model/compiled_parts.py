@@ -6,10 +6,31 @@ from typing import Any
 
 import keras
 
+from softprompt_tf.backbones.passes.placed import Placement
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.model.token_metrics import METRICS, LabelAccuracy
 from softprompt_tf.replicas import num_replicas, sum_of_shares
 from softprompt_tf.typing import Tensor
+
+
+def check_runs_on_devices(placement: Placement | None, *, jit_compile: bool, num_replicas: int) -> None:
+    """Refuse what a T5 that is laid over several devices cannot be trained with.
+
+    Raises:
+      TrainingError: for XLA, which compiles for one device, and for several replicas.
+    """
+    if placement is None:
+        return
+    names = ", ".join(placement.devices)
+    if jit_compile:
+        raise TrainingError(
+            f"XLA compiles for one device. Received: jit_compile=True for a T5 on {names}. Leave jit_compile out."
+        )
+    if num_replicas > 1:
+        raise TrainingError(
+            f"A strategy puts a copy of the T5 on each device. Received: {num_replicas} replicas for one on {names}. Load it "
+            "without `devices`, or train without a strategy."
+        )
 
 
 class MeanLoss(keras.metrics.Mean):

@@ -28,6 +28,7 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
+from softprompt_tf.model.compiled_parts import check_runs_on_devices
 from softprompt_tf.model.loss_terms import LossTerm, bound_terms
 from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
@@ -302,7 +303,7 @@ class PromptedT5(TextModel):
         Raises:
           TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
             dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
-            in front of the text; for a term that does not go with the model.
+            in front of the text; for a term that does not go with the model; for XLA or replicas of a T5 on several devices.
           ConfigError: for a rate that is no number from 0 up to 1.
 
         Examples:
@@ -318,13 +319,15 @@ class PromptedT5(TextModel):
                 f"dropout={self.t5.dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
             )
         super().compile(*args, jit_compile=jit_compile, **kwargs)
+        num_replicas = self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1
+        check_runs_on_devices(self.t5.placement, jit_compile=self.jit_compile, num_replicas=num_replicas)
         self.sampler = sampler
         self.gradient_checkpointing = gradient_checkpointing
         self.micro_batch_size = checked_micro_batch_size(
             micro_batch_size,
             prompt_dropout=prompt_dropout,
             jit_compile=self.jit_compile,
-            num_replicas=self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1,
+            num_replicas=num_replicas,
             t5_dropout=self.t5.dropout,
         )
         has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None

@@ -14,8 +14,8 @@ def check_trains_on_workers(model: keras.Model) -> None:
     """Refuse what several workers cannot train together.
 
     Raises:
-      TrainingError: for a search for pieces of the vocabulary, another loss than a mean over target tokens, a T5 with dropout, XLA,
-        or several devices.
+      TrainingError: for a search for pieces of the vocabulary, another loss than a mean over target tokens, a T5 with dropout or on
+        several devices, XLA, or several replicas.
     """
     if hasattr(model.optimizer, "own_callback"):
         raise _refusal("an optimizer that takes steps", type(model.optimizer).__name__, "Train it in one process")
@@ -27,6 +27,9 @@ def check_trains_on_workers(model: keras.Model) -> None:
         raise _refusal("a T5 without dropout", f"a backbone with dropout={model.t5.dropout:g}", hint)
     if model.jit_compile is True:
         raise _refusal("steps without XLA", "jit_compile=True", "Compile with jit_compile=False")
+    if model.t5.placement is not None:
+        names = ", ".join(model.t5.placement.devices)
+        raise _refusal("a complete T5 each", f"a T5 on {names}", "Load it without `devices`")
     if model.distribute_strategy.num_replicas_in_sync > 1:
         hint = "Start one worker for each device"
         raise _refusal("one device each", f"{model.distribute_strategy.num_replicas_in_sync} replicas", hint)

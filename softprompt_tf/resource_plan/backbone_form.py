@@ -49,20 +49,27 @@ class BackboneForm:
         return self.vocabulary_size * self.sizes.hidden_dim
 
     @property
+    def kernels(self) -> tuple[tuple[int, int, int], ...]:
+        """Rows, columns and number of all projections: four for each attention, two or three for each feed-forward."""
+        hidden, wide, inner = self.sizes.hidden_dim, self.sizes.feed_forward_dim, self.inner_dim
+        attentions = self.sizes.encoder_layers + 2 * self.sizes.decoder_layers
+        into_feed_forward = (self.feed_forward_kernels - 1) * self.num_layers
+        return (
+            (hidden, inner, 3 * attentions),
+            (inner, hidden, attentions),
+            (hidden, wide, into_feed_forward),
+            (wide, hidden, self.num_layers),
+        )
+
+    @property
     def kernel_values(self) -> int:
-        """Values of all projections: four for each attention, two or three for each feed-forward."""
-        hidden, attention = self.sizes.hidden_dim, 4 * self.sizes.hidden_dim * self.inner_dim
-        feed_forward = self.feed_forward_kernels * hidden * self.sizes.feed_forward_dim
-        decoder = self.sizes.decoder_layers * (2 * attention + feed_forward)
-        return self.sizes.encoder_layers * (attention + feed_forward) + decoder
+        """Values of all projections."""
+        return sum(rows * columns * count for rows, columns, count in self.kernels)
 
     @property
     def kernel_columns(self) -> int:
         """Output widths of all projections, together; an int8 kernel has a scale for each."""
-        hidden, attention = self.sizes.hidden_dim, 3 * self.inner_dim + self.sizes.hidden_dim
-        feed_forward = (self.feed_forward_kernels - 1) * self.sizes.feed_forward_dim + hidden
-        decoder = self.sizes.decoder_layers * (2 * attention + feed_forward)
-        return self.sizes.encoder_layers * (attention + feed_forward) + decoder
+        return sum(columns * count for _, columns, count in self.kernels)
 
     @property
     def other_values(self) -> int:

@@ -34,10 +34,11 @@ def add_commands(commands: Any) -> None:
     plan.add_argument("--input-tokens", type=int, help="of the longest text; default: the config's, or 512")
     plan.add_argument("--target-tokens", type=int, help="of the longest target; default: the config's, or 32")
     plan.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the config's, or float32")
-    plan.add_argument("--quantization", choices=("int8",), help="of the projections; default: none")
+    plan.add_argument("--quantization", choices=("int8", "int4"), help="of the projections; default: none")
     plan.add_argument("--gradient-checkpointing", action="store_true", help="keep the input of each layer only")
     plan.add_argument("--micro-batch-size", type=int, help="rows that run at a time; default: the config's, or all")
     plan.add_argument("--served-tasks", type=int, default=1, help="tasks of an export; default: 1")
+    plan.add_argument("--devices", type=int, help="that share the T5's layers; default: the config's, or one")
     plan.add_argument("--memory", help="what it has to fit into, such as 16GB")
     rate = plan.add_mutually_exclusive_group()
     rate.add_argument(
@@ -111,6 +112,7 @@ def _settings(arguments: argparse.Namespace, config: RunConfig) -> dict[str, Any
         "cached_states": False if training.cached_states == "off" else "auto",
         "optimizer": training.optimizer,
         "served_tasks": arguments.served_tasks,
+        "devices": _first(arguments.devices, training.devices and len(training.devices)),
     }
 
 

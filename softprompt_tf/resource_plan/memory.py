@@ -12,6 +12,8 @@ from softprompt_tf.training.adafactor import slot_shapes
 
 FLOAT32 = 4
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
+QUANTIZATIONS = (None, "int8", "int4")
+_GROUP = 128  # inputs of an int4 kernel that share a scale and a zero point of one byte
 
 # What TensorFlow keeps of a traced and optimized graph, measured on CPU with T5s whose widths are tiny: nothing else is there.
 _GRAPH = 18e6
@@ -19,7 +21,7 @@ _LAYER_WITH_GRADIENT, _LAYER_WITHOUT = 7.7e6, 3.5e6
 _CHANGED_PART = 1.3e6  # of one layer: a low-rank product, a scale, keys and values
 _CHANGED_BY_ADAPTER = 2.9e6
 _RECOMPUTED = 1.3
-_THROUGH_LAYERS = 2.0  # as with int8
+_GRAPH_OF_LAYERS = {None: 1.0, "int8": 2.0, "int4": 4.7}  # int4 from Small alone
 # The allocator's loss, as a share of activations: measured peaks are this much above the sum of the tensors.
 _ALLOCATOR = 0.04
 
@@ -29,7 +31,7 @@ def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_ta
 
     Args:
       work: one training step.
-      quantization: "int8" or None.
+      quantization: "int8", "int4" or None.
       optimizer: "adafactor" or "adam".
       num_tasks: the tasks that one model trains.
     """
@@ -50,9 +52,18 @@ def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_ta
 
 
 def weight_bytes(form: BackboneForm, compute_bytes: int, quantization: str | None) -> int:
-    """Return the bytes of a T5's weights; int8 keeps a float32 scale for each column of a kernel, and tables in the dtype."""
+    """Return the bytes of a T5's weights.
+
+    int8 keeps a float32 scale for each column of a kernel, and tables in the dtype. int4 keeps half a byte a value; a scale in the
+    dtype and a zero point for each group of each column; and a float32 number for each row (Keras 3.15).
+    """
     if quantization is None:
         return compute_bytes * form.num_parameters
+    if quantization == "int4":
+        groups = sum(count * math.ceil(rows / _GROUP) * columns for rows, columns, count in form.kernels)
+        of_rows = sum(count * rows for rows, _, count in form.kernels)
+        halves = sum(count * rows * math.ceil(columns / 2) for rows, columns, count in form.kernels)
+        return halves + (compute_bytes + 1) * groups + FLOAT32 * of_rows + compute_bytes * form.other_values
     return form.kernel_values + FLOAT32 * form.kernel_columns + compute_bytes * form.other_values
 
 
@@ -83,5 +94,5 @@ def graph_bytes(work: Work) -> float:
         * (sizes.encoder_layers if name.startswith("encoder") else sizes.decoder_layers)
         for name in injected.by_layer
     )
-    factor = (_RECOMPUTED if work.recompute else 1.0) * (1.0 if work.is_fused else _THROUGH_LAYERS)
+    factor = (_RECOMPUTED if work.recompute else 1.0) * _GRAPH_OF_LAYERS[work.quantization]
     return _GRAPH + (layers + changed) * factor

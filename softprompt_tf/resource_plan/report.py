@@ -27,6 +27,8 @@ def lines(plan: ResourcePlan) -> Iterator[str]:
     for part, value in plan.memory.items():
         yield _row(part, bytes_text(value))
     yield _row("all", bytes_text(plan.total_bytes))
+    for number, weights in enumerate(plan.device_weights or ()):
+        yield _row(f"weights on device {number}", bytes_text(weights))
     yield ""
     yield "work"
     yield _row("one training step", f"{with_prefix(plan.step_operations)}FLOP")

@@ -10,9 +10,10 @@ from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.resource_plan.backbone_form import BackboneForm
 from softprompt_tf.resource_plan.bytes_text import as_bytes
+from softprompt_tf.resource_plan.device_weights import device_weights
 from softprompt_tf.resource_plan.fitting import Fit, fit_to
 from softprompt_tf.resource_plan.injected import Injected, injected_by
-from softprompt_tf.resource_plan.memory import DTYPE_BYTES, FLOAT32, memory_parts
+from softprompt_tf.resource_plan.memory import DTYPE_BYTES, FLOAT32, QUANTIZATIONS, memory_parts
 from softprompt_tf.resource_plan.operations import forward_operations, step_operations
 from softprompt_tf.resource_plan.source_form import form_of
 from softprompt_tf.resource_plan.work import Work
@@ -40,6 +41,7 @@ class ResourcePlan:
       seconds_per_step: None where no rate is known.
       fit: whether it fits into `memory_limit`, and what would; None where no limit is given.
       settings: what was planned.
+      device_weights: bytes of the weights on each of `devices`; None for one device.
     """
 
     backbone: str
@@ -54,6 +56,7 @@ class ResourcePlan:
     seconds_per_step: float | None
     fit: Fit | None
     settings: Mapping[str, Any]
+    device_weights: tuple[int, ...] | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -75,6 +78,7 @@ def plan(
     cached_states: bool | str = False,
     optimizer: str = "adafactor",
     served_tasks: int = 1,
+    devices: int | None = None,
     memory: int | str | None = None,
     flops_per_second: float | None = None,
 ) -> ResourcePlan:
@@ -88,11 +92,12 @@ def plan(
       input_tokens: T, of the longest text in a batch. What a method puts in front is added.
       target_tokens: U, of the longest target.
       dtype: "float32" or "bfloat16". Default float32, or that of a loaded T5.
-      quantization: None, or "int8" for the projections.
+      quantization: None, or "int8" or "int4" for the projections.
       gradient_checkpointing, micro_batch_size: as in `compile`.
       cached_states: as in `fit`: the encoder's layers below the method do not run. "auto": where that is possible, as in a run.
       optimizer: "adafactor" or "adam".
       served_tasks: tasks of an export.
+      devices: how many share the T5's layers, as in `load_t5`.
       memory: what the plan has to fit into, in bytes or such as "16GB".
       flops_per_second: the rate of the machine; `softprompt_tf.resource_plan.measured_rate` measures it.
 
@@ -121,8 +126,13 @@ def plan(
         "cached_states": cached_states,
         "optimizer": optimizer,
         "served_tasks": served_tasks,
+        "devices": devices,
     }
     _check(settings, flops_per_second)
+    if devices is not None and memory is not None:
+        raise ConfigError(
+            f"`memory` is that of one device. Received: memory={memory!r} and devices={devices}. Leave one of them out."
+        )
     name, form = form_of(backbone)
     method = _method(method)
     injected = injected_by(method, form.sizes)
@@ -143,6 +153,7 @@ def plan(
         seconds_per_step=operations / flops_per_second if flops_per_second else None,
         fit=None if memory is None else fit_to(as_bytes(memory), work, **how),
         settings=settings,
+        device_weights=device_weights(form, work.compute_bytes, quantization, devices) if devices else None,
     )
 
 
@@ -156,7 +167,7 @@ def _work(form: BackboneForm, injected: Injected, settings: Mapping[str, Any]) -
         compute_bytes=DTYPE_BYTES[settings["dtype"]],
         recompute=settings["gradient_checkpointing"],
         cached_states=settings["cached_states"],
-        is_fused=settings["quantization"] is None,
+        quantization=settings["quantization"],
     )
 
 
@@ -175,13 +186,13 @@ def _method(method: PromptMethod | str) -> PromptMethod:
 
 
 def _check(settings: Mapping[str, Any], flops_per_second: float | None) -> None:
-    for name in ("batch_size", "input_tokens", "target_tokens", "served_tasks", "micro_batch_size"):
+    for name in ("batch_size", "input_tokens", "target_tokens", "served_tasks", "micro_batch_size", "devices"):
         value = settings[name]
-        if name == "micro_batch_size" and value is None:
+        if name in ("micro_batch_size", "devices") and value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"`{name}` must be a whole number above 0. Received: {name}={value!r}.")
-    for name, known in (("dtype", tuple(DTYPE_BYTES)), ("quantization", (None, "int8")), ("optimizer", OPTIMIZERS)):
+    for name, known in (("dtype", tuple(DTYPE_BYTES)), ("quantization", QUANTIZATIONS), ("optimizer", OPTIMIZERS)):
         if settings[name] not in known:
             raise ConfigError(
                 f"`{name}` must be one of {', '.join(map(str, known))}. Received: {name}={settings[name]!r}."

@@ -27,13 +27,16 @@ def largest_transient(work: Work) -> int:
 
 
 def weight_copies(work: Work) -> int:
-    """Return the bytes of the copies of weights that are there at once: turned kernels of one layer, a head in float32; of int8
-    all kernels as floating point numbers.
+    """Return the bytes of the copies of weights that are there at once: turned kernels of one layer, a head in float32; of a
+    quantized T5 one layer's kernels as floating point numbers; of int4 also all kernels as one byte a value.
     """
     form, sizes = work.form, work.form.sizes
     head = form.table_values * _FLOAT32 if work.compute_bytes < _FLOAT32 and not work.injected.num_labels else 0
-    if not work.is_fused:
-        return head + form.kernel_values * work.compute_bytes
+    if work.quantization is not None:
+        unpacked = form.kernel_values if work.quantization == "int4" else 0
+        attentions = 2 * 4 * sizes.hidden_dim * form.inner_dim  # of a decoder layer, the larger one
+        of_layer = attentions + form.feed_forward_kernels * sizes.hidden_dim * sizes.feed_forward_dim
+        return head + unpacked + of_layer * work.compute_bytes
     turned = form.feed_forward_kernels * sizes.hidden_dim * sizes.feed_forward_dim
     return head + turned * work.compute_bytes
 

@@ -23,7 +23,7 @@ class Work:
       compute_bytes: of a value in the compute dtype, 4 or 2.
       recompute: whether each layer's input alone is kept.
       cached_states: whether the layers below the task's entry do not run.
-      is_fused: whether the fused pass trains; else the layers are called themselves, as with int8.
+      quantization: None, "int8" or "int4" of the projections.
     """
 
     form: BackboneForm
@@ -34,7 +34,12 @@ class Work:
     compute_bytes: int = 4
     recompute: bool = False
     cached_states: bool = False
-    is_fused: bool = True
+    quantization: str | None = None
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the fused pass trains; else the layers are called themselves."""
+        return self.quantization is None
 
     def with_rows(self, rows: int) -> "Work":
         """Return the same work on another number of rows."""

@@ -113,7 +113,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     strategy = make_strategy(config.training.strategy)
     keras.utils.set_random_seed(config.seed % 2**32)
     with strategy.scope():
-        t5 = load_t5(config.backbone, dtype=config.training.precision)
+        t5 = load_t5(config.backbone, dtype=config.training.precision, devices=config.training.devices)
         record.check_backbone(config.backbone, t5.fingerprint)
         model = build_model(t5, config, [each.task for each in data])
     check_same_run_everywhere(config, data, t5.fingerprint)
@@ -175,7 +175,7 @@ def _measured(config: RunConfig, data: Sequence[TaskData]) -> list[Measured]:
     found = []
     for precision in ("float32", "bfloat16"):
         keras.utils.set_random_seed(config.seed % 2**32)
-        t5 = load_t5(config.backbone, dtype=precision)
+        t5 = load_t5(config.backbone, dtype=precision, devices=config.training.devices)
         model = build_model(t5, config, [each.task for each in data])
         found.append(measure(model, training_batches(t5, model, data, config).dataset(first_step=0)))
     return found

@@ -23,7 +23,7 @@ from softprompt_tf.training.saved_run import Checkpoints
 FORMAT = "softprompt-tf-run/1"
 
 # Settings that a run may be gone on with changed: they decide how long it runs, how it is watched and what memory it takes, not
-# what a step does (gradient checkpointing and micro-batches give the same numbers up to rounding).
+# what a step does (gradient checkpointing, micro-batches and devices give the same numbers up to rounding).
 FREE_SETTINGS = (
     "steps",
     "evaluate_every",
@@ -31,6 +31,7 @@ FREE_SETTINGS = (
     "early_stopping_patience",
     "gradient_checkpointing",
     "micro_batch_size",
+    "devices",
     "states_directory",
 )
 

@@ -46,6 +46,8 @@ def check_can_be_shared(config: RunConfig, size: int) -> None:
         raise _refusal("training.cached_states: auto or off", f"training.cached_states={training.cached_states}")
     if training.micro_batch_size is not None:
         raise _refusal("training.micro_batch_size: null", f"training.micro_batch_size={training.micro_batch_size}")
+    if training.devices is not None:
+        raise _refusal("training.devices: null", f"training.devices={list(training.devices)}")
     check_part((0, size), training.batch_size)
 
 

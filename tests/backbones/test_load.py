@@ -201,16 +201,16 @@ def test_a_sharded_preset_needs_no_single_weights_file(sharded, tiny_t5):
     assert load_t5(sharded).fingerprint == tiny_t5.fingerprint
 
 
-# === Straight into int8 ===
+# === Straight into int8 and int4 ===
 
 
-@pytest.mark.parametrize("kind", ["preset", "sharded"])
-def test_int8_weights_are_those_of_quantizing_the_loaded_model(kind, request, tiny_t5):
+@pytest.mark.parametrize(("kind", "mode"), [("preset", "int8"), ("sharded", "int8"), ("preset", "int4")])
+def test_quantized_weights_are_those_of_quantizing_the_loaded_model(kind, mode, request, tiny_t5):
     directory = request.getfixturevalue(kind)
     expected = load_t5(directory)
-    expected.quantize("int8")
+    expected.quantize(mode)
 
-    t5 = load_t5(directory, quantization="int8")
+    t5 = load_t5(directory, quantization=mode)
 
     assert t5.fingerprint == tiny_t5.fingerprint
     assert t5.backbone.trainable_variables == []

@@ -32,7 +32,7 @@ def tuners():
 
     load_t5, make_prompt_tuner = backbones.load_t5, runner.PromptTuner
     return {
-        (backbones, "load_t5"): lambda name, *, dtype: load(str(name), _digest_of(name), dtype),
+        (backbones, "load_t5"): lambda name, *, dtype, devices=None: load(str(name), _digest_of(name), dtype),
         (runner, "PromptTuner"): lambda t5, *, strategy: prompt_tuner(t5, strategy),
         (runner, "ModelTuner"): functools.cache(runner.ModelTuner),
     }

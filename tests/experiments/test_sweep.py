@@ -7,9 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from tiny_run import mood_rows, write_preset, write_rows, write_yaml
+from tiny_sweep import TRAINING
 
 from softprompt_tf.backbones import load_t5
 from softprompt_tf.baselines import ModelTuner, TuningSettings, design_prompts, random_prompt
@@ -344,6 +346,22 @@ def test_rows_of_another_number_are_another_run(place, tmp_path):
 
     assert outcome.made == 1
     assert len(result_store(tmp_path).results()) == 2
+
+
+def test_micro_batches_change_no_trial_and_no_prompt(place, tmp_path):
+    experiment = {"methods": {"tasks": [place.mood], "seeds": [1, 2]}}
+    for name, rows in (("whole", None), ("parts", 3)):
+        run(plan_of(place, experiment, training={**TRAINING, "micro_batch_size": rows}), tmp_path / name)
+
+    whole, parts = (
+        {path.parent.name: load_prompt(path).prompt for path in (tmp_path / name).rglob("prompt.safetensors")}
+        for name in ("whole", "parts")
+    )
+
+    assert len(whole) == 2
+    assert whole.keys() == parts.keys()
+    for name, prompt in whole.items():
+        np.testing.assert_allclose(parts[name], prompt, rtol=0, atol=1e-5)
 
 
 def test_a_checkpoint_of_other_data_is_not_gone_on_with(place, tmp_path):

@@ -29,7 +29,7 @@ PARAMETERS = {
     "flan_small_multi": 76_961_152,
     "flan_large_multi": 783_150_080,
 }
-WIDTHS = {"float32": 4, "int8": 1}
+WIDTHS = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -48,13 +48,16 @@ def test_the_form_of_mini_is_read_from_its_config():
     assert form_of("mini")[1].num_parameters == 10_491_648  # 41,966,592 bytes of float32
 
 
-def test_int8_weights_are_those_of_a_quantized_t5():
-    t5 = make_tiny_t5(num_layers=1)
-    t5.quantize("int8")
+@pytest.mark.parametrize(
+    ("mode", "dtype", "compute_bytes"), [("int8", "float32", 4), ("int4", "float32", 4), ("int4", "bfloat16", 2)]
+)
+def test_quantized_weights_are_those_of_a_quantized_t5(mode, dtype, compute_bytes):
+    t5 = make_tiny_t5(dtype, num_layers=1)
+    t5.quantize(mode)
 
     held = sum(int(np.prod(weight.shape)) * WIDTHS[weight.dtype] for weight in t5.backbone.weights)
 
-    assert weight_bytes(form_of(t5)[1], 4, "int8") == held
+    assert weight_bytes(form_of(t5)[1], compute_bytes, mode) == held
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -185,8 +188,10 @@ def test_bytes_are_written_with_three_digits(value, text):
         ("base", {"dtype": "float16"}, ConfigError, "`dtype` must be one of float32, bfloat16"),
         ("base", {"flops_per_second": 0.0}, ConfigError, "`flops_per_second` must be a number above 0"),
         ("base", {"cached_states": True}, ConfigError, "`cached_states` are for methods that enter above"),
+        ("base", {"devices": 25}, ConfigError, "Received: devices=25 for 24 layers"),
+        ("base", {"devices": 2, "memory": "1GB"}, ConfigError, "`memory` is that of one device"),
     ],
-    ids=["backbone", "method", "rows", "dtype", "rate", "cached states"],
+    ids=["backbone", "method", "rows", "dtype", "rate", "cached states", "devices", "devices and memory"],
 )
 def test_mistakes_are_told(backbone, settings, error, message):
     with pytest.raises(error, match=message):

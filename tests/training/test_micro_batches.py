@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from killed_training import whole_and_resumed
 from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
@@ -83,3 +84,15 @@ def test_what_does_not_go_with_micro_batches_is_refused(one_layer_t5, settings, 
 def test_a_t5_with_dropout_is_refused():
     with pytest.raises(TrainingError, match="Micro-batches and a T5 with dropout"):
         trained(make_tiny_t5(num_layers=1, dropout=0.1), micro_batch_size=2)
+
+
+def test_a_resumed_training_ends_with_the_same_bits(one_layer_t5, tmp_path):
+    def make(seed):
+        model = sp.PromptedT5(one_layer_t5, sp.prompt_tuning(length=3, seed=seed), max_target_tokens=8)
+        model.compile(sp.Adafactor(0.3), sp.TargetCrossEntropy(), micro_batch_size=2)
+        return model
+
+    whole, resumed = whole_and_resumed(tmp_path, make, {"encoder_text": TEXTS, "decoder_text": TARGETS})
+
+    assert int(resumed.optimizer.iterations) == 2
+    np.testing.assert_array_equal(resumed.prompt_value(), whole.prompt_value())

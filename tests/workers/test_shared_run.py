@@ -112,3 +112,14 @@ def test_runs_killed_at_random_moments_go_on_to_the_same_prompt(forked, runs, tw
         print(f"{killed}: {[(each['status'], round(each['seconds'], 1)) for each in ended]}", flush=True)
         assert [each["status"] for each in again] == [0, 0], (killed, again)
         assert_same_run(runs / f"random_{number}", two, 0.0)
+
+
+@pytest.mark.slow
+def test_fit_on_texts_gives_each_worker_all_rows_and_the_prompt_of_one_process(forked, tmp_path):
+    done = forked.run(PROGRAM.with_name("fitted_texts.py"), tmp_path)
+
+    assert done.stdout.splitlines()[-2] == "[0, 0, 0]", done.stderr
+    first, second, alone = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0", "1", "None"))
+    assert first == second
+    assert first["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    np.testing.assert_allclose(first["prompt"], alone["prompt"], rtol=0, atol=1e-5)

@@ -1,6 +1,6 @@
 """Fill a KerasHub backbone with the weights of an opened checkpoint, one block at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -9,7 +9,7 @@ import numpy as np
 
 from softprompt_tf.backbones.checkpoints.architecture import build_backbone
 from softprompt_tf.backbones.checkpoints.checkpoint import Checkpoint, StoredTensor
-from softprompt_tf.backbones.checkpoints.int8_kernel import fill_int8
+from softprompt_tf.backbones.checkpoints.int8_kernel import fill_quantized
 from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, read_weight, without_initializers
 from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight, samples_fingerprint
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
@@ -23,15 +23,17 @@ def assemble_backbone(
     dtype: str,
     quantization: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    prepare: Callable[[keras_hub.models.T5Backbone], None] = lambda _: None,
 ) -> tuple[keras_hub.models.T5Backbone, str]:
     """Build the checkpoint's model and fill every weight of it.
 
     Args:
       checkpoint: opened.
       dtype: "float32" or "bfloat16".
-      quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
-        in `dtype`.
+      quantization: "int8" or "int4" quantizes every projection as it is read, without a float copy of the model; None leaves
+        all in `dtype`.
       settings: arguments of `keras_hub.models.T5Backbone` that take the place of the checkpoint's.
+      prepare: is called with the backbone before its weights are read.
 
     Returns:
       The backbone, and the fingerprint of its weights before any quantization.
@@ -41,9 +43,10 @@ def assemble_backbone(
     """
     _check_shapes(checkpoint)
     backbone = without_initializers(lambda: build_backbone(checkpoint.architecture, dtype=dtype, settings=settings))
+    prepare(backbone)
     with spared_garbage():
         samples = _fill_all(backbone, checkpoint, quantization)
-    # In the order of the float model's weights: an int8 one has a scale behind each kernel, which is no weight of the checkpoint.
+    # In the order of the float model's weights: a quantized one has more behind each kernel, which the checkpoint has not.
     sampled = (samples[id(variable)] for variable in backbone.weights if id(variable) in samples)
     return backbone, samples_fingerprint(sampled)
 
@@ -62,7 +65,7 @@ def _fill_all(
             factor = checkpoint.architecture.head_factor if name == "decoder.norm" else 1.0
             try:
                 if quantization and isinstance(slots[name], keras.layers.Dense):
-                    sample = fill_int8(slots[name], tensor)
+                    sample = fill_quantized(slots[name], tensor, quantization)
                 else:
                     sample = _fill(_variable(slots[name]), tensor, factor)
             except Exception as error:  # each format's reader has errors of its own
@@ -139,7 +142,8 @@ def _layer_slots(layer: Any, *, is_decoder: bool) -> Iterator[tuple[str, Any]]:
 
 
 def _variable(slot: Any) -> Any:
-    return slot.kernel if isinstance(slot, keras.layers.Dense) else slot
+    # `kernel` of an int4 layer is no variable, but made of one.
+    return slot._kernel if isinstance(slot, keras.layers.Dense) else slot
 
 
 def _fill(variable: Any, tensor: StoredTensor, factor: float) -> WeightSample:

@@ -1,4 +1,4 @@
-"""Give a Dense layer an int8 kernel from a float weight, without a float copy of the model."""
+"""Give a Dense layer an int8 or int4 kernel from a float weight, without a float copy of the model."""
 
 from typing import Any
 
@@ -8,10 +8,26 @@ import numpy as np
 from softprompt_tf.backbones.checkpoints.checkpoint import StoredTensor
 from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, read_weight, unwritten
 from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight
+from softprompt_tf.backbones.passes.placed import beside
 from softprompt_tf.typing import Tensor
 
-INT8 = "int8"
+INT8, INT4 = "int8", "int4"
 _BLOCK_COLUMNS = 256
+
+
+def fill_quantized(layer: keras.layers.Dense, tensor: StoredTensor, quantization: str) -> WeightSample:
+    """Quantize a layer that is not filled, with the kernel from a file; return the sample of the float kernel."""
+    return fill_int8(layer, tensor) if quantization == INT8 else fill_int4(layer, tensor)
+
+
+def fill_int4(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:
+    """Do so with four bits a value and, for each group of inputs of an output, a scale and a zero point, as Keras does."""
+    value = read_weight(tensor, tuple(layer.kernel.shape), str(layer.kernel.dtype))
+    with beside(layer.kernel.value):
+        layer.kernel.assign(as_tensor(value))
+        layer.quantize(INT4, config=keras.quantizers.Int4QuantizationConfig())
+    layer.trainable = False
+    return sample_weight(value)
 
 
 def fill_int8(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:
@@ -21,7 +37,8 @@ def fill_int8(layer: keras.layers.Dense, tensor: StoredTensor) -> WeightSample:
     the gradients that such layers' symbolic calls register with TensorFlow.
     """
     value = read_weight(tensor, tuple(layer.kernel.shape), "float32")
-    layer.quantize(INT8, config=keras.quantizers.Int8QuantizationConfig(weight_quantizer=_Quantized(value)))
+    with beside(layer.kernel.value):
+        layer.quantize(INT8, config=keras.quantizers.Int8QuantizationConfig(weight_quantizer=_Quantized(value)))
     layer.quantization_config = (
         keras.quantizers.Int8QuantizationConfig()
     )  # Keras's own, for whoever writes the layer's config

@@ -14,7 +14,7 @@ import numpy as np
 
 from softprompt_tf.backbones.checkpoints import StoredTensor
 from softprompt_tf.backbones.checkpoints.finite_values import check_finite
-from softprompt_tf.backbones.checkpoints.int8_kernel import fill_int8
+from softprompt_tf.backbones.checkpoints.int8_kernel import fill_quantized
 from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, unwritten, without_initializers
 from softprompt_tf.backbones.fingerprint import WeightSample, sample_weight, samples_fingerprint
 from softprompt_tf.backbones.loading.built_layers import plain_backbone
@@ -25,16 +25,22 @@ _PLAIN = "keras_hub>T5Backbone"  # the name that Keras has registered for `keras
 
 
 def read_preset_backbone(
-    directory: Path, *, dtype: str, quantization: str | None = None, settings: Mapping[str, Any] | None = None
+    directory: Path,
+    *,
+    dtype: str,
+    quantization: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    prepare: Callable[[keras_hub.models.T5Backbone], None] = lambda _: None,
 ) -> tuple[keras_hub.models.T5Backbone, str]:
     """Read the backbone of a preset directory.
 
     Args:
       directory: holds config.json, and model.weights.h5 or the shards that model.weights.json lists.
       dtype: "float32" or "bfloat16".
-      quantization: "int8" makes every projection int8 as it is read, without a float copy of the model; None leaves all
-        in `dtype`.
+      quantization: "int8" or "int4" quantizes every projection as it is read, without a float copy of the model; None leaves
+        all in `dtype`.
       settings: arguments of the backbone that take the place of those in config.json.
+      prepare: is called with the backbone before its weights are read.
 
     Returns:
       The backbone, and the fingerprint of its weights before any quantization.
@@ -43,6 +49,7 @@ def read_preset_backbone(
       ValueError, OSError, KeyError, TypeError: as KerasHub, Keras and h5py do, if the directory holds no such preset.
     """
     backbone = without_initializers(lambda: _unfilled(directory, {**(settings or {}), "dtype": dtype}))
+    prepare(backbone)
     floats = list(backbone.weights)
     samples: dict[int, WeightSample] = {}
     reading = _Reading(set(), [])
@@ -80,12 +87,14 @@ def _reader_of(
 ) -> Callable[[Any], None]:
     """Return what takes the place of a layer's `load_own_variables`."""
     if quantization and isinstance(layer, keras.layers.Dense):
-        return partial(_read_int8, layer, samples, reading)
+        return partial(_read_quantized, layer, quantization, samples, reading)
     read = layer.load_own_variables
     return lambda store: read(_Store(store, dtype, reading))
 
 
-def _read_int8(layer: keras.layers.Dense, samples: dict[int, WeightSample], reading: "_Reading", store: Any) -> None:
+def _read_quantized(
+    layer: keras.layers.Dense, quantization: str, samples: dict[int, WeightSample], reading: "_Reading", store: Any
+) -> None:
     """Quantize a projection, which has no bias, with the kernel in the file."""
     kernel = layer.kernel
     stored: np.ndarray = store["0"]
@@ -94,7 +103,8 @@ def _read_int8(layer: keras.layers.Dense, samples: dict[int, WeightSample], read
         raise ValueError(
             f"The kernel of {layer.path} must have the shape {tuple(kernel.shape)}. Received: {stored.shape}."
         )
-    samples[id(kernel)] = fill_int8(layer, StoredTensor(layer.path, stored.shape, stored.__getitem__))
+    tensor = StoredTensor(layer.path, stored.shape, stored.__getitem__)
+    samples[id(kernel)] = fill_quantized(layer, tensor, quantization)
 
 
 class _Store:

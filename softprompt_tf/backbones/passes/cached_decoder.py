@@ -98,7 +98,7 @@ def decode_step(
       The next token's logits float32 [B, G, V], and the cache with this position filled.
     """
     beams = token_ids.shape[1]
-    states = t5.backbone.token_embedding(ops.reshape(token_ids, (-1,)))  # [B * G, H]
+    states = t5.embed(ops.reshape(token_ids, (-1,)))  # [B * G, H]
     one_token = Shape(ops.shape(states)[0], 1, t5.num_heads, t5.head_dim)
     of_a_row = one_token._replace(batch=ops.shape(token_ids)[0], length=beams)
     bias = biases.at(index, beams)

@@ -14,6 +14,7 @@ from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention
 from softprompt_tf.backbones.passes.attention import by_layer, source_mask_bias
 from softprompt_tf.backbones.passes.frozen_blocks import Shape
 from softprompt_tf.backbones.passes.frozen_stacks import CrossAttention, FrozenStack
+from softprompt_tf.backbones.passes.placed import on_device
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
 from softprompt_tf.injection import NO_INJECTION, Injection, InvertibleAdapter
 from softprompt_tf.typing import Tensor
@@ -68,11 +69,13 @@ def _view(
     batch, length = ops.shape(encoder_output)[:2]
     shape = Shape(batch, length, t5.num_heads, t5.head_dim)
     prefixes = by_layer(injection.cross, t5.compute_dtype) or [None] * len(stack.layers)
+    seen = []
+    for layer, prefix in zip(stack.layers, prefixes, strict=True):
+        with on_device(layer.device):
+            seen.append(layer.cross.see(encoder_output, prefix, shape))
     return EncoderView(
         stack=stack,
-        seen=tuple(
-            layer.cross.see(encoder_output, prefix, shape) for layer, prefix in zip(stack.layers, prefixes, strict=True)
-        ),
+        seen=tuple(seen),
         bias=source_mask_bias(padding_mask, injection.cross, t5.compute_dtype),
         invertible=injection.invertible,
     )

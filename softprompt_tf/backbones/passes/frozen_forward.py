@@ -37,6 +37,7 @@ from softprompt_tf.backbones.passes.layer_changes import (
     with_changed_feed_forward,
     with_changes,
 )
+from softprompt_tf.backbones.passes.placed import Placement, on_device
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
 from softprompt_tf.injection import KeyValues, LayerChange, PromptSight
 from softprompt_tf.typing import Tensor
@@ -49,6 +50,7 @@ class FrozenForward:
 
     Args:
       backbone: a `keras_hub.models.T5Backbone`; `is_able` says whether it can run here.
+      placement: which device holds what, where the T5 is laid over several.
 
     Example:
       >>> forward = FrozenForward(t5.backbone)
@@ -56,8 +58,9 @@ class FrozenForward:
       >>> states = forward.decode(token_embeddings, bias, encoder_output, padding_mask)  # [B, U, H]
     """
 
-    def __init__(self, backbone: keras_hub.models.T5Backbone):
+    def __init__(self, backbone: keras_hub.models.T5Backbone, placement: Placement | None = None):
         self._backbone = backbone
+        self._placement = placement
         self._dtype = str(backbone.dtype_policy.compute_dtype)
         self._heads = int(backbone.num_heads)
         self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
@@ -203,7 +206,7 @@ class FrozenForward:
         stack = self.stack(kind)
         own, others = self._changes(changes, "decoder"), self._changes(changes, "cross")
         layers = [
-            FrozenLayer(
+            layer._replace(
                 attention=with_changes(layer.attention, own[k]),
                 feed_forward=with_changed_feed_forward(layer.feed_forward, own[k]),
                 cross=layer.cross.changed(others[k]),
@@ -220,10 +223,20 @@ class FrozenForward:
             if kind is None
             else (backbone.decoder_transformer_layers, backbone.decoder_layer_norm)
         )
+        devices = self._devices("encoder" if kind is None else "decoder", len(of_stack))
+        with on_device(devices[-1]):
+            last_norm = Norm.of(last, self._dtype, is_plain=is_plain)
         return FrozenStack(
-            [FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain) for layer in of_stack[layers]],
-            Norm.of(last, self._dtype, is_plain=is_plain),
+            [
+                FrozenLayer.of(layer, self._dtype, kind, is_plain=is_plain, device=device)
+                for layer, device in zip(of_stack[layers], devices[layers], strict=True)
+            ],
+            last_norm,
+            devices[-1],
         )
+
+    def _devices(self, stack: str, depth: int) -> Sequence[str | None]:
+        return [None] * depth if self._placement is None else getattr(self._placement, stack)
 
     def _changes(self, changes: Sequence[LayerChange], place: str) -> list[dict[str, Tensor]]:
         backbone = self._backbone

@@ -21,6 +21,7 @@ from softprompt_tf.backbones.passes.layer_changes import (
     with_changes,
     with_prompt_addition,
 )
+from softprompt_tf.backbones.passes.placed import on_device, placed
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
 from softprompt_tf.typing import Tensor
 
@@ -33,10 +34,17 @@ class FrozenLayer(NamedTuple):
     attention: SelfAttention
     feed_forward: Any
     cross: Any = None
+    device: str | None = None  # that holds its weights; None: the only one
 
     @classmethod
     def of(
-        cls, layer: keras.layers.Layer, dtype: str, kind: CrossAttention | None = None, *, is_plain: bool = True
+        cls,
+        layer: keras.layers.Layer,
+        dtype: str,
+        kind: CrossAttention | None = None,
+        *,
+        is_plain: bool = True,
+        device: str | None = None,
     ) -> "FrozenLayer":
         """Read a layer's weights.
 
@@ -45,10 +53,15 @@ class FrozenLayer(NamedTuple):
           dtype: what the blocks compute in.
           kind: the cross-attention of a decoder's layer.
           is_plain: whether its parts are known and unchanged; else its norms and projections are called themselves.
+          device: that holds its weights, where the T5 is laid over several.
         """
-        attention = SelfAttention.of(layer.self_attention_layer_norm, layer.self_attention, dtype, is_plain=is_plain)
-        cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype, is_plain=is_plain)
-        return cls(attention, feed_forward_of(layer, dtype) if is_plain else CalledFeedForward(layer), cross)
+        with on_device(device):
+            attention = SelfAttention.of(
+                layer.self_attention_layer_norm, layer.self_attention, dtype, is_plain=is_plain
+            )
+            cross = kind and kind.of(layer.cross_attention_layer_norm, layer.cross_attention, dtype, is_plain=is_plain)
+            feed_forward = feed_forward_of(layer, dtype) if is_plain else CalledFeedForward(layer)
+        return cls(attention, feed_forward, cross, device)
 
 
 class FrozenStack(NamedTuple):
@@ -56,6 +69,7 @@ class FrozenStack(NamedTuple):
 
     layers: list[FrozenLayer]
     last_norm: Norm
+    device: str | None = None  # of the norm
 
 
 def run_encoder(
@@ -101,8 +115,9 @@ def run_encoder(
 
     for k, layer in enumerate(stack.layers):
         form = (tuple(prefixes[k : k + 1] if prefixes else ()), changes[k] if changes else {})
-        run_layer = partial(run, layer, num_moving if k == 0 else None, form)
-        states = _kept_or_not(run_layer, recompute)(states, *keras.tree.flatten(form))
+        run_one = partial(run, layer, num_moving if k == 0 else None, form)
+        run_layer = placed(layer.device, _kept_or_not(run_one, recompute), has_gradient=tuning)
+        states = run_layer(states, *keras.tree.flatten(form))
     if not to_the_end:
         return states
     return _last(stack, states, tuning=tuning)
@@ -142,8 +157,9 @@ def run_decoder(
             return feed_forward(k, states, *moving)
         return run_feed_forward(stack.layers[k].feed_forward, states, stack.last_norm.epsilon, tuning=tuning)
 
-    for k in range(len(stack.layers)):
-        states = _kept_or_not(partial(run, k), recompute)(states, *(moving[k] if moving else ()))
+    for k, layer in enumerate(stack.layers):
+        run_layer = placed(layer.device, _kept_or_not(partial(run, k), recompute), has_gradient=tuning)
+        states = run_layer(states, *(moving[k] if moving else ()))
     return _last(stack, states, tuning=tuning)
 
 
@@ -208,9 +224,13 @@ def run_feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool
 
 def _last(stack: FrozenStack, states: Tensor, *, tuning: bool) -> Tensor:
     block = stack.last_norm
-    if not (tuning and block.has_gradient):
-        return block.forward(states)[0]
-    return run_block(block.forward, block.gradient, states)
+
+    def run(states: Tensor) -> Tensor:
+        if not (tuning and block.has_gradient):
+            return block.forward(states)[0]
+        return run_block(block.forward, block.gradient, states)
+
+    return placed(stack.device, run, has_gradient=tuning)(states)
 
 
 def _kept_or_not(run: Callable[..., Tensor], recompute: bool) -> Callable[..., Tensor]:

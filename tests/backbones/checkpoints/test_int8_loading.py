@@ -53,13 +53,17 @@ def root_mean_square(values):
 def prompt_gradient(t5):
     """Return the gradient [P * H] of a loss on two targets with respect to a prompt."""
     prompt = tf.Variable(t5_models.prompt(CASE))
-    text = t5.embed(tf.constant([[5, 9, 33, 1]]))
     with tf.GradientTape() as tape:
-        embeddings = tf.concat([tf.cast(prompt, text.dtype)[None], text], axis=1)
-        mask = tf.ones((1, t5_models.PROMPT_LENGTH + 4), tf.int32)
-        logits = t5.logits(t5.decode(tf.constant([[0, 5]]), t5.encode(embeddings, mask), mask))
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant([[5, 1]]), logits))
+        loss = prompt_loss(t5, prompt)
     return tape.gradient(loss, prompt).numpy().ravel()
+
+
+def prompt_loss(t5, prompt):
+    text = t5.embed(tf.constant([[5, 9, 33, 1]]))
+    embeddings = tf.concat([tf.cast(prompt, text.dtype)[None], text], axis=1)
+    mask = tf.ones((1, t5_models.PROMPT_LENGTH + 4), tf.int32)
+    logits = t5.logits(t5.decode(tf.constant([[0, 5]]), t5.encode(embeddings, mask), mask))
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant([[5, 1]]), logits))
 
 
 def test_kernels_and_scales_are_those_of_quantize(int8, quantized):
@@ -171,3 +175,37 @@ def test_a_preset_is_quantized_after_it_is_read(tmp_path, monkeypatch):
 
     assert t5.fingerprint == tiny_t5.fingerprint
     assert t5.backbone.encoder_transformer_layers[0].input_projector.kernel.dtype == "int8"
+
+
+# === int4 ===
+
+
+@pytest.fixture(scope="module")
+def int4(hugging_face):
+    return load_t5(hugging_face(CASE), quantization="int4")
+
+
+def test_an_int4_kernel_is_half_a_step_from_the_weight_at_most(int4, loaded):
+    """A step is a fifteenth of what the values of 128 inputs of an output span, here of all inputs."""
+    layers = [t5.backbone.encoder_transformer_layers[0].self_attention.query_projector for t5 in (int4, loaded(CASE))]
+    weight = layers[1].kernel.numpy()
+
+    kernel = layers[0](np.eye(weight.shape[0], dtype=np.float32)).numpy()
+
+    step = (weight.max(axis=0) - weight.min(axis=0)) / 15
+    assert len(weight) <= 128
+    assert np.all(np.abs(kernel - weight) < 0.51 * step + 1e-6)
+    assert np.abs(kernel - weight).max() > 0.4 * step.min()
+    assert layers[0]._kernel.shape == (weight.shape[0], weight.shape[1] // 2)
+
+
+def test_the_gradient_of_an_int4_model_is_the_slope_of_its_loss(int4, loaded):
+    prompt = t5_models.prompt(CASE)
+
+    gradient = prompt_gradient(int4)
+
+    step = (0.01 * gradient / np.linalg.norm(gradient)).reshape(prompt.shape)
+    ahead, behind = (float(prompt_loss(int4, tf.constant(prompt + sign * step))) for sign in (1, -1))
+    assert (ahead - behind) / 0.02 == pytest.approx(np.linalg.norm(gradient), rel=0.02)
+    assert int4.fingerprint == loaded(CASE).fingerprint
+    assert int4.backbone.trainable_variables == []

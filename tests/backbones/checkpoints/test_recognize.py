@@ -132,8 +132,9 @@ def test_a_vocabulary_for_a_pair_is_refused(tiny_t5, vocabulary_file):
 
 
 def test_an_unknown_quantization_is_refused(hugging_face):
-    with pytest.raises(BackboneError, match=r"`quantization` must be None or 'int8'\. Received: quantization='int4'\."):
-        load_t5(hugging_face("t5_1_0"), quantization="int4")
+    message = r"`quantization` must be None, 'int8' or 'int4'\. Received: quantization='int2'\."
+    with pytest.raises(BackboneError, match=message):
+        load_t5(hugging_face("t5_1_0"), quantization="int2")
 
 
 def test_a_name_that_is_given_is_the_backbones(hugging_face, loaded):
