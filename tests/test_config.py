@@ -479,7 +479,8 @@ def test_shipped_prompts_have_their_size_in_their_name(write, path):
 
     settings = config.prompt.model_dump()
     size = next((settings[name] for name in ("length", "rank", "bottleneck_dim") if name in settings), None)
-    assert path.stem == config.prompt.method + ("" if size is None else f"_{size}")
+    where = "_in_decoder" if settings.get("encoder") is False else ""
+    assert path.stem == config.prompt.method + ("" if size is None else f"_{size}") + where
 
 
 def test_shipped_defaults_are_the_defaults_of_the_code(write):

@@ -150,7 +150,10 @@ def test_a_target_that_is_no_label_is_refused(voters):
         ),
         (lambda: member(0, -0.5), "`mixture_weight` must be 0 or more. Received: -0.5"),
         (lambda: member(0, math.nan), "`mixture_weight` must be finite"),
-        (lambda: TaskPrompt(tensors={"mixture_weight": np.ones((1, 1))}), "has the tensors: prompt. Received: mixture"),
+        (
+            lambda: TaskPrompt(tensors={"mixture_weight": np.ones((1, 1))}),
+            "has the tensors: prompt and any of prompt_sight. Received: mixture",
+        ),
         (
             lambda: TaskPrompt(prompt=np.ones((1, 4)), tensors={"mixture_weight": np.ones((1, 2))}),
             r"must have the shape \[1, 1\]",

@@ -147,12 +147,12 @@ def test_the_file_holds_each_tensor_under_its_name(tmp_path):
         (
             {"encoder_key_values": KEY_VALUES},
             "prompt_tuning",
-            r"method prompt_tuning has the tensors: prompt\. Received: encoder_key_values\.",
+            r"method prompt_tuning has the tensors: prompt and any of prompt_sight\. Received: encoder_key_values\.",
         ),
         (
             {"prompt": PROMPT, "cross_key_values": KEY_VALUES},
             "prompt_tuning",
-            r"method prompt_tuning has the tensors: prompt\. Received: prompt, cross_key_values\.",
+            r"method prompt_tuning has the tensors: prompt and any of prompt_sight\. Received: prompt, cross_key_values\.",
         ),
         ({}, "prefix_tuning", r"method prefix_tuning has the tensors: any of prompt, .*\. Received: none\."),
         (
