@@ -71,6 +71,9 @@ def _run_graphs_as_traced():
 
     What the rewriting changes is TensorFlow's affair; `make test` and `make test-all` have it.
     """
+    from forked_processes import AS_TRACED
+
+    os.environ[AS_TRACED] = "1"
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+AS_TRACED = "GRAPHS_AS_TRACED"
+"""A variable of the environment: the processes run graphs as they were traced, as those of thorough tests do (conftest.py)."""
 # Nothing of TensorFlow may have run where a process forks; it is imported, no more.
 _FORKS = """
 import importlib, json, os, runpy, sys
@@ -23,6 +25,8 @@ for line in sys.stdin:
     child = os.fork()
     if not child:
         os.read(told, 1)  # its id is told before anything that it prints
+        if "GRAPHS_AS_TRACED" in os.environ:
+            sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         sys.argv, sys.path = [program, *arguments], search
         if os.path.isfile(program):
             runpy.run_path(program, run_name="__main__")

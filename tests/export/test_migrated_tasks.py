@@ -93,5 +93,5 @@ def test_a_line_that_the_old_model_refuses_is_named(teacher, monkeypatch):
 
 
 def test_a_directory_without_an_export_is_refused(tmp_path):
-    with pytest.raises(ExportError, match="There must be an export"):
+    with pytest.raises(ExportError, match="The directory must be an export"):
         Teacher(tmp_path)
