@@ -95,7 +95,7 @@ def by_layer(key_values: KeyValues | None, dtype: str) -> list[Tensor] | None:
     if key_values is None:
         return None
     rows = ops.transpose(ops.cast(key_values.rows, dtype), (2, 3, 0, 4, 1, 5))  # [L, 2, B, N, P, D]
-    return [rows[layer] for layer in range(rows.shape[0])]
+    return list(ops.unstack(rows, axis=0))
 
 
 def key_mask_bias(key_values: KeyValues) -> Tensor:
@@ -129,4 +129,5 @@ def in_front(prefix: Tensor | None, keys: Tensor, values: Tensor) -> tuple[Tenso
     """Put a layer's injected keys and values [2, B, N, P, D] in front of its own [B, N, S, D]; return both [B, N, P + S, D]."""
     if prefix is None:
         return keys, values
-    return ops.concatenate([prefix[0], keys], axis=2), ops.concatenate([prefix[1], values], axis=2)
+    injected_keys, injected_values = ops.unstack(prefix, 2, axis=0)
+    return ops.concatenate([injected_keys, keys], axis=2), ops.concatenate([injected_values, values], axis=2)

@@ -35,7 +35,7 @@ class WithDelta(NamedTuple):
     def __call__(self, states: Tensor) -> Tensor:
         """Project states [M, F_in] to [M, F_out], M = B * positions, the positions of a row behind each other."""
         width = states.shape[-1]
-        down, up = self.rows[..., :width], self.rows[..., width:]
+        down, up = ops.split(self.rows, [width], axis=-1)
         inner = ops.matmul(by_row(states, self.rows), ops.transpose(down, (0, 2, 1)))  # [B, S, R]
         return self.base(states) + ops.reshape(ops.matmul(inner, up), (-1, up.shape[-1]))
 
@@ -110,9 +110,10 @@ def adapted(states: Tensor, rows: Tensor) -> Tensor:
 
 def bottleneck(states: Tensor, rows: Tensor) -> Tensor:
     """Return [B, S, F_out] of states [B, S, F_in] and units [B, R, F_in + F_out + 2], which hold what those of `adapted` do."""
-    width = states.shape[-1]
-    down, up = rows[..., :width], rows[..., width:-2]
-    before, behind = rows[..., None, :, -2], rows[..., None, :, -1]  # [B, 1, R]
+    width, size = states.shape[-1], rows.shape[-1]
+    # Split, and not sliced: the gradient of a slice is as large as what it is cut from.
+    down, up, *others = ops.split(rows, [width, size - 2, size - 1], axis=-1)
+    before, behind = (ops.transpose(each, (0, 2, 1)) for each in others)  # [B, 1, R]
     inner = ops.matmul(states, ops.transpose(down, (0, 2, 1))) + before  # [B, S, R]
     return ops.matmul(ops.gelu(inner, approximate=True) + behind, up)
 
@@ -153,7 +154,8 @@ def with_changed_feed_forward(block: Any, changes: Changes) -> Any:
 def changes_by_layer(parts: Sequence[LayerChange], place: str, num_layers: int, dtype: str) -> list[dict[str, Tensor]]:
     """Return, for each layer, what changes one place."""
     rows = {part.kind: ops.cast(part.rows, dtype) for part in parts if part.place == place}
-    return [{kind: value[:, :, layer] for kind, value in rows.items()} for layer in range(num_layers)]
+    layers = {kind: ops.unstack(value, num_layers, axis=2) for kind, value in rows.items()}
+    return [{kind: values[layer] for kind, values in layers.items()} for layer in range(num_layers)]
 
 
 def by_row(states: Tensor, rows: Tensor) -> Tensor:
