@@ -10,7 +10,7 @@ from typing import Any
 
 EVALUATIONS = 10  # in a run
 SIDES = {
-    "peft": "PEFT, 400 steps",
+    "peft": "PEFT's prompt tuning, 400 steps",
     "front": "prompt in front, 400 steps",
     "late": "after the encoder, cached states, 2,000 steps",
     "decoder": "adapters in the decoder, cached states, 400 steps",

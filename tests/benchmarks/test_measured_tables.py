@@ -187,6 +187,6 @@ def test_seconds_to_pefts_best_are_those_of_the_first_point_that_reaches_it(tmp_
     time_to_accuracy.take([run], tmp_path)
 
     assert time_to_accuracy.table(tmp_path).splitlines()[2:] == [
-        "| AG News | PEFT, 400 steps | 50.0 | 1 of 1 | 10 (20) | 20 (40) |",
+        "| AG News | PEFT's prompt tuning, 400 steps | 50.0 | 1 of 1 | 10 (20) | 20 (40) |",
         "| AG News | prompt in front, 400 steps | 60.0 | 1 of 1 | 9 (16) | 9 (16) |",
     ]
