@@ -69,7 +69,7 @@ def _record_one_stack():
 def _run_graphs_as_traced():
     """Do not let TensorFlow rewrite graphs before it runs them, which takes an eighth of the time of the thorough tests.
 
-    What the rewriting changes is TensorFlow's affair; `make test` and `make test-all` have it.
+    `make test` and `make test-all` run the graphs as TensorFlow rewrites them, as users do.
     """
     from forked_processes import AS_TRACED
 

@@ -4,6 +4,7 @@ Two results whose settings differ are never in one file, and no run has two scor
 """
 
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,12 @@ from typing import Any, NamedTuple
 from softprompt_tf.experiments.results import ResultStore, RunResult
 
 Row = dict[str, Any]
+
+
+def mean_of_seeds(scores: Sequence[float]) -> str:
+    """Return the mean of one score or more; of several, with their standard deviation and their number in brackets."""
+    deviation = f" ± {statistics.stdev(scores):.1f} ({len(scores)})" if len(scores) > 1 else ""
+    return f"{statistics.fmean(scores):.1f}{deviation}"
 
 
 class Kept(NamedTuple):

@@ -4,12 +4,11 @@ A method's rate on a task is the one with the best dev score of those that seed 
 rate. benchmarks/results/methods_by_tasks.json keeps the settings that results share, and one line for each result.
 """
 
-import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured_tables.kept_results import Kept, KeptResults, Row
+from benchmarks.measured_tables.kept_results import Kept, KeptResults, Row, mean_of_seeds
 from benchmarks.measured_tables.task_names import TASK_NAMES
 from softprompt_tf.experiments.results import RunResult
 from softprompt_tf.methods import METHODS
@@ -53,10 +52,7 @@ def _runs(rows: Iterable[Row], method: str, task: str) -> list[Row]:
 def _cell(runs: list[Row]) -> str:
     rate = chosen_rate(runs)
     scores = [row["score"] for row in runs if row["rate"] == rate]
-    if not scores:
-        return ""
-    deviation = f" ± {statistics.stdev(scores):.1f} ({len(scores)})" if len(scores) > 1 else ""
-    return f"{statistics.fmean(scores):.1f}{deviation}, {rate:g}"
+    return f"{mean_of_seeds(scores)}, {rate:g}" if scores else ""
 
 
 def _settings(result: RunResult) -> dict[str, Any]:

@@ -4,12 +4,11 @@ in, a table out.
 benchmarks/results/shared_encoding.json keeps the settings of each experiment, and one line for each result.
 """
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured_tables.kept_results import Kept, KeptResults, Row
+from benchmarks.measured_tables.kept_results import Kept, KeptResults, Row, mean_of_seeds
 from benchmarks.measured_tables.task_names import TASK_NAMES
 from softprompt_tf.experiments.results import RunResult
 
@@ -51,10 +50,7 @@ def draw(results: Path) -> None:
 
 def _cell(rows: Sequence[Row], experiment: str, task: str) -> str:
     scores = [row["score"] for row in rows if (row["experiment"], row["task"]) == (experiment, task)]
-    if not scores:
-        return ""
-    deviation = f" ± {statistics.stdev(scores):.1f} ({len(scores)})" if len(scores) > 1 else ""
-    return f"{statistics.fmean(scores):.1f}{deviation}"
+    return mean_of_seeds(scores) if scores else ""
 
 
 def _settings(result: RunResult) -> dict[str, Any]:

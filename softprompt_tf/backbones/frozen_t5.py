@@ -18,7 +18,7 @@ from keras import ops
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.backbones.loading.built_layers import spare_tracing
-from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_back
+from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_home
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
@@ -261,7 +261,7 @@ class FrozenT5:
                 mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
             )
         if self.placement is not None:
-            move_back(self.backbone, self.placement)
+            move_home(self.backbone, self.placement)
         self.freeze()
         self._seen_weights = None
 

@@ -91,13 +91,12 @@ def lay_out(backbone: keras_hub.models.T5Backbone, devices: Sequence[str]) -> Pl
       BackboneError: if there are more devices than layers.
     """
     placement = _plan(backbone, tuple(devices))
-    for variable, device in _homes(backbone, placement):
-        _move(variable, device)
+    move_home(backbone, placement)
     return placement
 
 
-def move_back(backbone: keras_hub.models.T5Backbone, placement: Placement) -> None:
-    """Put weights that were made anew, as by quantization, on the devices of their layers."""
+def move_home(backbone: keras_hub.models.T5Backbone, placement: Placement) -> None:
+    """Move every weight that is elsewhere to its device, such as those that quantization has made."""
     for variable, device in _homes(backbone, placement):
         _move(variable, device)
 
