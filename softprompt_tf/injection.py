@@ -91,7 +91,8 @@ class LayerChange(NamedTuple):
     Args:
       place: the attention: "encoder", "decoder" (its self-attention) or "cross"; of a feed-forward, the stack.
       kind: what is changed and how, as above.
-      rows: [B, R, L, ...]. But for scales, a row of zeros changes nothing.
+      rows: [B, R, L, ...]; or [1, R, L, ...], the same for all rows of the batch, but for "prompt_addition". But for scales, a row
+        of zeros changes nothing.
     """
 
     place: str
@@ -116,7 +117,8 @@ class InvertibleAdapter(NamedTuple):
     bottlenecks f and g: x becomes (gelu(x D + d) + e) U.
 
     Args:
-      rows: [B, R, 2, H + 2]. Row r has, of f and of g, column r of D, row r of U, d[r] and e[r]. A row of zeros changes nothing.
+      rows: [B, R, 2, H + 2]; or [1, R, 2, H + 2], the same for all rows of the batch. Row r has, of f and of g, column r of D,
+        row r of U, d[r] and e[r]. A row of zeros changes nothing.
     """
 
     rows: Tensor

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from softprompt_tf.errors import PromptError
+from softprompt_tf.methods.task_tensors import IN_COMMON
 
 Fold = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """The trained variables, by name -> the tensors that a task has, both [K, ...] or both without K."""
@@ -35,7 +36,8 @@ class TaskTable(keras.layers.Layer):
         an id outside the table gets NaN, on every device, and never another task's tensors.
 
     Returns:
-      Name -> [B, ...], compute dtype.
+      Name -> [B, ...], compute dtype. Where the table holds one task, [1, ...] for the names of `IN_COMMON`: one product of all
+      the batch's rows takes less time than one for each row.
 
     Example:
       `TaskTable({"prompt": (20, 512)}, num_tasks=3)(token_ids, task_id=[0, 2])["prompt"]` is [2, 20, 512].
@@ -109,7 +111,10 @@ class TaskTable(keras.layers.Layer):
             )
         if task_id is None:
             zeros = _zero_per_row(batch_like)  # [B]
-            rows = {name: value[None] + _expanded(zeros, len(value.shape)) for name, value in self.tensors().items()}
+            rows = {
+                name: value[None] if name in IN_COMMON else value[None] + _expanded(zeros, len(value.shape))
+                for name, value in self.tensors().items()
+            }
         else:
             rows = self._rows_of(ops.cast(task_id, "int32"))
         return {name: ops.cast(value, self.compute_dtype) for name, value in rows.items()}

@@ -52,6 +52,8 @@ CHANGES: Mapping[str, tuple[str, str]] = {
     name: (name.partition("_")[0], name.partition("_")[2])
     for name in (*DELTAS, *SCALES, *ADAPTERS, *LANGUAGE_ADAPTERS, PROMPT_ADDITION)
 }
+# Tensors that all rows of a batch may have in common, as one row [1, ...] in the place of one for each, [B, ...].
+IN_COMMON = (*(name for name in CHANGES if name != PROMPT_ADDITION), INVERTIBLE_ADAPTER)
 ENCODER_CHANGES = tuple(name for name, (place, _) in CHANGES.items() if place == "encoder")
 MOST_ENCODER_LAYERS = 64
 # Names of what the first layer of the encoder sees; texts are encoded for each task that has some.

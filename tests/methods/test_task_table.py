@@ -123,6 +123,14 @@ def test_the_gradient_of_one_prompt_is_the_sum_over_the_batch():
     np.testing.assert_array_equal(tape.gradient(loss, table.variables_by_name["prompt"].value), weights.sum(axis=0))
 
 
+def test_what_rows_can_have_in_common_is_one_row_of_one_task_and_a_row_each_of_several():
+    name, shape = "encoder_query_delta", (2, 1, 3)
+    one, several = TaskTable({name: shape}), TaskTable({name: shape}, num_tasks=2)
+
+    assert one(np.zeros((4, 7)))[name].shape == (1, *shape)
+    assert several(np.zeros((4, 7)), task_id=np.array([1, 0, 0, 1]))[name].shape == (4, *shape)
+
+
 @pytest.mark.parametrize(("num_tasks", "shape"), [(None, (2, 3)), (3, (3, 2, 3))])
 def test_there_is_one_trainable_variable_named_prompt(num_tasks, shape):
     table = prompt_table(2, 3, num_tasks=num_tasks)

@@ -17,7 +17,7 @@ from softprompt_tf.injection import LayerChange
 from softprompt_tf.typing import Tensor
 
 Changes = Mapping[str, Tensor]
-"""Kinds of changes -> their rows in one layer, [B, R, F]; see `LayerChange`."""
+"""Kinds of changes -> their rows in one layer, [B, R, F]; or [1, R, F], which all rows of the batch have. See `LayerChange`."""
 _PROJECTIONS = ("query", "key", "value", "output")
 
 
@@ -159,5 +159,5 @@ def changes_by_layer(parts: Sequence[LayerChange], place: str, num_layers: int, 
 
 
 def by_row(states: Tensor, rows: Tensor) -> Tensor:
-    """[M, F] to [B, S, F], B that of `rows`."""
+    """[M, F] to [B, S, F], B that of `rows`; where all have the same row, the whole batch is one row: [1, M, F]."""
     return ops.reshape(states, (ops.shape(rows)[0], -1, states.shape[-1]))
