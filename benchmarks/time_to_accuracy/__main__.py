@@ -2,12 +2,13 @@
 
     SOFTPROMPT_DATA=data python -m benchmarks.time_to_accuracy OUTPUT --peer-python PYTHON [--tasks trec] [--seeds 1 2 3]
 
-All sides have `mini`'s weights, the same rows, and batches of 32. `peft`, `front` and `late` have the same first prompt (20
-vectors, class labels), and Adafactor at 1.0 with a cosine. `peft` and `front` take 400 steps, `late` takes 2,000 on cached states
-(float16). `decoder` has adapters of width 16 in the decoder, and takes 400 steps of Adam at 0.01 with a cosine, on cached states
-too. Encoding counts. The dev rows are scored ten times in a run, outside the clock. Seconds are those of the clock, and of all
-cores (`cpu`), which other processes move less. Each run is kept in OUTPUT; a run that is there is not made again. PYTHON has
-PyTorch, transformers and PEFT (tests/parity/requirements.txt).
+All sides have `mini`'s weights and batches of 32; all but `tune` have the same rows. `peft`, `front` and `late` have the same first
+prompt (20 vectors, class labels), and Adafactor at 1.0 with a cosine. `peft` and `front` take 400 steps, `late` takes 2,000 on
+cached states (float16). `decoder` has adapters of width 16 in the decoder, and takes 400 steps of Adam at 0.01 with a cosine, on
+cached states too. Encoding counts. `tune` is `softprompt tune` for two minutes, from nothing; all its seconds count. The others'
+dev rows are scored ten times in a run, outside the clock. Seconds are those of the clock, and of all cores (`cpu`), which other
+processes move less. Each run is kept in OUTPUT; a run that is there is not made again. PYTHON has PyTorch, transformers and PEFT
+(tests/parity/requirements.txt).
 """
 
 import argparse
@@ -22,7 +23,14 @@ from typing import Any
 from benchmarks.time_to_accuracy.curves import table
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = {"peft": 400, "front": 400, "late": 2_000, "decoder": 400}
+# Side -> the module that runs it, and its steps, or the minutes of a search.
+RUNS = {
+    "peft": ("peer", 400),
+    "front": ("ours", 400),
+    "late": ("ours", 2_000),
+    "decoder": ("ours", 400),
+    "tune": ("search", 2),
+}
 
 
 def main() -> None:
@@ -42,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peer-python", required=True, help="a Python with PyTorch, transformers and PEFT")
     parser.add_argument("--tasks", nargs="+", default=["trec", "sst2", "ag_news"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--sides", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--sides", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--rows", type=int, default=20_000, help="of the training split, drawn with a fixed seed")
     return parser.parse_args()
 
@@ -55,8 +63,8 @@ def _run(arguments: argparse.Namespace, task: str, seed: int, side: str) -> None
         return
     case = prepare(arguments.output, task, seed, arguments.rows)
     python = arguments.peer_python if side == "peft" else sys.executable
-    module = "peer" if side == "peft" else "ours"
-    command = [python, "-m", f"benchmarks.time_to_accuracy.{module}", case, result, str(STEPS[side]), side]
+    module, amount = RUNS[side]
+    command = [python, "-m", f"benchmarks.time_to_accuracy.{module}", case, result, str(amount), side]
     print(f"{task}, seed {seed}, {side}", flush=True)
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
 
@@ -64,7 +72,7 @@ def _run(arguments: argparse.Namespace, task: str, seed: int, side: str) -> None
 def _runs(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
     for task in arguments.tasks:
         for seed in arguments.seeds:
-            for side in STEPS:
+            for side in RUNS:
                 path = arguments.output / f"{task}_{seed}_{side}.json"
                 if path.exists():
                     yield {"task": task, "seed": seed, "side": side, **json.loads(path.read_text(encoding="utf-8"))}

@@ -15,7 +15,8 @@ def prepare(output: Path, task_name: str, seed: int, num_rows: int) -> Path:
     """Write the case unless it is there; return its file.
 
     The file has lists of token ids `inputs`, `targets`, `dev_inputs` (as texts: `dev_texts`), the label of each dev row
-    `dev_labels`, the label words `labels` and their ids `label_ids`, and the first `prompt` [P, H]; `model` names the directory.
+    `dev_labels`, the label words `labels` and their ids `label_ids`, and the first `prompt` [P, H]; `task` and `model` name the
+    task and the directory of the T5.
     """
     path = output / f"{task_name}_{seed}_case.json"
     if path.exists():
@@ -23,13 +24,14 @@ def prepare(output: Path, task_name: str, seed: int, num_rows: int) -> Path:
     import softprompt_tf as sp
     from softprompt_tf.tasks import load_task, tokenize_examples
 
-    task, t5 = load_task(TASKS / TASK_FILES.get(task_name, f"{task_name}.yaml")), sp.load_t5("mini")
+    task, t5 = load_task(task_file(task_name)), sp.load_t5("mini")
     train, dev = _drawn(task.examples("train"), num_rows), _drawn(task.examples("validation"), 500)
     model = sp.PromptedT5(t5, sp.prompt_tuning(LENGTH, sp.init.class_labels(task.label_words), seed=seed))
     kept = {"max_input_tokens": task.max_input_tokens, "max_target_tokens": 16}
     tokens, dev_tokens = (tokenize_examples(rows, t5.tokenize, **kept) for rows in (train, dev))
     words = list(task.label_words)
     case = {
+        "task": task_name,
         "model": str(_model(output, t5)),
         "inputs": _lists(tokens.encoder_token_ids),
         "targets": _lists(tokens.target_token_ids),
@@ -43,6 +45,11 @@ def prepare(output: Path, task_name: str, seed: int, num_rows: int) -> Path:
     }
     path.write_text(json.dumps(case), encoding="utf-8")
     return path
+
+
+def task_file(name: str) -> Path:
+    """Return the file of a task."""
+    return TASKS / TASK_FILES.get(name, f"{name}.yaml")
 
 
 def _drawn(examples: list[Any], count: int) -> list[Any]:
