@@ -1,6 +1,7 @@
-"""The accuracy of every method on the same tasks: results of a sweep of configs/experiments/method_family.yaml in, a table out.
+"""The accuracy of every method on the same tasks: results of the sweeps of configs/experiments/method_rates.yaml and
+method_family.yaml in, a table out.
 
-A method's rate on a task is the one with the best dev score of those that seed 1 tried. Its cell is the mean over all seeds at that
+A method's rate is the one with the best dev score of those that seed 1 tried on TREC. A cell is the mean over all seeds at that
 rate. benchmarks/results/methods_by_tasks.json keeps the settings that results share, and one line for each result.
 """
 
@@ -14,7 +15,8 @@ from softprompt_tf.experiments.results import RunResult
 from softprompt_tf.methods import METHODS
 
 NAME = "methods_by_tasks"
-FIRST_SEED = 1  # that tries all rates
+RATES_FROM = "trec"  # the task that tries all rates, with the first seed
+FIRST_SEED = 1
 
 
 def take(directories: Sequence[Path], results: Path) -> None:
@@ -23,14 +25,16 @@ def take(directories: Sequence[Path], results: Path) -> None:
 
 
 def table(results: Path) -> str:
-    """Return a row for each method, a column for each task, and sentences on how it was measured."""
+    """Return a row for each method, a column for its rate and for each task, and sentences on how it was measured."""
     kept = KEPT.read(results)
     found = {row["task"] for row in kept.rows}
     tasks = [task for task in TASK_NAMES if task in found]
-    lines = [f"| method | {' | '.join(TASK_NAMES[task] for task in tasks)} |", "|---" * (1 + len(tasks)) + "|"]
-    for method in (name for name in METHODS if any(row["method"] == name for row in kept.rows)):
-        cells = [_cell(_runs(kept.rows, method, task)) for task in tasks]
-        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    lines = [f"| method | rate | {' | '.join(TASK_NAMES[task] for task in tasks)} |", "|---" * (2 + len(tasks)) + "|"]
+    for method in METHODS:
+        rate = chosen_rate(_runs(kept.rows, method, RATES_FROM))
+        if rate is not None:
+            cells = [_cell(_runs(kept.rows, method, task), rate) for task in tasks]
+            lines.append(f"| `{method}` | {rate:g} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *_conditions(kept)])
 
 
@@ -49,10 +53,9 @@ def _runs(rows: Iterable[Row], method: str, task: str) -> list[Row]:
     return [row for row in rows if (row["method"], row["task"]) == (method, task)]
 
 
-def _cell(runs: list[Row]) -> str:
-    rate = chosen_rate(runs)
+def _cell(runs: list[Row], rate: float) -> str:
     scores = [row["score"] for row in runs if row["rate"] == rate]
-    return f"{mean_of_seeds(scores)}, {rate:g}" if scores else ""
+    return mean_of_seeds(scores) if scores else ""
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
@@ -75,14 +78,14 @@ def _row(result: RunResult) -> Row:
 
 def _conditions(kept: Kept) -> list[str]:
     training, rows = kept.settings["training"], kept.settings["rows"]
-    rates = sorted({row["rate"] for row in kept.rows})
+    rates = ", ".join(map(str, sorted({row["rate"] for row in kept.rows})))
     several = len({row["seed"] for row in kept.rows}) > 1
     seeds = "Mean ± standard deviation over seeds, their number in brackets" if several else "One seed"
     return [
-        f"Dev accuracy of `{kept.settings['backbone']}`, and the rate, the best of {', '.join(map(str, rates))} on the same",
-        f"rows: {training['steps']} steps of {training['batch_size']} rows, {training['optimizer'].capitalize()}, "
-        f"{training['schedule']} schedule. At most {rows['train']:,} training",
-        f"rows and {rows['validation']} dev rows, which also chose the step. {seeds}. Empty cells were not measured.",
+        f"Dev accuracy of `{kept.settings['backbone']}`: {training['steps']} steps of {training['batch_size']} rows, "
+        f"{training['optimizer'].capitalize()}, {training['schedule']} schedule. {seeds}.",
+        f"At most {rows['train']:,} training rows and {rows['validation']} dev rows, which also chose the step. The rate is",
+        f"the best of {rates} on {TASK_NAMES[RATES_FROM]}'s dev rows, seed {FIRST_SEED}. Empty cells were not measured.",
     ]
 
 

@@ -18,6 +18,7 @@ NAMES = {
     "late_prompts": "late prompt after the encoder, {length} vectors",
     "p_tuning_v2": "keys and values in the decoder, {length} of each",
     "lora": "LoRA in the decoder, rank {rank}",
+    "ia3": "(IA)^3 in the decoder",
     "adapters": "adapters in the decoder, width {bottleneck_dim}",
 }
 

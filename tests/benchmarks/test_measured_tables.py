@@ -104,15 +104,17 @@ def family(directory, *runs, prompt=None):
 def test_a_methods_rate_is_the_best_one_of_the_first_seed(tmp_path):
     runs = [("lora", "trec", 1, 0.3, 22.0), ("lora", "trec", 1, 0.03, 70.0), ("lora", "trec", 1, 0.003, 80.0)]
     runs += [("lora", "trec", 2, 0.003, 84.0), ("lora", "trec", 2, 0.03, 99.0)]  # which chooses nothing
-    runs += [("prompt_tuning", "rte", 1, 0.03, 60.0), ("prompt_tuning", "rte", 1, 0.3, 60.0)]  # the lower one
+    runs += [("ia3", "trec", 1, 0.03, 60.0), ("ia3", "trec", 1, 0.3, 60.0)]  # the lower one
+    runs += [("lora", "rte", 1, 0.003, 55.0), ("ia3", "rte", 1, 0.3, 99.0)]  # at another rate, which has no cell
+    runs += [("prompt_tuning", "rte", 1, 0.3, 60.0)]  # whose rate is not known
 
     methods_by_tasks.take([family(tmp_path / "1", *runs)], tmp_path)
 
     assert methods_by_tasks.table(tmp_path).splitlines()[:4] == [
-        "| method | TREC | RTE |",
-        "|---|---|---|",
-        "| `prompt_tuning` |  | 60.0, 0.03 |",
-        "| `lora` | 82.0 ± 2.8 (2), 0.003 |  |",
+        "| method | rate | TREC | RTE |",
+        "|---|---|---|---|",
+        "| `lora` | 0.003 | 82.0 ± 2.8 (2) | 55.0 |",
+        "| `ia3` | 0.03 | 60.0 |  |",
     ]
 
 
