@@ -93,7 +93,7 @@ def main() -> int:
     return report(arguments, tally, memory, load_before)
 
 
-def make_prompts(t5: sp.t5.FrozenT5) -> dict[str, TaskPrompt]:
+def make_prompts(t5: sp.FrozenT5) -> dict[str, TaskPrompt]:
     """Draw a prompt per task, of other lengths each."""
     generator = np.random.default_rng(0)
     table = t5.embedding_table[3:5000]
@@ -105,7 +105,7 @@ def make_prompts(t5: sp.t5.FrozenT5) -> dict[str, TaskPrompt]:
     }  # fmt: skip
 
 
-def make_texts(t5: sp.t5.FrozenT5, seed: int) -> list[str]:
+def make_texts(t5: sp.FrozenT5, seed: int) -> list[str]:
     """Draw texts whose tokens are 1 to 512, alike often in every doubling of the length."""
     generator = np.random.default_rng(seed)
     lengths = np.exp(generator.uniform(0, np.log(MAX_TOKENS), size=NUM_TEXTS)).astype(int)
@@ -113,7 +113,7 @@ def make_texts(t5: sp.t5.FrozenT5, seed: int) -> list[str]:
     return [t5.detokenize([row])[0] for row in ids]
 
 
-def keras_answers(t5: sp.t5.FrozenT5, prompts: dict[str, TaskPrompt], texts: list[str]) -> dict[str, list[tuple]]:
+def keras_answers(t5: sp.FrozenT5, prompts: dict[str, TaskPrompt], texts: list[str]) -> dict[str, list[tuple]]:
     """Return, for every task, each text's label, log-probabilities, output and score."""
     answers = {}
     for task, prompt in prompts.items():
