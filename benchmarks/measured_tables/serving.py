@@ -76,12 +76,12 @@ def first_request(kept: dict[str, Any]) -> str:
         cells = [_first(loads[f"{loader}, {warm}"], kind) for loader in LOADERS for warm in ("cold", "warm")]
         lines.append(f"| `{kind.replace(', ', '`, ')} | {' | '.join(cells)} |")
     number = kept["number_of_loads"]
-    told_loads = f"Medians of {number} loads" if number > 1 else "One load"
+    told_loads = f"Medians of {number} loads of each kind" if number > 1 else "One load of each kind"
     return "\n".join(
         [
             *lines,
             "",
-            f"{told_loads} in processes of their own; {kept['rounds']} requests follow the first; {told(kept)}",
+            f"{told_loads}, each in its own process; {kept['rounds']} requests follow the first; {told(kept)}",
         ]
     )
 
