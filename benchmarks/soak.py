@@ -40,6 +40,7 @@ from softprompt_tf.methods import TaskPrompt
 NUM_TASKS, NUM_TEXTS, MAX_TOKENS, SHARE_BAD = 4, 60, 512, 0.02
 LABELS = ("negative", "positive", "neither")
 LIMIT_NATS = 1e-2  # other rows of a batch change the padding, and so the order in which floats are added up
+FAULTS = ("failed requests", "wrong answers", "good rows refused", "bad rows answered")
 SWAP_EVERY_S, SAMPLE_EVERY_S = 60.0, 5.0
 BATCHING = "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 2000 }\nmax_enqueued_batches { value: 1000 }\n"
 
@@ -233,7 +234,7 @@ def report(arguments: argparse.Namespace, tally: Tally, memory: list[tuple[float
         "minutes": arguments.minutes,
         "clients": arguments.clients,
         "latencies": {kind: percentiles(values) for kind, values in sorted(tally.latencies_ms.items())},
-        "counts": dict(sorted(tally.counts.items())),
+        "counts": {**dict.fromkeys(FAULTS, 0), **dict(sorted(tally.counts.items()))},
         "memory_mb": [statistics.median(size for _, size in half) for half in halves],
     }
     SOAK.write(arguments.output, {**conditions(load_before), **figures})
@@ -241,12 +242,7 @@ def report(arguments: argparse.Namespace, tally: Tally, memory: list[tuple[float
     raw = {"latencies_ms": tally.latencies_ms, "memory": memory, "examples": tally.examples}
     (arguments.output / "results.json").write_text(json.dumps(raw))
     plot(memory, arguments.output / "results.png")
-    return int(
-        any(
-            tally.counts[name]
-            for name in ("failed requests", "wrong answers", "good rows refused", "bad rows answered")
-        )
-    )
+    return int(any(tally.counts[name] for name in FAULTS))
 
 
 def percentiles(values_ms: list[float]) -> dict[str, float]:
