@@ -1,6 +1,7 @@
 """What a vote costs: B texts asked of an ensemble of five prompts beside a batch of 5 B texts asked of one prompt.
 
-    python benchmarks/ensemble_cost.py [--backbone mini] [--rounds 30]
+    python -m benchmarks.ensemble_cost [--backbone mini] [--rounds 30] [--output DIR]
+    python -m benchmarks.measured_tables --take ensemble_cost DIR
 
 In Python (`PromptEnsemble`) and in a written export. Runs are interleaved (A B A B ...); each figure is a median over rounds, each
 ratio the median of the rounds' ratios, with the quartiles beside it. Nothing is trained: random prompts cost what trained ones do.
@@ -8,18 +9,19 @@ ratio the median of the rounds' ratios, with the quartiles beside it. Nothing is
 
 import argparse
 import os
-import platform
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.serving import ENSEMBLE_COST
+from benchmarks.served_batch import interleaved
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.export import write_saved_model
 
@@ -27,51 +29,48 @@ MEMBERS = 5
 ROWS = 8
 LENGTH = 20
 LABELS = ("yes", "no")
+Call = Callable[[], object]
 TEXT = "A sentence of some twenty words that says nothing much, so that every row of a batch has the same length."
 
 
 def main() -> None:
-    """Time both sides in both places and print a line for each."""
+    """Time both sides in both places, and write the seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="mini")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--output", type=Path, default=Path("runs/ensemble_cost"), help="the directory of the figures")
     arguments = parser.parse_args()
+    load_before = load()
     t5 = sp.load_t5(arguments.backbone)
+    with tempfile.TemporaryDirectory() as directory:
+        pairs = calls(t5, Path(directory))
+        seconds = {
+            name: interleaved({"ensemble": vote, "batch": single}, arguments.rounds, uncounted=2)
+            for name, (vote, single) in pairs.items()
+        }
+    figures = {"backbone": arguments.backbone, "rounds": arguments.rounds, "members": MEMBERS, "rows": ROWS}
+    ENSEMBLE_COST.write(arguments.output, {**conditions(load_before), **figures, "seconds": seconds})
+
+
+def calls(t5: sp.FrozenT5, directory: Path) -> dict[str, tuple[Call, Call]]:
+    """Return "place, call" -> an ensemble asked for few texts, and one prompt asked for as many rows."""
     models = [sp.PromptedT5(t5, sp.prompt_tuning(LENGTH, seed=k), labels=LABELS) for k in range(MEMBERS)]
     prompts = [model.task_prompt("task") for model in models]
     few, many = [TEXT] * ROWS, [TEXT] * (ROWS * MEMBERS)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}")
-    print(f"{ROWS} texts of {MEMBERS} prompts beside {len(many)} texts of one, {arguments.rounds} rounds:")
-
     ensemble = PromptEnsemble(t5, prompts)
+    found: dict[str, tuple[Call, Call]] = {}
     for name in ("classify", "generate_scored"):
         vote, single = getattr(ensemble, name), getattr(models[0], name)
-        _report(f"Python, {name}", lambda ask=vote: ask(few), lambda ask=single: ask(many), arguments.rounds)
-
-    with tempfile.TemporaryDirectory() as directory:
-        served = {"one": prompts[0], "five": prompts}
-        version = write_saved_model(Path(directory) / "bench", t5, served, verify=False)
-        signatures = tf.saved_model.load(str(version)).signatures
-        for name in ("classify", "serving_default"):
-            _report(
-                f"export, {name}",
-                lambda ask=signatures[name]: ask(task_id=tf.constant(["five"] * len(few)), text=tf.constant(few)),
-                lambda ask=signatures[name]: ask(task_id=tf.constant(["one"] * len(many)), text=tf.constant(many)),
-                arguments.rounds,
-            )
-
-
-def _report(name: str, ensemble: Callable[[], object], batch: Callable[[], object], rounds: int) -> None:
-    times = np.array([[_seconds(ensemble), _seconds(batch)] for _ in range(rounds + 2)])[2:]  # two to warm up
-    ensemble_ms, batch_ms = np.median(times, axis=0) * 1000
-    low, ratio, high = np.percentile(times[:, 0] / times[:, 1], [25, 50, 75])
-    print(f"  {name}: {ensemble_ms:.1f} ms beside {batch_ms:.1f} ms, {ratio:.2f} ({low:.2f} to {high:.2f})", flush=True)
-
-
-def _seconds(ask: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    ask()
-    return time.perf_counter() - started
+        found[f"Python, {name}"] = (partial(vote, few), partial(single, many))
+    version = write_saved_model(directory / "bench", t5, {"one": prompts[0], "five": prompts}, verify=False)
+    signatures = tf.saved_model.load(str(version)).signatures
+    for name in ("classify", "serving_default"):
+        asked = [
+            partial(signatures[name], task_id=tf.constant([task] * len(texts)), text=tf.constant(texts))
+            for task, texts in (("five", few), ("one", many))
+        ]
+        found[f"export, {name}"] = (asked[0], asked[1])
+    return found
 
 
 if __name__ == "__main__":

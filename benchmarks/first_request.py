@@ -1,12 +1,13 @@
 """How long does the first request after a load take, with the warm-up requests of the export and without, beside the median?
 
-    python benchmarks/first_request.py EXPORT/VERSION [--rounds 9] [--loads 3]
+    python -m benchmarks.first_request [EXPORT/VERSION] [--rounds 9] [--loads 3] [--output DIR]
+    python -m benchmarks.measured_tables --take first_request DIR
 
-Every load is made in a process of its own, with and without warm-up in turn, by two loaders: `local`, this library's server
-(called in the process, without gRPC), and `c_api`, TensorFlow's C API, as a model server loads; it cannot read the warm-up
-file, and runs the same kinds of requests. After a load each signature but `generate_with_prompt` is asked with 1 and with 16
-rows: the first answer's time, then the median of the following ones. Only the very first is the first after the load.
-The table gives the median and the largest ratio over the loads. Prints Markdown.
+Without an export, one of `mini` is written, with four tasks of 10 to 25 drawn rows. Every load is made in a process of its own,
+with and without warm-up in turn, by two loaders: `local`, this library's server (called in the process, without gRPC), and
+`c_api`, TensorFlow's C API, as a model server loads; it cannot read the warm-up file, and runs the same kinds of requests. After
+a load each signature but `generate_with_prompt` is asked with 1 and with 16 rows: the first answer's time, then the median of the
+following ones. Only the very first is the first after the load. Figures are medians over the loads.
 """
 
 import argparse
@@ -15,10 +16,13 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.serving import FIRST_REQUEST
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -30,7 +34,8 @@ Ask = Callable[[str, dict[str, list[str]]], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("version", type=Path, help="a version directory")
+    parser.add_argument("version", type=Path, nargs="?", help="a version directory; default: one of `mini` is written")
+    parser.add_argument("--output", type=Path, default=Path("runs/first_request"), help="the directory of the figures")
     parser.add_argument("--task-id", help="default: the first task of the export")
     parser.add_argument("--rounds", type=int, default=9, help="requests after the first, of each kind")
     parser.add_argument("--loads", type=int, default=3, help="of each loader, with and without warm-up")
@@ -41,13 +46,34 @@ def main() -> None:
         measure = {"local": measure_local, "c_api": measure_c_api}[parsed.measure]
         print(json.dumps(measure(parsed.version, parsed.task_id, parsed.rounds, warm=parsed.warm)))
         return
-    task_id = parsed.task_id or _first_task(parsed.version)
-    results: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    load_before = load()
+    with tempfile.TemporaryDirectory() as directory:
+        version = parsed.version or _write_version(Path(directory) / "export")
+        loads = _loads(parsed, version, parsed.task_id or _first_task(version))
+    figures = {"rounds": parsed.rounds, "number_of_loads": parsed.loads, "loads": loads}
+    FIRST_REQUEST.write(parsed.output, {**conditions(load_before), **figures})
+
+
+def _loads(parsed: argparse.Namespace, version: Path, task_id: str) -> dict[str, list[dict[str, list[float]]]]:
+    """Return "loader, warm-up or not" -> for each load "signature, rows" -> [first, median] seconds."""
+    found: dict[str, list[dict[str, list[float]]]] = {}
     for _ in range(parsed.loads):
         for loader in ("local", "c_api"):
             for warm in (False, True):
-                results.setdefault((loader, warm), []).append(_in_process(parsed, task_id, loader, warm=warm))
-    print(table(results))
+                seconds = _in_process(parsed, version, task_id, loader, warm=warm)
+                found.setdefault(f"{loader}, {'warm' if warm else 'cold'}", []).append(seconds)
+    return found
+
+
+def _write_version(base: Path) -> Path:
+    """Write an export in a process of its own, whose memory and threads are gone before loads are timed."""
+    code = (
+        "import sys, softprompt_tf as sp; from benchmarks.soak import make_prompts; "
+        "from softprompt_tf.export import write_saved_model; t5 = sp.load_t5('mini'); "
+        "write_saved_model(sys.argv[1], t5, make_prompts(t5), verify=False)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(base)], check=True)
+    return base / "1"
 
 
 def measure_local(version: Path, task_id: str, rounds: int, *, warm: bool) -> dict[str, list[float]]:
@@ -109,26 +135,11 @@ def _inputs(signature: str, task_id: str, text: str, size: int) -> dict[str, lis
     return {"task_id": [task_id] * size, "text": [text] * size, **target}
 
 
-def table(results: dict[tuple[str, bool], list[dict[str, Any]]]) -> str:
-    """Return Markdown: a row per loader, warm-up, signature and number of rows."""
-    lines = [
-        "| loader | warm-up | request, rows | first | median | first / median (largest) |",
-        "|---|---|---|---|---|---|",
-    ]
-    for (loader, warm), loads in results.items():
-        for kind in loads[0]:
-            first, median = (statistics.median(load[kind][k] for load in loads) * 1000 for k in (0, 1))
-            ratios = [load[kind][0] / load[kind][1] for load in loads]
-            ratio = f"{statistics.median(ratios):.2f} ({max(ratios):.2f})"
-            lines.append(
-                f"| {loader} | {'yes' if warm else 'no'} | {kind} | {first:.1f} ms | {median:.1f} ms | {ratio} |"
-            )
-    return "\n".join(lines)
-
-
-def _in_process(parsed: argparse.Namespace, task_id: str, loader: str, *, warm: bool) -> dict[str, Any]:
-    command = [sys.executable, __file__, str(parsed.version), "--task-id", task_id, "--rounds", str(parsed.rounds)]
-    command += ["--measure", loader, *(["--warm"] if warm else [])]
+def _in_process(
+    parsed: argparse.Namespace, version: Path, task_id: str, loader: str, *, warm: bool
+) -> dict[str, list[float]]:
+    command = [sys.executable, "-m", "benchmarks.first_request", str(version), "--task-id", task_id]
+    command += ["--rounds", str(parsed.rounds), "--measure", loader, *(["--warm"] if warm else [])]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

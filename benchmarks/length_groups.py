@@ -1,6 +1,7 @@
 """What does it bring that a served batch is encoded in groups of alike length? Several mixtures of lengths, grouped or not.
 
-    python benchmarks/length_groups.py [--backbone mini] [--rounds 15] [--output DIR]
+    python -m benchmarks.length_groups [--backbone mini] [--rounds 15] [--output DIR]
+    python -m benchmarks.measured_tables --take length_groups DIR
 
 Two exports of one backbone differ in the grouping alone. `classify` of 16 rows runs in both by turns; each figure is a median
 over rounds, each ratio the median of the rounds' ratios, with the quartiles beside it. Lengths are those of the texts, in
@@ -8,9 +9,7 @@ tokens.
 """
 
 import argparse
-import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,12 +22,14 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.serving import LENGTH_GROUPS
 from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.graph import length_groups
 
 BATCHES = {
-    "all of 64": [64] * 16,
-    "all of 256": [256] * 16,
+    "all 64": [64] * 16,
+    "all 256": [256] * 16,
     "8 of 16, 8 of 256": [16] * 8 + [256] * 8,
     "15 of 16, one of 512": [16] * 15 + [512],
     "1 to 512, evenly": np.linspace(1, 512, 16).astype(int).tolist(),
@@ -43,26 +44,17 @@ def main() -> None:
     parser.add_argument("--backbone", default="mini")
     parser.add_argument("--vocabulary", type=Path, help="a SentencePiece file, for a backbone that has none beside it")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--output", type=Path, help="a directory for the seconds of every round, as JSON")
+    parser.add_argument("--output", type=Path, default=Path("runs/length_groups"), help="the directory of the figures")
     arguments = parser.parse_args()
+    load_before = load()
     t5 = sp.load_t5(arguments.backbone, vocabulary=arguments.vocabulary)
     with tempfile.TemporaryDirectory() as directory:
         grouped = _export(t5, Path(directory) / "grouped")
         with mock.patch.object(length_groups, "rows_of_group", lambda widths: tf.shape(widths)[0]):
             whole = _export(t5, Path(directory) / "whole")
         seconds = _measure(t5, {"grouped": grouped, "whole": whole}, arguments.rounds)
-    print(f"classify, 16 rows, prompt of 20, {arguments.rounds} rounds by turns, {os.cpu_count()} cores\n")
-    print("| lengths | whole, ms | grouped, ms | whole / grouped | quartiles |")
-    print("|---|---|---|---|---|")
-    for name, times in seconds.items():
-        low, middle, high = statistics.quantiles(
-            [a / b for a, b in zip(times["whole"], times["grouped"], strict=True)], n=4
-        )
-        whole_ms, grouped_ms = (1e3 * statistics.median(times[kind]) for kind in ("whole", "grouped"))
-        print(f"| {name} | {whole_ms:.1f} | {grouped_ms:.1f} | {middle:.2f} | {low:.2f}-{high:.2f} |")
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "length_groups.json").write_text(json.dumps(seconds, indent=1), encoding="utf-8")
+    figures = {"backbone": arguments.backbone, "rounds": arguments.rounds, "seconds": seconds}
+    LENGTH_GROUPS.write(arguments.output, {**conditions(load_before), **figures})
 
 
 def _export(t5: sp.FrozenT5, directory: Path) -> Callable[..., object]:

@@ -1,16 +1,16 @@
 """How much memory does loading a big checkpoint take? A sharded Hugging Face T5 of random weights is written and loaded.
 
-    python benchmarks/load_memory.py --shape large --output runs/load_memory [--format preset]
+    python -m benchmarks.load_memory --shape large --output runs/load_memory [--format preset]
+    python -m benchmarks.measured_tables --take load_memory runs/load_memory
 
 Each dtype is loaded in a process of its own. What counts is the highest resident memory of that process, less what it had
-after a small model had been loaded, beside the bytes of the model's weights in that dtype. Linux only (/proc). The table is
-Markdown; results.json holds the same.
+after a small model had been loaded, beside the bytes of the model's weights in that dtype. Linux only (/proc). load_memory.json
+keeps what earlier runs found of other shapes and formats.
 """
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -18,6 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.load_memory import KEPT
 
 SHAPES = {  # T5 1.1: width, feed-forward, layers, heads (google-research/prompt-tuning, configs/models/sizes)
     "small": (512, 1024, 8, 6),
@@ -49,15 +52,23 @@ def main() -> None:
         write_checkpoint(directory, *SHAPES[parsed.shape])
     if parsed.format == "preset":
         directory = write_as_preset(directory)
-    results = []
+    results, load_before = [], load()
     for dtype, quantization in KINDS:
-        command = [sys.executable, __file__, "--shape", parsed.shape, "--format", parsed.format]
+        command = [sys.executable, "-m", "benchmarks.load_memory", "--shape", parsed.shape, "--format", parsed.format]
         command += ["--output", str(parsed.output)]
         done = subprocess.run(
             [*command, "--load", dtype, quantization or "none"], check=True, capture_output=True, text=True
         )
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-    report(parsed.output, parsed.shape, parsed.format, results)
+        found = {"shape": parsed.shape, "format": parsed.format}
+        results.append({**found, **json.loads(done.stdout.splitlines()[-1])})
+    KEPT.write(parsed.output, {**conditions(load_before), "loads": [*_others(parsed), *results]})
+
+
+def _others(parsed: argparse.Namespace) -> list[dict[str, object]]:
+    """Return what earlier runs found of other shapes and formats."""
+    file = parsed.output / f"{KEPT.name}.json"
+    known = json.loads(file.read_text(encoding="utf-8"))["loads"] if file.is_file() else []
+    return [row for row in known if (row["shape"], row["format"]) != (parsed.shape, parsed.format)]
 
 
 def write_checkpoint(directory: Path, hidden: int, wide: int, layers: int, heads: int) -> None:
@@ -136,8 +147,7 @@ def measure(directory: Path, dtype: str, quantization: str | None) -> dict[str, 
     weights = sum(int(np.prod(weight.shape)) * _width(str(weight.dtype)) for weight in t5.backbone.weights)
     peak = _status("VmHWM") - before
     return {
-        "dtype": dtype, "quantization": quantization, "weight_bytes": weights, "peak_bytes": peak, "ratio": peak / weights,
-        "seconds": seconds,
+        "dtype": dtype, "quantization": quantization, "weight_bytes": weights, "peak_bytes": peak, "seconds": seconds,
     }  # fmt: skip
 
 
@@ -148,21 +158,6 @@ def _status(key: str) -> int:
 
 def _width(dtype: str) -> int:
     return {"float32": 4, "bfloat16": 2, "int8": 1}[dtype]
-
-
-def report(output: Path, shape: str, form: str, results: list[dict[str, object]]) -> None:
-    """Print the table and write results.json."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    (output / "results.json").write_text(
-        json.dumps({"shape": shape, "format": form, "machine": machine, "loads": results}, indent=2)
-    )
-    files = "float16 shards of one layer each" if form == "hugging_face" else "a KerasHub preset in float16"
-    print(f"T5 1.1 {shape}, {files}; {machine}\n")
-    print("| loaded as | weights | peak above the start | ratio | seconds |\n|---|---|---|---|---|")
-    for row in results:
-        kind = " of ".join(str(part) for part in (row["quantization"], row["dtype"]) if part)
-        sizes = " | ".join(f"{int(str(row[key])) / 1e6:,.0f} MB" for key in ("weight_bytes", "peak_bytes"))
-        print(f"| {kind} | {sizes} | {row['ratio']:.2f} | {row['seconds']:.0f} |")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """What do many tasks in one export cost, and how long does adding one take?
 
-    python benchmarks/many_tasks.py --output runs/many_tasks [--layers 2] [--counts 1 100 10000] [--rounds 15]
+    python -m benchmarks.many_tasks --output runs/many_tasks [--layers 2] [--counts 1 100 10000] [--rounds 15]
+    python -m benchmarks.measured_tables --take many_tasks runs/many_tasks
 
 One frozen T5 of T5 1.1 Base's width, with random weights and few layers, is exported with one task; the other tasks are added to
 it, each a prompt of 20 rows. Every count is loaded in a process of its own, through TensorFlow's C API as in a model server: load
 time, and resident memory after a request of each kind. Then all counts are loaded in one process and answer `classify`, 16 rows of
 as many tasks as there are, in interleaved rounds. At last one task is added to an export of all of Base's layers. Linux only
-(/proc). The tables are Markdown; results.json holds the same. Nothing is trained: random prompts cost what trained ones cost.
+(/proc). Nothing is trained: random prompts cost what trained ones cost.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.serving import MANY_TASKS
 
 if TYPE_CHECKING:
     from softprompt_tf.backbones import FrozenT5
@@ -52,23 +55,22 @@ def main() -> None:
     if parsed.time:
         print(json.dumps(measure_latency(parsed.time, parsed.counts, parsed.rounds)))
         return
+    load_before = load()
     with tempfile.TemporaryDirectory() as scratch:
         versions = write_counts(Path(scratch) / "counts", parsed.layers, parsed.counts)
         loads = [_in_process("--load", version) for version in versions]
         times = _in_process("--rounds", parsed.rounds, "--counts", *parsed.counts, "--time", *versions)
         add = measure_add(Path(scratch) / "base", parsed.add_layers)
-    results = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    figures = {
         "layers": parsed.layers,
+        "rounds": parsed.rounds,
         "counts": [
-            {"tasks": count, "prompts_mb": count * PROMPT_LENGTH * HIDDEN * 4 / 1e6, **load, **latency}
-            for count, load, latency in zip(parsed.counts, loads, times, strict=True)
+            {"tasks": count, "prompts_mb": count * PROMPT_LENGTH * HIDDEN * 4 / 1e6, **loaded, **latency}
+            for count, loaded, latency in zip(parsed.counts, loads, times, strict=True)
         ],
         "add": {"layers": parsed.add_layers, **add},
     }
-    parsed.output.mkdir(parents=True, exist_ok=True)
-    (parsed.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    report(results)
+    MANY_TASKS.write(parsed.output, {**conditions(load_before), **figures})
 
 
 # === Exports ===
@@ -208,34 +210,9 @@ def _resident_mb() -> float:
 
 
 def _in_process(*arguments: object) -> Any:
-    command = [sys.executable, __file__, *map(str, arguments)]
+    command = [sys.executable, "-m", "benchmarks.many_tasks", *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def report(results: dict[str, Any]) -> None:
-    """Print both tables."""
-    counts, add = results["counts"], results["add"]
-    print(f"{results['machine']}; T5 1.1 Base's width, {results['layers']} layers, prompts of {PROMPT_LENGTH} rows\n")
-    print(
-        "| tasks | prompts, MB | load, s | resident, MB | grown by, of the prompts' bytes | classify, ms | to the first |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for row in counts:
-        more_prompts = row["prompts_mb"] - counts[0]["prompts_mb"]
-        grown = (row["resident_mb"] - counts[0]["resident_mb"]) / more_prompts if more_prompts else None
-        low, high = row["quartiles"]
-        print(
-            f"| {row['tasks']:,} | {row['prompts_mb']:.2f} | {row['load_s']:.2f} | {row['resident_mb']:.0f} "
-            f"| {'' if grown is None else f'{grown:.3f}'} | {1e3 * row['classify_s']:.1f} "
-            f"| {row['ratio']:.3f} ({low:.3f} to {high:.3f}) |"
-        )
-    print(f"\nOne task added to an export of {add['layers']} layers, {add['export_mb']:.0f} MB:\n\n| | |\n|---|---|")
-    print(f"| the whole export, written anew, not verified | {add['write_whole_export_s']:.1f} s |")
-    print(f"| the task added, not verified | {add['add_s']:.2f} s |")
-    print(f"| the task added and verified | {add['add_and_verify_s']:.1f} s |")
-    print(f"| the task added by a new process, not verified, imports counted | {add['add_in_a_new_process_s']:.1f} s |")
-    print(f"| bytes written, for a prompt of {add['prompt_kb']:.0f} kB | {add['new_kb']:.0f} kB |")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """How much a served batch costs: mixed tasks beside one task, and gRPC beside a direct call; and how large an export is.
 
-    python benchmarks/served_batch.py [--backbone mini] [--rounds 30] [--json FILE]
+    python -m benchmarks.served_batch [--backbone mini] [--rounds 30] [--output DIR]
+    python -m benchmarks.measured_tables --take served_batch DIR
 
 Runs are interleaved (A B A B ...); each figure is a median over rounds, each ratio the median of the rounds' ratios, with the
 quartiles beside it. Nothing is trained: prompts of sampled words cost what trained ones cost.
 """
 
 import argparse
-import json
 import os
-import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.serving import SERVED_BATCH
 from softprompt_tf.export import ModelServer, PredictionClient, write_saved_model
 
 BATCH_SIZE = 16
@@ -37,33 +37,25 @@ def main() -> None:
     parser.add_argument("--backbone", default="mini")
     parser.add_argument("--vocabulary", type=Path, help="a SentencePiece file, for a backbone that has none beside it")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--json", type=Path, help="where the seconds of each kind of request are written too")
+    parser.add_argument("--output", type=Path, default=Path("runs/served_batch"), help="the directory of the figures")
     arguments = parser.parse_args()
+    load_before = load()
     t5 = sp.load_t5(arguments.backbone, vocabulary=arguments.vocabulary)
     prompts = {
         f"task{k}": sp.PromptedT5(t5, sp.prompt_tuning(length, seed=k), labels=LABELS).task_prompt(f"task{k}")
         for k, length in enumerate(LENGTHS)
     }
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}")
     with tempfile.TemporaryDirectory() as directory:
         version = write_saved_model(Path(directory) / "bench", t5, prompts, verify=False)
-        _print_size(t5, prompts, version)
+        size = _size(t5, prompts, version)
         classify = tf.saved_model.load(str(version)).signatures["classify"]
         with (
             ModelServer(version.parent, model_name="bench", grpc_port=0, rest_port=None) as server,
             PredictionClient(f"127.0.0.1:{server.grpc_port}", model_name="bench") as client,
         ):
             times = interleaved(_requests(classify, client), arguments.rounds)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(times), encoding="utf-8")
-    print(f"\nclassify, {arguments.rounds} interleaved rounds:")
-    for name, seconds in times.items():
-        print(f"  {name:<30} median {1e3 * statistics.median(seconds):8.2f} ms")
-    batch = f"{BATCH_SIZE} rows"
-    direct, mixed = times[f"{batch}, direct, one task"], times[f"{batch}, direct, mixed tasks"]
-    _print_ratio(f"{batch}, mixed / one task", mixed, direct)
-    _print_ratio(f"{batch}, gRPC / direct", times[f"{batch}, gRPC, mixed tasks"], mixed)
-    _print_ratio("1 row, gRPC / direct", times["1 row, gRPC, one task"], times["1 row, direct, one task"])
+    figures = {"backbone": arguments.backbone, "rounds": arguments.rounds, "size": size, "seconds": times}
+    SERVED_BATCH.write(arguments.output, {**conditions(load_before), **figures})
 
 
 def _requests(classify: Callable[..., object], client: PredictionClient) -> dict[str, Callable[[], object]]:
@@ -97,20 +89,13 @@ def interleaved(kinds: dict[str, Callable[[], object]], rounds: int, *, uncounte
     return times
 
 
-def _print_size(t5: sp.FrozenT5, prompts: dict, version: Path) -> None:
-    weights = sum(int(np.prod(v.shape)) * np.dtype("float32").itemsize for v in t5.backbone.weights)
-    values = sum(prompt.prompt.nbytes for prompt in prompts.values())
-    size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-    print(
-        f"export: {size / 1e6:.2f} MB for {weights / 1e6:.2f} MB of weights and {values / 1e6:.3f} MB of prompts "
-        f"({100 * (size / (weights + values) - 1):.1f} % more)"
-    )
-
-
-def _print_ratio(name: str, above: list[float], below: list[float]) -> None:
-    ratios = [a / b for a, b in zip(above, below, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"  {name:<30} {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
+def _size(t5: sp.FrozenT5, prompts: dict, version: Path) -> dict[str, int]:
+    """Return the bytes of an export, and of the weights and prompts in it."""
+    return {
+        "export": sum(path.stat().st_size for path in version.rglob("*") if path.is_file()),
+        "weights": sum(int(np.prod(v.shape)) * np.dtype("float32").itemsize for v in t5.backbone.weights),
+        "prompts": sum(prompt.prompt.nbytes for prompt in prompts.values()),
+    }
 
 
 if __name__ == "__main__":

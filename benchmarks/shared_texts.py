@@ -25,10 +25,10 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
+from benchmarks.conditions import conditions, load
 from benchmarks.measured_tables.shared_texts import KINDS, table_of
 from benchmarks.served_batch import interleaved
 from benchmarks.speed.inputs import SHAPES, write_model
-from benchmarks.speed.machine import processor
 from softprompt_tf.export import write_saved_model
 from softprompt_tf.methods import TaskPrompt
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[1, 8, 40])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of tasks that are asked")
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
+    load_before = load()
     with tempfile.TemporaryDirectory() as directory:
         write_model(Path(directory) / "t5", SHAPES[arguments.shape])
         t5 = sp.load_t5(Path(directory) / "t5", vocabulary=VOCABULARY)
@@ -68,8 +68,7 @@ def main() -> None:
         kinds = requests(t5, signatures, arguments.kinds, arguments.tasks)
         times = interleaved(kinds, arguments.rounds, uncounted=1)
     result = {
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "tensorflow": tf.__version__},
-        "load": [load, os.getloadavg()[0]],
+        **conditions(load_before),
         "shape": arguments.shape,
         "texts": TEXTS,
         "tokens": TOKENS,
@@ -77,6 +76,7 @@ def main() -> None:
         "tasks": arguments.tasks,
         "seconds": {name: [round(value, 5) for value in values] for name, values in times.items()},
     }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(table_of(result))
 

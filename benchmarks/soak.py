@@ -1,19 +1,19 @@
 """A long run of the local server under load: is any good request lost, any answer wrong, does memory grow?
 
-    python benchmarks/soak.py --minutes 30 --clients 16 --output runs/soak
+    python -m benchmarks.soak --minutes 30 --clients 16 --output runs/soak
+    python -m benchmarks.measured_tables --take soak runs/soak
 
 Clients ask `classify` and `generate` on an export of several tasks, one to four rows a request, tasks mixed, texts of 1 to 512
 tokens, 2 % of the rows with an unknown task. Once a minute the next version is put in place and the one before the last is
 taken away. Every answer is compared with Keras's, which was worked out before. The server is a process of its own, which merges
-requests and loads a version while the one before answers. What leaves: results.json, results.md, and results.png where matplotlib
-is installed. Linux only (/proc).
+requests and loads a version while the one before answers. The output has soak.json (the figures), results.json (every latency and
+every sample of memory), and results.png where matplotlib is installed. Linux only (/proc).
 """
 
 import argparse
 import contextlib
 import json
 import os
-import platform
 import random
 import shutil
 import statistics
@@ -31,6 +31,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 import softprompt_tf as sp
+from benchmarks.conditions import conditions, load
+from benchmarks.measured_tables.serving import SOAK
 from softprompt_tf.errors import RowError, ServingError
 from softprompt_tf.export import PredictionClient, write_saved_model
 from softprompt_tf.methods import TaskPrompt
@@ -38,6 +40,7 @@ from softprompt_tf.methods import TaskPrompt
 NUM_TASKS, NUM_TEXTS, MAX_TOKENS, SHARE_BAD = 4, 60, 512, 0.02
 LABELS = ("negative", "positive", "neither")
 LIMIT_NATS = 1e-2  # other rows of a batch change the padding, and so the order in which floats are added up
+FAULTS = ("failed requests", "wrong answers", "good rows refused", "bad rows answered")
 SWAP_EVERY_S, SAMPLE_EVERY_S = 60.0, 5.0
 BATCHING = "max_batch_size { value: 32 }\nbatch_timeout_micros { value: 2000 }\nmax_enqueued_batches { value: 1000 }\n"
 
@@ -67,6 +70,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    load_before = load()
     t5 = sp.load_t5(arguments.backbone)
     prompts, texts = make_prompts(t5), make_texts(t5, arguments.seed)
     wanted = keras_answers(t5, prompts, texts)
@@ -87,10 +91,10 @@ def main() -> int:
         watch(process.pid, base, memory, tally, finish)
         for worker in workers:
             worker.join(timeout=120)
-    return report(arguments, tally, memory)
+    return report(arguments, tally, memory, load_before)
 
 
-def make_prompts(t5: sp.t5.FrozenT5) -> dict[str, TaskPrompt]:
+def make_prompts(t5: sp.FrozenT5) -> dict[str, TaskPrompt]:
     """Draw a prompt per task, of other lengths each."""
     generator = np.random.default_rng(0)
     table = t5.embedding_table[3:5000]
@@ -102,7 +106,7 @@ def make_prompts(t5: sp.t5.FrozenT5) -> dict[str, TaskPrompt]:
     }  # fmt: skip
 
 
-def make_texts(t5: sp.t5.FrozenT5, seed: int) -> list[str]:
+def make_texts(t5: sp.FrozenT5, seed: int) -> list[str]:
     """Draw texts whose tokens are 1 to 512, alike often in every doubling of the length."""
     generator = np.random.default_rng(seed)
     lengths = np.exp(generator.uniform(0, np.log(MAX_TOKENS), size=NUM_TEXTS)).astype(int)
@@ -110,7 +114,7 @@ def make_texts(t5: sp.t5.FrozenT5, seed: int) -> list[str]:
     return [t5.detokenize([row])[0] for row in ids]
 
 
-def keras_answers(t5: sp.t5.FrozenT5, prompts: dict[str, TaskPrompt], texts: list[str]) -> dict[str, list[tuple]]:
+def keras_answers(t5: sp.FrozenT5, prompts: dict[str, TaskPrompt], texts: list[str]) -> dict[str, list[tuple]]:
     """Return, for every task, each text's label, log-probabilities, output and score."""
     answers = {}
     for task, prompt in prompts.items():
@@ -223,41 +227,29 @@ def resident_mb(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def report(arguments: argparse.Namespace, tally: Tally, memory: list[tuple[float, float]]) -> int:
+def report(arguments: argparse.Namespace, tally: Tally, memory: list[tuple[float, float]], load_before: float) -> int:
     """Write and print what was seen; return 1 where a good request failed or an answer was wrong."""
-    lines = [
-        f"{arguments.minutes:g} minutes, {arguments.clients} clients, {platform.machine()}, {os.cpu_count()} cores\n",
-        "| request | count | p50 ms | p95 ms | p99 ms | max ms |\n|---|---|---|---|---|---|",
-    ]
-    for kind, values in sorted(tally.latencies_ms.items()):
-        cuts = [f"{np.percentile(values, q):,.0f}" for q in (50, 95, 99, 100)]
-        lines.append(f"| {kind} | {len(values):,} | {' | '.join(cuts)} |")
-    lines += [
-        "\n| what | rows |\n|---|---|",
-        *(f"| {name} | {count:,} |" for name, count in sorted(tally.counts.items())),
-    ]
     halves = memory[: len(memory) // 2], memory[len(memory) // 2 :]
-    medians = [statistics.median(size for _, size in half) for half in halves if half]
-    lines.append(
-        f"\nMemory of the server, median of the first and of the second half: {', '.join(f'{m:.0f} MB' for m in medians)}"
-    )
-    lines += [f"- {example}" for example in tally.examples]
-    (arguments.output / "results.md").write_text("\n".join(lines) + "\n")
-    results = {
-        "latencies_ms": tally.latencies_ms,
-        "counts": dict(tally.counts),
-        "memory": memory,
-        "examples": tally.examples,
+    figures = {
+        "minutes": arguments.minutes,
+        "clients": arguments.clients,
+        "latencies": {kind: percentiles(values) for kind, values in sorted(tally.latencies_ms.items())},
+        "counts": {**dict.fromkeys(FAULTS, 0), **dict(sorted(tally.counts.items()))},
+        "memory_mb": [statistics.median(size for _, size in half) for half in halves],
     }
-    (arguments.output / "results.json").write_text(json.dumps(results))
+    SOAK.write(arguments.output, {**conditions(load_before), **figures})
+    print("\n".join(f"- {example}" for example in tally.examples))
+    raw = {"latencies_ms": tally.latencies_ms, "memory": memory, "examples": tally.examples}
+    (arguments.output / "results.json").write_text(json.dumps(raw))
     plot(memory, arguments.output / "results.png")
-    print("\n".join(lines))
-    return int(
-        any(
-            tally.counts[name]
-            for name in ("failed requests", "wrong answers", "good rows refused", "bad rows answered")
-        )
-    )
+    return int(any(tally.counts[name] for name in FAULTS))
+
+
+def percentiles(values_ms: list[float]) -> dict[str, float]:
+    """Return the number of values, three percentiles and the largest."""
+    names = ("p50", "p95", "p99", "longest")
+    found = np.percentile(values_ms, (50, 95, 99, 100))
+    return {"count": len(values_ms), **{name: float(value) for name, value in zip(names, found, strict=True)}}
 
 
 def plot(memory: list[tuple[float, float]], path: Path) -> None:

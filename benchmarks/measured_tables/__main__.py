@@ -5,20 +5,25 @@
     python -m benchmarks.measured_tables --take time_to_accuracy runs/time_to_accuracy
 
 `--take` first adds the results in these directories to the files in benchmarks/results. Plots are drawn again then. A page has
-a table between two comments, `<!-- table: NAME -->` and `<!-- end of table -->`. tests/benchmarks/test_measured_tables.py checks
-that each page is as this command writes it.
+a table between two comments, `<!-- table: NAME -->` and `<!-- end of table -->`. Where there is no result file yet, the page keeps
+what stands between them. tests/benchmarks/test_measured_tables.py checks that each page is as this command writes it.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measured_tables import (
     late_layers,
+    load_memory,
     many_workers,
     method_costs,
     methods_by_tasks,
     planned_memory,
+    serving,
     shared_encoding,
+    shared_texts,
+    speed,
     time_to_accuracy,
 )
 from benchmarks.measured_tables.pages import written_page
@@ -26,14 +31,18 @@ from benchmarks.measured_tables.pages import written_page
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "measurements"
 RESULTS = ROOT / "benchmarks" / "results"
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Any] = {
     "late_layers": late_layers,
-    "many_workers": many_workers,
-    "method_costs": method_costs,
+    "load_memory": load_memory.KEPT,
+    "many_workers": many_workers.KEPT,
+    "method_costs": method_costs.KEPT,
     "methods_by_tasks": methods_by_tasks,
-    "planned_memory": planned_memory,
+    "planned_memory": planned_memory.KEPT,
     "shared_encoding": shared_encoding,
+    "shared_texts": shared_texts.KEPT,
+    "speed": speed,
     "time_to_accuracy": time_to_accuracy,
+    **serving.MEASUREMENTS,
 }
 
 
@@ -53,9 +62,10 @@ def main() -> None:
             print(f"wrote {page.relative_to(ROOT)}")
 
 
-def all_tables() -> dict[str, str]:
-    """Return name -> Markdown table, from the files in benchmarks/results."""
-    return {name: measurement.table(RESULTS) for name, measurement in MEASUREMENTS.items()}
+def all_tables() -> dict[str, str | None]:
+    """Return name -> Markdown table, from the files in benchmarks/results; None for what is not measured yet."""
+    tables = {name: measurement.table(RESULTS) for name, measurement in MEASUREMENTS.items()}
+    return tables | speed.part_tables(RESULTS)
 
 
 def _arguments() -> argparse.Namespace:

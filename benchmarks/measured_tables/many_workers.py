@@ -1,11 +1,8 @@
 """Several workers: the figures of `benchmarks.many_workers` in, tables of measured steps and of the model for more workers out."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.measured_tables import method_costs
+from benchmarks.measured_tables.kept_file import KeptFile
 
 NAME = "many_workers"
 COUNTS = (2, 8, 32, 64, 128, 256)
@@ -14,18 +11,8 @@ HOP_S, BYTES_PER_S = 1e-4, 1.25e9  # of the assumed network: a message's way, an
 XXL_BYTES, XXL_STEP_S = 4 * 100 * 4096, 2.0  # a prompt of 100 vectors of 4,096 values; a step that is assumed
 
 
-def take(directories: Sequence[Path], results: Path) -> None:
-    """Copy the figures, as for the costs of methods."""
-    method_costs.take(directories, results, name=NAME)
-
-
-def draw(results: Path) -> None:
-    """Draw nothing: the page has the tables alone."""
-
-
-def table(results: Path) -> str:
+def table_of(kept: dict[str, Any]) -> str:
     """Return what was measured, and below it the share of a step that sums take with more workers."""
-    kept = json.loads((results / f"{NAME}.json").read_text(encoding="utf-8"))
     one, two = kept["step_s"]["1"], kept["step_s"]["2"]
     gains = sorted(kept["gain"])
     lines = ["| 32 rows a step, `mini`, 20 vectors | |", "|---|---|"]
@@ -72,3 +59,6 @@ def _conditions(kept: dict[str, Any]) -> list[str]:
         f"{machine['cores']} cores, {machine['processor']}; {kept['rounds']} rounds in turns; load {load[0]:.1f} before, "
         f"{load[1]:.1f} after."
     ]
+
+
+KEPT = KeptFile(NAME, table_of)

@@ -3,36 +3,15 @@
 benchmarks/results/method_costs.json is the file that the benchmark writes.
 """
 
-import json
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from benchmarks.measured_tables.kept_file import KeptFile
 
 NAME = "method_costs"
 
 
-def take(directories: Sequence[Path], results: Path, *, name: str = NAME) -> None:
-    """Copy the figures.
-
-    Args:
-      directories: one directory, which has the file.
-      results: benchmarks/results.
-      name: of the file.
-
-    Raises:
-      ValueError: if there is more than one directory, or no such file.
-    """
-    if len(directories) != 1 or not (directories[0] / f"{name}.json").is_file():
-        raise ValueError(
-            f"There must be one directory, with {name}.json. Received: {', '.join(map(str, directories))}, which has none."
-        )
-    shutil.copyfile(directories[0] / f"{name}.json", results / f"{name}.json")
-
-
-def table(results: Path) -> str:
+def table_of(kept: dict[str, Any]) -> str:
     """Return a row for each method, and the batches of several methods and exports below."""
-    kept = json.loads((results / f"{NAME}.json").read_text(encoding="utf-8"))
     lines = ["| method | task file | training step | 16 rows served |", "|---|---|---|---|"]
     for name, size in kept["file_bytes"].items():
         step, served = kept["step"][name], kept["served"][f"{name}, alone"]
@@ -41,10 +20,6 @@ def table(results: Path) -> str:
     others = {name: figure for name, figure in kept["served"].items() if not name.endswith(", alone")}
     lines += [f"| {name} | {_cell(figure)} |" for name, figure in others.items()]
     return "\n".join([*lines, "", *_conditions(kept)])
-
-
-def draw(results: Path) -> None:
-    """Draw nothing: the page has the tables alone."""
 
 
 def _cell(figure: dict[str, float]) -> str:
@@ -59,3 +34,6 @@ def _conditions(kept: dict[str, Any]) -> list[str]:
         f"rounds; load {load[0]:.1f} before,",
         f"{load[1]:.1f} after.",
     ]
+
+
+KEPT = KeptFile(NAME, table_of)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.conditions import load, load_and_date
 from benchmarks.speed import cold_start, comparison, epoch, growth, precision, served
 from benchmarks.speed.cases import CASES, DTYPES
 from benchmarks.speed.machine import machine
@@ -70,8 +71,10 @@ def run_parts(names: Sequence[str], options: Options) -> None:
     results = known_results(path, machine(options.peer_python))
     for name in names:
         print(f"\n{name} ...", flush=True)
+        load_before = load()
         results[name] = PARTS[name](options)
-        results = {"machine": results["machine"], **{part: results[part] for part in PARTS if part in results}}
+        results.setdefault("conditions", {})[name] = load_and_date(load_before)
+        results = {key: results[key] for key in ("machine", "conditions", *PARTS) if key in results}
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         (options.output / "results.md").write_text(markdown(results), encoding="utf-8")
         write_plots(results, options.output)

@@ -76,8 +76,20 @@ def compare(
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return the Markdown table."""
-    return "\n".join([HEADER, *(table_row(name, case) for name, case in found.items())])
+    """Return a Markdown table for each dtype."""
+    blocks = []
+    for dtype, cases in by_dtype(found).items():
+        rows = [table_row(name, case) for name, case in cases.items()]
+        blocks.append("\n".join([f"{dtype} on both sides:\n", HEADER, *rows]))
+    return "\n\n".join(blocks)
+
+
+def by_dtype(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return dtype -> name without the dtype -> case."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for name, case in found.items():
+        kinds.setdefault(case["dtype"], {})[name.removesuffix(f", {case['dtype']}")] = case
+    return kinds
 
 
 def table_row(name: str, found: dict[str, Any]) -> str:

@@ -79,12 +79,13 @@ def exponent(growth: dict[str, Any], key: str) -> float:
 
 
 def measure_tasks(options: Options) -> list[dict[str, Any]]:
-    """Return what benchmarks/many_tasks.py finds, one entry for each number of tasks."""
+    """Return what `benchmarks.many_tasks` finds, one entry for each number of tasks."""
     output = options.output.resolve() / "many_tasks"
     counts = QUICK_TASK_COUNTS if options.is_quick else TASK_COUNTS
     command = [
         sys.executable,
-        "benchmarks/many_tasks.py",
+        "-m",
+        "benchmarks.many_tasks",
         "--output",
         str(output),
         "--layers",
@@ -94,7 +95,7 @@ def measure_tasks(options: Options) -> list[dict[str, Any]]:
     ]
     command += ["--rounds", "5" if options.is_quick else "15", "--counts", *map(str, counts)]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **QUIET}, stdout=sys.stderr)
-    return list(json.loads((output / "results.json").read_text(encoding="utf-8"))["counts"])
+    return list(json.loads((output / "many_tasks.json").read_text(encoding="utf-8"))["counts"])
 
 
 def tasks_table(found: list[dict[str, Any]]) -> str:

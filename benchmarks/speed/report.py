@@ -1,8 +1,12 @@
-"""Results of the parts in, one Markdown text out: the machine, targets beside what was measured, a table for each part."""
+"""Results of the parts in, one Markdown text out: the machine, targets beside what was measured, a table for each part.
+
+The tables are those of docs/measurements/speed.md too: see benchmarks/measured_tables/speed.py.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.conditions import told_load
 from benchmarks.speed import cold_start, comparison, epoch, growth, precision, served
 from benchmarks.speed.figures import Target, quartiles
 
@@ -20,12 +24,31 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
 def markdown(results: dict[str, Any]) -> str:
     """Return the whole report."""
     blocks = [machine_line(results["machine"]), product_line(results)]
-    lines = all_targets(results)
-    if lines:
-        head = "| | target | measured, median (quartiles) | reached |\n|---|---|---|---|"
-        blocks.append("\n".join(["### Targets\n", head, *(line.row() for line in lines)]))
-    blocks += [f"### {title}\n\n{table(results[name])}" for name, (title, table) in TABLES.items() if results.get(name)]
+    if targets := targets_table(results):
+        blocks.append(f"### Targets\n\n{targets}")
+    blocks += [
+        f"### {title}\n\n{part_table(results, name)}" for name, (title, _) in TABLES.items() if results.get(name)
+    ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def part_table(results: dict[str, Any], name: str) -> str:
+    """Return the table of a part, and below it under what load and when it was measured."""
+    table = TABLES[name][1](results[name])
+    conditions = results.get("conditions", {}).get(name)
+    return f"{table}\n\n{told_processor(results)}; {told_load(conditions)}." if conditions else table
+
+
+def told_processor(results: dict[str, Any]) -> str:
+    """Name the processor and its cores."""
+    return f"{results['machine']['processor']}, {results['machine']['cores']} cores"
+
+
+def targets_table(results: dict[str, Any]) -> str:
+    """Return every target beside what was measured; nothing where no part has a target."""
+    lines = [line.row() for line in all_targets(results)]
+    head = "| | target | measured, median (quartiles) | reached |\n|---|---|---|---|"
+    return "\n".join([head, *lines]) if lines else ""
 
 
 def all_targets(results: dict[str, Any]) -> list[Target]:

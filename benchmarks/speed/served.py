@@ -1,4 +1,4 @@
-"""Part "served": what benchmarks/served_batch.py measures, of an export of T5 1.1 Small."""
+"""Part "served": what `benchmarks.served_batch` measures, of an export of T5 1.1 Small."""
 
 import json
 import os
@@ -20,11 +20,18 @@ RATIOS = {  # name -> above, below, target
 
 def measure(options: Options) -> dict[str, Any]:
     """Export, serve and ask in a process of its own; return seconds by kind of request."""
-    output = options.output.resolve() / "served.json"
-    command = [sys.executable, "benchmarks/served_batch.py", "--backbone", str(options.model())]
-    command += ["--vocabulary", str(VOCABULARY), "--rounds", str(5 if options.is_quick else 30), "--json", str(output)]
+    output = options.output.resolve() / "served"
+    command = [sys.executable, "-m", "benchmarks.served_batch", "--backbone", str(options.model())]
+    command += [
+        "--vocabulary",
+        str(VOCABULARY),
+        "--rounds",
+        str(5 if options.is_quick else 30),
+        "--output",
+        str(output),
+    ]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **QUIET}, stdout=sys.stderr)
-    return dict(json.loads(output.read_text(encoding="utf-8")))
+    return dict(json.loads((output / "served_batch.json").read_text(encoding="utf-8"))["seconds"])
 
 
 def table(found: dict[str, Any]) -> str:
