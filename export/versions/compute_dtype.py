@@ -14,26 +14,25 @@ from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.precision_choice import AUTO, PRECISIONS, Measured, choose
 from softprompt_tf.runs.precision_measurement import timed
 
-COMPUTE_DTYPES = (*PRECISIONS, AUTO)
 MEASURED_TASKS = 3
 MEASURED_ROWS = 8
 
 
 def load_for_export(load: Callable[[str], FrozenT5], dtype: str, prompts: Mapping[str, ServedPrompt]) -> FrozenT5:
-    """Return the T5 in a dtype of `COMPUTE_DTYPES`; one T5 is in memory at a time.
+    """Return the T5 in a dtype; one T5 is in memory at a time.
 
     Args:
       load: returns it in "float32" or "bfloat16".
-      dtype: which; "auto" measures both on a small batch of each of the first tasks, says which one is taken, and why.
-      prompts: of the tasks.
+      dtype: one of them, or "auto", which measures both on a small batch of each of the first tasks, and says which one is taken
+        and why.
+      prompts: of the tasks; of several that vote, the first one is measured.
 
     Raises:
       BackboneError, PromptFileError, BackboneMismatchError: if the T5 or a prompt cannot be loaded, or they do not fit.
     """
     if dtype == AUTO:
         tasks = [members[0] for members in load_served_prompts(prompts).values()][:MEASURED_TASKS]
-        measured = lambda: [answered(load(precision), tasks) for precision in PRECISIONS]
-        dtype = choose(measured, what="compute dtype").precision
+        dtype = choose(lambda: [answered(load(each), tasks) for each in PRECISIONS], what="compute dtype").precision
     return load(dtype)
 
 

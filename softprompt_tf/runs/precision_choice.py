@@ -36,7 +36,8 @@ class Measured:
     Args:
       seconds: of all of them; processor time where there is no GPU.
       losses: of each batch.
-      vectors: of each batch, what has to point the same way in both precisions: the gradients of all that is trained.
+      vectors: of each batch, what has to point the same way in both precisions: the gradients of all that is trained, as one
+        vector, or the probabilities of answers.
       vectors_are: what they are, for people.
     """
 
