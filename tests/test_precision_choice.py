@@ -67,7 +67,7 @@ def test_a_run_measures_both_on_its_first_batches_and_keeps_its_choice(config, m
     assert exact.losses == pytest.approx(losses_of_first_batches(config), rel=1e-5)
     assert np.allclose(exact.losses, rounded.losses, rtol=0.02)
     assert exact.losses != rounded.losses  # two precisions
-    assert all(a.shape == b.shape == (4 * 16,) for a, b in zip(exact.gradients, rounded.gradients, strict=True))
+    assert all(a.shape == b.shape == (4 * 16,) for a, b in zip(exact.vectors, rounded.vectors, strict=True))
     assert "precision: bfloat16 (0.50 times as long" in capsys.readouterr().err
     assert load_config(result.output_dir / "config.yaml").training.precision == "bfloat16"
     assert with_chosen_precision(config, never).training.precision == "bfloat16"

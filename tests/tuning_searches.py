@@ -88,4 +88,4 @@ def search(
     """Search with a clock that begins at 0."""
     settings = SearchSettings("tiny", output, minutes, seed)
     with clock.in_use():
-        return run_search(task or mood_task(), lambda: t5, settings, clock=clock, started=clock.now)
+        return run_search(task or mood_task(), lambda precision: t5, settings, clock=clock, started=clock.now)

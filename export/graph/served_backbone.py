@@ -94,6 +94,8 @@ class ExportRecord:
       table_dtype: how its prompts are stored.
       sampler: how its graph decodes, as Keras serializes it; None for a sampler that cannot be.
       library_version: which version of this library wrote its graph.
+      compute_dtype: "bfloat16" where its graph computes in that; None for float32, which is not written, so that earlier
+        versions of this library read the record.
     """
 
     backbone: Mapping[str, Any]
@@ -101,12 +103,15 @@ class ExportRecord:
     table_dtype: str
     sampler: Mapping[str, Any] | None
     library_version: str
+    compute_dtype: str | None = None
 
     def write(self, directory: Path) -> None:
         """Write the record into a version directory."""
         path = directory / RECORD_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"format": _FORMAT, **vars(self)}
+        if self.compute_dtype is None:
+            del content["compute_dtype"]
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod

@@ -17,12 +17,17 @@ def check_comparable(t5: FrozenT5, record: ExportRecord) -> None:
     """Refuse a T5 that an export cannot be compared with.
 
     Raises:
-      ExportError: if this is another T5, or how the export decodes is not recorded.
+      ExportError: if this is another T5 or computes in another dtype, or how the export decodes is not recorded.
     """
     if t5.fingerprint != record.backbone["fingerprint"]:
         raise ExportError(
             f"`t5` must be the export's backbone, {record.backbone['name']} (fingerprint {record.backbone['fingerprint']}). "
             f"Received: {t5.name} (fingerprint {t5.fingerprint})."
+        )
+    if record.compute_dtype not in (None, t5.compute_dtype):
+        raise ExportError(
+            f"`t5` must compute in {record.compute_dtype}, as the export does. Received: one that computes in {t5.compute_dtype}. "
+            f"Load it with dtype='{record.compute_dtype}'."
         )
     if record.sampler is None:
         raise ExportError(

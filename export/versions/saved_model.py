@@ -46,7 +46,7 @@ def write_saved_model(
 
     Args:
       directory: the model's base directory, as `--model_base_path` takes it; made if it does not exist.
-      t5: the frozen T5.
+      t5: the frozen T5. The graph computes in its dtype.
       prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
         or a list of several prompts of one task, which vote as in `PromptEnsemble`.
       version: the version's number, 0 or more. Default: one more than the highest there.
@@ -87,6 +87,7 @@ def write_saved_model(
         table_dtype=table_dtype,
         sampler=None,
         library_version=__version__,
+        compute_dtype=None if t5.compute_dtype == "float32" else t5.compute_dtype,
     )
     with staged_version(base) as staging:
         chosen = get_sampler(sampler)

@@ -12,6 +12,7 @@ from typing import Any
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
 from softprompt_tf.experiments.plan import Plan, make_plan
+from softprompt_tf.experiments.precisions import with_kept_precisions
 from softprompt_tf.experiments.results import RunResult, digest
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
@@ -59,6 +60,7 @@ def run_experiments(
     for what, why in plan.left_out.items():
         tell(f"left out: {what}: {why}")
     outcome = run_sweep(plan, output, minutes=minutes, together=together, tell=tell)
+    plan = with_kept_precisions(plan, output)
     if outcome.not_reached:
         what = "1 result was" if outcome.not_reached == 1 else f"{outcome.not_reached} results were"
         tell(f"{what} not reached in {minutes:g} minutes. The same command goes on.")

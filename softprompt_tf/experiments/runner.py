@@ -26,6 +26,8 @@ from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
 from softprompt_tf.methods.family.method_config import LengthConfig
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.runs.precision_choice import Measured
+from softprompt_tf.runs.precision_measurement import measured_run
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.training import make_strategy
 from softprompt_tf.training.distribution import check_is_one_process
@@ -59,6 +61,15 @@ class Runner:
         for name, trial in reversed(firsts.items()):
             if name in known:
                 self._prompt_tuner(trial)
+
+    def measured(self, trial: Trial) -> list[Measured]:
+        """Return what float32 and bfloat16 do on the first batches of a trial's task, with a prompt of its settings.
+
+        Raises:
+          SoftPromptError: for a mistake in settings, data or backbone.
+        """
+        check_is_one_process(trial.settings.training.strategy, "A sweep")
+        return measured_run(self._config(trial), [training_data(trial.tasks[0], trial.settings.rows)])
 
     def train_ahead(self, trial: Trial, others: Sequence[Trial], *, most: int | None) -> int:
         """Train a trial's prompt at once with those of others, where that suits them; `run` then has only to score each.

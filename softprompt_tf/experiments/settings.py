@@ -15,6 +15,7 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.changed_settings import UnknownKeyError, merged, with_changes, with_variables
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.methods.registry import METHODS
+from softprompt_tf.runs.precision_choice import check_can_be_measured
 from softprompt_tf.settings.config_files import read_tree
 from softprompt_tf.settings.config_messages import Described, SectionOf
 from softprompt_tf.settings.config_section import WHOLE_NUMBER, Section
@@ -72,7 +73,7 @@ class RunSettings(Section):
       target_format: of all tasks; None for each task's own.
       max_input_tokens: a limit below the tasks' own; None for none.
       rows, prompt, training, model_tuning, prompt_design: as their classes say. `training` is prompt tuning's; its
-        precision and z-loss are model tuning's too.
+        precision and z-loss are model tuning's too. Where the precision is auto, the sweep chooses one for each backbone.
     """
 
     backbone: str = Field(default="mini", min_length=1, description="a bundled name, a KerasHub preset or a directory")
@@ -182,11 +183,7 @@ def _experiment(path: Path, tree: Tree, name: str, values: Mapping[str, Any]) ->
         except UnknownKeyError as error:
             raise ConfigError(f"Unknown key `{error.key}` of experiment `{name}` in {place}.{error.hint}") from None
         checked = _checked(RunSettings, settings, name, _always(place))
-        if checked.training.precision == "auto":
-            raise ConfigError(
-                f"`training.precision` of a sweep must be float32 or bfloat16, so that all runs have the same. Received: auto, of "
-                f"experiment `{name}` in {place}."
-            )
+        check_can_be_measured(checked.training, where=f" of experiment `{name}` in {place}")
     if experiment.vary and experiment.variants:
         raise ConfigError(f"Experiment `{name}` in {path} must have `vary` or `variants`. Received: both.")
     unknown = sorted(set(experiment.evaluate_on) - set(experiment.tasks))

@@ -6,6 +6,7 @@ OUTPUT/results/         one JSON file per result
 OUTPUT/trials/          one folder per trial: its prompt, trial.json, and checkpoints while it runs
 OUTPUT/backbones.json   which weights all of them are of
 OUTPUT/data.json        which files' contents all of them are of
+OUTPUT/precision.json   which precision was chosen for each backbone, where the file says auto
 """
 
 import time
@@ -17,6 +18,7 @@ from softprompt_tf.errors import ConfigError, SoftPromptError
 from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.data_files import check_data_files
 from softprompt_tf.experiments.plan import Plan
+from softprompt_tf.experiments.precisions import with_chosen_precisions, with_kept_precisions
 from softprompt_tf.experiments.results import ResultStore, RunResult
 from softprompt_tf.experiments.runner import Runner
 from softprompt_tf.experiments.trials import Scoring, Trial, Vote
@@ -62,7 +64,8 @@ def run_sweep(
     Raises:
       ConfigError: if a backbone has other weights or a file other rows than when the sweep began, or another process is using
         the directory.
-      SoftPromptError: if a result cannot be read or written; what fails in one run is told, and the others are made.
+      SoftPromptError: if a result cannot be read or written, or a precision cannot be chosen; what fails in one run is told, and
+        the others are made.
     """
     with locked(output, error_type=ConfigError):
         return _Sweep(plan, output, minutes, together, tell).run()
@@ -80,10 +83,12 @@ class _Sweep:
         self._progress: Progress
 
     def run(self) -> SweepOutcome:
-        trials = list(self._plan.trials().values())
+        self._plan = with_kept_precisions(self._plan, self._output)
         if not self._is_late():
             check_data_files(self._output / "data.json", self._plan.tasks())
-            self._runner.check_backbones([scorings[0].trial for scorings in trials])
+            self._plan = with_chosen_precisions(self._plan, self._output, self._runner.measured)
+            self._runner.check_backbones([scorings[0].trial for scorings in self._plan.trials().values()])
+        trials = list(self._plan.trials().values())
         finished = sum(self._is_finished(scorings) for scorings in trials)
         with Progress(len(trials), unit="run", first=finished) as self._progress:
             for number, scorings in enumerate(trials, start=1):
@@ -159,6 +164,7 @@ class _Sweep:
 
 def plan_lines(plan: Plan, output: Path) -> list[str]:
     """Return what a sweep would do: a line per trial, with what is finished, and what is left out and why."""
+    plan = with_kept_precisions(plan, output)
     store, lines, open_results = result_store(output), [], 0
     trials = list(plan.trials().values())
     for number, scorings in enumerate(trials, start=1):

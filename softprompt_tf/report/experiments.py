@@ -39,6 +39,7 @@ EXPERIMENTS = {
     "late_layers": Experiment(
         "Late prompts", "How late in the encoder may a prompt enter?", x_name="first layer that sees the rows"
     ),
+    "precision": Experiment("Precision", "Does bfloat16 cost accuracy?", x_name="precision"),
     "initialization": Experiment(
         "Prompt initialization", "Does it matter from what the prompt starts?", x_name="initialization"
     ),

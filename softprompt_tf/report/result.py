@@ -59,6 +59,17 @@ def column_of(result: Result) -> str:
     return f"{result.task} → {result.eval_task}"
 
 
+def precisions_of(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return backbone -> what its runs have computed in, float32 first; of runs whose settings have no precision, nothing."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for run in (result.config.get("run", {}), *result.config.get("runs", ())):
+            training = run.get("training") if isinstance(run, Mapping) else None
+            if isinstance(training, Mapping) and "precision" in training:
+                found.setdefault(result.backbone, set()).add(str(training["precision"]))
+    return {backbone: sorted(precisions, reverse=True) for backbone, precisions in found.items()}
+
+
 def check_results(results: Sequence[Result]) -> None:
     """Refuse what no report can be made of.
 

@@ -1,11 +1,11 @@
 """Lay out one experiment's score table, for both forms of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from softprompt_tf.report.experiments import Experiment, experiment_of, words_of
-from softprompt_tf.report.result import Result
+from softprompt_tf.report.result import Result, precisions_of
 from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number, score_table
 
 Cell = str | Summary | None
@@ -23,6 +23,7 @@ class ScoreGrid:
       header: a text per column.
       rows: of each a text or two, then what was scored; None where nothing was run.
       is_averaged: whether the last column, or the last row, is the mean over all tasks.
+      precisions: of each backbone, what its runs have computed in, as far as their settings say it.
     """
 
     experiment: Experiment
@@ -31,11 +32,14 @@ class ScoreGrid:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     is_averaged: bool
+    precisions: Mapping[str, Sequence[str]]
 
     @property
     def backbones(self) -> list[str]:
-        """The names of all backbones, in the order of the rows."""
-        return list(dict.fromkeys(row[0] for row in self.scores.rows))
+        """All backbones in the order of the rows: their names, and the precision where it is another one than float32."""
+        names = dict.fromkeys(row[0] for row in self.scores.rows)
+        told = {name: " and ".join(self.precisions.get(name, ())) for name in names}
+        return [name if precision in ("", "float32") else f"{name} in {precision}" for name, precision in told.items()]
 
     @property
     def x_name(self) -> str:
@@ -65,7 +69,7 @@ def score_grid(name: str, results: Sequence[Result]) -> ScoreGrid:
         first = ["", x_name] if has_x and _has_arms(scores) else [x_name] if has_x else [""]
         header = [*first, *scores.columns, *["mean"][:is_averaged]]
         rows = [_row(row, scores, has_x=has_x, is_averaged=is_averaged) for row in scores.rows]
-    return ScoreGrid(experiment, scores, names, tuple(header), tuple(rows), is_averaged)
+    return ScoreGrid(experiment, scores, names, tuple(header), tuple(rows), is_averaged, precisions_of(results))
 
 
 def _has_arms(scores: ScoreTable) -> bool:

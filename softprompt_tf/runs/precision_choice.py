@@ -1,30 +1,28 @@
-"""Choose float32 or bfloat16 for a run's frozen T5: bfloat16 where it is faster here and agrees with float32 on the first batches.
+"""Choose float32 or bfloat16 for a frozen T5: bfloat16 where it is faster on this machine and agrees with float32.
 
-OUTPUT/precision.json   what was chosen and why; a run that goes on keeps it, also on another machine
+`precision_measurement` measures both. What was chosen is kept in precision.json, so that what goes on keeps it, also on another
+machine.
 """
 
+import contextlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from softprompt_tf.config import RunConfig, load_config
+from softprompt_tf.config import RunConfig, TrainingConfig, load_config
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
-from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
 
 AUTO = "auto"
+PRECISIONS = ("float32", "bfloat16")
 CHOICE_FILE = "precision.json"
-FIRST_BATCHES = 3
 LARGEST_LOSS_DIFFERENCE = 0.02  # of the float32 loss
-LEAST_COSINE = 0.98  # of both gradients
+LEAST_COSINE = 0.98  # of both vectors
 LEAST_GAIN = 0.95  # bfloat16 has to take less than this share of float32's time
 
 _CPU_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -33,17 +31,20 @@ _FIRST_GPU_WITH_BFLOAT16 = (8, 0)  # compute capability
 
 @dataclass(frozen=True)
 class Measured:
-    """What a precision did on the first batches.
+    """What a precision did on the same few batches.
 
     Args:
-      seconds: of the losses and gradients of all of them; processor time where there is no GPU.
+      seconds: of all of them; processor time where there is no GPU.
       losses: of each batch.
-      gradients: of each batch, of all that is trained, as one vector.
+      vectors: of each batch, what has to point the same way in both precisions: the gradients of all that is trained, as one
+        vector, or the probabilities of answers.
+      vectors_are: what they are, for people.
     """
 
     seconds: float
     losses: tuple[float, ...]
-    gradients: tuple[np.ndarray, ...]
+    vectors: tuple[np.ndarray, ...]
+    vectors_are: str = "gradients"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,54 @@ class Choice:
 
     precision: str
     reason: str
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"a precision must be one of {', '.join(PRECISIONS)}, and not {self.precision!r}")
+
+
+def choose(measured: Callable[[], Sequence[Measured]], *, what: str = "precision") -> Choice:
+    """Measure both precisions where bfloat16 may gain, choose one, and say it.
+
+    Args:
+      measured: measures float32 and bfloat16, in this order.
+      what: is chosen, for people.
+    """
+    why_not = why_not_bfloat16()
+    choice = Choice("float32", why_not) if why_not else decide(*measured())
+    say(f"{what}: {choice.precision} ({choice.reason})")
+    return choice
+
+
+def kept_or_chosen(path: Path, measured: Callable[[], Sequence[Measured]]) -> Choice:
+    """Return the one choice that a file keeps; where there is none, choose as `choose` does, and keep it.
+
+    Raises:
+      TrainingError: if the file cannot be read or written.
+    """
+    if path.is_file():
+        with _readable(path):
+            return Choice(**_content(path))
+    choice = choose(measured)
+    _keep(path, asdict(choice))
+    return choice
+
+
+def kept_choices(path: Path) -> dict[str, Choice]:
+    """Return the named choices that a file keeps; none where there is no file.
+
+    Raises:
+      TrainingError: if it cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    with _readable(path):
+        return {name: Choice(**values) for name, values in _content(path).items()}
+
+
+def keep_choices(path: Path, choices: Mapping[str, Choice]) -> None:
+    """Write named choices; a TrainingError if that fails."""
+    _keep(path, {name: asdict(choice) for name, choice in choices.items()})
 
 
 def with_chosen_precision(config: RunConfig, measured: Callable[[], Sequence[Measured]]) -> RunConfig:
@@ -65,43 +114,33 @@ def with_chosen_precision(config: RunConfig, measured: Callable[[], Sequence[Mea
       ConfigError: for "auto" on a TPU, where each shape would be compiled for it.
       TrainingError: if what was chosen before cannot be read, or what is chosen now cannot be written.
     """
-    training = config.training
+    training, output_dir = config.training, Path(config.output_dir)
     if training.precision != AUTO:
         return config
-    if training.strategy == "tpu":
-        raise ConfigError(
-            "`training.precision: auto` measures on a CPU or a GPU. Received: training.strategy=tpu. Write bfloat16, which TPUs "
-            "are made for, or float32."
-        )
-    precision = _kept(Path(config.output_dir)) or _chosen(Path(config.output_dir), measured)
+    check_can_be_measured(training)
+    path = output_dir / CHOICE_FILE
+    has_begun = any((output_dir / "checkpoints").glob("*")) and (output_dir / "config.yaml").is_file()
+    precision: str
+    if has_begun and not path.is_file():
+        precision = load_config(output_dir / "config.yaml").training.precision
+    else:
+        precision = kept_or_chosen(path, measured).precision
     return config.model_copy(update={"training": training.model_copy(update={"precision": precision})})
 
 
-def _kept(output_dir: Path) -> str | None:
-    """Return the precision of the run in this directory; None where none has begun."""
-    path = output_dir / CHOICE_FILE
-    if not path.is_file():
-        has_begun = any((output_dir / "checkpoints").glob("*")) and (output_dir / "config.yaml").is_file()
-        return load_config(output_dir / "config.yaml").training.precision if has_begun else None
-    try:
-        return Choice(**json.loads(path.read_text(encoding="utf-8"))).precision
-    except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(
-            f"{path} must hold the precision that was chosen for a run. Received: {error}. Set `training.precision`."
-        ) from error
-
-
-def _chosen(output_dir: Path, measured: Callable[[], Sequence[Measured]]) -> str:
-    why_not = why_not_bfloat16()
-    choice = Choice("float32", why_not) if why_not else decide(*measured())
-    say(f"precision: {choice.precision} ({choice.reason})")
-    content = json.dumps(asdict(choice), indent=2) + "\n"
-    write_atomically(output_dir / CHOICE_FILE, content.encode("utf-8"), error_type=TrainingError)
-    return choice.precision
+def check_can_be_measured(training: TrainingConfig, *, where: str = "") -> None:
+    """Refuse "auto" where it cannot be measured, with a ConfigError; `where` says whose training it is."""
+    if training.precision == AUTO and training.strategy == "tpu":
+        raise ConfigError(
+            f"`training.precision: auto` measures on a CPU or a GPU. Received: training.strategy=tpu{where}. Write bfloat16, "
+            "which TPUs are made for, or float32."
+        )
 
 
 def why_not_bfloat16() -> str:
     """Return why bfloat16 cannot gain on this machine; "" where it may."""
+    import tensorflow as tf  # here, as a sweep is planned without it
+
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
@@ -109,23 +148,6 @@ def why_not_bfloat16() -> str:
     information = Path("/proc/cpuinfo")
     flags = information.read_text(encoding="utf-8", errors="replace") if information.is_file() else ""
     return "" if any(flag in flags for flag in _CPU_FLAGS) else "the processor has no units for bfloat16"
-
-
-def measure(model: PromptedT5, batches: tf.data.Dataset) -> Measured:
-    """Compute losses and gradients of the first batches, and how long that takes once all is compiled."""
-    gpus = tf.config.list_physical_devices("GPU")
-    clock = time.perf_counter if gpus else time.process_time
-    run = tf.function(_losses_and_gradients(model), autograph=False, reduce_retracing=True)
-    first = list(islice(iter(batches), FIRST_BATCHES))
-    answers = [run(x, y) for x, y in first]  # traces
-    seconds = []
-    for _ in range(2):
-        started = clock()
-        for x, y in first:
-            run(x, y)[0].numpy()
-        seconds.append(clock() - started)
-    losses = tuple(float(loss) for loss, _ in answers)
-    return Measured(min(seconds), losses, tuple(_vector(gradients) for _, gradients in answers))
 
 
 def decide(exact: Measured, rounded: Measured) -> Choice:
@@ -137,8 +159,8 @@ def decide(exact: Measured, rounded: Measured) -> Choice:
     """
     pairs = zip(exact.losses, rounded.losses, strict=True)
     loss = float(np.max([abs(a - b) / max(abs(a), 1e-12) for a, b in pairs]))  # NaN stays
-    cosine = float(np.min([_cosine(a, b) for a, b in zip(exact.gradients, rounded.gradients, strict=True)]))
-    told = f"losses differ by {100 * loss:.2g} %, cosine of the gradients {cosine:.4f}"
+    cosine = float(np.min([_cosine(a, b) for a, b in zip(exact.vectors, rounded.vectors, strict=True)]))
+    told = f"losses differ by {100 * loss:.2g} %, cosine of the {exact.vectors_are} {cosine:.4f}"
     if not (loss <= LARGEST_LOSS_DIFFERENCE and cosine >= LEAST_COSINE):
         return Choice("float32", f"bfloat16 does not agree: {told}")
     share = rounded.seconds / exact.seconds
@@ -147,18 +169,25 @@ def decide(exact: Measured, rounded: Measured) -> Choice:
     return Choice("bfloat16", f"{share:.2f} times as long as float32; {told}")
 
 
-def _losses_and_gradients(model: PromptedT5) -> Any:
-    def run(x: dict[str, tf.Tensor], y: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
-        return loss, tape.gradient(loss, model.trainable_variables)
-
-    return run
-
-
-def _vector(gradients: Sequence[tf.Tensor]) -> np.ndarray:
-    return np.concatenate([np.ravel(tf.convert_to_tensor(gradient).numpy()) for gradient in gradients])
-
-
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"{path} must hold the precision that was chosen. Received: {error}. Write float32 or bfloat16 instead of auto."
+        ) from error
+
+
+def _keep(path: Path, values: Mapping[str, Any]) -> None:
+    content = json.dumps(values, indent=2) + "\n"
+    write_atomically(path, content.encode("utf-8"), error_type=TrainingError)

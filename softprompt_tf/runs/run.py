@@ -4,6 +4,7 @@ OUTPUT/prompt.safetensors    the prompt that did best on the dev split (one task
 OUTPUT/TASK.safetensors      likewise, one file per task, where several are trained at once
 OUTPUT/config.yaml           the config as it was resolved
 OUTPUT/run.json              digests of the rows and of the backbone
+OUTPUT/precision.json        the precision that was chosen, where the config says auto
 OUTPUT/metrics.json          metrics of the dev split, of the test split and of the majority baseline; every evaluation
 OUTPUT/predictions.jsonl     the dev split's rows with the model's answers
 OUTPUT/logs/                 TensorBoard
@@ -35,7 +36,8 @@ from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
 from softprompt_tf.runs.configured import build_model, training_batches
 from softprompt_tf.runs.dev_scores import DevScores
-from softprompt_tf.runs.precision_choice import Measured, measure, with_chosen_precision
+from softprompt_tf.runs.precision_choice import with_chosen_precision
+from softprompt_tf.runs.precision_measurement import measured_run
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
 from softprompt_tf.runs.several_workers import check_same_run_everywhere, shared_run
@@ -102,7 +104,7 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
 
 def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> RunResult:
     output_dir = Path(config.output_dir)
-    config = with_chosen_precision(config, lambda: _measured(config, data))
+    config = with_chosen_precision(config, lambda: measured_run(config, data))
     has_begun = is_chief() and check_settings(output_dir, config)
     record = RunRecord(output_dir, has_begun=has_begun, is_kept=is_chief())
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
@@ -168,17 +170,6 @@ def _begin(model: PromptedT5, config: RunConfig, data: Sequence[TaskData], on_st
     if on_start is not None:
         on_start()
     _tell_cut_rows(model, data)
-
-
-def _measured(config: RunConfig, data: Sequence[TaskData]) -> list[Measured]:
-    """Return what float32 and bfloat16 do on the run's first batches; one T5 is in memory at a time."""
-    found = []
-    for precision in ("float32", "bfloat16"):
-        keras.utils.set_random_seed(config.seed % 2**32)
-        t5 = load_t5(config.backbone, dtype=precision, devices=config.training.devices)
-        model = build_model(t5, config, [each.task for each in data])
-        found.append(measure(model, training_batches(t5, model, data, config).dataset(first_step=0)))
-    return found
 
 
 def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:

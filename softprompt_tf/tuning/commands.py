@@ -42,6 +42,12 @@ def add_commands(commands: Any) -> None:
         metavar="NAME",
         help=f"a method that may be tried, again for each: {', '.join(METHODS_TRIED)}; default: all of them",
     )
+    tune.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "auto"),
+        default="float32",
+        help="of the T5; auto: bfloat16 where it is faster on this machine and agrees with float32; default: float32",
+    )
     tune.set_defaults(run=_tune)
 
 
@@ -63,6 +69,9 @@ def _tune(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         sources=arguments.sources,
         methods=tuple(arguments.methods or METHODS_TRIED),
+        precision=arguments.precision,
     )
-    record = run_search(task, lambda: load_t5(arguments.backbone), settings, started=process_started())
+    record = run_search(
+        task, lambda precision: load_t5(arguments.backbone, dtype=precision), settings, started=process_started()
+    )
     print("\n".join(summary_lines(record, settings.output, task=task.name, backbone=arguments.backbone)))

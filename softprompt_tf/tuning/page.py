@@ -38,9 +38,11 @@ def write_page(record: Record, output: Path, *, task: str, backbone: str, next_c
         write_atomically(output / PICTURE, to_svg_file(figure), error_type=TrainingError)
     title = f"A prompt for {task}"
     state = "" if record.finished else "The search is not finished. "
+    precision = record.identity.get("precision", "float32")
+    told = backbone if precision == "float32" else f"{backbone} in {precision}"
     about = (
         f"{state}{duration(record.spent_s)} of {record.minutes:g} minutes, {len(record.candidates)} "
-        f"candidate{'' if len(record.candidates) == 1 else 's'} on {backbone}. Written by softprompt-tf {__version__}."
+        f"candidate{'' if len(record.candidates) == 1 else 's'} on {told}. Written by softprompt-tf {__version__}."
     )
     parts = [
         tag("h1", title),

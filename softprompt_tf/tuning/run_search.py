@@ -4,15 +4,14 @@ OUTPUT/TASK.safetensors     the best prompt so far; at the end, the result
 OUTPUT/tune.json            what was measured, planned and tried, and the figures
 OUTPUT/index.html           all of it as a page
 OUTPUT/learning_curve.svg   the dev scores by seconds
+OUTPUT/precision.json       the precision that was chosen, where "auto" was asked for
 OUTPUT/work/                checkpoints, until the search is finished
 """
 
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
@@ -25,15 +24,16 @@ from softprompt_tf.tasks import Example, Task, tell_cut_examples
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest
 from softprompt_tf.tuning.budget import Budget, Clock
 from softprompt_tf.tuning.last_word import score_best
-from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
 from softprompt_tf.tuning.page import check_picture, write_page
 from softprompt_tf.tuning.planning import plan
+from softprompt_tf.tuning.precision import KEY, Load, measured_search, precision_of
 from softprompt_tf.tuning.recipes import Source
 from softprompt_tf.tuning.record import FILE, Record, check_identity, read_record
 from softprompt_tf.tuning.rows import TuneRows, divided, read_rows_of
 from softprompt_tf.tuning.rungs import climb, last_leg
 from softprompt_tf.tuning.scoring import Scorer
 from softprompt_tf.tuning.search import Search
+from softprompt_tf.tuning.settings import SearchSettings as SearchSettings
 from softprompt_tf.tuning.sources import sources_of
 from softprompt_tf.tuning.summary import next_command
 from softprompt_tf.tuning.trainer import Trainer
@@ -42,37 +42,9 @@ from softprompt_tf.tuning.watch import Watch
 _FILES_OF_A_TASK = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class SearchSettings:
-    """What a search is asked for.
-
-    Args:
-      backbone: what the T5 is loaded from.
-      output: the directory.
-      minutes: the budget, loading and writing included.
-      seed: of the first values, the order of the rows, and all draws.
-      sources: a directory of trained prompts to start from; None: those that ship with the backbone, if there are any.
-      methods: that may be tried.
-    """
-
-    backbone: str
-    output: Path
-    minutes: float = 10.0
-    seed: int = 1
-    sources: Path | None = None
-    methods: tuple[str, ...] = METHODS_TRIED
-
-    def __post_init__(self) -> None:
-        if isinstance(self.minutes, bool) or not isinstance(self.minutes, (int, float)) or not 0 < self.minutes < 1e6:
-            raise ConfigError(f"`minutes` must be a number above 0. Received: minutes={self.minutes!r}.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise ConfigError(f"`seed` must be a whole number from 0 up to 2^32. Received: seed={self.seed!r}.")
-        check_methods(self.methods)
-
-
 def run_search(
     task: Task,
-    load: Callable[[], FrozenT5],
+    load: Load,
     settings: SearchSettings,
     *,
     started: float | None = None,
@@ -82,7 +54,7 @@ def run_search(
 
     Args:
       task: with its sources.
-      load: returns the T5.
+      load: returns the T5 in a precision, "float32" or "bfloat16".
       settings: of the search.
       started: the clock's reading from which the time counts. Default now.
       clock: of seconds.
@@ -110,7 +82,7 @@ class _Run:
         self,
         rows: TuneRows,
         splits: Mapping[str, list[Example]],
-        load: Callable[[], FrozenT5],
+        load: Load,
         settings: SearchSettings,
         budget: Budget,
     ):
@@ -118,7 +90,8 @@ class _Run:
         self._output = settings.output
 
     def run(self) -> Record:
-        t5 = self._load()
+        settings = self._settings
+        t5 = self._load(precision_of(settings, lambda: measured_search(self._rows, self._load, settings)))
         if t5.dropout:
             raise BackboneError(
                 f"A search needs a T5 without dropout. Received: a backbone with dropout={t5.dropout:g}. Load it without: "
@@ -197,6 +170,7 @@ class _Run:
             "task": _settings_of(rows.task),
             "rows": {split: examples_digest(examples) for split, examples in self._splits.items()},
             "backbone": {"name": settings.backbone, "weights": t5.fingerprint},
+            KEY: t5.compute_dtype,
             "seed": settings.seed,
             "methods": sorted(settings.methods),
             "sources": {source.path.name: file_digest(source.path)[:16] for source in sources},
@@ -204,6 +178,7 @@ class _Run:
         record = read_record(settings.output)
         if record is None:
             record = Record(settings.output / FILE, identity, settings.minutes)
+        record.identity.setdefault(KEY, "float32")  # records of earlier versions name none
         check_identity(record, identity)
         if not record.finished:
             record.minutes = settings.minutes

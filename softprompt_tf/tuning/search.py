@@ -180,5 +180,10 @@ class Search:
             max_input_tokens=task.max_input_tokens,
             max_target_tokens=task.target_token_limit(self.t5.tokenize),
             metrics=metrics,
-            training_config={"backbone": self.backbone, "seed": self.seed, "tune": recipe.to_json()},
+            training_config={
+                "backbone": self.backbone,
+                "precision": self.t5.compute_dtype,
+                "seed": self.seed,
+                "tune": recipe.to_json(),
+            },
         )

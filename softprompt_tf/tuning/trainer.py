@@ -67,13 +67,18 @@ class Trainer:
         self._loss = TargetCrossEntropy()
 
     @functools.cached_property
+    def stream(self) -> BatchStream:
+        """The batches of all training rows, without states."""
+        return self._stream_of(self._rows.train)
+
+    @functools.cached_property
     def mean_tokens(self) -> float:
         """The mean length of a training row, in tokens."""
-        return float(np.mean([len(ids) for ids in self._stream.examples.encoder_token_ids]))
+        return float(np.mean([len(ids) for ids in self.stream.examples.encoder_token_ids]))
 
     def together(self, length: int) -> int:
         """Return how many candidates of a length may share a step, by what their states take of the memory."""
-        tokens = self._stream.examples.encoder_token_ids
+        tokens = self.stream.examples.encoder_token_ids
         return together(length + max(map(len, tokens)), self._t5.sizes)
 
     def values(self, recipe: Recipe) -> dict[str, np.ndarray]:
@@ -163,12 +168,8 @@ class Trainer:
 
     def _batches(self, recipe: Recipe) -> Batches:
         if not recipe.on_states:
-            return self._stream
+            return self.stream
         return RunBatches(self._late_stream, self._cache, pad_to_multiple_of=1, with_task_id=False)
-
-    @functools.cached_property
-    def _stream(self) -> BatchStream:
-        return self._stream_of(self._rows.train)
 
     @functools.cached_property
     def _late_stream(self) -> BatchStream:

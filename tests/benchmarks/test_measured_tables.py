@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks.measured_tables import late_layers, methods_by_tasks, shared_encoding, time_to_accuracy
+from benchmarks.measured_tables import late_layers, methods_by_tasks, precision, shared_encoding, time_to_accuracy
 from benchmarks.measured_tables.__main__ import MEASUREMENTS, PAGES, RESULTS, all_tables
 from benchmarks.measured_tables.pages import written_page
 from softprompt_tf.experiments.results import ResultStore, RunResult
@@ -134,6 +134,35 @@ def test_seeds_of_what_shares_an_encoding_are_one_cell(tmp_path):
         "|---|---|---|---|",
         "| late prompt after the encoder, 20 vectors | Adam, 1 |  | 60.0 |",
         "| LoRA in the decoder, rank 8 | Adam, 0.01 | 82.0 ± 2.8 (2) |  |",
+    ]
+
+
+def test_precisions_are_compared_seed_by_seed(tmp_path):
+    runs = [("trec", 1, "float32", 80.0), ("trec", 2, "float32", 84.0), ("trec", 1, "bfloat16", 81.0)]
+    runs += [("trec", 2, "bfloat16", 83.0), ("sst2", 1, "bfloat16", 70.0)]
+    for task, seed, dtype, score in runs:
+        training = {
+            "steps": 400,
+            "batch_size": 32,
+            "optimizer": "adafactor",
+            "learning_rate": 1.0,
+            "schedule": "cosine",
+        }
+        run = {"backbone": "mini", "rows": {"train": 20000, "validation": 500}, "prompt": {"length": 20}}
+        run |= {"training": {**training, "precision": dtype}, "seed": seed, "tasks": [task]}
+        settings = {"experiment": "precision", "arm": "a", "x": dtype, "task": task, "eval_task": task, "seed": seed}
+        result = RunResult(
+            **settings, metrics={}, score=score, step=100, seconds=1.0, backbone="mini", config={**settings, "run": run}
+        )
+        ResultStore(tmp_path / "run" / "results").write(result)
+
+    precision.take([tmp_path / "run"], tmp_path)
+
+    assert precision.table(tmp_path).splitlines()[:4] == [
+        "| task | float32 | bfloat16 | difference, seed by seed |",
+        "|---|---|---|---|",
+        "| TREC | 82.0 ± 2.8 (2) | 82.0 ± 1.4 (2) | 0.0 ± 1.4 (2) |",
+        "| SST-2 | – | 70.0 | – |",
     ]
 
 

@@ -73,9 +73,9 @@ def test_a_file_includes_others(tmp_path):
     assert experiments["two"].settings()[0][1].training.steps == 5
 
 
-def test_a_precision_that_each_run_would_choose_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"must be float32 or bfloat16, .* Received: auto, of experiment `one`"):
-        read(tmp_path, {"one": {"tasks": ["trec"]}}, training={"precision": "auto"})
+def test_a_precision_that_nothing_can_measure_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"Received: training.strategy=tpu of experiment `one` in .*sweep.yaml"):
+        read(tmp_path, {"one": {"tasks": ["trec"]}}, training={"precision": "auto", "strategy": "tpu"})
 
 
 def test_environment_variables_are_put_in_where_they_are_set(tmp_path, monkeypatch):

@@ -97,6 +97,7 @@ EXAMPLE = "Example: softprompt export --prompt film=film.safetensors --output ex
         (["d", "--add", "mood"], "`--add` must be ID=FILE, such as film=film.safetensors. Received: 'mood'."),
         (["d", "--add", "a=x", "--add", "a=y"], "Every task id may be given once. Received: 'a' twice."),
         (["d", "--remove", "a", "--replace"], "`--replace` goes with --add. Received: --remove."),
+        (["d", "--list", "--compute-dtype", "auto"], "`--compute-dtype` goes with --prompt. Received: --list."),
     ],
 )
 def test_arguments_that_do_not_fit_are_told(arguments, message):
@@ -117,7 +118,7 @@ def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5,
         return tmp_path / "1"
 
     monkeypatch.setattr(saved_model, "write_saved_model", write)
-    monkeypatch.setattr(t5, "load_t5", lambda name: {"tiny": tiny_t5}[name])
+    monkeypatch.setattr(t5, "load_t5", lambda name, *, dtype: {("tiny", "float32"): tiny_t5}[name, dtype])
     run("--prompt", f"mood={file}", "--output", tmp_path, "--backbone", "tiny", "--table-dtype", "bfloat16")
 
     said = f"{tmp_path / '1'}: 1 task on {tiny_t5.name}, checked against Keras\nNext: softprompt serve {tmp_path}\n"
@@ -128,3 +129,15 @@ def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5,
         "verify": True,
         "table_dtype": "bfloat16",
     }
+
+
+def test_an_export_computes_in_the_dtype_that_is_asked_for(monkeypatch, capsys, tiny_t5_bfloat16, file, tmp_path):
+    from softprompt_tf import backbones as t5
+    from softprompt_tf.export.versions import saved_model
+
+    monkeypatch.setattr(saved_model, "write_saved_model", lambda directory, t5, prompts, **options: tmp_path / "1")
+    monkeypatch.setattr(t5, "load_t5", lambda name, *, dtype: {("tiny", "bfloat16"): tiny_t5_bfloat16}[name, dtype])
+    run("--prompt", f"mood={file}", "--output", tmp_path, "--backbone", "tiny", "--compute-dtype", "bfloat16")
+
+    said = f"{tmp_path / '1'}: 1 task on {tiny_t5_bfloat16.name} in bfloat16, checked against Keras\n"
+    assert capsys.readouterr().out.startswith(said)

@@ -1,5 +1,6 @@
 """A version is written whole or not at all, holds every weight once, and answers over gRPC."""
 
+import dataclasses
 import os
 import resource
 from pathlib import Path
@@ -20,6 +21,7 @@ from softprompt_tf.errors import (
     VerificationError,
 )
 from softprompt_tf.export import PredictionClient, write_saved_model
+from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.versions import saved_model
 from softprompt_tf.methods import write_npy, write_prompt
 
@@ -101,6 +103,14 @@ def test_versions_count_up_from_the_highest(light, tiny_t5, task_prompts, tmp_pa
 
 def test_the_first_version_is_1_in_a_directory_that_is_made(light, tiny_t5, task_prompts, tmp_path):
     assert write_saved_model(tmp_path / "a" / "b", tiny_t5, task_prompts) == tmp_path / "a" / "b" / "1"
+
+
+def test_the_record_names_bfloat16(light, tiny_t5_bfloat16, tmp_path, task_prompts):
+    prompt = dataclasses.replace(task_prompts["mood"], backbone_fingerprint=tiny_t5_bfloat16.fingerprint)
+
+    version = write_saved_model(tmp_path, tiny_t5_bfloat16, {"mood": prompt})
+
+    assert ExportRecord.read(version).compute_dtype == "bfloat16"
 
 
 def test_an_existing_version_is_never_overwritten(light, tiny_t5, task_prompts, tmp_path):

@@ -76,6 +76,24 @@ Scores from 0 to 100; mean ± sample standard deviation over seeds, their number
     )
 
 
+def test_what_a_backbone_computed_in_is_told_where_it_is_not_float32(written):
+    def run(precision, **of):
+        return Run(50.0, config={"run": {"training": {"precision": precision}}}, **of)
+
+    results = [
+        run("bfloat16"),
+        run("float32", seed=2),
+        Run(50.0, 3, config={"run": {}}),
+        run("float32", backbone="base"),
+    ]
+    vote = Run(50.0, experiment="voted", config={"runs": [{"training": {"precision": "bfloat16"}}]})
+
+    text = written([*results, vote])
+
+    assert "Backbone: mini in float32 and bfloat16, base." in text
+    assert "Backbone: mini in bfloat16." in text
+
+
 def test_a_plot_is_an_svg_file_in_the_light_page_s_colours(written, tmp_path):
     written(METHODS)
 

@@ -55,6 +55,13 @@ def test_a_narrow_dtype_rounds_the_states(tiny_t5, dtype, rounding):
         np.testing.assert_allclose(found, expected, rtol=1.01 * rounding, atol=1e-6)
 
 
+def test_states_of_another_precision_have_another_file(tiny_t5, tiny_t5_bfloat16, tmp_path):
+    for t5 in (tiny_t5, tiny_t5_bfloat16):
+        StateCache(t5, None, dtype="float32", directory=tmp_path).of(IDS)
+
+    assert len(files_in(tmp_path)) == 2
+
+
 def test_a_text_that_comes_twice_is_kept_once(tiny_t5):
     states = StateCache(tiny_t5, None).of(IDS)
 

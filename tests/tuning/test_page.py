@@ -56,6 +56,14 @@ def test_the_page_escapes_names_and_shows_all_that_was_tried(record, tmp_path):
     assert page.index("learning curves".capitalize()) < page.index("What was tried")
 
 
+def test_the_page_names_another_precision_than_float32(record, tmp_path):
+    assert "2 candidates on mini. Written" in text_of(record, tmp_path)
+
+    record.identity = {"precision": "bfloat16"}
+
+    assert "2 candidates on mini in bfloat16. Written" in text_of(record, tmp_path)
+
+
 def test_the_picture_is_a_file_of_its_own(record, tmp_path):
     text_of(record, tmp_path)
 

@@ -75,6 +75,23 @@ def test_minutes_must_be_a_number_above_0(minutes):
         sp.tune("mini", TEXTS, LABELS, minutes=minutes)
 
 
+def test_a_precision_is_one_of_three():
+    with pytest.raises(
+        ConfigError, match="`precision` must be one of float32, bfloat16, auto. Received: precision='half'"
+    ):
+        sp.tune("mini", TEXTS, LABELS, precision="half")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "auto"])
+def test_a_t5_that_is_loaded_keeps_its_precision(tiny, searched, precision):
+    with pytest.raises(ConfigError, match=f"Received: precision='{precision}' with a T5 that computes in float32"):
+        sp.tune(tiny, TEXTS, LABELS, precision=precision)
+    with pytest.raises(KeyboardInterrupt):
+        sp.tune(tiny, TEXTS, LABELS)
+
+    assert searched["settings"].precision == "float32"
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
 def test_a_seed_must_be_a_whole_number(seed):
     with pytest.raises(ConfigError, match="`seed` must be a whole number from 0 up"):
@@ -93,7 +110,7 @@ def test_a_t5_with_dropout_is_refused(tiny, tmp_path, monkeypatch):
     with pytest.raises(
         BackboneError, match=r"A search needs a T5 without dropout\. Received: a backbone with dropout=0\.1"
     ):
-        run_search.run_search(mood_task(), lambda: tiny, settings)
+        run_search.run_search(mood_task(), lambda precision: tiny, settings)
 
 
 def test_the_command_refuses_minutes_and_an_unknown_task_at_once(capsys):
