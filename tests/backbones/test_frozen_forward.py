@@ -191,7 +191,7 @@ def test_what_is_recomputed_is_not_kept_from_the_first_pass(form):
 def test_rows_in_front_have_the_whole_gradient_and_the_others_none(t5, num_tokens, num_moving):
     batch = rows(num_tokens)
 
-    _, gradient = states_and_gradient(lambda *batch: tune(t5, *batch, num_moving=num_moving), *batch)
+    _, gradient = states_and_gradient(lambda *batch: tune(t5, *batch, num_moving=num_moving).decoder, *batch)
 
     _, whole = states_and_gradient(tune_of(t5), *batch)
     assert_near(gradient[:, :num_moving], whole[:, :num_moving], 1e-5)
@@ -205,7 +205,7 @@ def test_a_graph_of_unknown_sizes_takes_the_same_two_ways(t5):
     def graph(embeddings, mask, ids):
         with tf.GradientTape() as tape:
             tape.watch(embeddings)
-            loss = tf.reduce_sum(tf.sin(tune(t5, embeddings, mask, ids, num_moving=4)))
+            loss = tf.reduce_sum(tf.sin(tune(t5, embeddings, mask, ids, num_moving=4).decoder))
         return loss, tape.gradient(loss, embeddings)
 
     for num_tokens in (FEW, MANY):
@@ -224,7 +224,7 @@ def test_no_gradient_reaches_the_weights(t5):
     with tf.GradientTape() as tape:
         variables = [variable.value for variable in t5.backbone.variables]
         tape.watch(variables)
-        loss = tf.reduce_sum(tune(t5, *batch))
+        loss = tf.reduce_sum(tune(t5, *batch).decoder)
 
     found = tape.gradient(loss, variables)
     assert [v.path for v, g in zip(t5.backbone.variables, found, strict=True) if g is not None] == []
@@ -248,7 +248,7 @@ def test_other_forms_run_through_the_layers(form):
 
     assert not t5.forward.is_able
     assert "activation" in t5.training_pass.reason
-    np.testing.assert_array_equal(tune(t5, *batch), by_the_layers(t5, *batch))
+    np.testing.assert_array_equal(tune(t5, *batch).decoder, by_the_layers(t5, *batch))
 
 
 def test_a_quantized_t5_runs_through_the_layers():
@@ -257,7 +257,7 @@ def test_a_quantized_t5_runs_through_the_layers():
     t5.quantize("int8")
 
     assert not t5.forward.is_able
-    np.testing.assert_array_equal(tune(t5, *batch), by_the_layers(t5, *batch))
+    np.testing.assert_array_equal(tune(t5, *batch).decoder, by_the_layers(t5, *batch))
 
 
 @pytest.mark.parametrize("length", [1, 5])
