@@ -156,6 +156,11 @@ class TrainingConfig(_Section):
         description="a prompt file whose answers the prompt stays near, a mapping from task to such, or null for none",
     )
     distill_weight: float = Field(default=1.0, gt=0, description="a number above 0 (of distill_from in the loss)")
+    distill_hidden_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="a number, 0 or above (of the hidden states of distill_from in the loss; 0 for none)",
+    )
     cached_states: Literal["auto", "off", "float16", "bfloat16", "float32"] = Field(
         default="auto",
         description="auto, off, float16, bfloat16 or float32 (states below a late method are computed once for each text)",

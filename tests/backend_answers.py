@@ -31,6 +31,7 @@ def answers(t5):
     from softprompt_tf.backbones.passes.cached_decoder import score_targets
     from softprompt_tf.inference.decoding import decode
     from softprompt_tf.model.prompted_inputs import encode
+    from softprompt_tf.training import Distillation
 
     prompt = np.random.default_rng(8).normal(size=(PROMPT_LENGTH, t5.hidden_dim)).astype("float32")
     model = sp.PromptedT5(t5, sp.prompt_tuning(PROMPT_LENGTH, sp.init.from_array(prompt)))
@@ -49,8 +50,13 @@ def answers(t5):
     placed = np.array(tokens["encoder_token_ids"])
     placed[:, [0, 1, 3]] = -1  # the places of the prompt's rows
     found["placed_logits"] = marked({**tokens, "encoder_token_ids": placed})
+    seen = sp.PromptedT5(t5, sp.prompt_tuning(PROMPT_LENGTH, sp.init.from_array(prompt), sees="earlier"))
+    found["seen_logits"] = seen(tokens)
+    adapters = sp.adapters(2, after_attention=False, decoder=False, invertible=True, seed=1)
+    found["invertible_logits"] = with_drawn_values(sp.PromptedT5(t5, adapters))(tokens)
     before = [keras.ops.convert_to_numpy(weight) for weight in t5.backbone.weights]
-    model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
+    terms = [Distillation(seen.task_prompt("it"), hidden_weight=1.0)]
+    model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4), loss_terms=terms)
     history = model.fit(tokens, targets, epochs=3, batch_size=ROWS, shuffle=False, verbose=0).history
     found["losses"] = history["loss"]
     found["evaluated"] = model.evaluate(tokens, targets, batch_size=ROWS, verbose=0)
@@ -61,6 +67,14 @@ def answers(t5):
     ]
     found["moved_weights"] = max(moved)
     return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in found.items()}
+
+
+def with_drawn_values(model):
+    """Return a model whose trained values change something, also where they start at 0."""
+    rng = np.random.default_rng(9)
+    for variable in model.trainable_variables:
+        variable.assign(0.3 * rng.normal(size=variable.shape).astype("float32"))
+    return model
 
 
 def refusals(t5):

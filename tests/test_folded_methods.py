@@ -1,5 +1,7 @@
 """Methods whose trained values are folded into a prompt: against plain NumPy, trained, saved, gone on with, and served together."""
 
+import itertools
+
 import numpy as np
 import numpy_prompts as twins
 import numpy_t5
@@ -14,6 +16,7 @@ from softprompt_tf.config import load_config
 from softprompt_tf.errors import BackboneMismatchError, ConfigError, PromptError
 from softprompt_tf.methods import METHODS
 from softprompt_tf.methods.family.method_config import TaskStart
+from softprompt_tf.methods.task_tensors import SIGHTS
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 
 LENGTH = 4
@@ -150,13 +153,14 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, tiny_t5, name):
 
 @new_methods
 def test_a_saved_model_has_the_values_that_are_folded(tmp_path, tiny_t5, name):
-    model = model_of(tiny_t5, name, task_ids=["a", "b"])
+    model = model_of(tiny_t5, name, task_ids=["a", "b"], sees="itself")
     values = drawn(model)
     model.save(tmp_path / "model.keras")
 
     again = sp.load_model(tmp_path / "model.keras")
 
     assert again.method.settings() == model.method.settings()
+    assert again.method.sees == "itself"
     for variable, value in values.items():
         np.testing.assert_array_equal(values_of(again)[variable], value)
     np.testing.assert_array_equal(again.prompt_value("b"), model.prompt_value("b"))
@@ -164,8 +168,27 @@ def test_a_saved_model_has_the_values_that_are_folded(tmp_path, tiny_t5, name):
 
 
 @new_methods
+def test_what_the_rows_see_is_kept_of_a_folded_prompt(one_layer_t5, name):
+    def logits_of(sees):
+        section = METHODS[name].config(method=name, length=LENGTH, sees=sees)
+        model = sp.PromptedT5(one_layer_t5, section.make([TaskStart("mood", ("yes", "no"))], seed=1))
+        drawn(model)
+        task = model.task_prompt("it")
+        return model(TOKENS), sp.PromptedT5(one_layer_t5, task)(TOKENS), task.tensors.get("prompt_sight")
+
+    own, folded, sight = logits_of("earlier")
+
+    np.testing.assert_array_equal(sight, [SIGHTS["earlier"]])
+    np.testing.assert_allclose(folded, own, atol=1e-4)
+    assert np.abs(own - logits_of("all")[0]).max() > 1e-3
+
+
+@new_methods
 def test_a_task_of_other_tensors_is_refused(tiny_t5, name):
-    with pytest.raises(PromptError, match=f"the method {name} has the tensors: prompt. Received: encoder_key_values"):
+    with pytest.raises(
+        PromptError,
+        match=f"the method {name} has the tensors: prompt and any of prompt_sight. Received: encoder_key_values",
+    ):
         task_of(tiny_t5, 1, method=name, encoder_key_values=2)
 
 
@@ -307,8 +330,8 @@ def test_sources_of_a_config_are_relative_to_its_file(tmp_path):
 def test_a_batch_that_mixes_every_method_is_served_as_each_alone(tiny_t5):
     known = {"labels": LABELS, "max_target_tokens": 6}
     tasks = {"prompt_tuning": task_of(tiny_t5, 1, method="prompt_tuning", prompt=5)}
-    for number, name in enumerate(NEW_METHODS):
-        model = model_of(tiny_t5, name, length=2 + number % 3)
+    for number, (name, sees) in enumerate(zip(NEW_METHODS, itertools.cycle(SIGHTS))):
+        model = model_of(tiny_t5, name, length=2 + number % 3, sees=sees)
         drawn(model, seed=number)
         tasks[name] = model.task_prompt(name, **known)
     tasks |= {"marked": task_of(tiny_t5, 8, prompt_in_text=3), "end": task_of(tiny_t5, 9, prompt_at_end=2)}

@@ -71,7 +71,18 @@ def run_under(backend, code, **options):
 
 @pytest.mark.parametrize(
     "name",
-    ["logits", "symbolic_logits", "placed_logits", "greedy_scores", "label_scores", "losses", "evaluated", "prompt"],
+    [
+        "logits",
+        "symbolic_logits",
+        "placed_logits",
+        "seen_logits",
+        "invertible_logits",
+        "greedy_scores",
+        "label_scores",
+        "losses",  # with a teacher's answers and hidden states
+        "evaluated",
+        "prompt",
+    ],
 )
 def test_the_numbers_are_those_of_tensorflow(under_jax, under_tensorflow, name):
     np.testing.assert_allclose(under_jax[name], under_tensorflow[name], rtol=2e-5, atol=2e-5)

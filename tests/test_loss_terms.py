@@ -7,9 +7,10 @@ from finite_differences import two_rows
 from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
+from softprompt_tf.backbones.passes.cheaper_passes import HiddenStates
 from softprompt_tf.config import load_config
 from softprompt_tf.errors import ConfigError, PromptError, TrainingError
-from softprompt_tf.model.loss_terms import mean_divergence
+from softprompt_tf.model.divergences import divergences, hidden_distances, mean_over_targets
 from softprompt_tf.runs.configured import make_loss_terms
 from softprompt_tf.runs.run_identity import RunRecord, config_digest
 from softprompt_tf.states import ENCODER_STATES
@@ -99,6 +100,10 @@ def divergence(taught, logits, weights):
     return np.sum(np.sum(np.exp(log_p) * (log_p - log_q), axis=-1) * weights) / np.sum(weights)
 
 
+def mean_divergence(taught, logits, targets, sample_weight=None):
+    return mean_over_targets(divergences(taught, logits), targets, sample_weight)
+
+
 def test_the_divergence_is_the_mean_over_target_tokens():
     generator = np.random.default_rng(0)
     taught, logits = generator.normal(size=(2, 2, 3, 7)).astype(np.float32)
@@ -124,9 +129,10 @@ def test_the_term_is_the_divergence_from_the_teachers_answers(one_layer_t5, meth
     assert expected > 1e-3
 
 
-def test_the_gradient_is_the_slope_and_a_student_that_is_its_teacher_has_none(one_layer_t5):
-    model = model_of(one_layer_t5, Distillation(teacher_of(one_layer_t5)))
-    same = model_of(one_layer_t5, Distillation(model.task_prompt("own")))
+@pytest.mark.parametrize("weights", [{}, {"weight": 1e-3, "hidden_weight": 1.0}], ids=["answers", "states"])
+def test_the_gradient_is_the_slope_and_a_student_that_is_its_teacher_has_none(one_layer_t5, weights):
+    model = model_of(one_layer_t5, Distillation(teacher_of(one_layer_t5), **weights))
+    same = model_of(one_layer_t5, Distillation(model.task_prompt("own"), **weights))
     direction = np.random.default_rng(1).normal(size=model.prompt_variable.shape).astype(np.float32)
     direction /= np.linalg.norm(direction)
 
@@ -139,6 +145,54 @@ def test_the_gradient_is_the_slope_and_a_student_that_is_its_teacher_has_none(on
     )
     assert np.abs(gradient).max() > 1e-4
     assert float(term_of(same)) == pytest.approx(0.0, abs=1e-5)
+
+
+def states_of(t5, prompt, tokens):
+    """The last hidden states of the text's tokens and of the decoder, by KerasHub's layers."""
+    mask, front = np.asarray(tokens["encoder_padding_mask"]), np.repeat(prompt[None], 2, axis=0)
+    mask = np.concatenate([np.ones(front.shape[:2], np.int32), mask], axis=1)
+    encoded = t5.encode(np.concatenate([front, t5.embed(tokens["encoder_token_ids"])], axis=1), mask)
+    decoded = t5.decode(tokens["decoder_token_ids"], encoded, mask)
+    return np.asarray(encoded)[:, prompt.shape[0] :], np.asarray(decoded)
+
+
+def distance(first, second, texts, targets):
+    """The mean squared difference in NumPy: `texts` are each row's tokens, of which it has a mean for each of its targets."""
+    of_text, of_targets = (np.mean((a - b) ** 2, axis=-1) for a, b in zip(first, second, strict=True))  # [B, T], [B, U]
+    sums = [len(row) * np.mean(of_text[k, : texts[k]]) + np.sum(of_targets[k, row]) for k, row in enumerate(targets)]
+    return sum(sums) / sum(map(len, targets))
+
+
+def test_the_hidden_states_of_texts_and_targets_are_near_the_teachers(one_layer_t5):
+    teacher = teacher_of(one_layer_t5)  # of 4 rows, its student of 12
+    both = model_of(one_layer_t5, Distillation(teacher, weight=0.25, hidden_weight=2.0))
+    plain = model_of(one_layer_t5, Distillation(teacher, weight=0.25))
+    tokens, targets = two_rows()
+    found = float(term_of(both)) - float(term_of(plain))
+
+    prompts = both.prompt_value(), teacher.tensors["prompt"]
+    states = [states_of(one_layer_t5, prompt, tokens) for prompt in prompts]
+    expected = 2.0 * distance(*states, texts=[4, 2], targets=[[0, 1, 2], [0, 1]])
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert expected > 1e-2
+    tokens["encoder_token_ids"] = tf.constant([[9, 80, 33, 1], [12, 1, 77, 78]])  # other padding
+    logits = both(tokens, training=True)
+    again = both.compute_loss(tokens, targets, logits) - both.loss(targets, logits)
+    assert float(again) == pytest.approx(float(term_of(both)), rel=1e-4)
+
+
+def test_rows_of_prompts_and_padding_are_no_text():
+    inputs = {"encoder_token_ids": np.array([[-2, 7, 1, 0]]), "encoder_padding_mask": np.array([[1, 1, 1, 0]])}
+    rows_in_front = [[100, 100], [100, 100]]
+    states = HiddenStates(
+        np.array([[*rows_in_front, [50, 50], [1, 3], [2, 0], [9, 9]]], np.float32),
+        np.array([[[2, 2], [0, 2], [99, 99]]], np.float32),  # one more than there are targets, as with label rows
+    )
+    taught = HiddenStates(np.zeros([1, 4, 2], np.float32), np.zeros([1, 3, 2], np.float32))
+
+    found = hidden_distances(taught, states, inputs, 2)
+
+    np.testing.assert_allclose(found, [[(5 + 2) / 2 + 4, (5 + 2) / 2 + 2]])
 
 
 def test_each_task_has_its_own_teacher(one_layer_t5):
@@ -171,12 +225,19 @@ def test_a_student_on_cached_states_has_a_teacher_that_reads_the_texts(one_layer
 
 
 def test_a_saved_model_goes_on_with_its_terms(one_layer_t5, tmp_path):
-    model = model_of(one_layer_t5, NearText(TEXT, weight=0.5), Distillation(teacher_of(one_layer_t5), weight=0.25))
+    distillation = Distillation(teacher_of(one_layer_t5), weight=0.25, hidden_weight=2.0)
+    model = model_of(one_layer_t5, NearText(TEXT, weight=0.5), distillation)
     model.save(tmp_path / "model.keras")
 
     again = sp.load_model(tmp_path / "model.keras")
 
     assert float(term_of(again)) == pytest.approx(float(term_of(model)), rel=1e-4)
+
+
+def two_passes(model):
+    tokens, targets = two_rows()
+    first, _ = model(tokens, training=True), model(tokens, training=True)
+    model.compute_loss(tokens, targets, first)
 
 
 REFUSED = {
@@ -187,6 +248,16 @@ REFUSED = {
         "`weight` must be a number above 0. Received: weight=0",
     ),
     "no number": (lambda t5: Distillation(teacher_of(t5), weight=float("nan")), ConfigError, "Received: weight=nan"),
+    "hidden": (
+        lambda t5: Distillation(teacher_of(t5), hidden_weight=-1),
+        ConfigError,
+        "`hidden_weight` must be a number, 0 or above. Received: hidden_weight=-1",
+    ),
+    "other logits": (
+        lambda t5: two_passes(model_of(t5, Distillation(teacher_of(t5), hidden_weight=1.0))),
+        TrainingError,
+        "needs the logits of the last training pass. Received: other logits",
+    ),
     "source": (
         lambda t5: Distillation(3),
         ConfigError,
@@ -261,16 +332,22 @@ def config_of(directory, training=""):
 
 def test_a_config_makes_the_terms_that_it_asks_for(one_layer_t5, tmp_path):
     sp.PromptedT5(one_layer_t5, sp.prompt_tuning(4)).save_prompt(tmp_path / "film.safetensors", task_id="film")
-    plain, weights = config_of(tmp_path), config_of(tmp_path, "near_text_weight: 2.0, distill_weight: 3.0")
+    unused = "near_text_weight: 2.0, distill_weight: 3.0, distill_hidden_weight: 1.0"
+    plain, weights = config_of(tmp_path), config_of(tmp_path, unused)
     near = config_of(tmp_path, "near_text: is it good, near_text_weight: 2.0")
     both = config_of(tmp_path, "near_text: is it good, distill_from: film.safetensors, distill_weight: 0.5")
+    hidden = config_of(tmp_path, "distill_from: film.safetensors, distill_hidden_weight: 0.25")
 
     terms = make_loss_terms(both.training)
     assert both.training.distill_from == str(tmp_path / "film.safetensors")
     assert [(type(term), term.weight) for term in terms] == [(NearText, 0.1), (Distillation, 0.5)]
     assert make_loss_terms(plain.training) == make_loss_terms(weights.training) == []
+    assert [(term.weight, term.hidden_weight) for term in (terms[1], *make_loss_terms(hidden.training))] == [
+        (0.5, 0),
+        (1, 0.25),
+    ]
     assert config_digest(plain) == config_digest(weights)  # weights of no term
-    assert len({config_digest(each) for each in (plain, near, both)}) == 3
+    assert len({config_digest(each) for each in (plain, near, both, hidden)}) == 4
 
 
 def test_a_mapping_of_a_config_names_a_file_for_each_task(tmp_path):

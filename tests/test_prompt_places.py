@@ -317,7 +317,7 @@ def test_states_are_not_cached_below_rows_among_the_text(tiny_t5):
         (
             {"prompt": 2, "prompt_in_text": 2},
             "",
-            "the method p_tuning has the tensors: prompt. Received: prompt, prompt_in_text",
+            "the method p_tuning has the tensors: prompt and any of prompt_sight. Received: prompt, prompt_in_text",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """What a prompt's rows see in the encoder: answers against a plain NumPy T5, training, and what is kept of the choice."""
 
+import keras
 import numpy as np
 import numpy_t5
 import pytest
@@ -49,6 +50,38 @@ def test_each_choice_gives_other_answers(tiny_t5):
 
     for k, logits in enumerate(found):
         assert all(np.abs(logits - other).max() > 1e-3 for other in found[:k])
+
+
+def prompt_of(t5, sees):
+    return seeing(task_of(t5, 1, method="prompt_tuning", prompt=3), sees)
+
+
+def float_twin(t5):
+    """Return a float32 T5 of the weights that a quantized one has."""
+    twin = make_tiny_t5(num_layers=1, seed=3)
+    for stack in ("encoder", "decoder"):
+        pairs = zip(*(getattr(each.backbone, f"{stack}_transformer_layers") for each in (t5, twin)), strict=True)
+        for own, of_twin in (parts for pair in pairs for parts in zip(*map(projections, pair), strict=True)):
+            activation, own.activation = own.activation, None
+            of_twin.kernel.assign(own(np.eye(of_twin.kernel.shape[0], dtype=np.float32)))
+            own.activation = activation
+    return twin
+
+
+def projections(layer):
+    return [part for part in layer._flatten_layers() if isinstance(part, keras.layers.Dense)]
+
+
+@pytest.mark.parametrize(("mode", "share"), [("int8", 0.1), ("int4", 1e-5)])  # int8 rounds what goes in, too
+def test_a_quantized_t5_answers_as_the_float_one_of_its_weights(mode, share):
+    t5 = make_tiny_t5(num_layers=1, seed=3)
+    t5.quantize(mode)
+    twin = float_twin(t5)
+
+    found, expected = (logits_of(sp.PromptedT5(each, prompt_of(each, "itself"))) for each in (t5, twin))
+
+    other = logits_of(sp.PromptedT5(twin, prompt_of(twin, "all")))
+    assert np.abs(found - expected).mean() < share * np.abs(other - expected).mean()
 
 
 def test_several_tasks_train_with_the_slopes_of_the_loss(tiny_t5):

@@ -307,7 +307,8 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
         assert (values["training"].pop("length_buckets"), values["training"].pop("pad_to_multiple_of")) == (16, 1)
         assert (values["training"].pop("cached_states"), values["training"].pop("prompt_dropout")) == ("auto", 0.0)
         assert [values["training"].pop(term) for term in ("near_text", "distill_from")] == [None, None]
-        assert (values["training"].pop("near_text_weight"), values["training"].pop("distill_weight")) == (0.1, 1.0)
+        weights = ("near_text_weight", "distill_weight", "distill_hidden_weight")
+        assert [values["training"].pop(weight) for weight in weights] == [0.1, 1.0, 0.0]
         assert (values["prompt"].pop("position"), values["prompt"].pop("sees")) == (None, "all")
         assert (values["training"].pop("search_candidates"), values["training"].pop("search_window")) == (10, 10)
         expected = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -14,8 +14,9 @@ def table_of(kept: dict[str, Any]) -> str:
     """Return a row for each method, and the batches of several methods and exports below."""
     lines = ["| method | task file | training step | 16 rows served |", "|---|---|---|---|"]
     for name, size in kept["file_bytes"].items():
-        step, served = kept["step"][name], kept["served"][f"{name}, alone"]
-        lines.append(f"| `{name}` | {size / 1000:,.1f} kB | {_cell(step)} | {_cell(served)} |")
+        step = _cell(kept["step"][name]) if name in kept["step"] else ""  # several prompts of a task have none
+        served = _cell(kept["served"][f"{name}, alone"])
+        lines.append(f"| `{name}` | {size / 1000:,.1f} kB | {step} | {served} |")
     lines += ["", "| 16 rows served | |", "|---|---|"]
     others = {name: figure for name, figure in kept["served"].items() if not name.endswith(", alone")}
     lines += [f"| {name} | {_cell(figure)} |" for name, figure in others.items()]

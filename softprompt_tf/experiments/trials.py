@@ -33,6 +33,7 @@ _LATER_CHOICES = {
     "near_text_weight": 0.1,
     "distill_from": None,
     "distill_weight": 1.0,
+    "distill_hidden_weight": 0.0,
 }
 
 

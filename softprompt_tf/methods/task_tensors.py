@@ -123,6 +123,7 @@ class MethodTensors(NamedTuple):
 
 
 _PROMPTS_ALONE = (
+    "prompt_tuning",
     "residual",
     "superpos",
     "low_rank",
@@ -143,8 +144,7 @@ SIGHTS: Mapping[str, tuple[int, int, int]] = {
 }
 # A method that has no row here may have any of `TENSORS`; a task of any method may have `MIXTURE_WEIGHT`.
 METHOD_TENSORS: Mapping[str, MethodTensors] = {
-    **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,))),
-    "prompt_tuning": MethodTensors(required=(PROMPT,), optional=(PROMPT_SIGHT,)),
+    **dict.fromkeys(_PROMPTS_ALONE, MethodTensors(required=(PROMPT,), optional=(PROMPT_SIGHT,))),
     "warp": MethodTensors(required=(PROMPT, LABEL_ROWS)),
     "lora": MethodTensors(required=(), optional=tuple(DELTAS)),
     "ia3": MethodTensors(required=(), optional=SCALES),

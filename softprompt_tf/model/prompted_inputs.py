@@ -1,13 +1,13 @@
 """Prepare what the frozen T5 takes: embeddings, their mask, and what the tasks inject."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_injected, tune
+from softprompt_tf.backbones.passes.cheaper_passes import Encoded, HiddenStates, encode_injected, tune
 from softprompt_tf.backbones.passes.invertible_adapters import coupled
 from softprompt_tf.backbones.passes.label_scores import label_logits
 from softprompt_tf.injection import Injection
@@ -71,7 +71,12 @@ def embeddings_of(t5: FrozenT5, token_ids: Tensor, injection: Injection) -> Tens
     return with_offsets(embedded(embed_text, token_ids, injection.placed), injection.offsets)
 
 
-def tuned_logits(
+def tuned_logits(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor], **settings: Any) -> Tensor:
+    """Return a batch's logits [B, U, V] for training; settings as in `tuned_outputs`."""
+    return tuned_outputs(t5, table, batch, **settings)[0]
+
+
+def tuned_outputs(
     t5: FrozenT5,
     table: Table,
     batch: Mapping[str, Tensor],
@@ -79,9 +84,11 @@ def tuned_logits(
     recompute: bool = False,
     can_branch: bool = True,
     drop: Drop | None = None,
-) -> Tensor:
-    """Return a batch's logits [B, U, V] for training: only what the table holds has a gradient; settings as in `tune`, and
-    `drop` as in `embed`."""
+) -> tuple[Tensor, HiddenStates]:
+    """Return a batch's logits [B, U, V] for training and the states that they are of: only what the table holds has a gradient.
+
+    Settings are as in `tune`, and `drop` as in `embed`. With label rows the decoder states have one position more.
+    """
     entering, mask, injection, first = embed(t5, table, batch, drop)
     token_ids = batch["decoder_token_ids"]
     if injection.labels is not None:  # one more, as Keras warns of a softmax over one score; the first does not see it
@@ -97,7 +104,7 @@ def tuned_logits(
         recompute=recompute,
         can_branch=can_branch,
     )
-    return logits_of(t5, states, injection)
+    return logits_of(t5, states.decoder, injection), states
 
 
 def logits_of(t5: FrozenT5, states: Tensor, injection: Injection) -> Tensor:

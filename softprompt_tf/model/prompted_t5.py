@@ -16,7 +16,7 @@ import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
-from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
+from softprompt_tf.backbones.passes.cheaper_passes import HiddenStates, goes_inside
 from softprompt_tf.errors import BackboneError, PromptError, TrainingError
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Sampler, get_sampler
@@ -32,7 +32,8 @@ from softprompt_tf.model.compiled_parts import check_runs_on_devices
 from softprompt_tf.model.loss_terms import LossTerm, bound_terms
 from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
-from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_logits
+from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_outputs
+from softprompt_tf.model.step_states import StepStates
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import (
     check_has_no_dropout,
@@ -147,6 +148,7 @@ class PromptedT5(TextModel):
         self.prompt_dropout = 0.0
         object.__setattr__(self, "loss_terms", ())
         object.__setattr__(self, "_bound_terms", [])
+        object.__setattr__(self, "_step_states", StepStates())
         self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
@@ -253,7 +255,7 @@ class PromptedT5(TextModel):
                 check_has_no_dropout(self.method, self.t5)  # the T5 may have been given dropout since
             return super().call(inputs, training=training, mask=mask)
         is_dropping = bool(training and self.prompt_dropout)
-        return tuned_logits(
+        logits, states = tuned_outputs(
             self.t5,
             self.prompt_table,
             inputs,
@@ -261,6 +263,17 @@ class PromptedT5(TextModel):
             can_branch=not (self.compiled and self.jit_compile) and not on_tpu(),
             drop=self._dropout() if is_dropping else None,
         )
+        if training and self._bound_terms:
+            self._step_states.keep(logits, states)
+        return logits
+
+    def hidden_states(self, logits: Tensor) -> HiddenStates:
+        """Return the hidden states of the training pass that gave these logits, for terms of the loss.
+
+        Raises:
+          TrainingError: if that was not the last training pass.
+        """
+        return self._step_states.of(logits)
 
     def _dropout(self) -> PromptDropout:
         return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=self.optimizer.iterations)

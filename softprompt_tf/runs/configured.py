@@ -123,7 +123,8 @@ def make_loss_terms(training: TrainingConfig) -> list[LossTerm]:
     if training.near_text is not None:
         terms.append(NearText(training.near_text, weight=training.near_text_weight))
     if training.distill_from is not None:
-        terms.append(Distillation(training.distill_from, weight=training.distill_weight))
+        weights = {"weight": training.distill_weight, "hidden_weight": training.distill_hidden_weight}
+        terms.append(Distillation(training.distill_from, **weights))
     return terms
 
 

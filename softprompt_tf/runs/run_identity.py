@@ -72,6 +72,8 @@ def config_digest(config: RunConfig) -> str:
     for term in ("near_text", "distill_from"):
         if values["training"][term] is None:
             del values["training"][term], values["training"][f"{term.partition('_from')[0]}_weight"]
+    if config.training.distill_from is None or not config.training.distill_hidden_weight:
+        del values["training"]["distill_hidden_weight"]
     if config.training.cached_states == "auto":
         del values["training"]["cached_states"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,8 @@ The names that need TensorFlow load it at their first use, so that loss and opti
 from typing import TYPE_CHECKING
 
 from softprompt_tf.lazy_names import lazy_names
-from softprompt_tf.model.loss_terms import Distillation, LossTerm, NearText
+from softprompt_tf.model.distillation import Distillation
+from softprompt_tf.model.loss_terms import LossTerm, NearText
 from softprompt_tf.training.adafactor import Adafactor
 from softprompt_tf.training.autoprompt import AutoPrompt
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPrompt

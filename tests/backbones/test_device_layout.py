@@ -47,6 +47,9 @@ def test_a_t5_on_three_devices_computes_what_it_computes_on_one(preset, two_laye
     assert set(report["products"]) == {"device:CPU:1", "device:CPU:2"}
     assert not {name for name in report["devices of the export"] if name.endswith(("1", "2", "3"))}
     assert report["bytes of int8"][0] == report["bytes of int8"][1] < on_one["CPU:0"]
+    assert "a copy of the T5 on each device. Received: 2 replicas for one on CPU:1, CPU:2" in report["replicas"]
+    assert report["statuses of runs"] == [0, 0]
+    assert report["runs"] < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def answers(t5, sampler):
 
 
 def assert_trained_and_encoded_as_by_layers(t5, before):
-    np.testing.assert_array_equal(tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]), states_by_layers(t5))
+    np.testing.assert_array_equal(tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]).decoder, states_by_layers(t5))
     np.testing.assert_allclose(encode_embeddings(t5, t5.embed(IDS), MASK), encoded_by_layers(t5), rtol=0, atol=1e-5)
     assert np.abs(states_by_layers(t5) - before).max() > 1e-3
 
@@ -201,7 +201,9 @@ def test_a_changed_last_norm_is_used_by_all(t5, before, stack, how):
 def test_a_changed_embedding_is_used_by_all(t5, tiny, how):
     how(t5.backbone.token_embedding)
 
-    np.testing.assert_allclose(tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]), states_by_layers(t5), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]).decoder, states_by_layers(t5), rtol=0, atol=1e-5
+    )
     np.testing.assert_allclose(scores(t5), scores_by_layers(t5), rtol=0, atol=2e-4)
     assert np.abs(scores(t5) - scores(tiny)).max() > 1e-3
 
@@ -269,7 +271,7 @@ def test_a_setting_of_one_layer_is_used(t5, before, setting, reason):
 def test_another_known_activation_in_one_layer_stays_on_the_fast_pass(t5, tiny):
     t5.backbone.encoder_transformer_layers[1].input_projector.activation = keras.activations.relu
 
-    found = tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0])
+    found = tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]).decoder
 
     assert t5.forward.is_able
     np.testing.assert_allclose(found, states_by_layers(t5), rtol=0, atol=2e-5)
@@ -284,7 +286,11 @@ def test_another_known_activation_in_one_layer_stays_on_the_fast_pass(t5, tiny):
 def test_a_changed_dropout_around_the_stacks_is_refused(t5, name, how):
     how(getattr(t5.backbone, name))
 
-    for run in (lambda: tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]), lambda: scores(t5), lambda: t5.training_pass):
+    for run in (
+        lambda: tune(t5, t5.embed(IDS), MASK, TARGETS[:, 0]).decoder,
+        lambda: scores(t5),
+        lambda: t5.training_pass,
+    ):
         with pytest.raises(BackboneError, match="nothing around them. Received: .*dropout"):
             run()
 

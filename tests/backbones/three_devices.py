@@ -1,11 +1,13 @@
-"""Runs a T5 on one device and laid over three, and prints what differs as JSON: three_devices.py PRESET DIRECTORY.
+"""Runs a T5 on one device and laid over several, and prints what differs as JSON: three_devices.py PRESET DIRECTORY.
 
 A script of its own, as logical devices must be set before TensorFlow starts.
 """
 
+import contextlib
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +18,12 @@ tf.config.set_logical_device_configuration(
 import keras
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.eager import context
+from tiny_run import run_values, write_preset, write_tasks, write_yaml
 from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
-from softprompt_tf.errors import BackboneError
+from softprompt_tf.cli.cli import main
+from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.export import write_saved_model
 
 DEVICES = ["cpu:1", "/CPU:2", "/device:CPU:3"]
@@ -63,6 +67,15 @@ def trained(t5, **settings):
     return model, [*losses.history["loss"], *np.ravel(model.prompt_value()), *np.ravel(scores)], model.generate(TEXTS)
 
 
+def run_of(directory, preset, name, **training):
+    """Return the status of `softprompt train`, of two steps, and the prompt that it leaves."""
+    values = run_values(preset, [directory / "mood.yaml"], directory / name, steps=2, **training)
+    with contextlib.redirect_stdout(sys.stderr):
+        status = main(["train", str(write_yaml(directory / f"{name}.yaml", values))])
+    prompts = list((directory / name).glob("**/*.safetensors"))
+    return status, sp.load_prompt(prompts[0]).prompt if prompts else None
+
+
 def largest(first, second):
     return float(np.max(np.abs(np.asarray(first) - np.asarray(second))))
 
@@ -86,7 +99,7 @@ def devices_in(directory):
 def refusal(do):
     try:
         do()
-    except BackboneError as error:
+    except SoftPromptError as error:
         return str(error)
     return ""
 
@@ -119,4 +132,13 @@ if __name__ == "__main__":
     quantized = sp.load_t5(preset, quantization="int8"), sp.load_t5(preset, devices=DEVICES, quantization="int8")
     report["gradients"]["int8"] = largest(*(loss_and_gradients(model_of(t5)) for t5 in quantized))
     report["bytes of int8"] = [sum(t5.bytes_by_device.values()) for t5 in quantized]
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with mirrored.scope():
+        report["replicas"] = refusal(lambda: model_of(several))
+    runs = Path(directory)
+    write_tasks(runs)
+    small = write_preset(runs / "small", num_layers=1)  # which takes half the time
+    plain, laid_out = run_of(runs, small, "plain"), run_of(runs, small, "laid_out", devices=DEVICES[:2])
+    report["statuses of runs"] = [plain[0], laid_out[0]]
+    report["runs"] = largest(plain[1], laid_out[1])
     json.dump(report, sys.stdout)

@@ -24,13 +24,14 @@ def taken(name, tmp_path):
 
 def test_costs_are_told_as_a_time_and_a_ratio(tmp_path):
     figure = {"seconds": 0.12, "ratio": 1.5, "low": 1.4, "high": 1.625}
-    kept = {**CONDITIONS, "rounds": 9, "file_bytes": {"lora": 12345}, "step": {"lora": figure}}
-    kept["served"] = {"lora, alone": figure, "methods mixed": {**figure, "seconds": 0.2}}
+    kept = {**CONDITIONS, "rounds": 9, "file_bytes": {"lora": 12345, "vote of 5": 5000}, "step": {"lora": figure}}
+    kept["served"] = {"lora, alone": figure, "vote of 5, alone": figure, "methods mixed": {**figure, "seconds": 0.2}}
     write(tmp_path / "run" / "method_costs.json", kept)
 
     lines = taken("method_costs", tmp_path).splitlines()
     assert lines[2] == "| `lora` | 12.3 kB | 120 ms, 1.50 (1.40 to 1.62) | 120 ms, 1.50 (1.40 to 1.62) |"
-    assert lines[6] == "| methods mixed | 200 ms, 1.50 (1.40 to 1.62) |"
+    assert lines[3] == "| `vote of 5` | 5.0 kB |  | 120 ms, 1.50 (1.40 to 1.62) |"  # which is not trained as one
+    assert lines[7] == "| methods mixed | 200 ms, 1.50 (1.40 to 1.62) |"
 
 
 def test_the_cost_of_many_tasks_is_a_ratio_to_the_fewest(tmp_path):

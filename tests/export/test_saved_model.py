@@ -11,6 +11,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from softprompt_tf import PromptedT5, load_t5
+from softprompt_tf.backbones import write_preset
 from softprompt_tf.errors import (
     BackboneMismatchError,
     ConfigError,
@@ -22,6 +24,7 @@ from softprompt_tf.errors import (
 )
 from softprompt_tf.export import PredictionClient, write_saved_model
 from softprompt_tf.export.graph.served_backbone import ExportRecord
+from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions import saved_model
 from softprompt_tf.methods import write_npy, write_prompt
 
@@ -75,6 +78,27 @@ def test_a_version_has_the_files_that_a_server_reads(version_directory):
     }
     assert os.stat(version_directory).st_mode & 0o777 == 0o755
     assert [entry.name for entry in version_directory.parent.iterdir()] == ["1"]
+
+
+def test_an_int4_t5_is_served_as_it_answers_in_memory(tmp_path, tiny_t5, task_prompts):
+    write_preset(tiny_t5.backbone, tiny_t5.tokenizer.proto, tmp_path / "preset", dtype="float32")
+    t5 = load_t5(tmp_path / "preset", quantization="int4")
+    rows = {"task_id": ["mood", "story"], "text": ["a charming film", "seven boats left the harbour"]}
+    requests = [{"signature": name, "inputs": rows} for name in ("classify", "serving_default")]
+
+    version = write_saved_model(tmp_path / "served", t5, task_prompts, verify=False)
+    classified, generated = run_in_process(version, requests)
+
+    (expected,), (plain,) = (
+        PromptedT5(each, task_prompts["mood"]).classify(["the film: a charming film is it good?"])
+        for each in (t5, tiny_t5)
+    )
+    (answer,) = PromptedT5(t5, task_prompts["story"]).generate_scored(rows["text"][1:])
+    found = classified["log_probabilities"][0, :2]
+    np.testing.assert_allclose(found, expected.log_probabilities, atol=1e-4)
+    assert np.abs(found - plain.log_probabilities).max() > 1e-3
+    assert generated["output"][1].decode() == answer.text
+    assert generated["score"][1] == pytest.approx(answer.score, abs=1e-4)
 
 
 def test_every_weight_is_stored_once(version_directory, tiny_t5):

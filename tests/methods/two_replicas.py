@@ -17,6 +17,7 @@ from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
 from softprompt_tf.methods import METHODS
+from softprompt_tf.training import Distillation
 
 TEXTS = [
     "a film",
@@ -27,6 +28,7 @@ TEXTS = [
     "the soup was warm",
 ]
 TARGETS = ["yes", "no", "a slow ending", "yes", "no", "no"]
+TAUGHT = "prompt_tuning with a teacher"  # whose answers and hidden states it stays near
 SEVERAL = ("multitask_prompts", "mpt")
 SMALL = {
     "lora": {"rank": 2},
@@ -43,15 +45,20 @@ def trained(name, strategy):
     with strategy.scope():
         t5 = make_tiny_t5(num_layers=1, seed=3)
         tasks = {"task_ids": ["a", "b"]} if name in SEVERAL else {}
-        method = METHODS[name].make(**SMALL.get(name, {"length": 2}), seed=1, **tasks)
+        terms = [teacher_of(t5)] if name == TAUGHT else []
+        method = METHODS[name.split()[0]].make(**SMALL.get(name, {"length": 2}), seed=1, **tasks)
         model = sp.PromptedT5(t5, method)
-        model.compile(optimizer=keras.optimizers.SGD(0.5), loss=sp.TargetCrossEntropy())
+        model.compile(optimizer=keras.optimizers.SGD(0.5), loss=sp.TargetCrossEntropy(), loss_terms=terms)
     before = values_of(model)
     rows = {"encoder_text": TEXTS, "decoder_text": TARGETS}
     if tasks:
         rows["task_id"] = ["a", "b"] * 3
     model.fit(rows, batch_size=4, shuffle=False, verbose=0)
     return before, values_of(model)
+
+
+def teacher_of(t5):
+    return Distillation(sp.PromptedT5(t5, sp.prompt_tuning(3, seed=5)).task_prompt("it"), hidden_weight=2.0)
 
 
 def values_of(model):
@@ -64,7 +71,7 @@ def largest(first, second):
 
 if __name__ == "__main__":
     mirrored, report = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), {}
-    for name in METHODS:
+    for name in (*METHODS, TAUGHT):
         before, one = trained(name, tf.distribute.get_strategy())
         first, two = trained(name, mirrored)
         report[name] = {"start": largest(before, first), "moved": largest(before, one), "differs": largest(one, two)}

@@ -47,7 +47,7 @@ def _answers(t5, case, tensors):
     embeddings = embeddings_of(t5, ids.astype("int32"), injection)
 
     def logits():
-        states = tune(t5, embeddings, mask, targets.astype("int32"), injection)
+        states = tune(t5, embeddings, mask, targets.astype("int32"), injection).decoder
         return ops.convert_to_numpy(logits_of(t5, states, injection))
 
     def tokens():

@@ -8,6 +8,7 @@ from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.training import Distillation
 
 TEXTS = ["a charming film", "a dull film", "the soup was warm", "rain fell on the roof all night long", "an awful mess"]
 TARGETS = ["yes", "no it is not so at all", "maybe", "no", "yes or no? nobody could say"]  # of unequal lengths
@@ -42,9 +43,11 @@ def test_parts_train_as_the_whole_batch(one_layer_t5, whole_batch, rows):
 
 def test_weighted_rows_train_as_the_whole_batch(one_layer_t5):
     weights = np.array([1.0, 0.0, 2.0, 0.5, 3.0])
-    whole, _ = trained(one_layer_t5, weights=weights)
+    teacher = sp.PromptedT5(one_layer_t5, sp.prompt_tuning(length=2, seed=5)).task_prompt("it")
+    terms = [Distillation(teacher, hidden_weight=2.0)]
+    whole, _ = trained(one_layer_t5, weights=weights, loss_terms=terms)
 
-    parts, _ = trained(one_layer_t5, weights=weights, micro_batch_size=2, gradient_checkpointing=True)
+    parts, _ = trained(one_layer_t5, weights=weights, loss_terms=terms, micro_batch_size=2, gradient_checkpointing=True)
 
     np.testing.assert_allclose(parts["prompt"], whole["prompt"], rtol=0, atol=1e-6)
 

@@ -87,6 +87,7 @@ def test_one_text_and_two_workers_leave_one_without_work(monkeypatch):
         ({"precision": "auto"}, "needs `training.precision: float32 or bfloat16`"),
         ({"cached_states": "float16"}, "needs `training.cached_states: auto or off`"),
         ({"micro_batch_size": 4}, "needs `training.micro_batch_size: null`. Received: training.micro_batch_size=4"),
+        ({"devices": ["CPU:0"]}, r"needs `training.devices: null`. Received: training.devices=\['CPU:0'\]"),
         ({"batch_size": 7}, "Received: batch_size=7 and 2 workers"),
     ],
 )

@@ -31,6 +31,18 @@ class Encoded(NamedTuple):
     injection: Injection = NO_INJECTION
 
 
+class HiddenStates(NamedTuple):
+    """The normed states behind the last layers.
+
+    Args:
+      encoder: [B, S, H], the encoder output with injected rows in front.
+      decoder: [B, U, H], what the head takes.
+    """
+
+    encoder: Tensor
+    decoder: Tensor
+
+
 def tune(
     t5: FrozenT5,
     embeddings: Tensor,
@@ -42,8 +54,8 @@ def tune(
     num_moving: int | None = None,
     recompute: bool = False,
     can_branch: bool = True,
-) -> Tensor:
-    """Return the decoder states that `t5.encode` and `t5.decode` give, with cheaper gradients and without dropout.
+) -> HiddenStates:
+    """Return the states that `t5.encode` and `t5.decode` give, with cheaper gradients and without dropout.
 
     Args:
       t5: the frozen T5. Its layers run where its form, or a quantization, is none that `FrozenForward` knows.
@@ -57,16 +69,14 @@ def tune(
       recompute: keep each layer's input only and run the layer again for its gradient: less memory, more time.
       can_branch: whether the graph may choose between two ways by the sizes of a batch. XLA cannot compile the gradient of
         such a choice, so that for sizes unknown before the run it needs False.
-
-    Returns:
-      Decoder states [B, U, H].
     """
     encoder_output, padding_mask = _encode(
         t5, embeddings, padding_mask, injection, first=first, num_moving=num_moving, tuning=True, recompute=recompute
     )
     num_moving_behind = _num_moving_behind(injection, is_still=first is None or num_moving == 0)
     if not _runs_by_parts(t5, injection):
-        return t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
+        states = t5.decode(decoder_token_ids, encoder_output, padding_mask, recompute=recompute)
+        return HiddenStates(encoder_output, states)
     num_tokens, source_length = ops.shape(decoder_token_ids)[1], ops.shape(encoder_output)[1]
     embedded, bias = t5.embed(decoder_token_ids), causal_bias(t5.backbone, num_tokens)[None]  # [1, N, U, U]
     if injection.decoder is not None:
@@ -87,7 +97,7 @@ def tune(
             recompute=recompute,
         )
 
-    return by_cost(
+    states = by_cost(
         t5,
         num_tokens,
         source_length,
@@ -96,6 +106,7 @@ def tune(
         can_branch=can_branch,
         can_absorb=not injection.moves_cross,
     )
+    return HiddenStates(encoder_output, states)
 
 
 def encode_embeddings(

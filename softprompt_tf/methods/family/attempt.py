@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.methods.family.method import Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.prompt_tuning import Initializer, PromptRowsConfig, PromptTuning
 from softprompt_tf.methods.files.prompt_file import load_prompt
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
@@ -106,6 +106,7 @@ def attempt(
     sources: Sequence[str | Path | TaskPrompt] | int = (),
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> Attempt:
     """ATTEMPT with weights of a task: trained rows T, plus the sum of a[s] times source prompt s and of a[S] times T itself.
@@ -120,6 +121,7 @@ def attempt(
         number is for a saved model, whose values follow.)
       task_ids: names of the tasks where one model trains several; they share the sources. Default None, one task.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -154,6 +156,7 @@ def attempt(
         init=sampled_vocabulary() if init is None else init,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
@@ -170,7 +173,7 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-class AttemptConfig(PromptRowsConfig, PromptPosition):
+class AttemptConfig(PromptRowsConfig, PromptPosition, PromptSight):
     """ATTEMPT: the files of source prompts, and where the trained rows start and go."""
 
     method: Literal["attempt"] = Field(default="attempt", description="the name of a prompt method")
@@ -185,5 +188,6 @@ class AttemptConfig(PromptRowsConfig, PromptPosition):
             sources=self.sources,
             task_ids=task_ids_of(tasks),
             position=self.position_for(tasks),
+            sees=self.sees,
             seed=seed,
         )

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -67,6 +67,7 @@ def low_rank(
     rank: int = 10,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> LowRank:
     """Decomposed prompt tuning: a task's prompt [P, H] is a product of two trained matrices, [P, R] and [R, H].
@@ -78,6 +79,7 @@ def low_rank(
       rank: R, 10 in the paper.
       task_ids: names of the tasks where one model trains several. Default None, one task.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -94,11 +96,12 @@ def low_rank(
         rank=rank,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
 
-class LowRankConfig(LengthConfig, PromptPosition):
+class LowRankConfig(LengthConfig, PromptPosition, PromptSight):
     """Decomposed prompt tuning: its length P and its rank R."""
 
     method: Literal["low_rank"] = Field(default="low_rank", description="the name of a prompt method")

@@ -57,6 +57,15 @@ class PromptPosition(Section):
         return self.position or ("marked" if has_markers else "front")
 
 
+class PromptSight(Section):
+    """What methods that make a prompt alone have in common: what its rows see."""
+
+    sees: Literal["all", "earlier and text", "itself and text", "prompt", "earlier", "itself"] = Field(
+        default="all",
+        description="all, earlier and text, itself and text, prompt, earlier or itself (what rows in front of the text see)",
+    )
+
+
 def without_later_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a section's values without those that mean what there was before the setting, so that earlier runs are still found."""
     return {key: value for key, value in settings.items() if key not in _LATER or value != _LATER[key]}

@@ -73,6 +73,7 @@ def mpt(
     rank: int = 1,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> Mpt:
     """Multitask prompt tuning: a task's prompt [P, H] is a prompt that all tasks share, times a matrix of rank R of its own.
@@ -85,6 +86,7 @@ def mpt(
       rank: R, 1 in the paper: a task then has P + H values of its own.
       task_ids: names of the tasks. Default None, one task, which shares with no other.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -105,6 +107,7 @@ def mpt(
         rank=rank,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
@@ -122,5 +125,6 @@ class MptConfig(SharedRowsConfig):
             rank=self.rank,
             task_ids=task_ids_of(tasks),
             position=self.position_for(tasks),
+            sees=self.sees,
             seed=seed,
         )

@@ -20,7 +20,7 @@ from softprompt_tf.methods.family.method import (
     checked_task_ids,
     drawn_seed,
 )
-from softprompt_tf.methods.family.method_config import PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.prompt_tuning import Initializer, PromptRowsConfig, PromptTuning
 from softprompt_tf.methods.family.small_networks import dense, dense_shapes, draw_normal, draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary, from_name, sampled_vocabulary
@@ -153,6 +153,7 @@ def multitask_prompts(
     task_size: int | None = None,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> MultitaskPrompts:
     """Shared and task prompts: tasks that are trained at once share one part of their prompts, and each has one of its own.
@@ -168,6 +169,7 @@ def multitask_prompts(
       task_size: how many of the P rows ("concatenate") or H columns ("concatenate_features") are the task's. Default: half.
       task_ids: names of the tasks. Default None, one task, which shares with no other.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -188,11 +190,12 @@ def multitask_prompts(
         task_size=task_size,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
 
-class SharedRowsConfig(PromptRowsConfig, PromptPosition):
+class SharedRowsConfig(PromptRowsConfig, PromptPosition, PromptSight):
     """What methods with rows that all tasks share have in common: their length P and how those rows start."""
 
     length: int = Field(default=100, gt=0, description=f"{WHOLE_NUMBER} (positions)")
@@ -223,5 +226,6 @@ class MultitaskPromptsConfig(SharedRowsConfig):
             task_size=self.task_size,
             task_ids=task_ids_of(tasks),
             position=self.position_for(tasks),
+            sees=self.sees,
             seed=seed,
         )

@@ -13,7 +13,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import (
     dense,
     dense_shapes,
@@ -129,6 +129,7 @@ def p_tuning(
     lstm_layers: int = 2,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> PTuning:
     """P-tuning: a task's prompt [P, H], which an LSTM or an MLP makes from P trained embeddings.
@@ -143,6 +144,7 @@ def p_tuning(
       lstm_layers: layers of the LSTM.
       task_ids: names of the tasks where one model trains several, each with a network of its own. Default None, one task.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -161,11 +163,12 @@ def p_tuning(
         lstm_layers=lstm_layers,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
 
-class PTuningConfig(LengthConfig, PromptPosition):
+class PTuningConfig(LengthConfig, PromptPosition, PromptSight):
     """P-tuning: its length P, and the network that makes its rows."""
 
     method: Literal["p_tuning"] = Field(default="p_tuning", description="the name of a prompt method")

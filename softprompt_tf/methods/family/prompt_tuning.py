@@ -13,7 +13,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.initializers import Vocabulary, from_name, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.settings.config_section import WHOLE_NUMBER
@@ -126,14 +126,10 @@ class PromptRowsConfig(LengthConfig):
         return from_name(name, task.label_words, population_size=self.population_size)
 
 
-class PromptTuningConfig(PromptRowsConfig, PromptPosition):
+class PromptTuningConfig(PromptRowsConfig, PromptPosition, PromptSight):
     """The prompt: its length P and where its first values come from."""
 
     method: Literal["prompt_tuning"] = Field(default="prompt_tuning", description="the name of a prompt method")
-    sees: Literal["all", "earlier and text", "itself and text", "prompt", "earlier", "itself"] = Field(
-        default="all",
-        description="all, earlier and text, itself and text, prompt, earlier or itself (what rows in front of the text see)",
-    )
 
     def make(self, tasks: Sequence[TaskStart], *, seed: int) -> PromptTuning:
         return prompt_tuning(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.prompt_tuning import Initializer, PromptRowsConfig, PromptTuning
 from softprompt_tf.methods.family.small_networks import dense, dense_shapes, draw_dense
 from softprompt_tf.methods.initializers import Vocabulary, sampled_vocabulary
@@ -86,6 +86,7 @@ def residual(
     bottleneck_dim: int = 800,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> Residual:
     """Residual prompt tuning: a prompt [P, H] per task, plus what one small network makes of each of its rows.
@@ -99,6 +100,7 @@ def residual(
       bottleneck_dim: M, the width of the network's hidden layer, 800 in the paper's code.
       task_ids: names of the tasks where one model trains several, each with a network of its own. Default None, one task.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -116,11 +118,12 @@ def residual(
         bottleneck_dim=bottleneck_dim,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
 
-class ResidualConfig(PromptRowsConfig, PromptPosition):
+class ResidualConfig(PromptRowsConfig, PromptPosition, PromptSight):
     """Residual prompt tuning: its length P, how its rows start, and the width of its network."""
 
     method: Literal["residual"] = Field(default="residual", description="the name of a prompt method")
@@ -134,5 +137,6 @@ class ResidualConfig(PromptRowsConfig, PromptPosition):
             bottleneck_dim=self.bottleneck_dim,
             task_ids=task_ids_of(tasks),
             position=self.position_for(tasks),
+            sees=self.sees,
             seed=seed,
         )

@@ -13,7 +13,7 @@ from pydantic import Field
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_normal
 from softprompt_tf.methods.initializers import Vocabulary, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -95,6 +95,7 @@ def superpos(
     population_size: int = 5_000,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> SuperPos:
     """SuperPos-Prompt: each row of a task's prompt [P, H] is a trained weighted sum of M token embeddings.
@@ -110,6 +111,7 @@ def superpos(
       population_size: the embeddings are drawn from so many of the most frequent pieces.
       task_ids: names of the tasks where one model trains several, each with embeddings of its own. Default None, one task.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values, 0 or more. Default None: drawn, so that it follows `keras.utils.set_random_seed`.
 
     Raises:
@@ -128,11 +130,12 @@ def superpos(
         population_size=population_size,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
 
-class SuperPosConfig(LengthConfig, PromptPosition):
+class SuperPosConfig(LengthConfig, PromptPosition, PromptSight):
     """SuperPos-Prompt: its length P, and the embeddings that each row sums."""
 
     method: Literal["superpos"] = Field(default="superpos", description="the name of a prompt method")

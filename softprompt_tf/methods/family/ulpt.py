@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.methods.family.method import PromptMethod, Shapes, check_integer, checked_task_ids, drawn_seed
-from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, TaskStart, task_ids_of
+from softprompt_tf.methods.family.method_config import LengthConfig, PromptPosition, PromptSight, TaskStart, task_ids_of
 from softprompt_tf.methods.family.small_networks import draw_normal, draw_uniform
 from softprompt_tf.methods.initializers import Vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -88,6 +88,7 @@ def ulpt(
     low_dim: int = 2,
     task_ids: Sequence[str] | None = None,
     position: str = "front",
+    sees: str = "all",
     seed: int | None = None,
 ) -> Ulpt:
     """ULPT: a task trains P rows of R dimensions, a scale and a shift; a frozen random matrix [R, H] makes the prompt of them.
@@ -99,6 +100,7 @@ def ulpt(
       low_dim: R, the width of a trained row, 2 in the paper.
       task_ids: names of the tasks where one model trains several; they share the matrix. Default None, one task.
       position: where the rows go, as in `prompt_tuning`.
+      sees: what rows in front of the text see, as in `prompt_tuning`.
       seed: of the first values and of the matrix, 0 or more. Default None: drawn, so that it follows
         `keras.utils.set_random_seed`.
 
@@ -116,11 +118,12 @@ def ulpt(
         low_dim=low_dim,
         task_ids=checked_task_ids(task_ids),
         position=position,
+        sees=sees,
         seed=drawn_seed(seed),
     )
 
 
-class UlptConfig(LengthConfig, PromptPosition):
+class UlptConfig(LengthConfig, PromptPosition, PromptSight):
     """ULPT: its length P and the width R of its rows."""
 
     method: Literal["ulpt"] = Field(default="ulpt", description="the name of a prompt method")
