@@ -6,7 +6,7 @@ Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `s
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,7 @@ from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
 from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
 from softprompt_tf.errors import BackboneError, PromptError, TrainingError
-from softprompt_tf.inference.answers import Classification, Generation
-from softprompt_tf.inference.decoding import Sampler, get_sampler
+from softprompt_tf.inference.decoding import Sampler
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.methods import (
     PromptMethod,
@@ -28,11 +27,12 @@ from softprompt_tf.methods import (
     write_prompt,
 )
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
+from softprompt_tf.model.answering_model import AnsweringModel
 from softprompt_tf.model.compiled_parts import check_runs_on_devices
 from softprompt_tf.model.loss_terms import LossTerm, bound_terms
 from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
-from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_logits
+from softprompt_tf.model.prompted_inputs import embed, logits_of, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import (
     check_has_no_dropout,
@@ -42,22 +42,19 @@ from softprompt_tf.model.task_method import (
     settled,
     table_of,
 )
-from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.replicas import on_tpu
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.texts.text_arguments import checked_limit
-from softprompt_tf.texts.text_rows import is_one_text
 from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
-    from softprompt_tf.inference.answering import Answerer
-    from softprompt_tf.states.state_cache import StateCache, TextStates
+    from softprompt_tf.states.state_cache import StateCache
     from softprompt_tf.texts.text_batches import TextBatches
 
 
 @keras.saving.register_keras_serializable("softprompt_tf")
-class PromptedT5(TextModel):
+class PromptedT5(AnsweringModel):
     """A frozen T5 with what a method trains for a task, such as a prompt in front of its input.
 
     Args:
@@ -147,7 +144,6 @@ class PromptedT5(TextModel):
         self.prompt_dropout = 0.0
         object.__setattr__(self, "loss_terms", ())
         object.__setattr__(self, "_bound_terms", [])
-        self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
             _ = self._answerer  # a wrong target format is an error here, and not at the first answer
@@ -190,14 +186,6 @@ class PromptedT5(TextModel):
         label_words = self.labels if LABEL_ROWS in self._lengths else ()
         return TextBatches(self.t5, *limits, self.task_ids, opening_id, self.text_places, label_words)
 
-    @cached_property
-    def _answerer(self) -> "Answerer":
-        text_batches = self.text_batches
-        from softprompt_tf.inference.answering import Answerer
-
-        run = partial(encode, self.t5, self.prompt_table)
-        return Answerer(self.t5, run, text_batches, labels=self.labels, sampler=self._sampler)
-
     # === Training ===
 
     def state_cache(
@@ -228,22 +216,6 @@ class PromptedT5(TextModel):
 
         limit = {} if memory_limit is None else {"memory_limit": memory_limit}
         return state_cache_of(self, dtype=dtype, directory=directory, **limit)
-
-    def answers_from(self, states: "TextStates") -> "Answerer":
-        """Return what answers texts from their cached states, as `classify`, `score` and `generate_scored` do from texts.
-
-        Args:
-          states: of all texts that will be asked, from `StateCache.of`.
-        """
-        from softprompt_tf.inference.answering import Answerer
-        from softprompt_tf.states.state_batches import StateTextBatches
-
-        plain = self.text_batches
-        batches = StateTextBatches(
-            plain.t5, plain.max_input_tokens, plain.max_target_tokens, plain.task_ids, plain.opening_id, states=states
-        )
-        run = partial(encode, self.t5, self.prompt_table)
-        return Answerer(self.t5, run, batches, labels=self.labels, sampler=self._sampler)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
@@ -374,72 +346,6 @@ class PromptedT5(TextModel):
         self.train_function = self.test_function = self.predict_function = None
         if is_tensorflow():
             self._answerer.forget_graphs()
-
-    # === Answers ===
-
-    @property
-    def sampler(self) -> Sampler:
-        """How `generate` decodes."""
-        return self._sampler
-
-    @sampler.setter
-    def sampler(self, sampler: str | Sampler) -> None:
-        self._sampler = get_sampler(sampler)
-        if is_tensorflow():
-            self._answerer.sampler = self._sampler
-
-    def generate(self, inputs: str | Sequence[str], *, max_tokens: int | None = None, task_id: Any = None) -> Any:
-        """Answer texts with texts: a list for a list, one string for one string.
-
-        Args:
-          inputs: one text or several, as the model saw them in training (with the template applied, if there was one).
-          max_tokens: where an answer is cut, a sentinel in front not counted. Default `max_target_tokens`.
-          task_id: with several tasks, one name or index for all rows or a sequence with one for each.
-
-        Examples:
-          >>> answers = model.generate(["a charming film", "a dull film"], max_tokens=4)
-          >>> len(answers)
-          2
-        """
-        if is_one_text(inputs):
-            return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text  # type: ignore[list-item]
-        return [answer.text for answer in self.generate_scored(inputs, max_tokens=max_tokens, task_id=task_id)]
-
-    def generate_scored(
-        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
-    ) -> list[Generation]:
-        """Answer texts with texts and their scores; arguments as in `generate`."""
-        return self._answerer.generate_scored(texts, max_tokens=max_tokens, task_id=task_id)
-
-    def classify(
-        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
-    ) -> list[Classification]:
-        """Choose the most likely label of each text, by the log-probability of the label's complete text.
-
-        Args:
-          texts: as in `generate`.
-          labels: the label words. Default `self.labels`.
-          task_id: as in `generate`.
-
-        Examples:
-          >>> answer = model.classify(["a charming film"])[0]
-          >>> answer.label
-          'positive'
-          >>> answer.labels
-          ('negative', 'positive')
-        """
-        return self._answerer.classify(texts, labels=labels, task_id=task_id)
-
-    def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
-        """Return the log-probability of each target given its text, in nats: of its pieces, of the end of sequence and, in
-        the format "sentinel", of the sentinel.
-
-        Examples:
-          >>> scores = model.score(["a charming film", "a dull film"], ["positive", "negative"])
-          >>> all(score < 0 for score in scores)
-          True
-        """
-        return self._answerer.score(texts, targets, task_id=task_id)
 
     def trained_for(self, task_id: Any = None) -> tuple[TrainedFor, ...]:
         """Return what is known of the task that the prompt for `task_id` was trained for: an entry, or none."""
