@@ -1,4 +1,4 @@
-"""What `compile` of a `TextModel` puts in the place of Keras's own: the mean of the losses, and metrics by name."""
+"""What `compile` of a `TrainedModel` puts in the place of Keras's own: the mean of the losses, and metrics by name."""
 
 import threading
 from collections.abc import Callable
