@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Sampler, get_sampler
 from softprompt_tf.keras_backend import is_tensorflow
-from softprompt_tf.methods import TaskTable
 from softprompt_tf.model.prompted_inputs import encode
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.texts.text_rows import is_one_text
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 class AnsweringModel(TextModel):
     """Writes, chooses and scores answers; the subclass lends its `t5`, `prompt_table`, `text_batches` and `labels`."""
 
-    prompt_table: TaskTable
     _sampler: Sampler = get_sampler("greedy")
 
     @property

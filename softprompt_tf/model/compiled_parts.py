@@ -33,6 +33,15 @@ def check_runs_on_devices(placement: Placement | None, *, jit_compile: bool, num
         )
 
 
+def check_can_recompute(t5_dropout: float) -> None:
+    """Refuse gradient checkpointing of a T5 that drops, whose second run would drop other values; a TrainingError."""
+    if t5_dropout:
+        raise TrainingError(
+            "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
+            f"dropout={t5_dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
+        )
+
+
 class MeanLoss(keras.metrics.Mean):
     """The mean of the batches' losses, each weighted by what the loss itself is a mean of, such as target tokens.
 

@@ -17,8 +17,7 @@ import numpy as np
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
 from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
-from softprompt_tf.errors import BackboneError, PromptError, TrainingError
-from softprompt_tf.inference.decoding import Sampler
+from softprompt_tf.errors import BackboneError, PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.methods import (
     PromptMethod,
@@ -28,10 +27,7 @@ from softprompt_tf.methods import (
 )
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
 from softprompt_tf.model.answering_model import AnsweringModel
-from softprompt_tf.model.compiled_parts import check_runs_on_devices
-from softprompt_tf.model.loss_terms import LossTerm, bound_terms
-from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
-from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
+from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing
 from softprompt_tf.model.prompted_inputs import embed, logits_of, tied, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
 from softprompt_tf.model.task_method import (
@@ -49,7 +45,6 @@ from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
-    from softprompt_tf.states.state_cache import StateCache
     from softprompt_tf.texts.text_batches import TextBatches
 
 
@@ -139,11 +134,6 @@ class PromptedT5(AnsweringModel):
         check_label_rows(method, self.labels, self._lengths)
         if LABEL_ROWS not in self._lengths:  # else their words are not scored
             warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
-        self.gradient_checkpointing = False
-        self.micro_batch_size: int | None = None
-        self.prompt_dropout = 0.0
-        object.__setattr__(self, "loss_terms", ())
-        object.__setattr__(self, "_bound_terms", [])
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
             _ = self._answerer  # a wrong target format is an error here, and not at the first answer
@@ -186,37 +176,6 @@ class PromptedT5(AnsweringModel):
         label_words = self.labels if LABEL_ROWS in self._lengths else ()
         return TextBatches(self.t5, *limits, self.task_ids, opening_id, self.text_places, label_words)
 
-    # === Training ===
-
-    def state_cache(
-        self,
-        *,
-        dtype: str | None = None,
-        directory: str | Path | None = None,
-        memory_limit: int | None = None,
-    ) -> "StateCache":
-        """Return an empty cache for `fit(cached_states=...)`, which fills it; models of the same T5 and layer may share it.
-
-        Args:
-          dtype: what states are kept in: "float16", "bfloat16" or "float32". Default float16, or bfloat16 where the T5
-            computes in that.
-          directory: where states are kept for later runs too. Default None: in memory alone.
-          memory_limit: bytes. Larger states stay in `directory`; without one, training continues without them. Default 2 GiB.
-
-        Raises:
-          TrainingError: if the encoder's first layer sees what the method adds.
-          ConfigError: for another dtype.
-
-        Examples:
-          >>> late = sp.PromptedT5(t5, sp.late_prompts(length=5), labels=["negative", "positive"])
-          >>> cache = late.state_cache(dtype="float32")  # for late.fit(texts, labels, cached_states=cache)
-        """
-        require_tensorflow("Cached states")
-        from softprompt_tf.states.model_states import state_cache_of
-
-        limit = {} if memory_limit is None else {"memory_limit": memory_limit}
-        return state_cache_of(self, dtype=dtype, directory=directory, **limit)
-
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
@@ -237,105 +196,9 @@ class PromptedT5(AnsweringModel):
     def _dropout(self) -> PromptDropout:
         return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=self.optimizer.iterations)
 
-    def train_step(self, data: Any, *others: Any) -> Any:
-        if self.micro_batch_size is None:
-            return super().train_step(data, *others)
-        return train_step_by_parts(self, data, self.micro_batch_size)
-
     def make_train_function(self, force: bool = False) -> Any:
         self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
         return super().make_train_function(force)
-
-    def compile(
-        self,
-        *args: Any,
-        sampler: str | Sampler = "greedy",
-        gradient_checkpointing: bool = False,
-        prompt_dropout: float = 0.0,
-        micro_batch_size: int | None = None,
-        loss_terms: Sequence[LossTerm] = (),
-        jit_compile: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Compile as any Keras model.
-
-        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length again.
-
-        Args:
-          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
-          gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
-            less memory, more time, the same numbers up to rounding.
-          prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
-            anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
-          micro_batch_size: rows of a training batch that run at a time: the activations of so many rows, and the step of
-            the whole batch up to rounding. Default None: all rows at once.
-          loss_terms: what a training step adds to the loss: `NearText` and `Distillation` of `softprompt_tf.training`. Evaluations
-            have the loss alone.
-
-        Raises:
-          TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
-            dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
-            in front of the text; for a term that does not go with the model; for XLA or replicas of a T5 on several devices.
-          ConfigError: for a rate that is no number from 0 up to 1.
-
-        Examples:
-          >>> model.compile(
-          ...     optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(), metrics=["label_accuracy"]
-          ... )
-
-        Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
-        """
-        if gradient_checkpointing and self.t5.dropout:
-            raise TrainingError(
-                "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
-                f"dropout={self.t5.dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
-            )
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-        num_replicas = self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1
-        check_runs_on_devices(self.t5.placement, jit_compile=self.jit_compile, num_replicas=num_replicas)
-        self.sampler = sampler
-        self.gradient_checkpointing = gradient_checkpointing
-        self.micro_batch_size = checked_micro_batch_size(
-            micro_batch_size,
-            prompt_dropout=prompt_dropout,
-            jit_compile=self.jit_compile,
-            num_replicas=num_replicas,
-            t5_dropout=self.t5.dropout,
-        )
-        has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None
-        self.prompt_dropout = checked_dropout(
-            prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
-        )
-        bound = bound_terms(loss_terms, self, self.optimizer)
-        # Past Keras's tracking, which keeps no functions.
-        object.__setattr__(self, "loss_terms", tuple(loss_terms))
-        object.__setattr__(self, "_bound_terms", bound)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        for term in self._bound_terms if training else ():
-            loss = loss + term(x, y, y_pred, sample_weight)
-        return loss
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        config = super().get_compile_config()
-        if config is None:
-            return config
-        config["gradient_checkpointing"] = self.gradient_checkpointing
-        config["prompt_dropout"] = self.prompt_dropout
-        config["micro_batch_size"] = self.micro_batch_size
-        if self.loss_terms:
-            config["loss_terms"] = [keras.saving.serialize_keras_object(term) for term in self.loss_terms]
-        if not hasattr(self.sampler, "get_config"):
-            return config
-        return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
-
-    def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
     def quantize(self, mode: str, *, filters: Any = None, **kwargs: Any) -> None:
         """Quantize the frozen T5's projections as `keras.Model.quantize` does; the prompt stays float32 and alone trainable.

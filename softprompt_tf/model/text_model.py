@@ -3,6 +3,7 @@
 Its arguments are those of `keras.Model`. Texts become token dictionaries.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
@@ -156,6 +157,35 @@ class TextModel(TrainedModel):
             results = super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)
         tell_all(feed)
         return results
+
+    def state_cache(
+        self,
+        *,
+        dtype: str | None = None,
+        directory: str | Path | None = None,
+        memory_limit: int | None = None,
+    ) -> "StateCache":
+        """Return an empty cache for `fit(cached_states=...)`, which fills it; models of the same T5 and layer may share it.
+
+        Args:
+          dtype: what states are kept in: "float16", "bfloat16" or "float32". Default float16, or bfloat16 where the T5
+            computes in that.
+          directory: where states are kept for later runs too. Default None: in memory alone.
+          memory_limit: bytes. Larger states stay in `directory`; without one, training continues without them. Default 2 GiB.
+
+        Raises:
+          TrainingError: if the encoder's first layer sees what the method adds.
+          ConfigError: for another dtype.
+
+        Examples:
+          >>> late = sp.PromptedT5(t5, sp.late_prompts(length=5), labels=["negative", "positive"])
+          >>> cache = late.state_cache(dtype="float32")  # for late.fit(texts, labels, cached_states=cache)
+        """
+        require_tensorflow("Cached states")
+        from softprompt_tf.states.model_states import state_cache_of
+
+        limit = {} if memory_limit is None else {"memory_limit": memory_limit}
+        return state_cache_of(self, dtype=dtype, directory=directory, **limit)
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False

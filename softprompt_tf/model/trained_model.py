@@ -4,14 +4,26 @@ Every reported mean is weighted by what it is a mean of.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import PromptError
-from softprompt_tf.model.compiled_parts import MeanLoss, check_loss, known_metrics
+from softprompt_tf.keras_backend import is_tensorflow
+from softprompt_tf.methods import TaskTable
+from softprompt_tf.methods.task_tensors import prompt_name
+from softprompt_tf.model.compiled_parts import (
+    MeanLoss,
+    check_can_recompute,
+    check_loss,
+    check_runs_on_devices,
+    known_metrics,
+)
+from softprompt_tf.model.loss_terms import LossTerm, bound_terms
+from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
+from softprompt_tf.model.prompt_dropout import checked_dropout
 from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
 from softprompt_tf.model.worker_step import check_trains_on_workers, worker_step
 from softprompt_tf.workers.cluster import joined
@@ -25,15 +37,17 @@ class TrainedModel(keras.Model):
 
     t5: FrozenT5
     labels: tuple[str, ...]
+    prompt_table: TaskTable
+    sampler: Any
+    gradient_checkpointing: bool = False
+    micro_batch_size: int | None = None
+    prompt_dropout: float = 0.0
+    loss_terms: tuple[LossTerm, ...] = ()
+    _bound_terms: Sequence[Callable[..., Any]] = ()
 
     @property
     def text_batches(self) -> "TextBatches":
         """What turns this model's texts into token dictionaries."""
-        raise NotImplementedError
-
-    @property
-    def prompt_variable(self) -> keras.Variable:
-        """The one trainable variable."""
         raise NotImplementedError
 
     # === Frozen ===
@@ -98,22 +112,72 @@ class TrainedModel(keras.Model):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        *,
+        sampler: Any = "greedy",
+        gradient_checkpointing: bool = False,
+        prompt_dropout: float = 0.0,
+        micro_batch_size: int | None = None,
+        loss_terms: Sequence[LossTerm] = (),
+        jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
         """Compile as any Keras model.
 
+        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length again.
+
         Args:
           metrics, weighted_metrics: Keras metrics, and these by name: "accuracy" (or "acc", "token_accuracy"), "exact_match",
             "label_accuracy".
+          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
+          gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
+            less memory, more time, the same numbers up to rounding.
+          prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
+            anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
+          micro_batch_size: rows of a training batch that run at a time: the activations of so many rows, and the step of
+            the whole batch up to rounding. Default None: all rows at once.
+          loss_terms: what a training step adds to the loss: `NearText` and `Distillation` of `softprompt_tf.training`. Evaluations
+            have the loss alone.
 
         Raises:
-          ConfigError: for a loss or another metric by name: Keras's own would count padding.
+          TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
+            dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
+            in front of the text; for a term that does not go with the model; for XLA or replicas of a T5 on several devices.
+          ConfigError: for a loss or another metric by name: Keras's own would count padding; for a rate that is no number
+            from 0 up to 1.
+
+        Examples:
+          >>> model.compile(
+          ...     optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(), metrics=["label_accuracy"]
+          ... )
+
+        Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
         """
+        if gradient_checkpointing:
+            check_can_recompute(self.t5.dropout)
         check_loss(loss)
         metrics, weighted_metrics = (known_metrics(each, self._with_labels) for each in (metrics, weighted_metrics))
-        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
+        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, jit_compile=jit_compile, **kwargs)
         # Past Keras's tracking, which would report the loss twice.
         object.__setattr__(self, "_loss_tracker", MeanLoss())
+        num_replicas = self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1
+        check_runs_on_devices(self.t5.placement, jit_compile=self.jit_compile, num_replicas=num_replicas)
+        self.sampler = sampler
+        self.gradient_checkpointing = gradient_checkpointing
+        self.micro_batch_size = checked_micro_batch_size(
+            micro_batch_size,
+            prompt_dropout=prompt_dropout,
+            jit_compile=self.jit_compile,
+            num_replicas=num_replicas,
+            t5_dropout=self.t5.dropout,
+        )
+        has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None
+        self.prompt_dropout = checked_dropout(
+            prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
+        )
+        bound = bound_terms(loss_terms, self, self.optimizer)
+        # Past Keras's tracking, which keeps no functions.
+        object.__setattr__(self, "loss_terms", tuple(loss_terms))
+        object.__setattr__(self, "_bound_terms", bound)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -123,7 +187,10 @@ class TrainedModel(keras.Model):
             loss.weight_of(y, sample_weight) for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")
         ]
         self._loss_tracker.weights.next = weights[0] if weights else None
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        for term in self._bound_terms if training else ():
+            total = total + term(x, y, y_pred, sample_weight)
+        return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return super().compute_metrics(x, y, y_pred, per_position(sample_weight))
@@ -148,13 +215,33 @@ class TrainedModel(keras.Model):
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=(tokens, targets, weights))
 
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        if config is None:
+            return config
+        config["gradient_checkpointing"] = self.gradient_checkpointing
+        config["prompt_dropout"] = self.prompt_dropout
+        config["micro_batch_size"] = self.micro_batch_size
+        if self.loss_terms:
+            config["loss_terms"] = [keras.saving.serialize_keras_object(term) for term in self.loss_terms]
+        if not hasattr(self.sampler, "get_config"):
+            return config
+        return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     # === A step ===
 
     def train_step(self, data: Any, *others: Any) -> Any:
-        """Take the step that Keras takes, or with several workers that of the batch which they share.
+        """Take the step that Keras takes; or that of a batch whose rows run a few at a time, or which several workers share.
 
         JAX's steps have two arguments: the state, and the data.
         """
+        if self.micro_batch_size is not None:
+            return train_step_by_parts(self, data, self.micro_batch_size)
         workers = joined()
         if workers is None:
             return super().train_step(data, *others)
