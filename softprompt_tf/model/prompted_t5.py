@@ -3,7 +3,6 @@
 Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `score` answer, `save_prompt` keeps the result.
 """
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -11,33 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import keras_hub
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
 from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
 from softprompt_tf.errors import BackboneError, PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
-from softprompt_tf.methods import (
-    PromptMethod,
-    TaskPrompt,
-    injection_of,
-    write_prompt,
-)
+from softprompt_tf.methods import PromptMethod, TaskPrompt, injection_of, write_prompt
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
 from softprompt_tf.model.answering_model import AnsweringModel
+from softprompt_tf.model.kept_task import known_of, values_of_task
+from softprompt_tf.model.model_config import config_of, parts_of_config
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing
-from softprompt_tf.model.prompted_inputs import embed, logits_of, tied, tuned_logits
+from softprompt_tf.model.prompted_inputs import functional_parts, tuned_logits
 from softprompt_tf.model.task_match import TrainedFor
-from softprompt_tf.model.task_method import (
-    check_has_no_dropout,
-    check_label_rows,
-    method_of,
-    method_of_config,
-    settled,
-    table_of,
-)
+from softprompt_tf.model.task_method import check_has_no_dropout, check_label_rows, method_of, settled, table_of
 from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.replicas import on_tpu
 from softprompt_tf.tasks import check_labels, warn_of_labels
@@ -108,19 +95,8 @@ class PromptedT5(AnsweringModel):
         method = settled(method.with_labels(loaded.labels if labels is None else labels), t5)
         table = table_of(method, t5)
 
-        # === Functional Model ===
-        inputs = {
-            key: keras.Input((None,), dtype="int32", name=key)
-            for key in ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
-        }
-        if method.task_ids is not None:
-            inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        embeddings, mask, injection, _ = embed(t5, table, inputs)
-        states = t5.encode(tied(embeddings, injection), mask)
-        states = t5.decode(inputs["decoder_token_ids"], states, mask)
-        super().__init__(inputs=inputs, outputs=logits_of(t5, states, injection), name=name)
-
-        # === Config ===
+        inputs, logits = functional_parts(t5, table)
+        super().__init__(inputs=inputs, outputs=logits, name=name)
         self.t5 = t5
         self.tokenizer = t5.tokenizer
         self.prompt_table = table
@@ -232,32 +208,12 @@ class PromptedT5(AnsweringModel):
 
     def task_tensors(self, task_id: str | None = None) -> dict[str, np.ndarray]:
         """Return one task's tensors by name, float32, as a file keeps them; what a network makes of others is folded."""
-        tensors = {
-            name: np.asarray(keras.ops.convert_to_numpy(value), np.float32)
-            for name, value in self.prompt_table.tensors().items()
-        }
-        if self.task_ids is None:
-            return tensors
-        if task_id not in self.task_ids:
-            raise PromptError(f"`task_id` must be one of {list(self.task_ids)}. Received: task_id={task_id!r}.")
-        index = self.task_ids.index(task_id)
-        return {name: value[index] for name, value in tensors.items()}
+        return values_of_task(self.prompt_table, self.task_ids, task_id)
 
     def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
         """Return the task with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
         self.t5.check_frozen()
-        known: dict[str, Any] = {
-            "method": self.method.name,
-            "backbone": self.t5.name,
-            "backbone_fingerprint": self.t5.fingerprint,
-            "tokenizer_fingerprint": self.t5.tokenizer_fingerprint,
-            "backbone_hidden_dim": self.t5.hidden_dim,
-            "labels": self.labels,
-            "max_input_tokens": self.max_input_tokens,
-            "max_target_tokens": self.max_target_tokens,
-            "target_format": self.target_format,
-        }
-        known.update(fields)
+        known = {**known_of(self), **fields}
         known["labels"] = self._checked_labels(known["labels"], known["max_target_tokens"] or self.max_target_tokens)
         return TaskPrompt(tensors=self.task_tensors(task_id), task_id=task_id, **known)
 
@@ -275,34 +231,12 @@ class PromptedT5(AnsweringModel):
         return check_labels(labels, self.t5.tokenize, max_target_tokens=limit, error_type=PromptError)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            # Keras prints a config whose class it does not know, with no other word on where the class is.
-            "read_by": "softprompt_tf.load_model(path)",
-            "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
-            "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
-            "t5_name": self.t5.name,
-            "method": self.method.name,
-            "method_settings": self.method.settings(),
-            "method_seed": self.method.seed,
-            "position": self.method.position,
-            "sees": self.method.sees,
-            "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
-            "task_ids": self.task_ids,
-            "labels": self.labels,
-            "max_input_tokens": self.max_input_tokens,
-            "max_target_tokens": self.max_target_tokens,
-            "target_format": self.target_format,
-            "name": self.name,
-        }
+        return config_of(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
-        backbone = deserialized_backbone(config["backbone"], custom_objects)
-        tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
-        t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
-        method = method_of_config(config, t5)
-        keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
-        model = cls(t5, method, **{key: config[key] for key in keys if key in config})
+        t5, method, settings = parts_of_config(config, custom_objects)
+        model = cls(t5, method, **settings)
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
         return model
 
