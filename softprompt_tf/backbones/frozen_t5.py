@@ -7,7 +7,7 @@ Knows nothing of prompts: `encode` takes embeddings, whatever was put in front o
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -22,9 +22,11 @@ from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_
 from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
+from softprompt_tf.backbones.passes.keras_layers import decode_by_layers, encode_by_layers
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
 from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
+from softprompt_tf.backbones.tokenization.sentinels import Sentinels
 from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.injection import InvertibleAdapter
@@ -38,7 +40,6 @@ PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
 START_ID = 0  # T5 starts the decoder with the padding id.
-NUM_SENTINELS = 100
 
 
 class FrozenT5:
@@ -74,21 +75,7 @@ class FrozenT5:
         placement: Placement | None = None,
     ):
         check_backend()
-        if not isinstance(backbone, keras_hub.models.T5Backbone):
-            raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
-        if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
-            raise BackboneError(f"The tokenizer must be a KerasHub T5Tokenizer. Received: {type(tokenizer).__name__}.")
-        if backbone.dtype_policy.compute_dtype == "float16":
-            # KerasHub adds (1 - mask) * -1e9 in the compute dtype, which overflows to -inf and ends as NaN.
-            raise BackboneError(
-                "A T5 must compute in float32 or bfloat16: float16 gives NaN with any padding. Received: "
-                f"dtype={backbone.dtype_policy.name}. Load it with dtype='float32' or dtype='bfloat16'."
-            )
-        if tokenizer.vocabulary_size() > backbone.vocabulary_size:
-            raise BackboneError(
-                f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
-                f"{backbone.vocabulary_size} rows in the embedding table."
-            )
+        _check_parts(backbone, tokenizer)
         # It has no weights to build. With an unbuilt layer, Keras's JAX trainer traces the model at every call of `fit`.
         tokenizer.built = True
         # The recipe computes logits in float32 also where the rest runs in bfloat16.
@@ -104,7 +91,9 @@ class FrozenT5:
         if fingerprint is not None:
             self.fingerprint = fingerprint  # in the place of the cached property
             self._seen_weights = weights_fingerprint(backbone)
-        self.text_pieces = TextPieces(tokenizer.proto, num_rows=int(backbone.vocabulary_size))
+        self.text_pieces = TextPieces(tokenizer.proto, num_rows=self.vocabulary_size)
+        num_pieces = tokenizer.vocabulary_size()
+        self._sentinels = Sentinels(self.text_pieces, num_pieces=num_pieces, num_rows=self.vocabulary_size)
         if is_tensorflow():
             # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
             # would belong to that graph.
@@ -188,14 +177,7 @@ class FrozenT5:
         Returns:
           The encoder output [B, T, H]. Rows at masked positions mean nothing.
         """
-        mask = padding_mask[:, None, :]
-        states, position_bias = embeddings, None
-        devices = self._devices("encoder")
-        for layer, device in zip(self.backbone.encoder_transformer_layers, devices, strict=True):
-            plain = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
-            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
-            states, position_bias = run(states)
-        return placed(devices[-1], self.backbone.encoder_layer_norm)(states)
+        return encode_by_layers(self.backbone, self.placement, embeddings, padding_mask, recompute=recompute)
 
     def decode(
         self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
@@ -212,20 +194,10 @@ class FrozenT5:
         Returns:
           Decoder states [B, U, H].
         """
-        encoder_mask = encoder_padding_mask[:, None, :]
-        states, position_bias = self.embed(token_ids), None
-        devices = self._devices("decoder")
-        for layer, device in zip(self.backbone.decoder_transformer_layers, devices, strict=True):
-            plain = partial(
-                _run_decoder_layer,
-                layer,
-                position_bias=position_bias,
-                encoder_attention_mask=encoder_mask,
-                use_causal_mask=True,
-            )
-            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
-            states, position_bias = run(states, encoder_output)
-        return placed(devices[-1], self.backbone.decoder_layer_norm)(states)
+        embeddings = self.embed(token_ids)
+        return decode_by_layers(
+            self.backbone, self.placement, embeddings, encoder_output, encoder_padding_mask, recompute=recompute
+        )
 
     def logits(self, states: Tensor, invertible: InvertibleAdapter | None = None) -> Tensor:
         """Map decoder states [..., H] to logits [..., V] in float32; the inverse of an adapter, [B, ...], comes before the head."""
@@ -265,10 +237,6 @@ class FrozenT5:
         self.freeze()
         self._seen_weights = None
 
-    def _devices(self, stack: str) -> Sequence[str | None]:
-        depth = len(getattr(self.backbone, f"{stack}_transformer_layers"))
-        return [None] * depth if self.placement is None else getattr(self.placement, stack)
-
     # === Text ===
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -299,47 +267,17 @@ class FrozenT5:
         Source: google/seqio, `SentencePieceVocabulary(extra_ids=100)`: of 32,000 pieces, sentinel 0 is id 32,099; Xue et al. 2022,
         ByT5, arXiv:2105.13626, section 3.1: the final 100 byte ids.
         """
-        if not 0 <= k < NUM_SENTINELS:
-            raise BackboneError(f"A sentinel's number must be from 0 to {NUM_SENTINELS - 1}. Received: k={k}.")
-        piece = self._sentinel_piece(k)
-        if piece is not None:
-            return piece
-        num_pieces = self.tokenizer.vocabulary_size()
-        if self.text_pieces.pieces.is_byte(num_pieces - 1):
-            return num_pieces - 1 - k
-        added = self.text_pieces.id_of(f"<extra_id_{k}>")
-        if added is not None:
-            return added
-        past_pieces = num_pieces + NUM_SENTINELS - 1 - k
-        if past_pieces >= self.vocabulary_size:
-            raise BackboneError(
-                f"The embedding table must have a row for sentinel <extra_id_{k}>. Received: {self.vocabulary_size} rows and "
-                f"{num_pieces} pieces, none of them the sentinel, which puts it at id {past_pieces}. Use the target format "
-                "`text`, or a T5 with sentinels."
-            )
-        return past_pieces
+        return self._sentinels.id_of(k)
 
-    @cached_property
+    @property
     def sentinel_pieces(self) -> tuple[int, ...]:
         """The ids of the sentinels that are pieces of the vocabulary; () for T5's own, where they lie past the pieces."""
-        ids = map(self._sentinel_piece, range(NUM_SENTINELS))
-        return tuple(piece for piece in ids if piece is not None)
+        return self._sentinels.pieces
 
     def _is_word(self, token_id: int) -> bool:
         if token_id >= self.tokenizer.vocabulary_size():
             return token_id in self.text_pieces.answer_tokens
         return token_id > EOS_ID and token_id not in self.sentinel_pieces
-
-    def _sentinel_piece(self, k: int) -> int | None:
-        plain = self._piece_id(f"<extra_id_{k}>")
-        return plain if plain is not None else self._piece_id(f"▁<extra_id_{k}>")  # mT5 has them with a space in front
-
-    def _piece_id(self, piece: str) -> int | None:
-        """Return the id of a piece, None where the vocabulary has no such piece (SentencePiece answers "unknown")."""
-        pieces = self.text_pieces.pieces
-        found = int(pieces.piece_to_id(piece))
-        is_own = found < self.tokenizer.vocabulary_size() and pieces.id_to_piece(found) == piece
-        return found if is_own else None
 
     # === Identity ===
 
@@ -407,14 +345,19 @@ def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, nam
     return FrozenT5(backbone, keras_hub.models.T5Tokenizer(proto=tokenizer_proto), name=name, fingerprint=fingerprint)
 
 
-def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
-    return layer(states, encoder_hidden_states=encoder_output, **others)
-
-
-def _is_quantized(layer: keras.Layer) -> bool:
-    return any(getattr(part, "quantization_mode", None) for part in layer._flatten_layers())
-
-
-def _remat(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that keeps its positional arguments and computes the rest again for its gradient."""
-    return keras.remat(lambda *tensors: run(*tensors))  # TensorFlow wants a function with a name
+def _check_parts(backbone: Any, tokenizer: Any) -> None:
+    if not isinstance(backbone, keras_hub.models.T5Backbone):
+        raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
+    if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
+        raise BackboneError(f"The tokenizer must be a KerasHub T5Tokenizer. Received: {type(tokenizer).__name__}.")
+    if backbone.dtype_policy.compute_dtype == "float16":
+        # KerasHub adds (1 - mask) * -1e9 in the compute dtype, which overflows to -inf and ends as NaN.
+        raise BackboneError(
+            "A T5 must compute in float32 or bfloat16: float16 gives NaN with any padding. Received: "
+            f"dtype={backbone.dtype_policy.name}. Load it with dtype='float32' or dtype='bfloat16'."
+        )
+    if tokenizer.vocabulary_size() > backbone.vocabulary_size:
+        raise BackboneError(
+            f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
+            f"{backbone.vocabulary_size} rows in the embedding table."
+        )
