@@ -3,7 +3,6 @@
 Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `score` answer, `save_prompt` keeps the result.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -181,7 +180,7 @@ class PromptedT5(AnsweringModel):
 
         The embedding table and the head stay as they are: see `FrozenT5.quantize`.
         """
-        self.t5.quantize(mode, filters=lambda layer: _is_chosen(layer, filters), **kwargs)
+        self.t5.quantize(mode, filters=filters, **kwargs)
         self.train_function = self.test_function = self.predict_function = None
         if is_tensorflow():
             self._answerer.forget_graphs()
@@ -253,11 +252,3 @@ def _check_parts(t5: Any, labels: Any) -> None:
 
 def _limit(name: str, value: Any, default: int) -> int:
     return default if value is None else checked_limit(name, value)
-
-
-def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
-    """Say whether Keras's `filters` (a pattern, several, a function, or None) choose a layer."""
-    if filters is None or callable(filters):
-        return filters is None or bool(filters(layer))
-    patterns = [filters] if isinstance(filters, str) else filters
-    return any(re.search(pattern, layer.name) for pattern in patterns)

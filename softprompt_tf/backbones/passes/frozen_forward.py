@@ -39,6 +39,7 @@ from softprompt_tf.backbones.passes.layer_changes import (
 )
 from softprompt_tf.backbones.passes.placed import Placement, devices_of, on_device
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
+from softprompt_tf.backbones.sizes import head_dim_of
 from softprompt_tf.injection import KeyValues, LayerChange, PromptSight
 from softprompt_tf.typing import Tensor
 
@@ -63,7 +64,7 @@ class FrozenForward:
         self._placement = placement
         self._dtype = str(backbone.dtype_policy.compute_dtype)
         self._heads = int(backbone.num_heads)
-        self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
+        self._width = head_dim_of(backbone)
 
     @property
     def is_able(self) -> bool:
