@@ -11,6 +11,7 @@ from softprompt_tf.settings.yaml_tree import KeyPath, Tree
 
 
 def localise_run(tree: Tree, directory: Path) -> None:
+    """Read the task files that a run's config names, and make its other files absolute, in place."""
     task = tree.values.get("task")
     if isinstance(task, tuple):
         tree.values["task"] = tuple(
@@ -18,25 +19,27 @@ def localise_run(tree: Tree, directory: Path) -> None:
         )
     elif task is not None:
         tree.values["task"] = _task_values(tree, task, directory, ("task",))
+    _localise_prompt(tree, directory)
+    _localise_teachers(tree, directory)
+
+
+def _localise_prompt(tree: Tree, directory: Path) -> None:
     prompt = tree.values.get("prompt")
-    init = prompt.get("init") if isinstance(prompt, dict) else None
+    if not isinstance(prompt, dict):
+        return
+
+    def local(path: Any, key: str) -> Any:
+        return _local_file(path, directory=directory, key=f"prompt.{key}", place=tree.place(("prompt", key)))
+
+    init, sources = prompt.get("init"), prompt.get("sources")
     kind, _, path = init.partition(":") if isinstance(init, str) else ("", "", "")
     is_name = path == BUNDLED and kind != "file" and not (directory / path).exists()
     if kind in ("file", "source", "best_source") and path and not is_name:
-        place = tree.place(("prompt", "init"))
-        name = resolve_source(path, directory=directory, key="prompt.init", place=place)
-        prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
-    _localise_teachers(tree, directory)
-    sources = prompt.get("sources") if isinstance(prompt, dict) else None
+        prompt["init"] = f"{kind}:{local(path, 'init')}"
     if isinstance(sources, list | tuple):
-        place = tree.place(("prompt", "sources"))
-        local = (_local_file(each, directory=directory, key="prompt.sources", place=place) for each in sources)
-        prompt["sources"] = tuple(local)  # type: ignore[index]
-    language = prompt.get("language") if isinstance(prompt, dict) else None
-    if isinstance(language, str) and language:
-        place = tree.place(("prompt", "language"))
-        name = resolve_source(language, directory=directory, key="prompt.language", place=place)
-        prompt["language"] = str((directory / name).absolute())  # type: ignore[index]
+        prompt["sources"] = tuple(local(each, "sources") for each in sources)
+    if "language" in prompt:
+        prompt["language"] = local(prompt["language"], "language")
 
 
 def _localise_teachers(tree: Tree, directory: Path) -> None:
@@ -71,10 +74,12 @@ def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:
 
 
 def read_task(path: Path) -> Tree:
+    """Return what a task file says."""
     return read_tree(path, localise=localise_task)
 
 
 def localise_task(tree: Tree, directory: Path) -> None:
+    """Make the sources of a task absolute, in place."""
     _resolve_sources(tree, tree.values, directory, ())
 
 
