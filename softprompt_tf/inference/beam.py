@@ -71,17 +71,7 @@ class Beam:
     ) -> tuple[Tensor, Tensor]:
         """Decode; `last` is where a row's answer is cut, [B, 1] or one number for all."""
         biases, beams = position_biases(t5, max_tokens, key_values), self.num_beams
-        # Only beam 0 is alive at first: all beams start from the same token.
-        first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
-        state = (
-            ops.convert_to_tensor(0, dtype="int32"),
-            ops.full((batch, beams, max_tokens), PAD_ID, dtype="int32"),
-            ops.full((batch, beams), START_ID, dtype="int32"),
-            ops.zeros((batch, 1), dtype="float32") + first,
-            ops.zeros((batch, beams), dtype="bool"),
-            ops.zeros((batch, beams), dtype="float32"),
-            *empty_cache(t5, batch * beams, max_tokens, beams=beams, key_values=key_values),
-        )
+        cache = empty_cache(t5, batch * beams, max_tokens, beams=beams, key_values=key_values)
 
         def step(
             index: Tensor,
@@ -106,11 +96,27 @@ class Beam:
         def goes_on(index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *rest: Tensor) -> Tensor:
             return ops.logical_not(ops.all(done))
 
-        _, ids, _, scores, _, lengths, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)
+        _, ids, _, scores, _, lengths, *_ = ops.while_loop(
+            goes_on, step, (*self._start(batch, max_tokens), *cache), maximum_iterations=max_tokens
+        )
         best = ops.argmax(scores / self._penalty(lengths), axis=-1)[:, None]  # [B, 1]
         return (
             ops.squeeze(ops.take_along_axis(ids, best[..., None], axis=1), axis=1),
             ops.squeeze(ops.take_along_axis(scores, best, axis=1), axis=1),
+        )
+
+    def _start(self, batch: Any, max_tokens: int | Tensor) -> tuple[Tensor, ...]:
+        """Return the state before the first step: its index, the answers, last tokens, scores, what has ended, and lengths."""
+        beams = self.num_beams
+        # Only beam 0 is alive at first: all beams start from the same token.
+        first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
+        return (
+            ops.convert_to_tensor(0, dtype="int32"),
+            ops.full((batch, beams, max_tokens), PAD_ID, dtype="int32"),
+            ops.full((batch, beams), START_ID, dtype="int32"),
+            ops.zeros((batch, 1), dtype="float32") + first,
+            ops.zeros((batch, beams), dtype="bool"),
+            ops.zeros((batch, beams), dtype="float32"),
         )
 
     def get_config(self) -> dict[str, Any]:
