@@ -13,12 +13,13 @@ import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import goes_inside
-from softprompt_tf.errors import BackboneError, PromptError
+from softprompt_tf.errors import PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.methods import PromptMethod, TaskPrompt, injection_of, write_prompt
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
 from softprompt_tf.model.answering_model import AnsweringModel
 from softprompt_tf.model.kept_task import known_of, values_of_task
+from softprompt_tf.model.model_arguments import check_parts, limit_of
 from softprompt_tf.model.model_config import config_of, parts_of_config
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing
 from softprompt_tf.model.prompted_inputs import functional_parts, tuned_logits
@@ -27,7 +28,6 @@ from softprompt_tf.model.task_method import check_has_no_dropout, check_label_ro
 from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.replicas import on_tpu
 from softprompt_tf.tasks import check_labels, warn_of_labels
-from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class PromptedT5(AnsweringModel):
         target_format: str | None = None,
         name: str = "prompted_t5",
     ):
-        _check_parts(t5, labels)
+        check_parts(t5, labels)
         method, loaded = method_of(prompt, t5)
         method = settled(method.with_labels(loaded.labels if labels is None else labels), t5)
         table = table_of(method, t5)
@@ -101,8 +101,8 @@ class PromptedT5(AnsweringModel):
         self.prompt_table = table
         self.method = method
         self.task_ids = method.task_ids
-        self.max_input_tokens = _limit("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
-        self.max_target_tokens = _limit("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
+        self.max_input_tokens = limit_of("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
+        self.max_target_tokens = limit_of("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
         given = loaded.labels if labels is None else labels
         self.labels = self._checked_labels(given or method.label_words, self.max_target_tokens)
@@ -238,17 +238,3 @@ class PromptedT5(AnsweringModel):
         model = cls(t5, method, **settings)
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
         return model
-
-
-def _check_parts(t5: Any, labels: Any) -> None:
-    if not isinstance(t5, FrozenT5):
-        raise BackboneError(
-            f"`t5` must be a T5 from load_t5. Received: {t5 if isinstance(t5, str) else type(t5).__name__!r}. "
-            "Load it first, t5 = load_t5(...); many models may share it."
-        )
-    if isinstance(labels, (str, bytes)):
-        raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
-
-
-def _limit(name: str, value: Any, default: int) -> int:
-    return default if value is None else checked_limit(name, value)

@@ -170,14 +170,15 @@ class TrainedModel(keras.Model):
             num_replicas=num_replicas,
             t5_dropout=self.t5.dropout,
         )
-        has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None
-        self.prompt_dropout = checked_dropout(
-            prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
-        )
+        self.prompt_dropout = self._checked_dropout(prompt_dropout)
         bound = bound_terms(loss_terms, self, self.optimizer)
         # Past Keras's tracking, which keeps no functions.
         object.__setattr__(self, "loss_terms", tuple(loss_terms))
         object.__setattr__(self, "_bound_terms", bound)
+
+    def _checked_dropout(self, rate: float) -> float:
+        has_prompt = bool(rate) and prompt_name(self.prompt_table.tensors()) is not None
+        return checked_dropout(rate, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
