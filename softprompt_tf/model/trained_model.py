@@ -183,12 +183,10 @@ class TrainedModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        sample_weight = per_position(sample_weight)
-        weights = [
-            loss.weight_of(y, sample_weight) for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")
-        ]
-        self._loss_tracker.weights.next = weights[0] if weights else None
-        total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        by_position = per_position(sample_weight)
+        losses = [loss for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")]
+        self._loss_tracker.weights.next = losses[0].weight_of(y, by_position) if losses else None
+        total = super().compute_loss(x, y, y_pred, by_position, training)
         for term in self._bound_terms if training else ():
             total = total + term(x, y, y_pred, sample_weight)
         return total
