@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Sampler, get_sampler
 from softprompt_tf.keras_backend import is_tensorflow
+from softprompt_tf.methods import PromptMethod
 from softprompt_tf.model.prompted_inputs import encode
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.texts.text_rows import is_one_text
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
 
 class AnsweringModel(TextModel):
-    """Writes, chooses and scores answers; the subclass lends its `t5`, `prompt_table`, `text_batches` and `labels`."""
+    """Writes, chooses and scores answers; the subclass lends its T5, its method and the limits of its texts."""
 
+    method: PromptMethod
+    task_ids: tuple[str, ...] | None
+    max_input_tokens: int
+    max_target_tokens: int
+    target_format: str
     _sampler: Sampler = get_sampler("greedy")
 
     @property

@@ -1,16 +1,14 @@
 """What a file keeps of a task that a `PromptedT5` trained: its tensors, and what the model knows of it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods import TaskTable
-
-if TYPE_CHECKING:
-    from softprompt_tf.model.prompted_t5 import PromptedT5
+from softprompt_tf.model.answering_model import AnsweringModel
 
 
 def values_of_task(table: TaskTable, task_ids: Sequence[str] | None, task_id: str | None) -> dict[str, np.ndarray]:
@@ -33,7 +31,7 @@ def values_of_task(table: TaskTable, task_ids: Sequence[str] | None, task_id: st
     return {name: value[index] for name, value in tensors.items()}
 
 
-def known_of(model: "PromptedT5") -> dict[str, Any]:
+def known_of(model: AnsweringModel) -> dict[str, Any]:
     """Return the fields of a `TaskPrompt` that a model knows."""
     return {
         "method": model.method.name,

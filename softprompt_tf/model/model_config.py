@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import keras_hub
@@ -10,13 +10,11 @@ import keras_hub
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
 from softprompt_tf.methods import PromptMethod
+from softprompt_tf.model.answering_model import AnsweringModel
 from softprompt_tf.model.task_method import method_of_config
 
-if TYPE_CHECKING:
-    from softprompt_tf.model.prompted_t5 import PromptedT5
 
-
-def config_of(model: "PromptedT5") -> dict[str, Any]:
+def config_of(model: AnsweringModel) -> dict[str, Any]:
     """Return what `parts_of_config` makes the parts of an equal model from, but for its weights."""
     return {
         # Keras prints a config whose class it does not know, with no other word on where the class is.
