@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from softprompt_tf.errors import SoftPromptError as SoftPromptError
     from softprompt_tf.inference.answers import Classification as Classification
     from softprompt_tf.inference.answers import Generation as Generation
-    from softprompt_tf.inference.decoding import Beam as Beam
-    from softprompt_tf.inference.decoding import Greedy as Greedy
+    from softprompt_tf.inference.beam import Beam as Beam
+    from softprompt_tf.inference.greedy import Greedy as Greedy
     from softprompt_tf.methods import init as init
     from softprompt_tf.methods import load_prompt as load_prompt
     from softprompt_tf.methods.constructors import *  # noqa: F403
@@ -41,12 +41,12 @@ _MODULE_OF = {
     **dict.fromkeys(constructors.__all__, "methods"),
     "Adafactor": "training",
     "AutoPrompt": "training",
-    "Beam": "inference.decoding",
+    "Beam": "inference.beam",
     "Classification": "inference.answers",
     "ExactMatch": "model.token_metrics",
     "FrozenT5": "backbones",
     "Generation": "inference.answers",
-    "Greedy": "inference.decoding",
+    "Greedy": "inference.greedy",
     "LabelAccuracy": "model.token_metrics",
     "PromptedT5": "model.prompted_t5",
     "ResourcePlan": "resource_plan",

@@ -1,94 +1,28 @@
 """A run's settings: read, check and write a config of YAML and `key=value` overrides."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
+from softprompt_tf.config_paths import localise_run, localise_task, read_task
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
-from softprompt_tf.methods.initializers import BUNDLED
+from softprompt_tf.methods.prompt_section import AnyMethodConfig as AnyMethodConfig
+from softprompt_tf.methods.prompt_section import drop_settings_of_other_methods
+from softprompt_tf.methods.prompt_section import method_section as method_section
 from softprompt_tf.methods.registry import METHODS
-from softprompt_tf.settings.config_files import apply_override, read_tree, resolve_source
+from softprompt_tf.settings.config_files import apply_override, read_tree
 from softprompt_tf.settings.config_messages import Described, SectionOf
 from softprompt_tf.settings.config_section import WHOLE_NUMBER as _WHOLE_NUMBER
 from softprompt_tf.settings.config_section import Section as _Section
-from softprompt_tf.settings.yaml_tree import KeyPath, Tree, dump_yaml
-from softprompt_tf.target_format import TargetFormat
-
-SPLITS = ("train", "validation", "test")
+from softprompt_tf.settings.task_section import SPLITS as SPLITS
+from softprompt_tf.settings.task_section import Names, as_tuple
+from softprompt_tf.settings.task_section import TaskConfig as TaskConfig
+from softprompt_tf.settings.yaml_tree import Tree, dump_yaml
 
 _UNION_TAGS = ("one task", "several tasks")
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _with_text_keys(value: Any) -> Any:
-    return {str(key): word for key, word in value.items()} if isinstance(value, Mapping) else value
-
-
-def _as_names(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else _as_tuple(value)
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-NameOrNames = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
-Labels = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
-
-
-class TaskConfig(_Section):
-    """One task: where its rows lie and how they become text. `softprompt_tf.tasks.Task` says what each field means."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="a name of letters, digits, `_`, `.` and `-`")
-    inputs: str = Field(description='a template, such as "sst2 sentence: {sentence}"')
-    targets: str = Field(default="{label}", description='a template, such as "{label}"')
-    labels: Labels | None = Field(
-        default=None, min_length=1, description='a mapping from raw value to label word, such as {0: "negative"}'
-    )
-    metrics: Names = Field(default=("accuracy",), min_length=1, description="a list of metric names")
-    taskless: bool = Field(default=False, description="true or false (whether `inputs` lose their first word)")
-    preprocess: NameOrNames = Field(default=(), description="the name of a preprocessor, or a list of them")
-    preprocess_train: NameOrNames = Field(default=(), description="the name of a preprocessor, or a list of them")
-    postprocess: NameOrNames = Field(default=(), description="the name of a postprocessor, or a list of them")
-    references: str | None = Field(default=None, min_length=1, description="the name of a field, or null")
-    group_by: NameOrNames = Field(default=(), description="the name of a field, or a list of them")
-    train: str | None = Field(default=None, description="a file or a TFDS name")
-    validation: str | None = Field(default=None, description="a file or a TFDS name")
-    test: str | None = Field(default=None, description="a file or a TFDS name")
-    columns: Names | None = Field(default=None, min_length=1, description="a list of column names")
-    max_input_tokens: int = Field(
-        default=512, gt=0, description=f"{_WHOLE_NUMBER} (tokens, the end of sequence included)"
-    )
-    max_target_tokens: int | None = Field(
-        default=None, gt=0, description=f"{_WHOLE_NUMBER} (tokens, the end of sequence included), or null"
-    )
-    target_format: TargetFormat = Field(default="text", description="text or sentinel")
-
-
-def _method_tag(value: Any) -> str:
-    """Return the name of the method that a section is of; prompt tuning's where it says none."""
-    method = value.get("method", "prompt_tuning") if isinstance(value, Mapping) else getattr(value, "method", "")
-    return method if isinstance(method, str) and method in METHODS else _UNKNOWN_METHOD
-
-
-def method_section(value: Any) -> type[MethodConfig]:
-    """Return the class of a section `prompt`, from its value; that of prompt tuning where its method is not known."""
-    tag = _method_tag(value)
-    return PromptTuningConfig if tag == _UNKNOWN_METHOD else METHODS[tag].config
-
-
-_UNKNOWN_METHOD = "unknown method"
-if TYPE_CHECKING:
-    AnyMethodConfig = MethodConfig
-else:
-    # The section `prompt` of a config, of whichever method it names.
-    _Methods = Union[tuple(Annotated[row.config, Tag(name)] for name, row in METHODS.items())]  # noqa: UP007
-    AnyMethodConfig = Annotated[_Methods, Discriminator(_method_tag)]
 
 
 class TrainingConfig(_Section):
@@ -176,7 +110,7 @@ def _task_tag(value: Any) -> str | None:
     return _UNION_TAGS[1] if isinstance(value, list | tuple) else None
 
 
-_Tasks = Annotated[tuple[TaskConfig, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+_Tasks = Annotated[tuple[TaskConfig, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
 
 class RunConfig(_Section):
@@ -222,15 +156,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
       >>> config.training.steps
       50
     """
-    tree = read_tree(Path(path), localise=_localise_run)
+    tree = read_tree(Path(path), localise=localise_run)
     if {"inputs", "name"} <= tree.values.keys() and "task" not in tree.values:
         raise ConfigError(
             f"A run's config must have the key `task`. Received: {path}, which is a task file. Write a config of a run"
             f" with `task: {Path(path).name}` (`softprompt configs runs` lists examples)."
         )
     for override in overrides:
-        apply_override(tree, override, localise=_localise_run)
-    _drop_settings_of_other_methods(tree)
+        apply_override(tree, override, localise=localise_run)
+    drop_settings_of_other_methods(tree)
     return _validated(RunConfig, tree)
 
 
@@ -241,9 +175,9 @@ def run_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunC
       ConfigError: as `load_config`.
     """
     tree = Tree({str(key): value for key, value in values.items()}, {(): "the run's mapping"})
-    _localise_run(tree, Path.cwd())
+    localise_run(tree, Path.cwd())
     for override in overrides:
-        apply_override(tree, override, localise=_localise_run)
+        apply_override(tree, override, localise=localise_run)
     return _validated(RunConfig, tree)
 
 
@@ -253,7 +187,7 @@ def load_task_config(path: str | Path) -> TaskConfig:
     Raises:
       ConfigError: as `load_config`.
     """
-    tree = _read_task(Path(path))
+    tree = read_task(Path(path))
     if "task" in tree.values and "inputs" not in tree.values:
         raise ConfigError(
             f"A task file must have the key `inputs`. Received: {path}, which is a run's config. Pass the task file that"
@@ -269,109 +203,13 @@ def task_config(values: Mapping[str, Any]) -> TaskConfig:
       ConfigError: as `load_config`.
     """
     tree = Tree({str(key): value for key, value in values.items()}, {(): "the task's mapping"})
-    _localise_task(tree, Path.cwd())
+    localise_task(tree, Path.cwd())
     return _validated(TaskConfig, tree)
 
 
 def dump_config(config: RunConfig) -> str:
     """Write a config as YAML that `load_config` reads back to an equal config, from any directory."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-# === What one file says, made independent of its directory ===
-
-
-def _localise_run(tree: Tree, directory: Path) -> None:
-    task = tree.values.get("task")
-    if isinstance(task, tuple):
-        tree.values["task"] = tuple(
-            _task_values(tree, item, directory, ("task", str(number))) for number, item in enumerate(task)
-        )
-    elif task is not None:
-        tree.values["task"] = _task_values(tree, task, directory, ("task",))
-    prompt = tree.values.get("prompt")
-    init = prompt.get("init") if isinstance(prompt, dict) else None
-    kind, _, path = init.partition(":") if isinstance(init, str) else ("", "", "")
-    is_name = path == BUNDLED and kind != "file" and not (directory / path).exists()
-    if kind in ("file", "source", "best_source") and path and not is_name:
-        place = tree.place(("prompt", "init"))
-        name = resolve_source(path, directory=directory, key="prompt.init", place=place)
-        prompt["init"] = f"{kind}:{(directory / name).absolute()}"  # type: ignore[index]
-    _localise_teachers(tree, directory)
-    sources = prompt.get("sources") if isinstance(prompt, dict) else None
-    if isinstance(sources, list | tuple):
-        place = tree.place(("prompt", "sources"))
-        local = (_local_file(each, directory=directory, key="prompt.sources", place=place) for each in sources)
-        prompt["sources"] = tuple(local)  # type: ignore[index]
-    language = prompt.get("language") if isinstance(prompt, dict) else None
-    if isinstance(language, str) and language:
-        place = tree.place(("prompt", "language"))
-        name = resolve_source(language, directory=directory, key="prompt.language", place=place)
-        prompt["language"] = str((directory / name).absolute())  # type: ignore[index]
-
-
-def _localise_teachers(tree: Tree, directory: Path) -> None:
-    training = tree.values.get("training")
-    teachers = training.get("distill_from") if isinstance(training, dict) else None
-    if not isinstance(training, dict) or teachers is None:
-        return
-    key = "training.distill_from"
-    local = partial(_local_file, directory=directory, key=key, place=tree.place(("training", "distill_from")))
-    if isinstance(teachers, dict):
-        training["distill_from"] = {task: local(path) for task, path in teachers.items()}
-    else:
-        training["distill_from"] = local(teachers)
-
-
-def _local_file(path: Any, *, directory: Path, key: str, place: str) -> Any:
-    """Return the path of a file that a config names, absolute; what is no path comes back as it is."""
-    if not isinstance(path, str) or not path:
-        return path
-    return str((directory / resolve_source(path, directory=directory, key=key, place=place)).absolute())
-
-
-def _task_values(tree: Tree, task: Any, directory: Path, path: KeyPath) -> Any:
-    if isinstance(task, str):
-        read = _read_task(directory / task)
-        tree.places.update({(*path, *below): place for below, place in read.places.items()})
-        tree.whole.add(path)
-        return read.values
-    if isinstance(task, dict):
-        _resolve_sources(tree, task, directory, path)
-    return task
-
-
-def _read_task(path: Path) -> Tree:
-    return read_tree(path, localise=_localise_task)
-
-
-def _localise_task(tree: Tree, directory: Path) -> None:
-    _resolve_sources(tree, tree.values, directory, ())
-
-
-def _resolve_sources(tree: Tree, task: dict[str, Any], directory: Path, path: KeyPath) -> None:
-    for split in SPLITS:
-        if isinstance(task.get(split), str):
-            here = (*path, split)
-            task[split] = resolve_source(task[split], directory=directory, key=".".join(here), place=tree.place(here))
-
-
-def _drop_settings_of_other_methods(tree: Tree) -> None:
-    """Take out what an included file set for another method than the one that is named elsewhere."""
-    prompt = tree.values.get("prompt")
-    if not isinstance(prompt, dict) or prompt.get("method") not in tuple(METHODS):
-        return
-    method = str(prompt["method"])
-    known = {key for row in METHODS.values() for key in row.config.model_fields}
-    named_in = _file_of(tree.place(("prompt", "method")))
-    for key in sorted(known & set(prompt) - set(METHODS[method].config.model_fields)):
-        place = tree.place(("prompt", key))
-        if not place.startswith("override") and _file_of(place) != named_in:
-            del prompt[key]
-
-
-def _file_of(place: str) -> str:
-    return place.rpartition(":")[0] or place
 
 
 # === From pydantic's errors to ours ===

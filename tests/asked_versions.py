@@ -19,7 +19,7 @@ import pytest
 from softprompt_tf import PromptedT5
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
-from softprompt_tf.export.graph.task_tables import COLUMNS
+from softprompt_tf.export.graph.task_columns import COLUMNS
 from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.export.versions import saved_model, verify, verify_change
 from softprompt_tf.inference.decoding import Sampler

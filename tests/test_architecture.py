@@ -22,6 +22,7 @@ LAYERS = [
     ("workers",),
     ("settings",),
     ("methods",),
+    ("config_paths",),
     ("config",),
     ("backbones", "tasks"),
     ("texts", "replicas"),

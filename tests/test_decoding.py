@@ -181,11 +181,11 @@ def test_one_beam_is_greedy(tiny_t5, texts):
 
 
 def test_search_stops_as_soon_as_every_row_has_ended(monkeypatch, tiny_t5, texts):
-    from softprompt_tf.inference import decoding
+    from softprompt_tf.inference import greedy
 
     steps = []
-    step = decoding.decode_step
-    monkeypatch.setattr(decoding, "decode_step", lambda *args: steps.append(1) or step(*args))
+    step = greedy.decode_step
+    monkeypatch.setattr(greedy, "decode_step", lambda *args: steps.append(1) or step(*args))
     ids, _ = Greedy()(tiny_t5, *encoded(tiny_t5, texts), MAX_TOKENS)
     short = [k for k, row in enumerate(ids.numpy()) if 1 in row]
     longest = max(len(np.trim_zeros(ids.numpy()[k])) for k in short)

@@ -24,7 +24,8 @@ from softprompt_tf.export.graph.served_tasks import (
 )
 from softprompt_tf.export.graph.served_texts import ServedTexts
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
-from softprompt_tf.export.graph.task_tables import MEMBERS, TaskTables
+from softprompt_tf.export.graph.task_columns import MEMBERS
+from softprompt_tf.export.graph.task_tables import TaskTables
 from softprompt_tf.inference.answers import NO_SCORE
 from softprompt_tf.inference.decoding import Greedy, Sampler
 from softprompt_tf.methods.task_tensors import PROMPT

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
-from softprompt_tf.export.graph.task_tables import MEMBERS, columns_of, table_name
+from softprompt_tf.export.graph.task_columns import MEMBERS, columns_of
+from softprompt_tf.export.graph.task_tables import table_name
 from softprompt_tf.methods.task_tensors import PROMPT, TENSORS
 
 _KEY = "tables/{}/.ATTRIBUTES/VARIABLE_VALUE"

@@ -24,7 +24,7 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_tasks import ServedTask, ServedTasks, rows_of_tasks
 from softprompt_tf.export.graph.stored_rows import restored_prompts, stored_prompts
-from softprompt_tf.export.graph.task_tables import MEMBERS, columns_of, task_columns, tasks_of
+from softprompt_tf.export.graph.task_columns import MEMBERS, columns_of, task_columns, tasks_of
 from softprompt_tf.export.versions.checkpoint_index import read_index, write_index
 from softprompt_tf.export.versions.table_entries import (
     TABLE_KEYS,

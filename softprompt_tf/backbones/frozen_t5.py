@@ -6,27 +6,29 @@ Knows nothing of prompts: `encode` takes embeddings, whatever was put in front o
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
-import keras
 import keras_hub
 import numpy as np
 from keras import ops
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
-from softprompt_tf.backbones.loading.built_layers import spare_tracing
+from softprompt_tf.backbones.frozen_weights import check_unchanged, check_untrainable, freeze
 from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_home
-from softprompt_tf.backbones.loading.spared_garbage import spared_garbage
+from softprompt_tf.backbones.loading.prepared_parts import prepare_parts
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
+from softprompt_tf.backbones.passes.keras_layers import decode_by_layers, encode_by_layers
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
 from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
+from softprompt_tf.backbones.quantized_projections import Filters, quantize_projections
+from softprompt_tf.backbones.sizes import head_dim_of, sizes_of
+from softprompt_tf.backbones.tokenization.sentinels import Sentinels
 from softprompt_tf.backbones.tokenization.text_pieces import TextPieces
-from softprompt_tf.errors import BackboneError
 from softprompt_tf.injection import InvertibleAdapter
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
 from softprompt_tf.typing import Tensor
@@ -38,7 +40,6 @@ PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
 START_ID = 0  # T5 starts the decoder with the padding id.
-NUM_SENTINELS = 100
 
 
 class FrozenT5:
@@ -74,26 +75,7 @@ class FrozenT5:
         placement: Placement | None = None,
     ):
         check_backend()
-        if not isinstance(backbone, keras_hub.models.T5Backbone):
-            raise BackboneError(f"The backbone must be a KerasHub T5Backbone. Received: {type(backbone).__name__}.")
-        if not isinstance(tokenizer, keras_hub.models.T5Tokenizer):
-            raise BackboneError(f"The tokenizer must be a KerasHub T5Tokenizer. Received: {type(tokenizer).__name__}.")
-        if backbone.dtype_policy.compute_dtype == "float16":
-            # KerasHub adds (1 - mask) * -1e9 in the compute dtype, which overflows to -inf and ends as NaN.
-            raise BackboneError(
-                "A T5 must compute in float32 or bfloat16: float16 gives NaN with any padding. Received: "
-                f"dtype={backbone.dtype_policy.name}. Load it with dtype='float32' or dtype='bfloat16'."
-            )
-        if tokenizer.vocabulary_size() > backbone.vocabulary_size:
-            raise BackboneError(
-                f"The tokenizer must fit the backbone. Received: {tokenizer.vocabulary_size()} pieces, "
-                f"{backbone.vocabulary_size} rows in the embedding table."
-            )
-        # It has no weights to build. With an unbuilt layer, Keras's JAX trainer traces the model at every call of `fit`.
-        tokenizer.built = True
-        # The recipe computes logits in float32 also where the rest runs in bfloat16.
-        backbone.token_embedding.reverse_dtype = "float32"
-        spare_tracing(backbone)
+        prepare_parts(backbone, tokenizer)
         self.backbone = backbone
         self.freeze()
         self.placement = placement
@@ -104,7 +86,9 @@ class FrozenT5:
         if fingerprint is not None:
             self.fingerprint = fingerprint  # in the place of the cached property
             self._seen_weights = weights_fingerprint(backbone)
-        self.text_pieces = TextPieces(tokenizer.proto, num_rows=int(backbone.vocabulary_size))
+        self.text_pieces = TextPieces(tokenizer.proto, num_rows=self.vocabulary_size)
+        num_pieces = tokenizer.vocabulary_size()
+        self._sentinels = Sentinels(self.text_pieces, num_pieces=num_pieces, num_rows=self.vocabulary_size)
         if is_tensorflow():
             # The tokenizer as TensorFlow ops, for data pipelines and for serving. Made here, as inside a graph its resource
             # would belong to that graph.
@@ -130,19 +114,12 @@ class FrozenT5:
     @property
     def head_dim(self) -> int:
         """D, the width of a key or a value; not always H / N."""
-        return int(self.backbone.key_value_dim or self.backbone.hidden_dim // self.backbone.num_heads)
+        return head_dim_of(self.backbone)
 
     @property
     def sizes(self) -> BackboneSizes:
         """What decides how large a task's tensors are."""
-        return BackboneSizes(
-            hidden_dim=self.hidden_dim,
-            encoder_layers=len(self.backbone.encoder_transformer_layers),
-            decoder_layers=len(self.backbone.decoder_transformer_layers),
-            num_heads=self.num_heads,
-            head_dim=self.head_dim,
-            feed_forward_dim=int(self.backbone.intermediate_dim),
-        )
+        return sizes_of(self.backbone)
 
     @property
     def bytes_by_device(self) -> dict[str, int]:
@@ -188,14 +165,7 @@ class FrozenT5:
         Returns:
           The encoder output [B, T, H]. Rows at masked positions mean nothing.
         """
-        mask = padding_mask[:, None, :]
-        states, position_bias = embeddings, None
-        devices = self._devices("encoder")
-        for layer, device in zip(self.backbone.encoder_transformer_layers, devices, strict=True):
-            plain = partial(layer, attention_mask=mask, position_bias=position_bias, use_causal_mask=False)
-            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
-            states, position_bias = run(states)
-        return placed(devices[-1], self.backbone.encoder_layer_norm)(states)
+        return encode_by_layers(self.backbone, self.placement, embeddings, padding_mask, recompute=recompute)
 
     def decode(
         self, token_ids: Tensor, encoder_output: Tensor, encoder_padding_mask: Tensor, *, recompute: bool = False
@@ -212,20 +182,10 @@ class FrozenT5:
         Returns:
           Decoder states [B, U, H].
         """
-        encoder_mask = encoder_padding_mask[:, None, :]
-        states, position_bias = self.embed(token_ids), None
-        devices = self._devices("decoder")
-        for layer, device in zip(self.backbone.decoder_transformer_layers, devices, strict=True):
-            plain = partial(
-                _run_decoder_layer,
-                layer,
-                position_bias=position_bias,
-                encoder_attention_mask=encoder_mask,
-                use_causal_mask=True,
-            )
-            run = placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
-            states, position_bias = run(states, encoder_output)
-        return placed(devices[-1], self.backbone.decoder_layer_norm)(states)
+        embeddings = self.embed(token_ids)
+        return decode_by_layers(
+            self.backbone, self.placement, embeddings, encoder_output, encoder_padding_mask, recompute=recompute
+        )
 
     def logits(self, states: Tensor, invertible: InvertibleAdapter | None = None) -> Tensor:
         """Map decoder states [..., H] to logits [..., V] in float32; the inverse of an adapter, [B, ...], comes before the head."""
@@ -243,7 +203,7 @@ class FrozenT5:
         """
         return states * self.hidden_dim**-0.5 if self.backbone.tie_embedding_weights else states
 
-    def quantize(self, mode: str, *, filters: Callable[[keras.Layer], bool] | None = None, **kwargs: Any) -> None:
+    def quantize(self, mode: str, *, filters: Filters = None, **kwargs: Any) -> None:
         """Quantize the projections as `keras.Model.quantize` does; fingerprint and initializers stay those of the float weights.
 
         The embedding table and the head stay as they are: of the gradient, Keras's int8 head passes only the part of its
@@ -251,23 +211,15 @@ class FrozenT5:
 
         Args:
           mode: as in `keras.Model.quantize`, such as "int8".
-          filters: which of the other layers; None for all.
+          filters: which of the other layers, as in `keras.Model.quantize`; None for all.
           **kwargs: handed to `keras.Model.quantize`.
         """
         _ = self.embedding_table, self.fingerprint  # of the weights before quantization
-        table = self.backbone.token_embedding
-        with spared_garbage():
-            self.backbone.quantize(
-                mode, filters=lambda layer: layer is not table and (filters is None or filters(layer)), **kwargs
-            )
+        quantize_projections(self.backbone, mode, filters=filters, **kwargs)
         if self.placement is not None:
             move_home(self.backbone, self.placement)
         self.freeze()
         self._seen_weights = None
-
-    def _devices(self, stack: str) -> Sequence[str | None]:
-        depth = len(getattr(self.backbone, f"{stack}_transformer_layers"))
-        return [None] * depth if self.placement is None else getattr(self.placement, stack)
 
     # === Text ===
 
@@ -299,47 +251,17 @@ class FrozenT5:
         Source: google/seqio, `SentencePieceVocabulary(extra_ids=100)`: of 32,000 pieces, sentinel 0 is id 32,099; Xue et al. 2022,
         ByT5, arXiv:2105.13626, section 3.1: the final 100 byte ids.
         """
-        if not 0 <= k < NUM_SENTINELS:
-            raise BackboneError(f"A sentinel's number must be from 0 to {NUM_SENTINELS - 1}. Received: k={k}.")
-        piece = self._sentinel_piece(k)
-        if piece is not None:
-            return piece
-        num_pieces = self.tokenizer.vocabulary_size()
-        if self.text_pieces.pieces.is_byte(num_pieces - 1):
-            return num_pieces - 1 - k
-        added = self.text_pieces.id_of(f"<extra_id_{k}>")
-        if added is not None:
-            return added
-        past_pieces = num_pieces + NUM_SENTINELS - 1 - k
-        if past_pieces >= self.vocabulary_size:
-            raise BackboneError(
-                f"The embedding table must have a row for sentinel <extra_id_{k}>. Received: {self.vocabulary_size} rows and "
-                f"{num_pieces} pieces, none of them the sentinel, which puts it at id {past_pieces}. Use the target format "
-                "`text`, or a T5 with sentinels."
-            )
-        return past_pieces
+        return self._sentinels.id_of(k)
 
-    @cached_property
+    @property
     def sentinel_pieces(self) -> tuple[int, ...]:
         """The ids of the sentinels that are pieces of the vocabulary; () for T5's own, where they lie past the pieces."""
-        ids = map(self._sentinel_piece, range(NUM_SENTINELS))
-        return tuple(piece for piece in ids if piece is not None)
+        return self._sentinels.pieces
 
     def _is_word(self, token_id: int) -> bool:
         if token_id >= self.tokenizer.vocabulary_size():
             return token_id in self.text_pieces.answer_tokens
         return token_id > EOS_ID and token_id not in self.sentinel_pieces
-
-    def _sentinel_piece(self, k: int) -> int | None:
-        plain = self._piece_id(f"<extra_id_{k}>")
-        return plain if plain is not None else self._piece_id(f"▁<extra_id_{k}>")  # mT5 has them with a space in front
-
-    def _piece_id(self, piece: str) -> int | None:
-        """Return the id of a piece, None where the vocabulary has no such piece (SentencePiece answers "unknown")."""
-        pieces = self.text_pieces.pieces
-        found = int(pieces.piece_to_id(piece))
-        is_own = found < self.tokenizer.vocabulary_size() and pieces.id_to_piece(found) == piece
-        return found if is_own else None
 
     # === Identity ===
 
@@ -363,13 +285,8 @@ class FrozenT5:
         return self._seen_weights
 
     def freeze(self) -> None:
-        """Make every weight of the backbone untrainable.
-
-        `backbone.trainable = False` alone does nothing where the backbone has that value and a layer in it has not: Keras passes
-        over an attribute that stays the same.
-        """
-        for layer in self.backbone._flatten_layers():
-            keras.layers.Layer.trainable.fset(layer, False)
+        """Make every weight of the backbone untrainable."""
+        freeze(self.backbone)
 
     def check_frozen(self) -> None:
         """Refuse to go on where the backbone's weights can train, or are others than when a prompt was first tied to them.
@@ -379,19 +296,10 @@ class FrozenT5:
         Raises:
           BackboneError: with the first weight that can train, or both fingerprints.
         """
-        thawed = [variable.path for variable in self.backbone.weights if variable.trainable]
-        if thawed:
-            raise BackboneError(
-                f"The weights of {self.name} must stay frozen. Received: {len(thawed)} trainable ones, such as {thawed[0]}. Set "
-                "the layers back by `t5.freeze()`; to train the T5 itself, see softprompt_tf.baselines."
-            )
+        check_untrainable(self.backbone, self.name)
         now = weights_fingerprint(self.backbone)
         self._seen_weights = self._seen_weights or now
-        if now != self._seen_weights:
-            raise BackboneError(
-                f"The weights of {self.name} must stay as they were. Received: weights with the fingerprint {now}, before "
-                f"{self._seen_weights}. Load a T5 with the new weights by load_t5((backbone, tokenizer)), and train its prompts."
-            )
+        check_unchanged(self.name, now=now, before=self._seen_weights)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.backbone, self.tokenizer.proto, self.name, self.fingerprint)
@@ -405,16 +313,3 @@ class FrozenT5:
 def _restored(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, name: str, fingerprint: str) -> FrozenT5:
     """Return the T5 that was pickled."""
     return FrozenT5(backbone, keras_hub.models.T5Tokenizer(proto=tokenizer_proto), name=name, fingerprint=fingerprint)
-
-
-def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tensor, **others: Any) -> Any:
-    return layer(states, encoder_hidden_states=encoder_output, **others)
-
-
-def _is_quantized(layer: keras.Layer) -> bool:
-    return any(getattr(part, "quantization_mode", None) for part in layer._flatten_layers())
-
-
-def _remat(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that keeps its positional arguments and computes the rest again for its gradient."""
-    return keras.remat(lambda *tensors: run(*tensors))  # TensorFlow wants a function with a name

@@ -6,18 +6,26 @@ Each command imports what it needs, so that `softprompt query` starts without Te
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, add_backbone_option, backbone_of, check_backbone_path
-from softprompt_tf.cli import launch_workers, mix_command, phrases_command, predict_command
+from softprompt_tf.backbones.backbone_option import check_backbone_path
+from softprompt_tf.cli import (
+    configs_command,
+    convert_command,
+    demo_command,
+    evaluate_command,
+    launch_workers,
+    mix_command,
+    neighbors_command,
+    phrases_command,
+    predict_command,
+    train_command,
+)
 from softprompt_tf.cli.help_text import HelpWithDefaults
 from softprompt_tf.cli.lean_imports import lean_imports
-from softprompt_tf.config import dump_config, load_config
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError, WorkerLostError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import answer_files_command, query_command, serve_commands
@@ -28,13 +36,63 @@ from softprompt_tf.migration.commands import add_commands as add_migration_comma
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.quiet import quiet
 from softprompt_tf.resource_plan.commands import add_commands as add_plan_commands
-from softprompt_tf.settings.shipped_configs import KINDS, find_config, shipped_configs
-from softprompt_tf.settings.spelling import check_files
 from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
 from softprompt_tf.version import __version__
-from softprompt_tf.workers import read_cluster
 
 _VERBOSE_HELP = "show what TensorFlow and other libraries say, too"
+
+
+class CommandModule(Protocol):
+    """A module with one command."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments to its parser."""
+
+    def run(self, arguments: argparse.Namespace) -> int | None:
+        """Do what the arguments say; return the exit status, None for 0."""
+
+
+def _command(name: str, summary: str, module: CommandModule) -> Callable[[Any], None]:
+    """Return what adds a module's command to the sub-parsers of `softprompt`."""
+
+    def add(commands: Any) -> None:
+        parser = commands.add_parser(name, help=summary)
+        module.add_arguments(parser)
+        parser.set_defaults(run=module.run)
+
+    return add
+
+
+# In the order of `softprompt --help`. A part of the library with several commands has a function that adds them.
+_COMMANDS: tuple[Callable[[Any], None], ...] = (
+    _command("train", "train the prompts of a config; continues where it was stopped", train_command),
+    add_tuning_commands,
+    add_plan_commands,
+    _command("configs", "list the configs that ship with the library, with their files", configs_command),
+    _command("evaluate", "score a prompt, or several that vote or are mixed, on a split of a task", evaluate_command),
+    _command("predict", "answer texts with a prompt, or several that vote, one JSON line each", predict_command),
+    _command("mix", "learn weights for several prompts of one task, and write them with these", mix_command),
+    _command("phrases", "find a prompt in words: mined from a corpus, or varied by the T5", phrases_command),
+    _command(
+        "neighbors",
+        "print the pieces of the vocabulary that are nearest to each row of a prompt",
+        neighbors_command,
+    ),
+    _command("export", "write one SavedModel for several tasks, or add, remove and list its tasks", export_commands),
+    _command("serve", "serve an export on this machine, with TF Serving if it is installed", serve_commands),
+    _command("query", "ask a model server over gRPC, one JSON line per text", query_command),
+    _command(
+        "answer-files",
+        "answer the rows of files with an export, in bulk; continues where it was stopped",
+        answer_files_command,
+    ),
+    _command("convert", "convert a T5 to a KerasHub preset, or a prompt to another format", convert_command),
+    add_migration_commands,
+    add_interpretability_commands,
+    add_experiment_commands,
+    add_pretraining_commands,
+    _command("demo", "do the complete job on three small tasks: train, export, serve, ask", demo_command),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,213 +153,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help=_VERBOSE_HELP)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    train = commands.add_parser("train", help="train the prompts of a config; continues where it was stopped")
-    train.add_argument(
-        "config", help="a run's YAML file, or the name of a shipped one such as sst2 (see `softprompt configs`)"
-    )
-    train.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="settings to change, such as training.steps=50"
-    )
-    train.add_argument(
-        "--workers", type=int, metavar="N", help="train with N processes of this machine; they share each batch"
-    )
-    train.set_defaults(run=_train)
-
-    add_tuning_commands(commands)
-    add_plan_commands(commands)
-
-    configs = commands.add_parser("configs", help="list the configs that ship with the library, with their files")
-    configs.add_argument("kind", nargs="?", choices=KINDS, help="only these; default: all")
-    configs.set_defaults(run=_configs)
-
-    evaluate = commands.add_parser(
-        "evaluate", help="score a prompt, or several that vote or are mixed, on a split of a task"
-    )
-    evaluate.add_argument(
-        "prompt",
-        nargs="+",
-        help="a prompt file; with several files, each is scored, and so is their majority vote or mixture",
-    )
-    evaluate.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
-    evaluate.add_argument(
-        "--split", default="validation", choices=("train", "validation", "test"), help="the rows to score"
-    )
-    evaluate.add_argument("--limit", type=int, help="score only this many rows")
-    evaluate.add_argument("--predictions", help="write one JSON line per row to this file")
-    add_backbone_option(evaluate)
-    evaluate.set_defaults(run=_evaluate)
-
-    predict = commands.add_parser(
-        "predict", help="answer texts with a prompt, or several that vote, one JSON line each"
-    )
-    predict_command.add_arguments(predict)
-    add_backbone_option(predict)
-    predict.set_defaults(run=predict_command.run)
-
-    mix = commands.add_parser("mix", help="learn weights for several prompts of one task, and write them with these")
-    mix_command.add_arguments(mix)
-    add_backbone_option(mix)
-    mix.set_defaults(run=mix_command.run)
-
-    phrases = commands.add_parser("phrases", help="find a prompt in words: mined from a corpus, or varied by the T5")
-    phrases_command.add_arguments(phrases)
-    phrases.set_defaults(run=phrases_command.run)
-
-    neighbors = commands.add_parser(
-        "neighbors", help="print the pieces of the vocabulary that are nearest to each row of a prompt"
-    )
-    neighbors.add_argument("prompt", help="a prompt file")
-    neighbors.add_argument("--count", type=int, default=5, help="pieces per row")
-    add_backbone_option(neighbors)
-    neighbors.set_defaults(run=_neighbors)
-
-    export = commands.add_parser(
-        "export", help="write one SavedModel for several tasks, or add, remove and list its tasks"
-    )
-    export_commands.add_arguments(export)
-    export.set_defaults(run=export_commands.run)
-
-    serve = commands.add_parser("serve", help="serve an export on this machine, with TF Serving if it is installed")
-    serve_commands.add_arguments(serve)
-    serve.set_defaults(run=serve_commands.run)
-
-    query = commands.add_parser("query", help="ask a model server over gRPC, one JSON line per text")
-    query_command.add_arguments(query)
-    query.set_defaults(run=query_command.run)
-
-    answer_files = commands.add_parser(
-        "answer-files", help="answer the rows of files with an export, in bulk; continues where it was stopped"
-    )
-    answer_files_command.add_arguments(answer_files)
-    answer_files.set_defaults(run=answer_files_command.run)
-
-    convert = commands.add_parser("convert", help="convert a T5 to a KerasHub preset, or a prompt to another format")
-    convert.add_argument(
-        "input", help="a Hugging Face, T5X, Mesh TensorFlow or KerasHub T5; or a .safetensors, .npy or PEFT prompt"
-    )
-    convert.add_argument(
-        "output", help="a new directory for a backbone; for a prompt a .safetensors or .npy file, or a folder"
-    )
-    convert.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="dtype of a T5's stored weights")
-    convert.add_argument("--vocabulary", help="a SentencePiece file, for a T5 without one")
-    convert.set_defaults(run=_convert)
-
-    add_migration_commands(commands)
-    add_interpretability_commands(commands)
-    add_experiment_commands(commands)
-    add_pretraining_commands(commands)
-
-    demo = commands.add_parser("demo", help="do the complete job on three small tasks: train, export, serve, ask")
-    demo.add_argument(
-        "--output", default="demo_run", help="the directory to work in; started again, the demo continues"
-    )
-    demo.add_argument("--backbone", default="mini", help=f"{BACKBONE_HELP}. Default: mini")
-    demo.add_argument("--steps", type=int, help="training steps for each task; default: 400")
-    demo.set_defaults(run=_demo)
+    for add in _COMMANDS:
+        add(commands)
     for command in commands.choices.values():
         command.formatter_class = HelpWithDefaults
         command.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=_VERBOSE_HELP)
     return parser
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    overrides = [*arguments.overrides, *([] if arguments.workers is None else ["training.strategy=multi_worker"])]
-    config = load_config(find_config(arguments.config, "runs"), overrides)
-    local_target(config.output_dir, error_type=ConfigError)
-    check_backbone_path(config.backbone)
-    if arguments.workers is not None:
-        verbose = ["--verbose"] if arguments.verbose else []
-        return launch_workers.launch(["train", arguments.config, *overrides, *verbose], arguments.workers)
-    launch_workers.end_with_launcher()
-    from softprompt_tf.runs.source_choice import train_from_sources
-    from softprompt_tf.runs.summary import summary_lines
-
-    result = train_from_sources(config, on_start=lambda: print(dump_config(config), flush=True))
-    if config.training.strategy != "multi_worker" or read_cluster().rank == 0:
-        print("\n".join(summary_lines(result, backbone=config.backbone)))
-    return 0
-
-
-def _configs(arguments: argparse.Namespace) -> None:
-    for kind in KINDS if arguments.kind is None else (arguments.kind,):
-        for name, path in shipped_configs(kind).items():
-            print(f"{kind}/{name}  {path}")
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.tasks import load_task
-
-    check_files(arguments.prompt)
-    task = load_task(find_config(arguments.task, "tasks"))
-    examples = task.examples(arguments.split, limit=arguments.limit)
-
-    from softprompt_tf.backbones import load_t5
-    from softprompt_tf.evaluation.evaluation import evaluate_examples
-    from softprompt_tf.evaluation.scores import write_predictions
-    from softprompt_tf.methods import load_prompt
-    from softprompt_tf.model.prompted_t5 import PromptedT5
-    from softprompt_tf.model.task_method import check_fits
-
-    prompts = [load_prompt(path) for path in arguments.prompt]
-    t5 = load_t5(arguments.backbone or backbone_of(prompts[0]))
-    for prompt in prompts:
-        check_fits(prompt, t5)
-    _tell_cut_rows(prompts[0], examples, t5, name=f"{task.name}, {arguments.split}")
-    asked = {"task": task.name, "split": arguments.split, "rows": len(examples)}
-    if len(prompts) == 1:
-        scores = evaluate_examples(PromptedT5(t5, prompts[0]), task, examples)
-        print(json.dumps({**asked, **scores.metrics}))
-    else:
-        from softprompt_tf.evaluation.ensemble import PromptEnsemble
-        from softprompt_tf.evaluation.ensemble_scores import evaluate_ensemble
-
-        results = evaluate_ensemble(PromptEnsemble(t5, prompts), task, examples)
-        for path, member in zip(arguments.prompt, results.members, strict=True):
-            print(json.dumps({**asked, "prompt": path, **member.metrics}))
-        print(
-            json.dumps({**asked, "mean": results.mean(), "best": results.best(), "ensemble": results.ensemble.metrics})
-        )
-        scores = results.ensemble
-    if arguments.predictions:
-        write_predictions(arguments.predictions, scores.predictions)
-
-
-def _tell_cut_rows(prompt: Any, examples: Any, t5: Any, *, name: str) -> None:
-    from softprompt_tf.methods.task_tensors import text_places
-    from softprompt_tf.tasks import tell_cut_examples
-
-    inputs, targets = prompt.max_input_tokens or 512, prompt.max_target_tokens or 32
-    limits = {"max_input_tokens": inputs, "max_target_tokens": targets}
-    tell_cut_examples(examples, t5.tokenize, **limits, name=name, places=text_places(prompt.lengths))
-
-
-def _neighbors(arguments: argparse.Namespace) -> None:
-    check_files([arguments.prompt])
-    from softprompt_tf.backbones import load_t5
-    from softprompt_tf.methods import load_prompt, nearest_neighbours
-    from softprompt_tf.model.task_method import check_fits
-
-    prompt = load_prompt(arguments.prompt)
-    rows = prompt.prompt
-    t5 = load_t5(arguments.backbone or backbone_of(prompt))
-    check_fits(prompt, t5)
-    pieces = t5.tokenizer.get_vocabulary()
-    ids, cosines = nearest_neighbours(rows, t5.embedding_table[: len(pieces)], count=arguments.count)
-    for row, (row_ids, row_cosines) in enumerate(zip(ids, cosines, strict=True)):
-        near = "  ".join(f"{pieces[i]} {cosine:.2f}" for i, cosine in zip(row_ids, row_cosines, strict=True))
-        print(f"{row:4d}  {near}")
-
-
-def _convert(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.cli.convert import convert
-
-    print(convert(arguments.input, arguments.output, dtype=arguments.dtype, vocabulary=arguments.vocabulary))
-
-
-def _demo(arguments: argparse.Namespace) -> None:
-    from softprompt_tf.demo.demo import run_demo
-
-    run_demo(Path(arguments.output), backbone=arguments.backbone, steps=arguments.steps)
 
 
 if __name__ == "__main__":

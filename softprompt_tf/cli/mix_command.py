@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from softprompt_tf.backbones.backbone_option import backbone_of
+from softprompt_tf.backbones.backbone_option import add_backbone_option, backbone_of
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.settings.spelling import check_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments, the backbone's left out."""
+    """Add the command's arguments."""
     parser.add_argument("prompt", nargs="+", help="two or more prompt files of one task")
     parser.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
     parser.add_argument(
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="read only this many rows")
     parser.add_argument("--output", required=True, help="a new directory, for the prompts with their weights")
+    add_backbone_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from softprompt_tf.backbones.backbone_option import backbone_of
+from softprompt_tf.backbones.backbone_option import add_backbone_option, backbone_of
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.settings.spelling import check_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments, the backbone's left out."""
+    """Add the command's arguments."""
     parser.add_argument(
         "prompt", nargs="+", help="a prompt file; with several files, the majority or the mixture answers"
     )
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a task's YAML file or a shipped one's name: rows go through its preprocessing and template, answers through its "
         "postprocessing",
     )
+    add_backbone_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

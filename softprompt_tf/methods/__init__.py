@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.files.prompt_file import write_peft_adapter as write_peft_adapter
     from softprompt_tf.methods.files.prompt_file import write_prompt as write_prompt
     from softprompt_tf.methods.initializers import PromptInitializer as PromptInitializer
-    from softprompt_tf.methods.initializers import Vocabulary as Vocabulary
     from softprompt_tf.methods.injection import embedded as embedded
     from softprompt_tf.methods.injection import injection_of as injection_of
     from softprompt_tf.methods.injection import prepend as prepend
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.neighbours import nearest_neighbours as nearest_neighbours
     from softprompt_tf.methods.registry import METHODS as METHODS
     from softprompt_tf.methods.task_table import TaskTable as TaskTable
+    from softprompt_tf.methods.vocabulary import Vocabulary as Vocabulary
 
     init = initializers
 
@@ -43,7 +43,7 @@ _HOME = {
     "PromptMethod": "family.method",
     "TaskPrompt": "files.prompt_file",
     "TaskTable": "task_table",
-    "Vocabulary": "initializers",
+    "Vocabulary": "vocabulary",
     "check_backbone": "files.prompt_file",
     "check_members": "files.members",
     "embedded": "injection",

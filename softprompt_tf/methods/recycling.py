@@ -11,7 +11,7 @@ import numpy as np
 
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.embedding_network import fitted_network
-from softprompt_tf.methods.initializers import NUM_SPECIAL_IDS
+from softprompt_tf.methods.vocabulary import NUM_SPECIAL_IDS
 from softprompt_tf.settings.spelling import nearest
 
 WAYS = ("v2v-lin", "v2v-nn", "lin-comb")

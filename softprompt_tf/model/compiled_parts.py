@@ -1,4 +1,4 @@
-"""What `compile` of a `TextModel` puts in the place of Keras's own: the mean of the losses, and metrics by name."""
+"""What `compile` of a `TrainedModel` puts in the place of Keras's own: the mean of the losses, and metrics by name."""
 
 import threading
 from collections.abc import Callable
@@ -30,6 +30,15 @@ def check_runs_on_devices(placement: Placement | None, *, jit_compile: bool, num
         raise TrainingError(
             f"A strategy puts a copy of the T5 on each device. Received: {num_replicas} replicas for one on {names}. Load it "
             "without `devices`, or train without a strategy."
+        )
+
+
+def check_can_recompute(t5_dropout: float) -> None:
+    """Refuse gradient checkpointing of a T5 that drops, whose second run would drop other values; a TrainingError."""
+    if t5_dropout:
+        raise TrainingError(
+            "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
+            f"dropout={t5_dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
         )
 
 

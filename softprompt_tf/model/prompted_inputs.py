@@ -11,7 +11,7 @@ from softprompt_tf.backbones.passes.cheaper_passes import Encoded, HiddenStates,
 from softprompt_tf.backbones.passes.invertible_adapters import coupled
 from softprompt_tf.backbones.passes.label_scores import label_logits
 from softprompt_tf.injection import Injection
-from softprompt_tf.methods import embedded, injection_of, put_in_front, with_offsets
+from softprompt_tf.methods import TaskTable, embedded, injection_of, put_in_front, with_offsets
 from softprompt_tf.methods.task_tensors import entry_layer
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.typing import Tensor
@@ -36,6 +36,20 @@ class Entered(NamedTuple):
     padding_mask: Tensor
     injection: Injection
     first: int | None
+
+
+def functional_parts(t5: FrozenT5, table: TaskTable) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor]:
+    """Return the inputs and the logits of a functional Keras model of a T5 and what a method trains for it."""
+    inputs = {
+        key: keras.Input((None,), dtype="int32", name=key)
+        for key in ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
+    }
+    if table.num_tasks is not None:
+        inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
+    embeddings, mask, injection, _ = embed(t5, table, inputs)
+    states = t5.encode(tied(embeddings, injection), mask)
+    states = t5.decode(inputs["decoder_token_ids"], states, mask)
+    return inputs, logits_of(t5, states, injection)
 
 
 def encode(t5: FrozenT5, table: Table, batch: Mapping[str, Tensor]) -> Encoded:

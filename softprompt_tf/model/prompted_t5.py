@@ -3,62 +3,40 @@
 Strings or token dictionaries enter; `fit` trains, `generate`, `classify` and `score` answer, `save_prompt` keeps the result.
 """
 
-import base64
-import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import keras_hub
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.loading.built_layers import deserialized_backbone
 from softprompt_tf.backbones.passes.cheaper_passes import HiddenStates, goes_inside
-from softprompt_tf.errors import BackboneError, PromptError, TrainingError
-from softprompt_tf.inference.answers import Classification, Generation
-from softprompt_tf.inference.decoding import Sampler, get_sampler
+from softprompt_tf.errors import PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
-from softprompt_tf.methods import (
-    PromptMethod,
-    TaskPrompt,
-    injection_of,
-    write_prompt,
-)
+from softprompt_tf.methods import PromptMethod, TaskPrompt, injection_of, write_prompt
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
-from softprompt_tf.model.compiled_parts import check_runs_on_devices
-from softprompt_tf.model.loss_terms import LossTerm, bound_terms
-from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
-from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing, checked_dropout
-from softprompt_tf.model.prompted_inputs import embed, encode, logits_of, tied, tuned_outputs
+from softprompt_tf.model.answering_model import AnsweringModel
+from softprompt_tf.model.kept_task import known_of, values_of_task
+from softprompt_tf.model.model_arguments import check_parts, limit_of
+from softprompt_tf.model.model_config import config_of, parts_of_config
+from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing
+from softprompt_tf.model.prompted_inputs import functional_parts, tuned_outputs
 from softprompt_tf.model.step_states import StepStates
 from softprompt_tf.model.task_match import TrainedFor
-from softprompt_tf.model.task_method import (
-    check_has_no_dropout,
-    check_label_rows,
-    method_of,
-    method_of_config,
-    settled,
-    table_of,
-)
-from softprompt_tf.model.text_model import TextModel
+from softprompt_tf.model.task_method import check_has_no_dropout, check_label_rows, method_of, settled, table_of
 from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.replicas import on_tpu
 from softprompt_tf.tasks import check_labels, warn_of_labels
-from softprompt_tf.texts.text_arguments import checked_limit
-from softprompt_tf.texts.text_rows import is_one_text
 from softprompt_tf.typing import Tensor
 
 if TYPE_CHECKING:
-    from softprompt_tf.inference.answering import Answerer
-    from softprompt_tf.states.state_cache import StateCache, TextStates
     from softprompt_tf.texts.text_batches import TextBatches
 
 
 @keras.saving.register_keras_serializable("softprompt_tf")
-class PromptedT5(TextModel):
+class PromptedT5(AnsweringModel):
     """A frozen T5 with what a method trains for a task, such as a prompt in front of its input.
 
     Args:
@@ -112,44 +90,27 @@ class PromptedT5(TextModel):
         target_format: str | None = None,
         name: str = "prompted_t5",
     ):
-        _check_parts(t5, labels)
+        check_parts(t5, labels)
         method, loaded = method_of(prompt, t5)
         method = settled(method.with_labels(loaded.labels if labels is None else labels), t5)
         table = table_of(method, t5)
 
-        # === Functional Model ===
-        inputs = {
-            key: keras.Input((None,), dtype="int32", name=key)
-            for key in ("encoder_token_ids", "encoder_padding_mask", "decoder_token_ids", "decoder_padding_mask")
-        }
-        if method.task_ids is not None:
-            inputs["task_id"] = keras.Input((), dtype="int32", name="task_id")
-        embeddings, mask, injection, _ = embed(t5, table, inputs)
-        states = t5.encode(tied(embeddings, injection), mask)
-        states = t5.decode(inputs["decoder_token_ids"], states, mask)
-        super().__init__(inputs=inputs, outputs=logits_of(t5, states, injection), name=name)
-
-        # === Config ===
+        inputs, logits = functional_parts(t5, table)
+        super().__init__(inputs=inputs, outputs=logits, name=name)
         self.t5 = t5
         self.tokenizer = t5.tokenizer
         self.prompt_table = table
         self.method = method
         self.task_ids = method.task_ids
-        self.max_input_tokens = _limit("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
-        self.max_target_tokens = _limit("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
+        self.max_input_tokens = limit_of("max_input_tokens", max_input_tokens, loaded.max_input_tokens or 512)
+        self.max_target_tokens = limit_of("max_target_tokens", max_target_tokens, loaded.max_target_tokens or 32)
         self.target_format = target_format or loaded.target_format
         given = loaded.labels if labels is None else labels
         self.labels = self._checked_labels(given or method.label_words, self.max_target_tokens)
         check_label_rows(method, self.labels, self._lengths)
         if LABEL_ROWS not in self._lengths:  # else their words are not scored
             warn_of_labels(self.labels, t5.tokenize, max_target_tokens=self.max_target_tokens)
-        self.gradient_checkpointing = False
-        self.micro_batch_size: int | None = None
-        self.prompt_dropout = 0.0
-        object.__setattr__(self, "loss_terms", ())
-        object.__setattr__(self, "_bound_terms", [])
         object.__setattr__(self, "_step_states", StepStates())
-        self._sampler: Sampler = get_sampler("greedy")
         self._trained_for = (TrainedFor.of(prompt),) if isinstance(prompt, TaskPrompt) else ()
         if is_tensorflow():
             _ = self._answerer  # a wrong target format is an error here, and not at the first answer
@@ -192,61 +153,6 @@ class PromptedT5(TextModel):
         label_words = self.labels if LABEL_ROWS in self._lengths else ()
         return TextBatches(self.t5, *limits, self.task_ids, opening_id, self.text_places, label_words)
 
-    @cached_property
-    def _answerer(self) -> "Answerer":
-        text_batches = self.text_batches
-        from softprompt_tf.inference.answering import Answerer
-
-        run = partial(encode, self.t5, self.prompt_table)
-        return Answerer(self.t5, run, text_batches, labels=self.labels, sampler=self._sampler)
-
-    # === Training ===
-
-    def state_cache(
-        self,
-        *,
-        dtype: str | None = None,
-        directory: str | Path | None = None,
-        memory_limit: int | None = None,
-    ) -> "StateCache":
-        """Return an empty cache for `fit(cached_states=...)`, which fills it; models of the same T5 and layer may share it.
-
-        Args:
-          dtype: what states are kept in: "float16", "bfloat16" or "float32". Default float16, or bfloat16 where the T5
-            computes in that.
-          directory: where states are kept for later runs too. Default None: in memory alone.
-          memory_limit: bytes. Larger states stay in `directory`; without one, training continues without them. Default 2 GiB.
-
-        Raises:
-          TrainingError: if the encoder's first layer sees what the method adds.
-          ConfigError: for another dtype.
-
-        Examples:
-          >>> late = sp.PromptedT5(t5, sp.late_prompts(length=5), labels=["negative", "positive"])
-          >>> cache = late.state_cache(dtype="float32")  # for late.fit(texts, labels, cached_states=cache)
-        """
-        require_tensorflow("Cached states")
-        from softprompt_tf.states.model_states import state_cache_of
-
-        limit = {} if memory_limit is None else {"memory_limit": memory_limit}
-        return state_cache_of(self, dtype=dtype, directory=directory, **limit)
-
-    def answers_from(self, states: "TextStates") -> "Answerer":
-        """Return what answers texts from their cached states, as `classify`, `score` and `generate_scored` do from texts.
-
-        Args:
-          states: of all texts that will be asked, from `StateCache.of`.
-        """
-        from softprompt_tf.inference.answering import Answerer
-        from softprompt_tf.states.state_batches import StateTextBatches
-
-        plain = self.text_batches
-        batches = StateTextBatches(
-            plain.t5, plain.max_input_tokens, plain.max_target_tokens, plain.task_ids, plain.opening_id, states=states
-        )
-        run = partial(encode, self.t5, self.prompt_table)
-        return Answerer(self.t5, run, batches, labels=self.labels, sampler=self._sampler)
-
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
@@ -278,181 +184,19 @@ class PromptedT5(TextModel):
     def _dropout(self) -> PromptDropout:
         return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=self.optimizer.iterations)
 
-    def train_step(self, data: Any, *others: Any) -> Any:
-        if self.micro_batch_size is None:
-            return super().train_step(data, *others)
-        return train_step_by_parts(self, data, self.micro_batch_size)
-
     def make_train_function(self, force: bool = False) -> Any:
         self._trained_for = ()  # from here on a loaded prompt is what it is trained for now
         return super().make_train_function(force)
-
-    def compile(
-        self,
-        *args: Any,
-        sampler: str | Sampler = "greedy",
-        gradient_checkpointing: bool = False,
-        prompt_dropout: float = 0.0,
-        micro_batch_size: int | None = None,
-        loss_terms: Sequence[LossTerm] = (),
-        jit_compile: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Compile as any Keras model.
-
-        XLA is off unless asked for: batches are padded to their longest row, and XLA would compile every length again.
-
-        Args:
-          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
-          gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
-            less memory, more time, the same numbers up to rounding.
-          prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
-            anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
-          micro_batch_size: rows of a training batch that run at a time: the activations of so many rows, and the step of
-            the whole batch up to rounding. Default None: all rows at once.
-          loss_terms: what a training step adds to the loss: `NearText` and `Distillation` of `softprompt_tf.training`. Evaluations
-            have the loss alone.
-
-        Raises:
-          TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
-            dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
-            in front of the text; for a term that does not go with the model; for XLA or replicas of a T5 on several devices.
-          ConfigError: for a rate that is no number from 0 up to 1.
-
-        Examples:
-          >>> model.compile(
-          ...     optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(), metrics=["label_accuracy"]
-          ... )
-
-        Source: Chen et al. 2016, arXiv:1604.06174 (gradient checkpointing).
-        """
-        if gradient_checkpointing and self.t5.dropout:
-            raise TrainingError(
-                "Gradient checkpointing needs a T5 without dropout. Received: a backbone with "
-                f"dropout={self.t5.dropout:g}. Load it without: `load_t5(..., dropout=0.0)`."
-            )
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
-        num_replicas = self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1
-        check_runs_on_devices(self.t5.placement, jit_compile=self.jit_compile, num_replicas=num_replicas)
-        self.sampler = sampler
-        self.gradient_checkpointing = gradient_checkpointing
-        self.micro_batch_size = checked_micro_batch_size(
-            micro_batch_size,
-            prompt_dropout=prompt_dropout,
-            jit_compile=self.jit_compile,
-            num_replicas=num_replicas,
-            t5_dropout=self.t5.dropout,
-        )
-        has_prompt = bool(prompt_dropout) and prompt_name(self.prompt_table.tensors()) is not None
-        self.prompt_dropout = checked_dropout(
-            prompt_dropout, has_prompt=has_prompt, t5_dropout=self.t5.dropout, optimizer=self.optimizer
-        )
-        bound = bound_terms(loss_terms, self, self.optimizer)
-        # Past Keras's tracking, which keeps no functions.
-        object.__setattr__(self, "loss_terms", tuple(loss_terms))
-        object.__setattr__(self, "_bound_terms", bound)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        for term in self._bound_terms if training else ():
-            loss = loss + term(x, y, y_pred, sample_weight)
-        return loss
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        config = super().get_compile_config()
-        if config is None:
-            return config
-        config["gradient_checkpointing"] = self.gradient_checkpointing
-        config["prompt_dropout"] = self.prompt_dropout
-        config["micro_batch_size"] = self.micro_batch_size
-        if self.loss_terms:
-            config["loss_terms"] = [keras.saving.serialize_keras_object(term) for term in self.loss_terms]
-        if not hasattr(self.sampler, "get_config"):
-            return config
-        return {**config, "sampler": keras.saving.serialize_keras_object(self.sampler)}
-
-    def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
     def quantize(self, mode: str, *, filters: Any = None, **kwargs: Any) -> None:
         """Quantize the frozen T5's projections as `keras.Model.quantize` does; the prompt stays float32 and alone trainable.
 
         The embedding table and the head stay as they are: see `FrozenT5.quantize`.
         """
-        self.t5.quantize(mode, filters=lambda layer: _is_chosen(layer, filters), **kwargs)
+        self.t5.quantize(mode, filters=filters, **kwargs)
         self.train_function = self.test_function = self.predict_function = None
         if is_tensorflow():
             self._answerer.forget_graphs()
-
-    # === Answers ===
-
-    @property
-    def sampler(self) -> Sampler:
-        """How `generate` decodes."""
-        return self._sampler
-
-    @sampler.setter
-    def sampler(self, sampler: str | Sampler) -> None:
-        self._sampler = get_sampler(sampler)
-        if is_tensorflow():
-            self._answerer.sampler = self._sampler
-
-    def generate(self, inputs: str | Sequence[str], *, max_tokens: int | None = None, task_id: Any = None) -> Any:
-        """Answer texts with texts: a list for a list, one string for one string.
-
-        Args:
-          inputs: one text or several, as the model saw them in training (with the template applied, if there was one).
-          max_tokens: where an answer is cut, a sentinel in front not counted. Default `max_target_tokens`.
-          task_id: with several tasks, one name or index for all rows or a sequence with one for each.
-
-        Examples:
-          >>> answers = model.generate(["a charming film", "a dull film"], max_tokens=4)
-          >>> len(answers)
-          2
-        """
-        if is_one_text(inputs):
-            return self.generate_scored([inputs], max_tokens=max_tokens, task_id=task_id)[0].text  # type: ignore[list-item]
-        return [answer.text for answer in self.generate_scored(inputs, max_tokens=max_tokens, task_id=task_id)]
-
-    def generate_scored(
-        self, texts: Sequence[str], *, max_tokens: int | None = None, task_id: Any = None
-    ) -> list[Generation]:
-        """Answer texts with texts and their scores; arguments as in `generate`."""
-        return self._answerer.generate_scored(texts, max_tokens=max_tokens, task_id=task_id)
-
-    def classify(
-        self, texts: Sequence[str], *, labels: Sequence[str] | None = None, task_id: Any = None
-    ) -> list[Classification]:
-        """Choose the most likely label of each text, by the log-probability of the label's complete text.
-
-        Args:
-          texts: as in `generate`.
-          labels: the label words. Default `self.labels`.
-          task_id: as in `generate`.
-
-        Examples:
-          >>> answer = model.classify(["a charming film"])[0]
-          >>> answer.label
-          'positive'
-          >>> answer.labels
-          ('negative', 'positive')
-        """
-        return self._answerer.classify(texts, labels=labels, task_id=task_id)
-
-    def score(self, texts: Sequence[str], targets: Sequence[str], *, task_id: Any = None) -> list[float]:
-        """Return the log-probability of each target given its text, in nats: of its pieces, of the end of sequence and, in
-        the format "sentinel", of the sentinel.
-
-        Examples:
-          >>> scores = model.score(["a charming film", "a dull film"], ["positive", "negative"])
-          >>> all(score < 0 for score in scores)
-          True
-        """
-        return self._answerer.score(texts, targets, task_id=task_id)
 
     def trained_for(self, task_id: Any = None) -> tuple[TrainedFor, ...]:
         """Return what is known of the task that the prompt for `task_id` was trained for: an entry, or none."""
@@ -476,32 +220,12 @@ class PromptedT5(TextModel):
 
     def task_tensors(self, task_id: str | None = None) -> dict[str, np.ndarray]:
         """Return one task's tensors by name, float32, as a file keeps them; what a network makes of others is folded."""
-        tensors = {
-            name: np.asarray(keras.ops.convert_to_numpy(value), np.float32)
-            for name, value in self.prompt_table.tensors().items()
-        }
-        if self.task_ids is None:
-            return tensors
-        if task_id not in self.task_ids:
-            raise PromptError(f"`task_id` must be one of {list(self.task_ids)}. Received: task_id={task_id!r}.")
-        index = self.task_ids.index(task_id)
-        return {name: value[index] for name, value in tensors.items()}
+        return values_of_task(self.prompt_table, self.task_ids, task_id)
 
     def task_prompt(self, task_id: str, **fields: Any) -> TaskPrompt:
         """Return the task with all that a file keeps of it; `fields` set what only the caller knows, such as `template`."""
         self.t5.check_frozen()
-        known: dict[str, Any] = {
-            "method": self.method.name,
-            "backbone": self.t5.name,
-            "backbone_fingerprint": self.t5.fingerprint,
-            "tokenizer_fingerprint": self.t5.tokenizer_fingerprint,
-            "backbone_hidden_dim": self.t5.hidden_dim,
-            "labels": self.labels,
-            "max_input_tokens": self.max_input_tokens,
-            "max_target_tokens": self.max_target_tokens,
-            "target_format": self.target_format,
-        }
-        known.update(fields)
+        known = {**known_of(self), **fields}
         known["labels"] = self._checked_labels(known["labels"], known["max_target_tokens"] or self.max_target_tokens)
         return TaskPrompt(tensors=self.task_tensors(task_id), task_id=task_id, **known)
 
@@ -519,55 +243,11 @@ class PromptedT5(TextModel):
         return check_labels(labels, self.t5.tokenize, max_target_tokens=limit, error_type=PromptError)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            # Keras prints a config whose class it does not know, with no other word on where the class is.
-            "read_by": "softprompt_tf.load_model(path)",
-            "backbone": keras.saving.serialize_keras_object(self.t5.backbone),
-            "tokenizer_proto": base64.b64encode(self.t5.tokenizer.proto).decode("ascii"),
-            "t5_name": self.t5.name,
-            "method": self.method.name,
-            "method_settings": self.method.settings(),
-            "method_seed": self.method.seed,
-            "position": self.method.position,
-            "sees": self.method.sees,
-            "shapes": {name: list(shape) for name, shape in self.prompt_table.shapes.items()},
-            "task_ids": self.task_ids,
-            "labels": self.labels,
-            "max_input_tokens": self.max_input_tokens,
-            "max_target_tokens": self.max_target_tokens,
-            "target_format": self.target_format,
-            "name": self.name,
-        }
+        return config_of(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
-        backbone = deserialized_backbone(config["backbone"], custom_objects)
-        tokenizer = keras_hub.models.T5Tokenizer(proto=base64.b64decode(config["tokenizer_proto"]))
-        t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
-        method = method_of_config(config, t5)
-        keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
-        model = cls(t5, method, **{key: config[key] for key in keys if key in config})
+        t5, method, settings = parts_of_config(config, custom_objects)
+        model = cls(t5, method, **settings)
         t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
         return model
-
-
-def _check_parts(t5: Any, labels: Any) -> None:
-    if not isinstance(t5, FrozenT5):
-        raise BackboneError(
-            f"`t5` must be a T5 from load_t5. Received: {t5 if isinstance(t5, str) else type(t5).__name__!r}. "
-            "Load it first, t5 = load_t5(...); many models may share it."
-        )
-    if isinstance(labels, (str, bytes)):
-        raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
-
-
-def _limit(name: str, value: Any, default: int) -> int:
-    return default if value is None else checked_limit(name, value)
-
-
-def _is_chosen(layer: keras.Layer, filters: Any) -> bool:
-    """Say whether Keras's `filters` (a pattern, several, a function, or None) choose a layer."""
-    if filters is None or callable(filters):
-        return filters is None or bool(filters(layer))
-    patterns = [filters] if isinstance(filters, str) else filters
-    return any(re.search(pattern, layer.name) for pattern in patterns)

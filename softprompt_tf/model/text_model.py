@@ -1,177 +1,24 @@
 """A functional Keras model of one frozen T5 that is fitted on texts: the training half of `PromptedT5`.
 
-Its arguments are those of `keras.Model`. Texts become token dictionaries, and every reported mean is weighted by what it is a
-mean of.
+Its arguments are those of `keras.Model`. Texts become token dictionaries.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
-from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.errors import PromptError
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
-from softprompt_tf.model.compiled_parts import (
-    MeanLoss,
-    check_loss,
-    check_needs_no_fit,
-    known_metrics,
-    with_own_callback,
-)
-from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
-from softprompt_tf.model.worker_step import check_trains_on_workers, worker_step
+from softprompt_tf.model.compiled_parts import check_needs_no_fit, with_own_callback
+from softprompt_tf.model.trained_model import TrainedModel
 from softprompt_tf.texts.feed import Feed, tell_all, with_telling
 from softprompt_tf.texts.token_feed import TokenFeed
-from softprompt_tf.workers.cluster import joined
 
 if TYPE_CHECKING:
     from softprompt_tf.states.state_cache import StateCache
-    from softprompt_tf.texts.text_batches import TextBatches
     from softprompt_tf.texts.text_feed import TextFeed
 
 
-class TextModel(keras.Model):
-    """What `PromptedT5` is to Keras; it lends its `t5`, `text_batches`, `labels` and `prompt_variable`."""
-
-    t5: FrozenT5
-    labels: tuple[str, ...]
-
-    @property
-    def text_batches(self) -> "TextBatches":
-        """What turns this model's texts into token dictionaries."""
-        raise NotImplementedError
-
-    @property
-    def prompt_variable(self) -> keras.Variable:
-        """The one trainable variable."""
-        raise NotImplementedError
-
-    # === Frozen ===
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the prompt is trained; the T5 never is."""
-        return bool(keras.Model.trainable.fget(self))
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        keras.Model.trainable.fset(self, value)
-        self.t5.freeze()
-
-    def make_train_function(self, force: bool = False) -> Any:
-        self.t5.check_frozen()
-        force = self._has_other_layers("train") or force
-        reason = self.t5.training_pass.reason
-        if reason and reason != getattr(self, "_told_reason", ""):
-            self._told_reason = reason
-            warnings.warn(
-                f"The prompt is trained through KerasHub's layers, which takes longer than the fused pass, because {reason}.",
-                stacklevel=3,
-            )
-        return super().make_train_function(force)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        return super().make_test_function(self._has_other_layers("test") or force)
-
-    def make_predict_function(self, force: bool = False) -> Any:
-        return super().make_predict_function(self._has_other_layers("predict") or force)
-
-    def _has_other_layers(self, function: str) -> bool:
-        """Say whether layers of the T5 were changed since a function was last made: its graph is of the layers as they were."""
-        now, name = "; ".join((*self.t5.layer_changes, f"dropout {self.t5.dropout}")), f"_layers_of_{function}"
-        before = getattr(self, name, now)
-        setattr(self, name, now)
-        return bool(before != now)
-
-    def summary(self, *args: Any, print_fn: Callable[[str], Any] | None = None, **kwargs: Any) -> None:
-        """Print what `keras.Model.summary` does, and which pass trains the prompt."""
-        super().summary(*args, print_fn=print_fn, **kwargs)
-        (print_fn or print)(f" Training pass: {self.t5.training_pass}")
-
-    def _run_through_graph(self, inputs: Any, operation_fn: Any = lambda layer: layer, call_fn: Any = None) -> Any:
-        """Run the layers as Keras does, but for `keras.models.clone_model`, which puts new layers in their place."""
-        table = getattr(self, "prompt_table", None)
-        made = None if table is None else operation_fn(table)
-        if isinstance(made, keras.Layer) and made is not table:
-            raise PromptError(
-                "`clone_model` would give a model of new random weights that knows no texts. Received: a PromptedT5. Make a second "
-                "one of the same T5, PromptedT5(model.t5, prompt_tuning(...)), or copy this one by copy.deepcopy(model)."
-            )
-        return super()._run_through_graph(inputs, operation_fn, call_fn)
-
-    # === Compiling ===
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Compile as any Keras model.
-
-        Args:
-          metrics, weighted_metrics: Keras metrics, and these by name: "accuracy" (or "acc", "token_accuracy"), "exact_match",
-            "label_accuracy".
-
-        Raises:
-          ConfigError: for a loss or another metric by name: Keras's own would count padding.
-        """
-        check_loss(loss)
-        metrics, weighted_metrics = (known_metrics(each, self._with_labels) for each in (metrics, weighted_metrics))
-        super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, **kwargs)
-        # Past Keras's tracking, which would report the loss twice.
-        object.__setattr__(self, "_loss_tracker", MeanLoss())
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        sample_weight = per_position(sample_weight)
-        weights = [
-            loss.weight_of(y, sample_weight) for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")
-        ]
-        self._loss_tracker.weights.next = weights[0] if weights else None
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return super().compute_metrics(x, y, y_pred, per_position(sample_weight))
-
-    def _with_labels(self, metric: LabelAccuracy) -> None:
-        def ids(labels: Sequence[str]) -> list[list[int]]:
-            return [[i for i in row if i] for row in self.text_batches.target_ids([labels])[0].tolist()]
-
-        metric.bind(self.labels, ids)
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Build what `compile` left open, under a strategy.
-
-        Keras takes the mean over the replicas' first batches to learn their shapes, which fails where they differ; shapes are
-        known here. It would also read a batch of a generator that nobody trains on.
-        """
-        if self._distribute_strategy is None:
-            return
-        tokens = {tensor.name: keras.KerasTensor(tensor.shape, tensor.dtype) for tensor in self.inputs}
-        targets = keras.KerasTensor((None, None), "int32")
-        weights = keras.KerasTensor((None, 1), "float32")
-        with self.distribute_strategy.scope():
-            self._symbolic_build(data_batch=(tokens, targets, weights))
-
-    # === Training ===
-
-    def train_step(self, data: Any, *others: Any) -> Any:
-        """Take the step that Keras takes, or with several workers that of the batch which they share.
-
-        JAX's steps have two arguments: the state, and the data.
-        """
-        workers = joined()
-        if workers is None:
-            return super().train_step(data, *others)
-        check_trains_on_workers(self)
-        return worker_step(self, data, workers)
+class TextModel(TrainedModel):
+    """Trains and measures `PromptedT5` on texts, which lends its `t5`, `text_batches` and `labels`."""
 
     @property
     def _feed(self) -> "TextFeed | TokenFeed":
@@ -310,6 +157,35 @@ class TextModel(keras.Model):
             results = super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)
         tell_all(feed)
         return results
+
+    def state_cache(
+        self,
+        *,
+        dtype: str | None = None,
+        directory: str | Path | None = None,
+        memory_limit: int | None = None,
+    ) -> "StateCache":
+        """Return an empty cache for `fit(cached_states=...)`, which fills it; models of the same T5 and layer may share it.
+
+        Args:
+          dtype: what states are kept in: "float16", "bfloat16" or "float32". Default float16, or bfloat16 where the T5
+            computes in that.
+          directory: where states are kept for later runs too. Default None: in memory alone.
+          memory_limit: bytes. Larger states stay in `directory`; without one, training continues without them. Default 2 GiB.
+
+        Raises:
+          TrainingError: if the encoder's first layer sees what the method adds.
+          ConfigError: for another dtype.
+
+        Examples:
+          >>> late = sp.PromptedT5(t5, sp.late_prompts(length=5), labels=["negative", "positive"])
+          >>> cache = late.state_cache(dtype="float32")  # for late.fit(texts, labels, cached_states=cache)
+        """
+        require_tensorflow("Cached states")
+        from softprompt_tf.states.model_states import state_cache_of
+
+        limit = {} if memory_limit is None else {"memory_limit": memory_limit}
+        return state_cache_of(self, dtype=dtype, directory=directory, **limit)
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False

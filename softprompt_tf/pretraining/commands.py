@@ -43,6 +43,29 @@ def add_commands(commands: Any) -> None:
 def _add_shared(
     parser: argparse.ArgumentParser, *, objective: str, steps: int, cooldown_steps: int, learning_rate: float
 ) -> None:
+    _add_text_options(parser, objective)
+    parser.add_argument("--steps", type=int, default=steps, help="batches in all")
+    parser.add_argument("--cooldown-steps", type=int, default=cooldown_steps, help="linear decay to zero at the end")
+    parser.add_argument("--warmup-steps", type=int, default=100, help="linear rise from zero at the start")
+    parser.add_argument("--learning-rate", type=float, default=learning_rate, help="relative to each parameter's RMS")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="rows of a batch; twice as many for instruction tasks"
+    )
+    parser.add_argument("--window", type=int, default=128, help="tokens of a piece of text")
+    parser.add_argument("--max-documents", type=int, help="read only this many documents of each source")
+    _add_log_options(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="bfloat16",
+        help="precision of activations and matrix products; on a CPU without AMX, float32 may be faster",
+    )
+    parser.add_argument("--strategy", default="default", help="default, mirrored or tpu")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first weights and of the batches")
+    parser.set_defaults(default_objective=objective)
+
+
+def _add_text_options(parser: argparse.ArgumentParser, objective: str) -> None:
     parser.add_argument(
         "--text",
         action="append",
@@ -73,15 +96,9 @@ def _add_shared(
         metavar="TASK=WEIGHT",
         help="how often an instruction task is drawn, instead of its own weight; 0 leaves it out; may be repeated",
     )
-    parser.add_argument("--steps", type=int, default=steps, help="batches in all")
-    parser.add_argument("--cooldown-steps", type=int, default=cooldown_steps, help="linear decay to zero at the end")
-    parser.add_argument("--warmup-steps", type=int, default=100, help="linear rise from zero at the start")
-    parser.add_argument("--learning-rate", type=float, default=learning_rate, help="relative to each parameter's RMS")
-    parser.add_argument(
-        "--batch-size", type=int, default=64, help="rows of a batch; twice as many for instruction tasks"
-    )
-    parser.add_argument("--window", type=int, default=128, help="tokens of a piece of text")
-    parser.add_argument("--max-documents", type=int, help="read only this many documents of each source")
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--log-every", type=int, default=20, help="steps between lines of the log")
     parser.add_argument("--measure-every", type=int, default=500, help="steps between losses on held-out text")
@@ -91,15 +108,6 @@ def _add_shared(
         help="a text that is not trained on: its bits per byte are logged with the losses on held-out text",
     )
     parser.add_argument("--measure-documents", type=int, default=200, help="how many documents of that text are drawn")
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16"),
-        default="bfloat16",
-        help="precision of activations and matrix products; on a CPU without AMX, float32 may be faster",
-    )
-    parser.add_argument("--strategy", default="default", help="default, mirrored or tpu")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first weights and of the batches")
-    parser.set_defaults(default_objective=objective)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:

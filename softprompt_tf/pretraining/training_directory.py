@@ -14,6 +14,7 @@ import sentencepiece
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5, load_t5, write_preset
+from softprompt_tf.backbones.tokenization.piece_model import NUM_SENTINELS
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
@@ -26,7 +27,6 @@ from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 from softprompt_tf.settings.setting_changes import setting_changes
 
-NUM_SENTINELS = 100
 HELD_OUT_BATCHES = 8
 _MAX_VOCABULARY_DOCUMENTS = 60_000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.errors import DataError, first_line
-from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.rows import Row, text_of
 
 _ROWS_PER_READ = 1_000
 
@@ -36,11 +36,4 @@ def _plain(value: Any, field: str, location: str) -> Any:
         return [_plain(each, field, location) for each in value]
     if isinstance(value, dict):
         return {name: _plain(each, f"{field}.{name}", location) for name, each in value.items()}
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{location}: field `{field}` must be UTF-8 text ({error.reason} at byte {error.start})."
-        ) from None
+    return text_of(value, field, location) if isinstance(value, bytes) else value

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from softprompt_tf.errors import DataError
+
 
 @dataclass(frozen=True)
 class Row:
@@ -16,3 +18,17 @@ class Row:
 
     values: Mapping[str, object]
     location: str
+
+
+def text_of(value: bytes, field: str, location: str) -> str:
+    """Return the text of a field that a source holds as bytes.
+
+    Raises:
+      DataError: if it is no UTF-8.
+    """
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{location}: field `{field}` must be UTF-8 text ({error.reason} at byte {error.start})."
+        ) from None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.errors import DataError, first_line
-from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.rows import Row, text_of
 from softprompt_tf.tasks.tfds_builder import fetch, tfds_builder
 
 _Names = Mapping[str, Callable[[int], str]]
@@ -70,12 +70,7 @@ def _plain(value: Any, field: str, location: str, class_names: _Names) -> object
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":  # an array of texts
         return [_plain(item, field, location, class_names) for item in value]
     if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{location}: field `{field}` must be UTF-8 text ({error.reason} at byte {error.start})."
-            ) from None
+        return text_of(value, field, location)
     if getattr(value, "ndim", None) == 0:
         return value.item()
     return value

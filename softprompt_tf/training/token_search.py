@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import TrainingError
-from softprompt_tf.methods.initializers import NUM_SPECIAL_IDS
+from softprompt_tf.methods.vocabulary import NUM_SPECIAL_IDS
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
 
 if TYPE_CHECKING:

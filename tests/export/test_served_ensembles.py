@@ -11,7 +11,8 @@ from asked_versions import ask_once, asked_ahead, twin_of
 from softprompt_tf.errors import BackboneMismatchError, ExportError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
 from softprompt_tf.export.graph.stored_rows import as_stored
-from softprompt_tf.export.graph.task_tables import COLUMNS, MEMBERS, TaskTables
+from softprompt_tf.export.graph.task_columns import COLUMNS, MEMBERS
+from softprompt_tf.export.graph.task_tables import TaskTables
 from softprompt_tf.export.versions.task_changes import ListedTask
 from softprompt_tf.methods import TaskPrompt, write_prompt
 

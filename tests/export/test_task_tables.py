@@ -7,14 +7,12 @@ import pytest
 import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
+from softprompt_tf.export.graph import task_columns as columns_module
 from softprompt_tf.export.graph import task_tables
 from softprompt_tf.export.graph.served_tasks import ServedTasks, build_served_tasks
 from softprompt_tf.export.graph.stored_rows import restored_prompts, stored_prompts
-from softprompt_tf.export.graph.task_tables import (
-    TaskTables,
-    task_columns,
-    tasks_of,
-)
+from softprompt_tf.export.graph.task_columns import task_columns, tasks_of
+from softprompt_tf.export.graph.task_tables import TaskTables
 
 NAMES = ("mood", "story", "reply")
 
@@ -65,7 +63,7 @@ def test_each_of_10000_names_is_found_and_no_other(tasks):
 
 
 def test_two_names_of_one_hash_are_refused(tasks, monkeypatch):
-    monkeypatch.setattr(task_tables, "hash_names", lambda names: tf.zeros(tf.shape(names), tf.int64))
+    monkeypatch.setattr(columns_module, "hash_names", lambda names: tf.zeros(tf.shape(names), tf.int64))
 
     with pytest.raises(ExportError, match="hash of its own. Received: 'mood' and 'story', which share one. Rename"):
         task_columns(tasks.rows)

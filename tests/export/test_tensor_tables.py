@@ -11,7 +11,8 @@ from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_save
 from softprompt_tf.export.commands import _list
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
-from softprompt_tf.export.graph.task_tables import COLUMNS, TaskTables, columns_of, task_columns, tasks_of
+from softprompt_tf.export.graph.task_columns import COLUMNS, columns_of, task_columns, tasks_of
+from softprompt_tf.export.graph.task_tables import TaskTables
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.methods import TaskPrompt
 

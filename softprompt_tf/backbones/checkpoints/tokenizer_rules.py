@@ -15,6 +15,7 @@ from softprompt_tf.backbones.tokenization.text_rules import SPACE
 from softprompt_tf.errors import BackboneError
 
 Rule = tuple[str, ...]
+_Translate = Callable[[Mapping[str, Any], Path], tuple[Rule, ...]]
 # Normalizer `Nmt`: characters that go, and characters that become a space.
 _NMT = (
     ("replace", "[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]", ""),
@@ -111,25 +112,25 @@ def _spaces_only(normalizer: Mapping[str, Any]) -> bool:
 
 
 def _steps(normalizers: list[Mapping[str, Any]], path: Path) -> tuple[Rule, ...]:
-    steps: list[Rule] = []
-    for normalizer in normalizers:
-        make = _STEPS.get(str(normalizer.get("type")))
-        if make is None:
-            raise _unknown(path, "normalizer", str(normalizer.get("type")))
-        steps += make(normalizer, path)
+    steps = _rules(normalizers, _STEPS, "normalizer", path)
     if any(step[0] in ("unicode", "lower") for step in steps):
-        steps.insert(0, _WITHOUT_NUL)
-    return tuple(steps)
+        steps = (_WITHOUT_NUL, *steps)
+    return steps
 
 
 def _splits(splitters: list[Mapping[str, Any]], path: Path) -> tuple[Rule, ...]:
-    splits: list[Rule] = []
-    for splitter in splitters:
-        make = _SPLITS.get(str(splitter.get("type")))
+    return _rules(splitters, _SPLITS, "pre_tokenizer", path)
+
+
+def _rules(parts: list[Mapping[str, Any]], makers: Mapping[str, _Translate], kind: str, path: Path) -> tuple[Rule, ...]:
+    """Return what the parts of a kind become, by the makers of their types."""
+    rules: list[Rule] = []
+    for part in parts:
+        make = makers.get(str(part.get("type")))
         if make is None:
-            raise _unknown(path, "pre_tokenizer", str(splitter.get("type")))
-        splits += make(splitter, path)
-    return tuple(splits)
+            raise _unknown(path, kind, str(part.get("type")))
+        rules += make(part, path)
+    return tuple(rules)
 
 
 def _replace(normalizer: Mapping[str, Any], path: Path) -> tuple[Rule, ...]:
@@ -203,7 +204,6 @@ def _unknown(path: Path, key: str, name: str) -> BackboneError:
     )
 
 
-_Translate = Callable[[Mapping[str, Any], Path], tuple[Rule, ...]]
 _STEPS: dict[str, _Translate] = {
     "Nmt": lambda normalizer, path: _NMT,
     "Lowercase": lambda normalizer, path: (("lower",),),

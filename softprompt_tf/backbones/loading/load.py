@@ -1,7 +1,7 @@
 """Load a frozen T5: a bundled one, a KerasHub preset, a checkpoint of another tool, or a pair of objects."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +101,19 @@ class _How(NamedTuple):
     settings: dict[str, Any]
     layout: DeviceLayout
 
+    def read(
+        self, reader: Callable[..., tuple[keras_hub.models.T5Backbone, str]], source: Any
+    ) -> tuple[keras_hub.models.T5Backbone, str]:
+        """Return the backbone that a reader makes of a source, and the fingerprint of its float weights."""
+        with self.layout.on_host():
+            return reader(
+                source,
+                dtype=self.dtype,
+                quantization=self.quantization,
+                settings=self.settings,
+                prepare=self.layout.apply,
+            )
+
 
 def _check_choices(source: Source, dtype: str, quantization: str | None, vocabulary: str | Path | None) -> None:
     if dtype not in DTYPES:
@@ -128,14 +141,7 @@ def _from_pair(
 def _from_checkpoint(path: Path, name: str, vocabulary: str | Path | None, how: _How) -> FrozenT5:
     checkpoint = open_checkpoint(path)
     tokenizer = keras_hub.models.T5Tokenizer(proto=find_vocabulary(checkpoint.path, vocabulary))
-    with how.layout.on_host():
-        backbone, fingerprint = assemble_backbone(
-            checkpoint,
-            dtype=how.dtype,
-            quantization=how.quantization,
-            settings=how.settings,
-            prepare=how.layout.apply,
-        )
+    backbone, fingerprint = how.read(assemble_backbone, checkpoint)
     return FrozenT5(backbone, tokenizer, name=name, fingerprint=fingerprint, placement=how.layout.placement)
 
 
@@ -173,14 +179,7 @@ def _from_directory(directory: Path, name: str, how: _How) -> FrozenT5:
         refuse_pointer(path, error_type=BackboneError)
     try:
         tokenizer = keras_hub.models.T5Tokenizer.from_preset(str(directory))
-        with how.layout.on_host():
-            backbone, fingerprint = read_preset_backbone(
-                directory,
-                dtype=how.dtype,
-                quantization=how.quantization,
-                settings=how.settings,
-                prepare=how.layout.apply,
-            )
+        backbone, fingerprint = how.read(read_preset_backbone, directory)
     except BackboneError:
         raise
     except _reading_errors() as error:

@@ -11,7 +11,8 @@ import keras
 from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend
-from softprompt_tf.backbones.passes.frozen_blocks import Kernel, Shape, frozen, norm, norm_gradient
+from softprompt_tf.backbones.passes.frozen_blocks import Shape, norm, norm_gradient
+from softprompt_tf.backbones.passes.frozen_kernels import Kernel, frozen
 from softprompt_tf.backbones.passes.layer_changes import Changes
 from softprompt_tf.typing import Tensor
 

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from softprompt_tf.backbones.passes.activations import Activation, activation_of
-from softprompt_tf.backbones.passes.frozen_blocks import back, frozen, norm, norm_gradient
+from softprompt_tf.backbones.passes.frozen_blocks import norm, norm_gradient
+from softprompt_tf.backbones.passes.frozen_kernels import back, frozen
 from softprompt_tf.typing import Tensor
 
 

@@ -37,8 +37,9 @@ from softprompt_tf.backbones.passes.layer_changes import (
     with_changed_feed_forward,
     with_changes,
 )
-from softprompt_tf.backbones.passes.placed import Placement, on_device
+from softprompt_tf.backbones.passes.placed import Placement, devices_of, on_device
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
+from softprompt_tf.backbones.sizes import head_dim_of
 from softprompt_tf.injection import KeyValues, LayerChange, PromptSight
 from softprompt_tf.typing import Tensor
 
@@ -63,7 +64,7 @@ class FrozenForward:
         self._placement = placement
         self._dtype = str(backbone.dtype_policy.compute_dtype)
         self._heads = int(backbone.num_heads)
-        self._width = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
+        self._width = head_dim_of(backbone)
 
     @property
     def is_able(self) -> bool:
@@ -223,7 +224,7 @@ class FrozenForward:
             if kind is None
             else (backbone.decoder_transformer_layers, backbone.decoder_layer_norm)
         )
-        devices = self._devices("encoder" if kind is None else "decoder", len(of_stack))
+        devices = devices_of(self._placement, "encoder" if kind is None else "decoder", len(of_stack))
         with on_device(devices[-1]):
             last_norm = Norm.of(last, self._dtype, is_plain=is_plain)
         return FrozenStack(
@@ -234,9 +235,6 @@ class FrozenForward:
             last_norm,
             devices[-1],
         )
-
-    def _devices(self, stack: str, depth: int) -> Sequence[str | None]:
-        return [None] * depth if self._placement is None else getattr(self._placement, stack)
 
     def _changes(self, changes: Sequence[LayerChange], place: str) -> list[dict[str, Tensor]]:
         backbone = self._backbone

@@ -17,6 +17,7 @@ from keras import ops
 from softprompt_tf.backbones.passes.activations import Activation, activation_of
 from softprompt_tf.backbones.passes.attention import attend, causal_bias, encoder_bias, mask_bias
 from softprompt_tf.backbones.passes.known_layers import check_plain
+from softprompt_tf.backbones.sizes import head_dim_of
 from softprompt_tf.typing import Tensor
 
 _GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
@@ -44,7 +45,7 @@ class FusedForward:
         self.backbone = backbone
         self.dtype = dtype
         self._num_heads = int(backbone.num_heads)
-        self._head_dim = int(backbone.key_value_dim or backbone.hidden_dim // backbone.num_heads)
+        self._head_dim = head_dim_of(backbone)
         check_plain(backbone, doing="Training all weights")
 
     def encode(self, token_ids: Tensor, padding_mask: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ TensorFlow runs an operation that names no device on the first one, and copies a
 names its device, and its gradient is taken under that name too. Only states cross from one device to the next.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,6 +37,11 @@ class Placement:
     def devices(self) -> tuple[str, ...]:
         """All of them, in the order of the layers."""
         return tuple(dict.fromkeys((self.table, *self.encoder, *self.decoder, self.head)))
+
+
+def devices_of(placement: Placement | None, stack: str, depth: int) -> Sequence[str | None]:
+    """Return the device of each of the `depth` layers of a stack, "encoder" or "decoder"; None where none is named."""
+    return [None] * depth if placement is None else getattr(placement, stack)
 
 
 def on_device(device: str | None) -> AbstractContextManager[Any]:
