@@ -19,6 +19,8 @@ TEST_SHARE = 0.15  # of all seconds: what scoring the test rows may take
 LEAST_TEST_ROWS = 50
 SHORT_STEPS = 1_000  # a time in which one candidate in front of the input takes fewer steps is short
 MOST_SCORINGS = 8  # of the last leg
+ENCODING_SHARE = 0.08  # of all seconds: what encoding training rows for candidates on cached states may take
+ENCODING = 1 / 3  # of a row's part of a step in front of the input: forward, and no gradient
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,17 @@ def ladder_of(
         if coarse_steps(slot_s - sample * speed.row_s, speed.step_s) >= LEAST_STEPS:
             return _ladder(counts, rung_s, (1 - SEARCH_SHARE) * seconds, sample, speed)
     return _ladder((), 0.0, seconds, _sample(seconds / 2, speed, dev_rows), speed)
+
+
+def rows_to_encode(total_s: float, speed: Speed, *, batch_size: int) -> int:
+    """Return how many training rows may be encoded for candidates on cached states, in all legs together.
+
+    Args:
+      total_s: the complete budget.
+      speed: as measured.
+      batch_size: rows of a step.
+    """
+    return int(ENCODING_SHARE * total_s / (ENCODING * speed.step_s / batch_size))
 
 
 def slot(rung_s: float, count: int, graphs: int, speed: Speed) -> float:

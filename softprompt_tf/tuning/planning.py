@@ -14,16 +14,17 @@ from softprompt_tf.tuning.ladder import (
     is_short,
     ladder_of,
     minutes_for,
+    rows_to_encode,
 )
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Recipe, Source, batches_of, recipes
 from softprompt_tf.tuning.record import Part
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
+from softprompt_tf.tuning.trainer import BATCH_SIZE
 
 MEASURED_STEPS = 10  # with rows of several lengths
 IN_FRONT = 0  # the number of a prompt in front of the input that is only measured, where the first candidate is none
 _ROWS = 64  # dev rows whose scoring is measured
-_LATE_SHARE = 0.08  # of the seconds: what encoding rows for candidates on cached states may take
 _LOADING_SHARE = 0.6  # of the budget; where loading has taken more, nothing is begun
 FEW_STEPS = 100
 
@@ -53,7 +54,7 @@ def plan(search: Search, sources: list[Source]) -> None:
     search.ladder = Ladder(**{**values, "counts": tuple(values["counts"])})
     record.candidates = [recipe.to_json() for recipe in search.recipes[: max((1, *search.ladder.counts))]]
     search.dev = sample(rows.dev, search.ladder.sample, seed=search.seed)
-    search.trainer.late_rows = int(_LATE_SHARE * search.budget.total_s / search.speed.row_s)
+    search.trainer.late_rows = rows_to_encode(search.budget.total_s, search.speed, batch_size=BATCH_SIZE)
     search.keep_record()
 
 

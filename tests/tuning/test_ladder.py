@@ -11,6 +11,7 @@ from softprompt_tf.tuning.ladder import (
     minutes_for,
     reserve_of,
     rows_in,
+    rows_to_encode,
     slot,
 )
 
@@ -127,3 +128,8 @@ def test_minutes_that_are_enough():
 def test_time_is_short_below_a_thousand_steps():
     assert is_short(99.0, FAST)
     assert not is_short(100.0, FAST)
+
+
+def test_rows_are_encoded_in_eight_percent_of_the_time():
+    # 8 % of 120 s are 9.6 s. A row's part of a step is 0.1 s / 32; encoding takes a third of it.
+    assert rows_to_encode(120.0, FAST, batch_size=32) == 9_216
