@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.settings.spelling import nearest
 
-LATE, ADAPTERS = "late_prompts", "adapters"  # adapters in the decoder alone
-METHODS_TRIED = ("prompt_tuning", ADAPTERS, "superpos", "residual", LATE)
+LATE, ADAPTERS, IA3 = "late_prompts", "adapters", "ia3"  # adapters in the decoder alone, (IA)^3 everywhere
+METHODS_TRIED = ("prompt_tuning", ADAPTERS, IA3, "superpos", "residual", LATE)
 
 
 def check_methods(methods: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from softprompt_tf.methods import PromptMethod
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.registry import METHODS
-from softprompt_tf.tuning.methods_tried import ADAPTERS, LATE, METHODS_TRIED
+from softprompt_tf.tuning.methods_tried import ADAPTERS, IA3, LATE, METHODS_TRIED
 
 LENGTH, BOTTLENECK_DIM = 20, 16
 LABELS, WORDS, FILE = "class_labels", "sampled_vocabulary", "file:"
@@ -39,6 +39,7 @@ class Rates:
       other: another rate, with a cosine.
       lowest: a third one, likewise.
       adapters: the rates of adapters, with Adam and a cosine; the first one is tried first.
+      ia3: the rate of (IA)^3, likewise.
     """
 
     first: float
@@ -46,13 +47,15 @@ class Rates:
     other: float
     lowest: float
     adapters: tuple[float, float]
+    ia3: float
 
 
-# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules"; adapters: docs/measurements/methods.md.
-BUNDLED_RATES = Rates(first=1.0, first_schedule="cosine", other=3.0, lowest=0.3, adapters=(0.01, 0.003))
+# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules"; adapters: docs/measurements/methods.md; (IA)^3:
+# docs/measurements/methods_by_tasks.md.
+BUNDLED_RATES = Rates(first=1.0, first_schedule="cosine", other=3.0, lowest=0.3, adapters=(0.01, 0.003), ia3=0.3)
 # Every other T5: the paper's rate first (Lester et al. 2021, arXiv:2104.08691). Adapters: the highest rate of Houlsby et al. 2019,
-# arXiv:1902.00751, section 3.1, and a tenth of it.
-PAPER_RATES = Rates(first=0.3, first_schedule="constant", other=1.0, lowest=0.1, adapters=(0.003, 0.0003))
+# arXiv:1902.00751, section 3.1, and a tenth of it. (IA)^3: that of Liu et al. 2022, arXiv:2205.05638, section 3.
+PAPER_RATES = Rates(first=0.3, first_schedule="constant", other=1.0, lowest=0.1, adapters=(0.003, 0.0003), ia3=0.003)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Recipe:
       method: a name of `METHODS`.
       start: where its first values come from: "class_labels", "sampled_vocabulary", "file:PATH", or "" where the method has no
         choice.
-      length: P; of adapters the inner width.
+      length: P; of adapters the inner width; of (IA)^3 1.
       rate: the highest, per step.
       schedule: within a leg: "cosine", down to 0, or "constant".
       optimizer: "adafactor" or "adam".
@@ -86,21 +89,24 @@ class Recipe:
     @property
     def group(self) -> Group:
         """What candidates have in common that can train in one batch: the names and the shapes of their tensors."""
-        return self.method if self.on_states else "front", self.length
+        return self.method if self.on_states or self.method == IA3 else "front", self.length
 
     def __str__(self) -> str:
         start = {LABELS: "from the labels", WORDS: "from drawn words", "": ""}.get(
             self.start, f"from {Path(self.start.removeprefix(FILE)).name}"
         )
         where = " in the decoder" if self.method == ADAPTERS else ""
-        words = (f"{self.method} {self.length}{where}", start, f"rate {self.rate:g}", self.schedule)
+        method = self.method if self.method == IA3 else f"{self.method} {self.length}{where}"
+        words = (method, start, f"rate {self.rate:g}", self.schedule)
         return ", ".join(word for word in words if word)
 
     def make(self, task: str, labels: Sequence[str], *, seed: int) -> PromptMethod:
         """Return the method for one task."""
-        settings: dict[str, Any] = {"method": self.method, "length": self.length}
+        settings: dict[str, Any] = {"method": self.method}
         if self.method == ADAPTERS:
-            settings = {"method": self.method, "bottleneck_dim": self.length, "encoder": False}
+            settings |= {"bottleneck_dim": self.length, "encoder": False}
+        elif self.method != IA3:
+            settings["length"] = self.length
         if self.start:
             settings["init"] = self.start
         method: PromptMethod = METHODS[self.method].config(**settings).make([TaskStart(task, tuple(labels))], seed=seed)
@@ -156,6 +162,7 @@ def recipes(
     found: list[tuple[str, str, int, float, str]] = [
         ("prompt_tuning", start, length, *first),
         in_decoder[0],
+        (IA3, "", 1, rates.ia3, "cosine"),
         *late,
         ("prompt_tuning", start, length, *other),
         in_decoder[1],
@@ -174,4 +181,4 @@ def recipes(
 
 
 def _optimizer_of(method: str) -> str:
-    return ADAM if method == ADAPTERS else ADAFACTOR
+    return ADAM if method in (ADAPTERS, IA3) else ADAFACTOR

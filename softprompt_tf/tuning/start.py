@@ -87,7 +87,7 @@ def tune(
       name: with texts, the name of the task.
       sources: a directory of trained prompts that candidates may start from. Default None: those that ship with the backbone.
       methods: those that may be tried. Default: all that a search knows, "prompt_tuning", "adapters" (in the decoder alone),
-        "superpos", "residual" and "late_prompts".
+        "ia3", "superpos", "residual" and "late_prompts".
       precision: of the T5: "float32", "bfloat16", or "auto", which measures on the first batches whether bfloat16 is faster here
         and agrees with float32. Default None: that of `t5`; float32 for one that is loaded by its name.
 

@@ -36,11 +36,11 @@ def test_a_task_without_labels_starts_from_words():
 def test_a_prompt_has_room_for_all_labels():
     found = recipes(rates=BUNDLED_RATES, num_labels=33)
 
-    assert min(recipe.length for recipe in found if recipe.method != "adapters") == 33
+    assert min(recipe.length for recipe in found if recipe.method not in ("adapters", "ia3")) == 33
 
 
-def test_late_prompts_are_tried_third_where_the_time_is_short():
-    assert recipes(rates=BUNDLED_RATES, num_labels=2, is_short=True)[2].method == "late_prompts"
+def test_late_prompts_are_tried_early_where_the_time_is_short():
+    assert recipes(rates=BUNDLED_RATES, num_labels=2, is_short=True)[3].method == "late_prompts"
     assert "late_prompts" not in [recipe.method for recipe in recipes(rates=BUNDLED_RATES, num_labels=2)]
 
 
@@ -52,6 +52,16 @@ def test_the_second_candidate_is_adapters_in_the_decoder_alone(rates, rate):
     assert str(second) == f"adapters 16 in the decoder, rate {rate}, cosine"
     assert (method.name, method.length, method.places) == ("adapters", 16, ("decoder", "cross"))
     assert (second.optimizer, second.on_states) == ("adam", True)
+
+
+@pytest.mark.parametrize(("rates", "rate"), [(BUNDLED_RATES, 0.3), (PAPER_RATES, 0.003)], ids=["mini", "another T5"])
+def test_the_third_candidate_is_ia3_everywhere(rates, rate):
+    third = recipes(rates=rates, num_labels=2)[2]
+
+    method = third.make("mood", ["no", "yes"], seed=1)
+    assert str(third) == f"ia3, rate {rate}, cosine"
+    assert (method.name, method.places) == ("ia3", ("encoder", "decoder", "cross"))
+    assert (third.optimizer, third.on_states, third.group) == ("adam", False, ("ia3", 1))
 
 
 def test_chosen_methods_alone_are_tried():
