@@ -2,13 +2,13 @@
 
     SOFTPROMPT_DATA=data python -m benchmarks.time_to_accuracy OUTPUT --peer-python PYTHON [--tasks trec] [--seeds 1 2 3]
 
-All sides have `mini`'s weights and batches of 32; all but `tune` have the same rows. `peft`, `front` and `late` have the same first
-prompt (20 vectors, class labels), and Adafactor at 1.0 with a cosine. `peft` and `front` take 400 steps, `late` takes 2,000 on
-cached states (float16). `decoder` has adapters of width 16 in the decoder, and takes 400 steps of Adam at 0.01 with a cosine, on
-cached states too. Encoding counts. `tune` is `softprompt tune` for two minutes, from nothing; all its seconds count. The others'
-dev rows are scored ten times in a run, outside the clock. Seconds are those of the clock, and of all cores (`cpu`), which other
-processes move less. Each run is kept in OUTPUT; a run that is there is not made again. PYTHON has PyTorch, transformers and PEFT
-(tests/parity/requirements.txt).
+All sides have `mini`'s weights and batches of 32; all but `tune` have the same rows. `peft`, `front` and `late` have the same
+first prompt (20 vectors, class labels), and Adafactor at 1.0 with a cosine. `peft` and `front` take 400 steps, `late` takes
+2,000 on cached states (float16). `decoder` has adapters of width 16 in the decoder, and takes 400 steps of Adam at 0.01 with
+a cosine, on cached states too. Encoding counts. `ia3` takes 400 steps of Adam at 0.3 with a cosine. `tune` is `softprompt
+tune` for two minutes, from nothing; all its seconds count. The others' dev rows are scored ten times in a run, outside the
+clock. Seconds are those of the clock, and of all cores (`cpu`), which other processes move less. Each run is kept in OUTPUT;
+a run that is there is not made again. PYTHON has PyTorch, transformers and PEFT (tests/parity/requirements.txt).
 """
 
 import argparse
@@ -29,6 +29,7 @@ RUNS = {
     "front": ("ours", 400),
     "late": ("ours", 2_000),
     "decoder": ("ours", 400),
+    "ia3": ("ours", 400),
     "tune": ("search", 2),
 }
 

@@ -14,6 +14,7 @@ SIDES = {
     "front": "prompt in front, 400 steps",
     "late": "after the encoder, cached states, 2,000 steps",
     "decoder": "adapters in the decoder, cached states, 400 steps",
+    "ia3": "(IA)^3, 400 steps",
     "tune": "`softprompt tune --minutes 2`, from nothing",
 }
 TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2", "rte": "RTE"}
