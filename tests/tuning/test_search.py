@@ -102,7 +102,7 @@ def test_a_finished_search_says_so_and_does_nothing(finished, tiny, capsys):
 def test_a_search_that_was_stopped_goes_on_to_the_same_end(finished, tiny, tmp_path):
     _, expected, _ = finished
     clock = FakeClock()
-    for end, steps in ((Killed, 13), (KeyboardInterrupt, 52)):  # in the first rung, and in the last leg
+    for end, steps in ((Killed, 13), (KeyboardInterrupt, 60)):  # in the first rung, and in the last leg
         clock.end, clock.killed_at = end, clock.steps + steps
         with pytest.raises(end):
             search(tiny, tmp_path, clock)
