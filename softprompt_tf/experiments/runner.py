@@ -8,23 +8,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.baselines import DesignedPrompts, ModelTuner, design_prompts, random_prompt
+from softprompt_tf.baselines import ModelTuner
 from softprompt_tf.config import RunConfig, TaskConfig
 from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.evaluation.asking import AnswersTexts
-from softprompt_tf.evaluation.ensemble import PromptEnsemble
-from softprompt_tf.evaluation.ensemble_scores import EnsembleScores, evaluate_ensemble
 from softprompt_tf.evaluation.evaluation import evaluate_examples
-from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments.backbones import SweepBackbones
 from softprompt_tf.experiments.prompt_tuner import PromptTuner, TrialRecord, read_record, write_record
 from softprompt_tf.experiments.prompts_together import partners, tune_together
-from softprompt_tf.experiments.results import RunResult, digest, score_of
+from softprompt_tf.experiments.results import RunResult, digest
 from softprompt_tf.experiments.rows import scored_examples, training_data
 from softprompt_tf.experiments.trials import WEIGHTS, Scoring, Trial, Vote
-from softprompt_tf.methods.family.method_config import LengthConfig
-from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
+from softprompt_tf.experiments.untrained import untrained_result
+from softprompt_tf.experiments.votes import vote_results
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.runs.precision_choice import Measured
 from softprompt_tf.runs.precision_measurement import measured_run
@@ -114,33 +110,11 @@ class Runner:
         if trial.arm in WEIGHTS:
             return self._run_weights(trial, scorings)
         t5 = self._prompt_tuner(trial).t5
-        return [self._untrained_result(t5, trial, scoring) for scoring in scorings]
+        return [untrained_result(t5, scoring) for scoring in scorings]
 
     def run_vote(self, vote: Vote) -> list[RunResult]:
         """Score the prompts of finished trials together: the best of them, and their majority vote."""
-        trial = vote.trials[0]
-        paths = [self.directory / each.name / "prompt.safetensors" for each in vote.trials]
-        task, examples = load_task(vote.task), scored_examples(vote.task, trial.settings.rows)
-        started = time.monotonic()
-        scores = evaluate_ensemble(PromptEnsemble(self._prompt_tuner(trial).t5, paths), task, examples)
-        seconds = time.monotonic() - started
-        return [
-            RunResult(
-                experiment=vote.experiment,
-                arm=arm,
-                x=vote.x,
-                task=vote.task.name,
-                eval_task=vote.task.name,
-                seed=trial.seed,
-                metrics=metrics,
-                score=score_of(metrics),
-                step=None,
-                seconds=seconds if arm == vote.arms[1] else 0.0,
-                backbone=_backbone_name(trial),
-                config=vote.config(arm),
-            )
-            for arm, metrics in zip(vote.arms, (_best_member(scores), scores.ensemble.metrics), strict=True)
-        ]
+        return vote_results(self._prompt_tuner(vote.trials[0]).t5, vote, self.directory)
 
     def clean(self, trial: Trial) -> None:
         """Remove the weights of a trial of which nothing is left to be scored."""
@@ -213,55 +187,13 @@ class Runner:
         """Return a trained trial's result: as it was measured in training, or on other rows now."""
         if scoring.eval_task == scoring.task:
             share = record.seconds / len(scoring.trial.tasks)  # so that a run on several tasks is counted once
-            return _filled(scoring, record.metrics[scoring.task.name], record.step, share)
+            return scoring.result(record.metrics[scoring.task.name], record.step, share)
         started = time.monotonic()
         metrics = _metrics(model, scoring.eval_task, scoring.trial)
-        return _filled(scoring, metrics, record.step, time.monotonic() - started)
-
-    def _untrained_result(self, t5: FrozenT5, trial: Trial, scoring: Scoring) -> RunResult:
-        started = time.monotonic()
-        task, settings = load_task(scoring.eval_task), trial.settings
-        examples = scored_examples(scoring.eval_task, settings.rows)
-        if trial.arm == "random_prompt":
-            prompt = settings.prompt if isinstance(settings.prompt, LengthConfig) else PromptTuningConfig()
-            model = random_prompt(t5, task, length=prompt.length, seed=trial.seed)
-            scores = evaluate_examples(model, task, examples)
-        else:
-            scores = score_answers(task, examples, _design(t5, trial, scoring).ask(task, examples))
-        return _filled(scoring, scores.metrics, None, time.monotonic() - started)
+        return scoring.result(metrics, record.step, time.monotonic() - started)
 
 
 _NOTHING = TrialRecord({}, 0, 0.0, 0.0)
-
-
-def _filled(scoring: Scoring, metrics: dict[str, float], step: int | None, seconds: float) -> RunResult:
-    return RunResult(
-        experiment=scoring.experiment,
-        arm=scoring.arm,
-        x=scoring.x,
-        task=scoring.task.name,
-        eval_task=scoring.eval_task.name,
-        seed=scoring.trial.seed,
-        metrics=metrics,
-        score=score_of(metrics),
-        step=step,
-        seconds=seconds,
-        backbone=_backbone_name(scoring.trial),
-        config=scoring.config,
-    )
-
-
-def _design(t5: FrozenT5, trial: Trial, scoring: Scoring) -> DesignedPrompts:
-    task, settings = load_task(scoring.eval_task), trial.config["prompt_design"]
-    return design_prompts(
-        t5,
-        task,
-        training_data(scoring.task, trial.settings.rows).train if settings["shots"] else (),
-        shots=settings["shots"],
-        seed=trial.seed,
-        instruction=settings["instructions"].get(task.name),
-        max_input_tokens=settings["max_input_tokens"],
-    )
 
 
 def _metrics(model: AnswersTexts, task: TaskConfig, trial: Trial) -> dict[str, float]:
@@ -278,14 +210,3 @@ def _with_limits(model: PromptedT5, task: Task) -> PromptedT5:
     if all(getattr(model, name) == value for name, value in wanted.items()):
         return model
     return PromptedT5(model.t5, dataclasses.replace(model.task_prompt(task.name), **wanted))
-
-
-def _best_member(scores: EnsembleScores) -> dict[str, float]:
-    """Return the metrics of the one prompt whose score is the best; of equal ones the first."""
-    return max((member.metrics for member in scores.members), key=score_of)
-
-
-def _backbone_name(trial: Trial) -> str:
-    """Return what a backbone is called: its folder's name, or the folder's above where that is `preset`."""
-    path = Path(trial.settings.backbone.rstrip("/"))
-    return path.parent.name if path.name == "preset" and path.parent.name else path.name

@@ -5,10 +5,11 @@ trial: on the task itself, or on another one. A vote is the ensemble of several 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from softprompt_tf.config import TaskConfig
-from softprompt_tf.experiments.results import digest
+from softprompt_tf.experiments.results import RunResult, digest, score_of
 from softprompt_tf.experiments.rows import scored_split, task_identity
 from softprompt_tf.experiments.settings import RunSettings
 from softprompt_tf.methods.family.method_config import without_later_defaults
@@ -89,6 +90,12 @@ class Trial:
         task = self.tasks[0].name if len(self.tasks) == 1 else f"{len(self.tasks)}_tasks"
         return f"{task}-{self.arm}-{self.seed}-{digest(self.config)}"
 
+    @property
+    def backbone_name(self) -> str:
+        """What its T5 is called: its folder's name, or the folder's above where that is `preset`."""
+        path = Path(self.settings.backbone.rstrip("/"))
+        return path.parent.name if path.name == "preset" and path.parent.name else path.name
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -113,6 +120,23 @@ class Scoring:
         """What the result is known by."""
         where = {"experiment": self.experiment, "arm": self.arm, "x": self.x}
         return {**where, "eval_task": task_identity(self.eval_task), "run": self.trial.config}
+
+    def result(self, metrics: dict[str, float], step: int | None, seconds: float) -> RunResult:
+        """Return the figure with all that it belongs to; arguments as in `RunResult`."""
+        return RunResult(
+            experiment=self.experiment,
+            arm=self.arm,
+            x=self.x,
+            task=self.task.name,
+            eval_task=self.eval_task.name,
+            seed=self.trial.seed,
+            metrics=metrics,
+            score=score_of(metrics),
+            step=step,
+            seconds=seconds,
+            backbone=self.trial.backbone_name,
+            config=self.config,
+        )
 
     def __str__(self) -> str:
         what = self.trial.settings.prompt.method if self.arm == "prompt_tuning" else self.arm
