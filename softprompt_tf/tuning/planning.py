@@ -16,7 +16,7 @@ from softprompt_tf.tuning.ladder import (
     minutes_for,
     rows_to_encode,
 )
-from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Recipe, Source, batches_of, recipes
+from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Rates, Recipe, Source, batches_of, recipes
 from softprompt_tf.tuning.record import Part
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
@@ -36,8 +36,7 @@ def plan(search: Search, sources: list[Source]) -> None:
       ConfigError: if the time is too short.
     """
     record, rows = search.record, search.rows
-    rates = BUNDLED_RATES if search.t5.name in bundled_backbones() else PAPER_RATES
-    listed = {"rates": rates, "num_labels": len(rows.task.label_words), "sources": sources}
+    listed = {"rates": rates_of(search.t5.name), "num_labels": len(rows.task.label_words), "sources": sources}
     if not record.ladder:
         first = recipes(**listed, methods=search.methods)[0]  # type: ignore[arg-type]
         in_front = replace(recipes(**listed)[0], number=IN_FRONT) if first.on_states else first  # type: ignore[arg-type]
@@ -56,6 +55,11 @@ def plan(search: Search, sources: list[Source]) -> None:
     search.dev = sample(rows.dev, search.ladder.sample, seed=search.seed)
     search.trainer.late_rows = rows_to_encode(search.budget.total_s, search.speed, batch_size=BATCH_SIZE)
     search.keep_record()
+
+
+def rates_of(backbone: str) -> Rates:
+    """Return the rates that suit a T5, by its name: those that were measured where it ships with the library, or the papers'."""
+    return BUNDLED_RATES if backbone in bundled_backbones() else PAPER_RATES
 
 
 def _seconds(search: Search) -> float:

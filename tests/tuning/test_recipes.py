@@ -6,6 +6,7 @@ import pytest
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
+from softprompt_tf.tuning.planning import rates_of
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Source, recipes
 
 SOURCES = [Source(Path("prompts/a.safetensors"), 20), Source(Path("prompts/b.safetensors"), 20)]
@@ -62,6 +63,16 @@ def test_the_third_candidate_is_ia3_everywhere(rates, rate):
     assert str(third) == f"ia3, rate {rate}, cosine"
     assert (method.name, method.places) == ("ia3", ("encoder", "decoder", "cross"))
     assert (third.optimizer, third.on_states, third.group) == ("adam", False, ("ia3", 1))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "prompt", "adapters", "ia3"),
+    [("mini", 1.0, 0.01, 0.3), ("t5_1.1_small", 0.3, 0.003, 0.003)],
+)
+def test_rates_are_chosen_by_the_backbone(backbone, prompt, adapters, ia3):
+    found = recipes(rates=rates_of(backbone), num_labels=2)
+
+    assert [recipe.rate for recipe in found[:3]] == [prompt, adapters, ia3]
 
 
 def test_chosen_methods_alone_are_tried():
