@@ -30,9 +30,10 @@ def teacher_of(t5, seed=5, method=None, **fields):
     return sp.PromptedT5(t5, method or sp.prompt_tuning(4, seed=seed), labels=["yes", "no"]).task_prompt("it", **fields)
 
 
-def term_of(model, training=True, sample_weight=None):
+def term_of(model, training=True, sample_weight=None, tokens=None):
     """What the model's terms add to its loss of two rows."""
-    tokens, targets = two_rows()
+    own, targets = two_rows()
+    tokens = own if tokens is None else tokens
     logits = model(tokens, training=True)
     plain = model.loss(targets, logits, sample_weight)
     return model.compute_loss(tokens, targets, logits, sample_weight, training=training) - plain
@@ -147,12 +148,16 @@ def test_the_gradient_is_the_slope_and_a_student_that_is_its_teacher_has_none(on
     assert float(term_of(same)) == pytest.approx(0.0, abs=1e-5)
 
 
-def states_of(t5, prompt, tokens):
-    """The last hidden states of the text's tokens and of the decoder, by KerasHub's layers."""
+def states_of(t5, prompt, tokens, *, is_behind=False):
+    """The last hidden states of the text's tokens and of the decoder, by KerasHub's layers; a prompt behind the encoder, or not."""
     mask, front = np.asarray(tokens["encoder_padding_mask"]), np.repeat(prompt[None], 2, axis=0)
-    mask = np.concatenate([np.ones(front.shape[:2], np.int32), mask], axis=1)
-    encoded = t5.encode(np.concatenate([front, t5.embed(tokens["encoder_token_ids"])], axis=1), mask)
-    decoded = t5.decode(tokens["decoder_token_ids"], encoded, mask)
+    wider = np.concatenate([np.ones(front.shape[:2], np.int32), mask], axis=1)
+    embeddings = t5.embed(tokens["encoder_token_ids"])
+    if is_behind:
+        encoded = np.concatenate([front, t5.encode(embeddings, mask)], axis=1)
+    else:
+        encoded = t5.encode(np.concatenate([front, embeddings], axis=1), wider)
+    decoded = t5.decode(tokens["decoder_token_ids"], encoded, wider)
     return np.asarray(encoded)[:, prompt.shape[0] :], np.asarray(decoded)
 
 
@@ -219,6 +224,47 @@ def test_a_student_on_cached_states_has_a_teacher_that_reads_the_texts(one_layer
     found = [float(model.compute_loss(inputs, targets, logits)) for inputs in (tokens, with_states)]
 
     assert found[0] == found[1] != float(model.loss(targets, logits))
+
+
+def on_states(t5):
+    """The tokens of two rows with the encoder output that a cache would bring."""
+    tokens, _ = two_rows()
+    states = t5.encode(t5.embed(tokens["encoder_token_ids"]), tokens["encoder_padding_mask"])
+    return {**tokens, ENCODER_STATES: states}
+
+
+@pytest.mark.parametrize(
+    "method", [sp.late_prompts(3, seed=2), sp.ia3(encoder=False, seed=2)], ids=["late prompt", "ia3 in the decoder"]
+)
+def test_hidden_states_on_cached_states_are_near_the_teachers(one_layer_t5, method):
+    teacher = teacher_of(one_layer_t5)
+    both = model_of(one_layer_t5, Distillation(teacher, weight=0.25, hidden_weight=2.0), method=method)
+    plain = model_of(one_layer_t5, Distillation(teacher, weight=0.25), method=method)
+    cached = on_states(one_layer_t5)
+    found = float(term_of(both, tokens=cached)) - float(term_of(plain, tokens=cached))
+
+    tensors = both.task_prompt("it").tensors  # (IA)^3 starts as the frozen T5
+    prompt = tensors.get("prompt_behind_encoder", np.zeros([0, one_layer_t5.hidden_dim], np.float32))
+    states = states_of(one_layer_t5, prompt, cached, is_behind=True)
+    taught = states_of(one_layer_t5, teacher.tensors["prompt"], cached)
+    expected = 2.0 * distance(states, taught, texts=[4, 2], targets=[[0, 1, 2], [0, 1]])
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert expected > 1e-2
+
+
+def test_a_late_prompt_follows_its_teachers_hidden_states(one_layer_t5):
+    distillation = Distillation(teacher_of(one_layer_t5), weight=1e-3, hidden_weight=1.0)
+    model = model_of(one_layer_t5, distillation, method=sp.late_prompts(3, seed=2))
+    (variable,) = model.trainable_variables
+    direction = np.random.default_rng(1).normal(size=variable.shape).astype(np.float32)
+    direction /= np.linalg.norm(direction)
+
+    with tf.GradientTape() as tape:
+        term = term_of(model, tokens=on_states(one_layer_t5))
+    gradient = np.asarray(tape.gradient(term, variable.value))
+
+    assert np.abs(gradient).max() > 1e-4
+    assert slope_of(model, variable, direction) == pytest.approx(np.sum(gradient * direction), rel=0.05, abs=1e-3)
 
 
 # === Kept and refused ===

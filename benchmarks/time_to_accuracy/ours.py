@@ -1,4 +1,4 @@
-"""One run of this library: `python -m benchmarks.time_to_accuracy.ours CASE RESULT STEPS front|late|decoder|ia3`."""
+"""One run of this library: `python -m benchmarks.time_to_accuracy.ours CASE RESULT STEPS SIDE`."""
 
 import json
 import sys
@@ -55,6 +55,10 @@ SIDES = {
         rate=0.01,
         on_states=True,
     ),
+    "ia3_decoder": Side(
+        lambda prompt, seed: sp.ia3(encoder=False, seed=seed), keras.optimizers.Adam, rate=0.3, on_states=True
+    ),
+    "lora": Side(lambda prompt, seed: sp.lora(8, seed=seed), keras.optimizers.Adam, rate=0.003, on_states=False),
     "ia3": Side(lambda prompt, seed: sp.ia3(seed=seed), keras.optimizers.Adam, rate=0.3, on_states=False),
 }
 

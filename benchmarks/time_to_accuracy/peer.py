@@ -1,13 +1,15 @@
-"""One run of PEFT on PyTorch: `python -m benchmarks.time_to_accuracy.peer CASE RESULT STEPS peft`.
+"""One run of PEFT on PyTorch: `python -m benchmarks.time_to_accuracy.peer CASE RESULT STEPS SIDE [RATE]`.
 
-Batches hold rows of like length, as transformers' Trainer makes them with `group_by_length`; the optimizer is transformers'
-Adafactor with the settings of the paper.
+Batches hold rows of like length, as transformers' Trainer makes them with `group_by_length`. Prompt tuning has transformers'
+Adafactor with the settings of the paper; LoRA and (IA)^3 have PyTorch's Adam. What these change in a T5 is PEFT's own choice.
 """
 
 import json
 import math
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,48 @@ from benchmarks.speed.peer_epoch import grouped, padded
 from benchmarks.time_to_accuracy.curves import EVALUATIONS, Curve
 
 WARM_UP = 20
+TASK_TYPE = "SEQ_2_SEQ_LM"
 
 
-def main(case: dict[str, Any], result: Path, steps: int) -> None:
+@dataclass(frozen=True)
+class Side:
+    """What trains, and how.
+
+    Args:
+      config: the length of the first prompt -> PEFT's settings.
+      optimizer: makes it of what trains and the highest rate per step.
+      rate: that one, unless another is asked for.
+    """
+
+    config: Callable[[int], peft.PeftConfig]
+    optimizer: Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
+    rate: float
+
+
+def _adafactor(trained: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    settings = {"scale_parameter": False, "relative_step": False, "warmup_init": False, "weight_decay": 0.0}
+    return transformers.Adafactor(trained, lr=rate, **settings)
+
+
+SIDES = {
+    "peft": Side(
+        lambda length: peft.PromptTuningConfig(
+            task_type=TASK_TYPE, num_virtual_tokens=length, num_transformer_submodules=1
+        ),
+        _adafactor,
+        rate=1.0,
+    ),
+    "peft_lora": Side(lambda _: peft.LoraConfig(task_type=TASK_TYPE, r=8, lora_alpha=16), torch.optim.Adam, rate=0.003),
+    "peft_ia3": Side(lambda _: peft.IA3Config(task_type=TASK_TYPE), torch.optim.Adam, rate=0.3),
+}
+
+
+def main(case: dict[str, Any], result: Path, steps: int, side: Side, rate: float) -> None:
     """Train, and keep the curve."""
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(case["seed"])
-    model, prompt = _model(case)
-    optimizer = transformers.Adafactor(
-        [prompt], lr=1.0, scale_parameter=False, relative_step=False, warmup_init=False, weight_decay=0.0
-    )
+    model = _model(case, side)
+    optimizer = side.optimizer([value for value in model.parameters() if value.requires_grad], rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, steps))
     rows = list(zip(case["inputs"], case["targets"], strict=True))
     generator = torch.Generator().manual_seed(case["seed"])
@@ -48,16 +82,16 @@ def main(case: dict[str, Any], result: Path, steps: int) -> None:
     curve.write(result)
 
 
-def _model(case: dict[str, Any]) -> tuple[peft.PeftModel, torch.nn.Parameter]:
+def _model(case: dict[str, Any], side: Side) -> peft.PeftModel:
+    """Return the frozen T5 with what trains; a prompt starts from the one of the case."""
     frozen = transformers.AutoModelForSeq2SeqLM.from_pretrained(case["model"], dtype=torch.float32)
-    config = peft.PromptTuningConfig(
-        task_type="SEQ_2_SEQ_LM", num_virtual_tokens=len(case["prompt"]), num_transformer_submodules=1
-    )
+    config = side.config(len(case["prompt"]))
     model = peft.get_peft_model(frozen, config)
-    (prompt,) = (value for value in model.parameters() if value.requires_grad)
-    with torch.no_grad():
-        prompt.copy_(torch.tensor(case["prompt"]))
-    return model, prompt
+    if isinstance(config, peft.PromptTuningConfig):
+        (prompt,) = (value for value in model.parameters() if value.requires_grad)
+        with torch.no_grad():
+            prompt.copy_(torch.tensor(case["prompt"]))
+    return model
 
 
 def _factor(step: int, steps: int) -> float:
@@ -85,4 +119,7 @@ def _accuracy(model: peft.PeftModel, case: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]), int(sys.argv[3]))
+    asked = SIDES[sys.argv[4]]
+    given_rate = float(sys.argv[5]) if len(sys.argv) > 5 else asked.rate
+    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    main(given, Path(sys.argv[2]), int(sys.argv[3]), asked, given_rate)

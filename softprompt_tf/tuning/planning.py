@@ -16,14 +16,15 @@ from softprompt_tf.tuning.ladder import (
     minutes_for,
     rows_to_encode,
 )
-from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Recipe, Source, batches_of, recipes
+from softprompt_tf.tuning.methods_tried import METHODS_TRIED
+from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Rates, Recipe, Source, batches_of, recipes
 from softprompt_tf.tuning.record import Part
 from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
 from softprompt_tf.tuning.trainer import BATCH_SIZE
 
 MEASURED_STEPS = 10  # with rows of several lengths
-IN_FRONT = 0  # the number of a prompt in front of the input that is only measured, where the first candidate is none
+IN_FRONT = 0  # the number of a prompt in front of the input that is only measured, where no candidate is one
 _ROWS = 64  # dev rows whose scoring is measured
 _LOADING_SHARE = 0.6  # of the budget; where loading has taken more, nothing is begun
 FEW_STEPS = 100
@@ -36,12 +37,10 @@ def plan(search: Search, sources: list[Source]) -> None:
       ConfigError: if the time is too short.
     """
     record, rows = search.record, search.rows
-    rates = BUNDLED_RATES if search.t5.name in bundled_backbones() else PAPER_RATES
-    listed = {"rates": rates, "num_labels": len(rows.task.label_words), "sources": sources}
+    listed = {"rates": rates_of(search.t5.name), "num_labels": len(rows.task.label_words), "sources": sources}
     if not record.ladder:
-        first = recipes(**listed, methods=search.methods)[0]  # type: ignore[arg-type]
-        in_front = replace(recipes(**listed)[0], number=IN_FRONT) if first.on_states else first  # type: ignore[arg-type]
-        record.measured = asdict(_measured(search, in_front))
+        allowed, every = (recipes(**listed, methods=methods) for methods in (search.methods, METHODS_TRIED))  # type: ignore[arg-type]
+        record.measured = asdict(_measured(search, to_measure(allowed, every)))
     listed["methods"] = search.methods
     search.speed = Speed(**record.measured)
     if not record.ladder:
@@ -56,6 +55,25 @@ def plan(search: Search, sources: list[Source]) -> None:
     search.dev = sample(rows.dev, search.ladder.sample, seed=search.seed)
     search.trainer.late_rows = rows_to_encode(search.budget.total_s, search.speed, batch_size=BATCH_SIZE)
     search.keep_record()
+
+
+def to_measure(allowed: Sequence[Recipe], every: Sequence[Recipe]) -> Recipe:
+    """Return the candidate whose steps are measured: a prompt in front of the input, as no other has dearer steps.
+
+    Args:
+      allowed: the candidates of the search.
+      every: those of a search that may try all methods.
+    """
+    in_front = [recipe for recipe in allowed if recipe.in_front]
+    others = [recipe for recipe in allowed if not recipe.on_states]
+    if in_front or others:
+        return (in_front or others)[0]
+    return replace(next(recipe for recipe in every if recipe.in_front), number=IN_FRONT)
+
+
+def rates_of(backbone: str) -> Rates:
+    """Return the rates that suit a T5, by its name: those that were measured where it ships with the library, or the papers'."""
+    return BUNDLED_RATES if backbone in bundled_backbones() else PAPER_RATES
 
 
 def _seconds(search: Search) -> float:
@@ -97,7 +115,7 @@ def too_short(search: Search, why: str, minutes: float) -> ConfigError:
 
 
 def _measured(search: Search, recipe: Recipe) -> Speed:
-    """Take a few steps of the first candidate and score a few dev rows with it; it starts again afterwards."""
+    """Take a few steps of a candidate and score a few dev rows with it; it starts again afterwards."""
     budget, watch = search.budget, search.watch
     if budget.spent_s > _LOADING_SHARE * budget.total_s:
         raise too_short(search, f"loading took {budget.spent_s:.0f} s", _minutes_after(budget.spent_s))

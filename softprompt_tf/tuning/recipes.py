@@ -40,6 +40,7 @@ class Rates:
       lowest: a third one, likewise.
       adapters: the rates of adapters, with Adam and a cosine; the first one is tried first.
       ia3: the rate of (IA)^3, likewise.
+      ia3_first: whether (IA)^3 is the first candidate, and so the only one where there is time for one; else it is the third.
     """
 
     first: float
@@ -48,11 +49,14 @@ class Rates:
     lowest: float
     adapters: tuple[float, float]
     ia3: float
+    ia3_first: bool = False
 
 
-# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules"; adapters: docs/measurements/methods.md; (IA)^3:
-# docs/measurements/methods_by_tasks.md.
-BUNDLED_RATES = Rates(first=1.0, first_schedule="cosine", other=3.0, lowest=0.3, adapters=(0.01, 0.003), ia3=0.3)
+# `mini`: docs/measurements/experiments.md, "Optimizers, rates and schedules"; adapters: docs/measurements/methods.md; (IA)^3, and
+# that it comes first: docs/measurements/methods_by_tasks.md and docs/tutorials/tune.md.
+BUNDLED_RATES = Rates(
+    first=1.0, first_schedule="cosine", other=3.0, lowest=0.3, adapters=(0.01, 0.003), ia3=0.3, ia3_first=True
+)
 # Every other T5: the paper's rate first (Lester et al. 2021, arXiv:2104.08691). Adapters: the highest rate of Houlsby et al. 2019,
 # arXiv:1902.00751, section 3.1, and a tenth of it. (IA)^3: that of Liu et al. 2022, arXiv:2205.05638, section 3.
 PAPER_RATES = Rates(first=0.3, first_schedule="constant", other=1.0, lowest=0.1, adapters=(0.003, 0.0003), ia3=0.003)
@@ -87,9 +91,14 @@ class Recipe:
         return self.method in (LATE, ADAPTERS)
 
     @property
+    def in_front(self) -> bool:
+        """Whether it is a prompt in front of the input."""
+        return not self.on_states and self.method != IA3
+
+    @property
     def group(self) -> Group:
         """What candidates have in common that can train in one batch: the names and the shapes of their tensors."""
-        return self.method if self.on_states or self.method == IA3 else "front", self.length
+        return "front" if self.in_front else self.method, self.length
 
     def __str__(self) -> str:
         start = {LABELS: "from the labels", WORDS: "from drawn words", "": ""}.get(
@@ -158,11 +167,13 @@ def recipes(
     cosine = (rates.first, "cosine")
     from_sources = [("prompt_tuning", f"{FILE}{source.path}", source.length, *first) for source in sources]
     in_decoder = [(ADAPTERS, "", BOTTLENECK_DIM, rate, "cosine") for rate in rates.adapters]
+    everywhere = (IA3, "", 1, rates.ia3, "cosine")
     late = [(LATE, start, length, *cosine)] if is_short or tuple(methods) != METHODS_TRIED else []
     found: list[tuple[str, str, int, float, str]] = [
+        *([everywhere] if rates.ia3_first else []),
         ("prompt_tuning", start, length, *first),
         in_decoder[0],
-        (IA3, "", 1, rates.ia3, "cosine"),
+        *([] if rates.ia3_first else [everywhere]),
         *late,
         ("prompt_tuning", start, length, *other),
         in_decoder[1],

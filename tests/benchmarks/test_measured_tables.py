@@ -8,6 +8,8 @@ import pytest
 from benchmarks.measured_tables import late_layers, methods_by_tasks, precision, shared_encoding, time_to_accuracy
 from benchmarks.measured_tables.__main__ import MEASUREMENTS, PAGES, RESULTS, all_tables
 from benchmarks.measured_tables.pages import written_page
+from benchmarks.time_to_accuracy.__main__ import RATES, RUNS
+from benchmarks.time_to_accuracy.curves import SIDES
 from softprompt_tf.experiments.results import ResultStore, RunResult
 
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES.glob("*.md")}
@@ -189,3 +191,33 @@ def test_seconds_to_pefts_best_are_those_of_the_first_point_that_reaches_it(tmp_
         "| AG News | PEFT's prompt tuning, 400 steps | 50.0 | 1 of 1 | 10 (20) | 20 (40) |",
         "| AG News | prompt in front, 400 steps | 60.0 | 1 of 1 | 9 (16) | 9 (16) |",
     ]
+
+
+def test_the_best_rate_of_each_of_pefts_methods_counts(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    curve(run / "trec_1_peft.json", (1, 0.5, 10.0, 20.0))
+    curve(run / "trec_1_peft_lora_0.003.json", (1, 0.6, 10.0, 20.0), (2, 0.7, 30.0, 60.0))
+    curve(run / "trec_1_peft_lora_0.01.json", (1, 0.65, 5.0, 9.0), (2, 0.6, 25.0, 50.0))
+    curve(run / "trec_1_ia3_decoder.json", (1, 0.6, 4.0, 6.0), (2, 0.8, 8.0, 12.0))
+    curve(run / "trec_1_lora.json", (1, 0.4, 4.0, 6.0))
+    curve(run / "trec_2_peft.json", (1, 0.3, 20.0, 40.0))  # PEFT's other methods had no such seed
+    curve(run / "trec_2_ia3_decoder.json", (1, 0.4, 2.0, 4.0))
+    (run / "trec_1_case.json").write_text("{}")
+
+    time_to_accuracy.take([run], tmp_path)
+
+    assert time_to_accuracy.table(tmp_path).splitlines() == [
+        "| task | | best dev accuracy | seeds that reach the best of PEFT's prompt tuning | seconds to it (CPU) "
+        "| seeds that reach the best of PEFT's methods | seconds to it (CPU) | seconds of the run (CPU) |",
+        "|---|---|---|---|---|---|---|---|",
+        "| TREC | PEFT's prompt tuning, 400 steps | 40.0 | 2 of 2 | 15 (30) | 0 of 1 |  | 15 (30) |",
+        "| TREC | PEFT's LoRA, 400 steps, the best of its rates | 70.0 | 1 of 1 | 10 (20) | 1 of 1 | 30 (60) | 30 (60) |",
+        "| TREC | (IA)^3 in the decoder, cached states, 400 steps | 60.0 | 2 of 2 | 3 (5) | 1 of 1 | 8 (12) | 5 (8) |",
+        "| TREC | LoRA, 400 steps | 40.0 | 0 of 1 |  | 0 of 1 |  | 4 (6) |",
+    ]
+
+
+def test_every_side_of_the_benchmark_has_a_name_in_the_table():
+    assert list(RUNS) == list(SIDES)
+    assert set(RATES) <= set(SIDES)

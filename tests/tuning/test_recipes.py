@@ -6,17 +6,32 @@ import pytest
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
+from softprompt_tf.tuning.planning import IN_FRONT, rates_of, to_measure
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Source, recipes
 
 SOURCES = [Source(Path("prompts/a.safetensors"), 20), Source(Path("prompts/b.safetensors"), 20)]
 
 
-def test_the_first_candidate_on_the_bundled_t5_is_its_own_recipe():
-    assert str(recipes(rates=BUNDLED_RATES, num_labels=2)[0]) == "prompt_tuning 20, from the labels, rate 1, cosine"
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        (BUNDLED_RATES, ["ia3, rate 0.3", "prompt_tuning 20, from the labels, rate 1", "adapters 16 in the decoder"]),
+        (PAPER_RATES, ["prompt_tuning 20, from the labels, rate 0.3", "adapters 16 in the decoder", "ia3, rate 0.003"]),
+    ],
+    ids=["mini", "another T5"],
+)
+def test_the_first_three_candidates_are_of_three_kinds(rates, expected):
+    found = [str(recipe) for recipe in recipes(rates=rates, num_labels=2)[:3]]
+
+    assert [name.startswith(start) for name, start in zip(found, expected, strict=True)] == [True] * 3, found
 
 
-def test_the_first_candidate_on_another_t5_is_the_papers():
-    assert str(recipes(rates=PAPER_RATES, num_labels=2)[0]) == "prompt_tuning 20, from the labels, rate 0.3, constant"
+def test_the_first_prompts_schedule_is_that_of_the_backbone():
+    bundled, papers = (
+        recipes(rates=rates, num_labels=2, methods=["prompt_tuning"]) for rates in (BUNDLED_RATES, PAPER_RATES)
+    )
+
+    assert (bundled[0].schedule, papers[0].schedule) == ("cosine", "constant")
 
 
 def test_numbers_follow_the_order_and_no_candidate_is_there_twice():
@@ -45,8 +60,8 @@ def test_late_prompts_are_tried_early_where_the_time_is_short():
 
 
 @pytest.mark.parametrize(("rates", "rate"), [(BUNDLED_RATES, 0.01), (PAPER_RATES, 0.003)], ids=["mini", "another T5"])
-def test_the_second_candidate_is_adapters_in_the_decoder_alone(rates, rate):
-    second = recipes(rates=rates, num_labels=2)[1]
+def test_adapters_are_in_the_decoder_alone(rates, rate):
+    second = next(recipe for recipe in recipes(rates=rates, num_labels=2) if recipe.method == "adapters")
 
     method = second.make("mood", ["no", "yes"], seed=1)
     assert str(second) == f"adapters 16 in the decoder, rate {rate}, cosine"
@@ -55,13 +70,23 @@ def test_the_second_candidate_is_adapters_in_the_decoder_alone(rates, rate):
 
 
 @pytest.mark.parametrize(("rates", "rate"), [(BUNDLED_RATES, 0.3), (PAPER_RATES, 0.003)], ids=["mini", "another T5"])
-def test_the_third_candidate_is_ia3_everywhere(rates, rate):
-    third = recipes(rates=rates, num_labels=2)[2]
+def test_ia3_is_everywhere(rates, rate):
+    third = next(recipe for recipe in recipes(rates=rates, num_labels=2) if recipe.method == "ia3")
 
     method = third.make("mood", ["no", "yes"], seed=1)
     assert str(third) == f"ia3, rate {rate}, cosine"
     assert (method.name, method.places) == ("ia3", ("encoder", "decoder", "cross"))
     assert (third.optimizer, third.on_states, third.group) == ("adam", False, ("ia3", 1))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "prompt", "adapters", "ia3"),
+    [("mini", 1.0, 0.01, 0.3), ("t5_1.1_small", 0.3, 0.003, 0.003)],
+)
+def test_rates_are_chosen_by_the_backbone(backbone, prompt, adapters, ia3):
+    found = {recipe.method: recipe.rate for recipe in reversed(recipes(rates=rates_of(backbone), num_labels=2))}
+
+    assert [found[method] for method in ("prompt_tuning", "adapters", "ia3")] == [prompt, adapters, ia3]
 
 
 def test_chosen_methods_alone_are_tried():
@@ -97,7 +122,24 @@ def test_a_source_prompt_is_a_start_of_its_own_length():
 
 @pytest.mark.parametrize("is_short", [False, True])
 def test_candidates_of_one_length_in_front_of_the_input_are_one_group(is_short):
-    first = recipes(rates=BUNDLED_RATES, num_labels=2, is_short=is_short)[0].group
+    found = recipes(rates=BUNDLED_RATES, num_labels=2, is_short=is_short)
 
-    methods = {r.method for r in recipes(rates=BUNDLED_RATES, num_labels=2, is_short=is_short) if r.group == first}
+    methods = {recipe.method for recipe in found if recipe.group == ("front", 20)}
     assert methods == {"prompt_tuning", "superpos", "residual"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "number", "method"),
+    [
+        (METHODS_TRIED, 2, "prompt_tuning"),
+        (("ia3", "adapters"), 1, "ia3"),
+        (("adapters", "late_prompts"), IN_FRONT, "prompt_tuning"),
+    ],
+    ids=["a prompt in front", "no prompt", "cached states alone"],
+)
+def test_the_dearest_kind_of_step_is_measured(methods, number, method):
+    allowed, every = (recipes(rates=BUNDLED_RATES, num_labels=2, methods=names) for names in (methods, METHODS_TRIED))
+
+    measured = to_measure(allowed, every)
+
+    assert (measured.number, measured.method) == (number, method)

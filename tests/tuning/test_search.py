@@ -37,6 +37,13 @@ def test_a_search_keeps_its_time(finished):
     assert record.spent_s == clock.now
 
 
+def test_candidates_on_a_t5_that_does_not_ship_have_the_rates_of_papers(finished):
+    _, record, _ = finished
+
+    found = [(each["method"], each["rate"], each["schedule"]) for each in record.candidates[:3]]
+    assert found == [("prompt_tuning", 0.3, "constant"), ("adapters", 0.003, "cosine"), ("ia3", 0.003, "cosine")]
+
+
 def test_candidates_go_on_by_their_scores_and_end_in_one(finished):
     _, record, _ = finished
 
