@@ -1,12 +1,13 @@
 """`softprompt export`: write an export, or add, remove and list its tasks."""
 
 import argparse
+import contextlib
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
-from softprompt_tf.errors import ConfigError
+from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.settings.spelling import check_files
 
@@ -85,13 +86,25 @@ def _write(directory: str, arguments: argparse.Namespace) -> None:
 
     backbone = arguments.backbone or backbone_of(load_prompt(files[0]))
     t5 = load_for_export(lambda dtype: load_t5(backbone, dtype=dtype), arguments.compute_dtype or "float32", prompts)
+    earlier = _newest_tasks(directory)
     version = write_saved_model(
         directory, t5, prompts, verify=not arguments.no_verify, table_dtype=arguments.table_dtype
     )
     checked = "not checked" if arguments.no_verify else "checked against Keras"
     computes = "" if t5.compute_dtype == "float32" else f" in {t5.compute_dtype}"
     print(f"{version}: {_tasks(prompts)} on {t5.name}{computes}, {checked}")
+    if left_out := [task for task in earlier if task not in prompts]:
+        print(f"Not in it, but in the version before: {', '.join(left_out)}. `--add` keeps the tasks that are there.")
     print(f"Next: softprompt serve {shlex.quote(directory)}")
+
+
+def _newest_tasks(directory: str) -> list[str]:
+    """Return the task ids of the newest version; none where there is no export that this library can list."""
+    from softprompt_tf.export.versions.task_changes import list_tasks
+
+    with contextlib.suppress(ExportError):
+        return [task.task_id for task in list_tasks(directory)]
+    return []
 
 
 def _add(directory: str, arguments: argparse.Namespace) -> None:

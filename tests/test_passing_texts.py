@@ -54,7 +54,7 @@ def test_pieces_are_counted_before_they_are_cut(capsys):
     assert said(capsys, passing.tell) == (
         [
             "Texts: 4 rows; cut: 1 of 4 (25.0 %) inputs (at 3 tokens), 1 of 4 (25.0 %) targets (at 2 tokens); "
-            "unknown: 4 of 11 (36.4 %) pieces"
+            "unknown: 4 of 11 (36.4 %) tokens"
         ],
         [
             "Texts: Many inputs are cut: 1 of 4 (25.0 %). Raise `max_input_tokens`.",

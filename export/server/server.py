@@ -20,6 +20,7 @@ from typing import Any, NoReturn, Self
 import grpc
 
 from softprompt_tf.errors import ServingError
+from softprompt_tf.export.server import model_versions
 from softprompt_tf.export.server.batching import BatchScheduler
 from softprompt_tf.export.server.grpc_services import add_services
 from softprompt_tf.export.server.http_server import RestServer
@@ -246,8 +247,23 @@ def serve(
         if name:
             ask = f"softprompt query {server.host}:{server.grpc_port} --model-name {shlex.quote(name)}"
             print(f"Ask it: {ask} --task-id TASK --text TEXT", flush=True)
-        received.wait()
+        with _said_changes():
+            received.wait()
     print("Stopped", flush=True)
+
+
+@contextlib.contextmanager
+def _said_changes() -> Iterator[None]:
+    """Say on the standard error stream which versions are loaded and let go from now on."""
+    log, handler = logging.getLogger(model_versions.__name__), logging.StreamHandler()
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)  # with it, warnings are no longer said by logging's last resort, so they are said once
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _become_tf_serving(command: list[str], what: str) -> NoReturn:

@@ -86,7 +86,7 @@ def _run_demo(output_dir: Path, backbone: str, steps: int | None) -> None:
         f"\nServed = Keras: the same labels, log-probabilities within {TOLERANCE:g} nats, on {len(mixed)} rows of 3 tasks."
     )
     ask_one_encoding(version.parent, TASKS)
-    print(f"The whole job took {(time.monotonic() - started) / 60:.1f} minutes. Everything lies in {output_dir}/.")
+    print(f"The complete job took {(time.monotonic() - started) / 60:.1f} minutes. All files are in {output_dir}/.")
 
 
 def _train(name: str, config: RunConfig) -> RunResult:

@@ -70,8 +70,8 @@ def warn_of_another_task(prompt: SaysItsTask, task: Task, *, name: str = "The pr
     differences = task_differences(prompt, task)
     if differences:
         warnings.warn(
-            f"{name} was trained for another task than {task.name!r}: {'; '.join(differences)}. The answers are those of the "
-            "prompt's own training, asked in the words of this task.",
+            f"{name} was trained for another task than {task.name!r}: {'; '.join(differences)}. It is asked all the same; "
+            "its answers may be wrong.",
             stacklevel=2,
         )
 

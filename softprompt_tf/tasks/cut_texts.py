@@ -45,11 +45,15 @@ class CutTexts:
         return not (self.cut_inputs or self.cut_targets or self.unknown)
 
     def __str__(self) -> str:
-        return (
-            f"{self.rows} rows; cut: {_told(self.cut_inputs, self.rows)} inputs (at {self.max_input_tokens} tokens), "
-            f"{_told(self.cut_targets, self.rows)} targets (at {self.max_target_tokens} tokens); "
-            f"unknown: {_told(self.unknown, self.pieces)} pieces"
-        )
+        cut, unknown = "no text is cut", "no token is unknown"
+        if self.cut_inputs or self.cut_targets:
+            cut = (
+                f"cut: {_told(self.cut_inputs, self.rows)} inputs (at {self.max_input_tokens} tokens), "
+                f"{_told(self.cut_targets, self.rows)} targets (at {self.max_target_tokens} tokens)"
+            )
+        if self.unknown:
+            unknown = f"unknown: {_told(self.unknown, self.pieces)} tokens"
+        return f"{self.rows} rows; {cut}{', and' if self.is_whole else ';'} {unknown}"
 
     def warnings(self) -> list[str]:
         """Return what is past its threshold, each with what to do."""
@@ -142,7 +146,7 @@ def tell_cut_examples(
         places=places,
     )
     if counts.is_whole:
-        say(f"{name}: {counts.rows} rows; no text is cut, and no token is unknown")
+        say(f"{name}: {counts}")
     return counts
 
 

@@ -11,6 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.tasks.missing_field import separator_hint
 from softprompt_tf.tasks.parquet_source import parquet_rows
 from softprompt_tf.tasks.rows import Row
 
@@ -85,11 +86,10 @@ def _table_rows(path: Path, records: Iterable[tuple[int, list[str]]], columns: S
             _check_header(f"{path}:{number}", names)
             continue
         if len(record) != len(names):
-            hint = " Put a text with a comma in double quotes." if ".csv" in path.suffixes else ""
-            raise DataError(
-                f"{path}:{number}: must have {len(names)} columns ({', '.join(names)}). Received: {len(record)}."
-                f"{hint if len(record) > len(names) else ''}"
-            )
+            quotes = ".csv" in path.suffixes and len(record) > len(names)
+            hint = separator_hint(names) or (" Put a text with a comma in double quotes." if quotes else "")
+            count = f"{len(names)} column{'' if len(names) == 1 else 's'}"
+            raise DataError(f"{path}:{number}: must have {count} ({', '.join(names)}). Received: {len(record)}.{hint}")
         yield Row(dict(zip(names, record, strict=True)), f"{path}:{number}")
 
 

@@ -1,7 +1,7 @@
 """The error of a row without a field that a task reads."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from softprompt_tf.errors import DataError
@@ -23,10 +23,17 @@ def missing_field(location: str, field: str, values: Mapping[str, Any]) -> DataE
     )
 
 
+def separator_hint(columns: Sequence[str]) -> str:
+    """Return " The columns seem to be separated by ..." where the only column's name has a separator in it, else ""."""
+    separators = [character for character in _SEPARATORS if len(columns) == 1 and character in columns[0]]
+    if not separators:
+        return ""
+    found = {"\t": "tabs"}.get(separators[0], f"`{separators[0]}`")
+    return f" The columns seem to be separated by {found}: a .csv file needs commas, a .tsv file needs tabs."
+
+
 def _hint(field: str, known: list[str]) -> str:
-    separators = [character for character in _SEPARATORS if len(known) == 1 and character in known[0]]
-    if separators:
-        found = {"\t": "tabs"}.get(separators[0], f"`{separators[0]}`")
-        return f" The columns seem to be separated by {found}: a .csv file needs commas, a .tsv file needs tabs."
+    if separated := separator_hint(known):
+        return separated
     close = difflib.get_close_matches(field, known, n=1)
     return f" Did you mean `{close[0]}`?" if close else ""

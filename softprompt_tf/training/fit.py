@@ -19,7 +19,14 @@ from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.training.best_prompt import Evaluate, Evaluation, KeepBestPrompt, OnBest
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss, steps_done
-from softprompt_tf.training.progress import ProgressBar, ProgressLines, progress, tell_finished
+from softprompt_tf.training.progress import (
+    ProgressBar,
+    ProgressLines,
+    progress,
+    tell_finished,
+    tell_resumed,
+    tell_stopped,
+)
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 from softprompt_tf.training.saved_run import saved_on_interrupt
 from softprompt_tf.training.tensorboard import TensorBoardScalars
@@ -140,7 +147,12 @@ def train_prompt(
         reports: list[Report] = [progress(last_step=steps)] if workers is None or workers.is_chief else []
         if log_dir is not None:
             reports.append(TensorBoardScalars(log_dir))
-        return train(model, batches, keep_best, checkpoint, steps=steps, reports=reports, callbacks=callbacks)
+        try:
+            return train(model, batches, keep_best, checkpoint, steps=steps, reports=reports, callbacks=callbacks)
+        except KeyboardInterrupt:
+            if checkpoint_dir is not None:
+                tell_stopped(steps_done(model), steps)
+            raise
 
 
 def train(
@@ -163,6 +175,8 @@ def train(
         tell_finished(first_step, steps)
         keep_best.restore_best()
     else:
+        if first_step and reports:
+            tell_resumed(first_step, steps)
         ordered = [batch_logs, StopOnNonFiniteLoss(), keep_best, *reports, *callbacks, checkpoint]
         dataset, left = batches.dataset(first_step=first_step), steps - first_step
         with contextlib.ExitStack() as stack:

@@ -37,6 +37,16 @@ def tell_finished(step: int, last_step: int, *, stream: TextIO | None = None) ->
     )
 
 
+def tell_resumed(step: int, last_step: int, *, stream: TextIO | None = None) -> None:
+    """Say on the standard error stream where a run continues."""
+    say(f"Continues after step {step} of {last_step}.", stream=stream)
+
+
+def tell_stopped(step: int, last_step: int, *, stream: TextIO | None = None) -> None:
+    """Say on the standard error stream that a run was stopped, and how it goes on."""
+    say(f"Stopped and saved after step {step} of {last_step}. Start it again to continue there.", stream=stream)
+
+
 class ProgressBar(keras.callbacks.Callback):
     """A bar with the steps, their rate, the time left, the loss and the newest dev scores."""
 

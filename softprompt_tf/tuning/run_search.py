@@ -102,7 +102,8 @@ class _Run:
         record = self._record(t5, sources)
         if record.finished:
             say(
-                f"The search in {self._output} was finished before: nothing was done. For another, choose another directory."
+                f"The search in {self._output} was finished before: nothing was done. "
+                "Another search needs another output directory."
             )
             shutil.rmtree(self._output / "work", ignore_errors=True)
             return record

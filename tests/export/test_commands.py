@@ -131,6 +131,18 @@ def test_a_whole_export_is_written_with_a_backbone(monkeypatch, capsys, tiny_t5,
     }
 
 
+def test_tasks_that_a_new_export_leaves_out_are_named(monkeypatch, capsys, tiny_t5, file, base):
+    from softprompt_tf import backbones as t5
+    from softprompt_tf.export.versions import saved_model
+
+    monkeypatch.setattr(saved_model, "write_saved_model", lambda *given, **options: base / "2")
+    monkeypatch.setattr(t5, "load_t5", lambda name, *, dtype: tiny_t5)
+    run("--prompt", f"mood={file}", "--output", base, "--backbone", "tiny")
+
+    left_out = "Not in it, but in the version before: story, reply. `--add` keeps the tasks that are there."
+    assert capsys.readouterr().out.splitlines()[1] == left_out
+
+
 def test_an_export_computes_in_the_dtype_that_is_asked_for(monkeypatch, capsys, tiny_t5_bfloat16, file, tmp_path):
     from softprompt_tf import backbones as t5
     from softprompt_tf.export.versions import saved_model

@@ -356,12 +356,18 @@ def test_serve_becomes_tf_serving_where_it_is_installed(base, monkeypatch, capsy
     assert f"Serving model echo from {base} by TF Serving" in capsys.readouterr().out
 
 
-def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
+def test_serve_says_what_it_serves_and_loads_and_ends_on_sigterm(base, tmp_path):
     code = f"from softprompt_tf.export.server.server import serve; serve({str(base)!r}, grpc_port=0, rest_port=0)"
     environment = {**os.environ, "PATH": "/nowhere"}
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    log = tmp_path / "log"
+    with log.open("w") as errors:
+        streams = {"stdout": subprocess.PIPE, "stderr": errors}
+        process = subprocess.Popen([sys.executable, "-c", code], **streams, text=True, env=environment)
 
     loading, *lines = [process.stdout.readline() for _ in range(5)]
+    shutil.copytree(base / "1", tmp_path / "2")
+    (tmp_path / "2").rename(base / "2")
+    wait_until(lambda: "Versions [1] of model echo are let go" in log.read_text())
     process.send_signal(signal.SIGTERM)
     rest_of_output, _ = process.communicate(timeout=20)
 
@@ -374,3 +380,5 @@ def test_serve_says_what_it_serves_and_ends_on_sigterm(base):
     ask = f"Ask it: softprompt query {address} --model-name echo --task-id TASK --text TEXT\n"
     assert lines[3] == ask
     assert (process.returncode, rest_of_output) == (0, "Stopped\n")
+    assert "Version 2 of model echo is loaded" in log.read_text()
+    assert "Version 1 of model echo is loaded" not in log.read_text()  # that it serves is said above

@@ -43,8 +43,25 @@ def test_the_counts_are_told_with_their_shares():
 
     assert told == (
         "4 rows; cut: 1 of 4 (25.0 %) inputs (at 3 tokens), 0 of 4 (0.0 %) targets (at 2 tokens); "
-        "unknown: 1 of 10 (10.0 %) pieces"
+        "unknown: 1 of 10 (10.0 %) tokens"
     )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "said"),
+    [
+        (["a"], ["a"], "1 rows; no text is cut, and no token is unknown"),
+        (["x"], ["a"], "1 rows; no text is cut; unknown: 1 of 2 (50.0 %) tokens"),
+        (
+            ["abc"],
+            ["a"],
+            "1 rows; cut: 1 of 1 (100.0 %) inputs (at 3 tokens), 0 of 1 (0.0 %) targets (at 2 tokens); no token is unknown",
+        ),
+    ],
+    ids=["nothing", "unknown", "cut"],
+)
+def test_only_what_was_found_is_counted(inputs, targets, said):
+    assert str(counted(inputs, targets)) == said
 
 
 @pytest.mark.parametrize(

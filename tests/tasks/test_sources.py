@@ -97,6 +97,11 @@ def test_slice_behind_a_file_name_takes_a_part_of_its_rows(tmp_path, part, numbe
         ("a.jsonl", "[1]\n", r"a.jsonl:1: must be one JSON object. Received: '\[1\]'"),
         ("a.tsv", "x\ty\n1\t2\n1\n", r"a.tsv:3: must have 2 columns \(x, y\). Received: 1."),
         ("a.csv", "x,y\n1,2,3\n", r"a.csv:2: must have 2 columns \(x, y\). Received: 3. Put a text with a comma in"),
+        (
+            "a.csv",
+            "x;y\n1;2, 3\n",
+            r"a.csv:2: must have 1 column \(x;y\). Received: 2. The columns .* separated by `;`",
+        ),
         ("a.csv", 'x\n1\n"open\nends never\n', r"a.csv:3: malformed CSV record \(unexpected end of data\)"),
         ("a.tsv", "x\tx\n1\t2\n", "a.tsv:1: the header must name every column once. Received: `x` twice"),
         ("a.tsv", b"x\n\xff\n", r"a.tsv:2: must be UTF-8 text \(invalid start byte at byte 0\)"),

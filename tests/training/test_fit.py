@@ -136,11 +136,14 @@ def sigint_interrupts():
 
 
 @pytest.mark.usefixtures("sigint_interrupts")
-def test_interrupt_saves_a_checkpoint_and_is_raised_again(tiny, tmp_path):
+def test_interrupt_saves_a_checkpoint_says_so_and_is_raised_again(tiny, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         tiny.run(tmp_path, die_at=5, sent=signal.SIGINT)
 
     assert (tmp_path / "step-00000005.safetensors").exists()
+    assert "Stopped and saved after step 5 of 12. Start it again to continue there." in capsys.readouterr().err
+    tiny.run(tmp_path)
+    assert "Continues after step 5 of 12." in capsys.readouterr().err
 
 
 def test_interrupted_evaluation_is_made_up_for(tiny, tmp_path):
