@@ -150,7 +150,7 @@ def train_prompt(
         try:
             return train(model, batches, keep_best, checkpoint, steps=steps, reports=reports, callbacks=callbacks)
         except KeyboardInterrupt:
-            if checkpoint_dir is not None:
+            if checkpoint_dir is not None and reports:
                 tell_stopped(steps_done(model), steps)
             raise
 
