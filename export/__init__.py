@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from softprompt_tf.export.client.async_client import AsyncPredictionClient as AsyncPredictionClient
     from softprompt_tf.export.client.client import PredictionClient as PredictionClient
     from softprompt_tf.export.client.client_options import tls_credentials as tls_credentials
+    from softprompt_tf.export.server.serve_until_stopped import serve as serve
     from softprompt_tf.export.server.server import ModelServer as ModelServer
-    from softprompt_tf.export.server.server import serve as serve
     from softprompt_tf.export.versions.saved_model import write_saved_model as write_saved_model
     from softprompt_tf.export.versions.task_changes import add_tasks as add_tasks
     from softprompt_tf.export.versions.task_changes import list_tasks as list_tasks
@@ -36,7 +36,7 @@ _MODULE_OF = {
     "answer_files": "bulk.answer_files",
     "list_tasks": "versions.task_changes",
     "remove_tasks": "versions.task_changes",
-    "serve": "server.server",
+    "serve": "server.serve_until_stopped",
     "tls_credentials": "client.client_options",
     "verify_saved_model": "versions.verify",
     "write_saved_model": "versions.saved_model",

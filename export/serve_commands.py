@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         allow_version_labels_for_unavailable_models=arguments.allow_version_labels_for_unavailable_models,
         rest_api_enable_cors_support=arguments.rest_api_enable_cors_support,
     )
-    from softprompt_tf.export.server.server import serve
+    from softprompt_tf.export.server.serve_until_stopped import serve
 
     serve(
         arguments.directory,

@@ -280,10 +280,10 @@ def test_query_asks_a_server_without_tensorflow(base_directory, prompt, backbone
 
 
 def test_serve_hands_on_its_ports_and_name(run, tmp_path, monkeypatch):
-    from softprompt_tf.export.server import server
+    from softprompt_tf.export.server import serve_until_stopped
 
     served = []
-    monkeypatch.setattr(server, "serve", lambda directory, **options: served.append((directory, options)))
+    monkeypatch.setattr(serve_until_stopped, "serve", lambda directory, **options: served.append((directory, options)))
 
     status, *_ = run("serve", tmp_path, "--grpc-port", 1, "--rest-port", 2, "--model-name", "t5")
 

@@ -47,7 +47,8 @@ def uses(t5):
     from softprompt_tf import saving
     from softprompt_tf.backbones import write_preset
     from softprompt_tf.cli.convert import convert
-    from softprompt_tf.export.server.server import ModelServer, serve
+    from softprompt_tf.export.server.serve_until_stopped import serve
+    from softprompt_tf.export.server.server import ModelServer
     from softprompt_tf.export.versions import saved_model, task_changes
     from softprompt_tf.methods import load_prompt, prompt_tuning
     from softprompt_tf.model.prompted_t5 import PromptedT5

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from softprompt_tf.export.server.serve_until_stopped import serve as serve
     from softprompt_tf.export.server.server import ModelServer as ModelServer
-    from softprompt_tf.export.server.server import serve as serve
 
-_MODULE_OF = {"ModelServer": "server", "serve": "server"}
+_MODULE_OF = {"ModelServer": "server", "serve": "serve_until_stopped"}
 
 __all__ = sorted(_MODULE_OF)
 

@@ -420,10 +420,10 @@ def test_the_command_passes_its_arguments_on(monkeypatch, tmp_path):
     import argparse
 
     from softprompt_tf.export import serve_commands
-    from softprompt_tf.export.server import server
+    from softprompt_tf.export.server import serve_until_stopped
 
     calls = []
-    monkeypatch.setattr(server, "serve", lambda *args, **keywords: calls.append((args, keywords)))
+    monkeypatch.setattr(serve_until_stopped, "serve", lambda *args, **keywords: calls.append((args, keywords)))
     parser = argparse.ArgumentParser()
     serve_commands.add_arguments(parser)
     monkeypatch.chdir(tmp_path)

@@ -24,8 +24,9 @@ from tensorflow_serving.apis import (
 
 from softprompt_tf.errors import RowError, ServingError
 from softprompt_tf.export.client.client import Classification, Generation, PredictionClient
-from softprompt_tf.export.server import server as server_module
-from softprompt_tf.export.server.server import ModelServer, serve
+from softprompt_tf.export.server import serve_until_stopped
+from softprompt_tf.export.server.serve_until_stopped import serve
+from softprompt_tf.export.server.server import ModelServer
 
 
 @pytest.fixture(scope="module")
@@ -343,8 +344,8 @@ def test_serve_becomes_tf_serving_where_it_is_installed(base, monkeypatch, capsy
         calls.append((path, command))
         raise SystemExit
 
-    monkeypatch.setattr(server_module.shutil, "which", lambda name: f"/opt/{name}")
-    monkeypatch.setattr(server_module.os, "execve", execve)
+    monkeypatch.setattr(serve_until_stopped.shutil, "which", lambda name: f"/opt/{name}")
+    monkeypatch.setattr(serve_until_stopped.os, "execve", execve)
     monkeypatch.chdir(base.parent)
 
     with pytest.raises(SystemExit):
@@ -357,7 +358,7 @@ def test_serve_becomes_tf_serving_where_it_is_installed(base, monkeypatch, capsy
 
 
 def test_serve_says_what_it_serves_and_loads_and_ends_on_sigterm(base, tmp_path):
-    code = f"from softprompt_tf.export.server.server import serve; serve({str(base)!r}, grpc_port=0, rest_port=0)"
+    code = f"from softprompt_tf.export.server.serve_until_stopped import serve; serve({str(base)!r}, grpc_port=0, rest_port=0)"
     environment = {**os.environ, "PATH": "/nowhere"}
     log = tmp_path / "log"
     with log.open("w") as errors:

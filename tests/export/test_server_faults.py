@@ -89,9 +89,7 @@ def test_a_killed_server_is_unavailable_until_it_is_started_again(base):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = (
-        f"from softprompt_tf.export.server.server import serve; serve({str(base)!r}, grpc_port={port}, rest_port=None)"
-    )
+    code = f"from softprompt_tf.export import serve; serve({str(base)!r}, grpc_port={port}, rest_port=None)"
     environment = {**os.environ, "PATH": "/nowhere"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     with process, PredictionClient(f"127.0.0.1:{port}", model_name="echo", max_retries=0, timeout_s=20) as client:
