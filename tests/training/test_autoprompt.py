@@ -1,5 +1,7 @@
 """AutoPrompt: which pieces are tried, which one stays, and that the prompt is made of pieces at every step."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import numpy_t5
@@ -9,7 +11,7 @@ from tiny_t5 import NUM_PIECES
 
 from softprompt_tf import AutoPrompt, PromptedT5, TargetCrossEntropy, found_words, init, prompt_tuning, residual
 from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.training import train_prompt
+from softprompt_tf.training import token_search, train_prompt
 from softprompt_tf.training.token_search import best_flips, nearest_rows, prompt_pieces
 
 pytestmark = pytest.mark.thorough
@@ -125,6 +127,34 @@ def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path
     changes = [(a != b).any(axis=1).sum() for a, b in zip(spy.prompts, spy.prompts[1:], strict=False)]
     assert changes[1] == changes[3] == 0  # steps 3 and 5 lie between searches
     assert max(changes) == 1  # a search changes one position
+
+
+def test_a_run_that_was_interrupted_in_a_search_ends_with_the_same_prompt(one_layer_t5, tmp_path, monkeypatch):
+    whole = compiled(one_layer_t5)
+    train_prompt(whole, Texts(whole), steps=6, seed=0)
+    calls = []
+
+    def interrupted(batch):
+        """Stop as Ctrl-C does, in the second search, while a candidate is in the place of the prompt."""
+        calls.append(batch)
+        if len(calls) == 12:  # a search tries 4 prompts on 2 batches
+            raise KeyboardInterrupt
+        return keras.utils.unpack_x_y_sample_weight(batch)
+
+    first, second, spy = compiled(one_layer_t5), compiled(one_layer_t5, seed=5), Spy()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            token_search, "keras", SimpleNamespace(utils=SimpleNamespace(unpack_x_y_sample_weight=interrupted))
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train_prompt(
+                first, Texts(first), steps=6, seed=0, checkpoint_dir=tmp_path, checkpoint_every=3, callbacks=[spy]
+            )
+    np.testing.assert_array_equal(first.prompt_variable, spy.prompts[-1])  # and no candidate
+    train_prompt(second, Texts(second), steps=6, seed=0, checkpoint_dir=tmp_path, checkpoint_every=3)
+
+    np.testing.assert_array_equal(second.prompt_variable, whole.prompt_variable)
+    np.testing.assert_array_equal(second.optimizer.gradient, whole.optimizer.gradient)
 
 
 def test_rows_that_are_no_piece_start_as_the_nearest_one(one_layer_t5):
