@@ -13,6 +13,7 @@ import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
+from softprompt_tf.export.graph.served_texts import _rendered
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, INVERTIBLE_ADAPTER, LANGUAGE_ADAPTERS
 from softprompt_tf.tasks import Row, Template
@@ -245,6 +246,23 @@ def test_a_request_is_rendered_as_a_row_of_training_and_moves_no_rows(tiny_t5, t
     twin, output = twin_and_output(tiny_t5, tasks["film"], row)
     expected = numpy_t5.target_log_probability(twin, [*tiny_t5.tokenize([TARGET])[0], 1], output)
     assert found["log_likelihood"][0].numpy() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "expected"),
+    [
+        ("{prompt:1} {{{x}}}", "prompt:2", "{prompt:1} { prompt:2}"),
+        ("{{{x} so {prompt:1} {{", "prompt:2}", "{ prompt:2} so {prompt:1} {"),
+        ("{prompt:1}\n{x}\n{prompt:2}", "a {prompt:3}\n", "{prompt:1}\na { prompt:3}\n\n{prompt:2}"),
+        ("{{{x}}}", "prompt:2", "{prompt:2}"),  # a template without markers: the request may have some
+    ],
+)
+def test_a_text_makes_no_marker_with_what_is_around_it(template, text, expected):
+    around = (tf.constant([each]) for each in Template(template, "{t}").affixes())
+
+    (found,) = _rendered(tf.constant([text]), *around, tf.constant([5])).numpy()
+
+    assert found.decode() == expected
 
 
 def test_a_text_that_asks_for_too_many_rows_gets_a_status_and_leaves_the_others(signatures):
