@@ -111,10 +111,16 @@ def test_the_piece_that_stays_is_the_best_of_all_on_the_next_batches(one_layer_t
     assert text == one_layer_t5.tokenizer.detokenize([one_layer_t5.tokenizer.token_to_id(piece) for piece in pieces])
 
 
-def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path):
+@pytest.fixture(scope="module")
+def whole_run(one_layer_t5):
+    """A model after six steps without a stop, and what has seen its prompt behind each."""
     whole, spy = compiled(one_layer_t5), Spy()
     train_prompt(whole, Texts(whole), steps=6, seed=0, callbacks=[spy])
+    return whole, spy
 
+
+def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path, whole_run):
+    whole, spy = whole_run
     first, second = compiled(one_layer_t5), compiled(one_layer_t5, seed=5)
     for model, steps in ((first, 3), (second, 6)):  # stopped in the middle of a window
         train_prompt(model, Texts(model), steps=steps, seed=0, checkpoint_dir=tmp_path, checkpoint_every=1)
@@ -129,10 +135,10 @@ def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path
     assert max(changes) == 1  # a search changes one position
 
 
-def test_a_run_that_was_interrupted_in_a_search_ends_with_the_same_prompt(one_layer_t5, tmp_path, monkeypatch):
-    whole = compiled(one_layer_t5)
-    train_prompt(whole, Texts(whole), steps=6, seed=0)
-    calls = []
+def test_a_run_that_was_interrupted_in_a_search_ends_with_the_same_prompt(
+    one_layer_t5, tmp_path, monkeypatch, whole_run
+):
+    (whole, _), calls = whole_run, []
 
     def interrupted(batch):
         """Stop as Ctrl-C does, in the second search, while a candidate is in the place of the prompt."""
