@@ -1,11 +1,13 @@
 """Paths of other machines are refused wherever a path is written or read, and no folder of that name is made."""
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from softprompt_tf.cli import cli
 from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, DataError, SoftPromptError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
@@ -94,6 +96,37 @@ def test_a_remote_path_is_refused_everywhere_and_leaves_nothing_behind(calls, na
         calls[name](path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [*NAMES, "load_t5"])
+def test_a_path_that_cannot_be_looked_at_is_one_clear_line(calls, name, tmp_path):
+    from softprompt_tf.backbones import load_t5
+
+    path = tmp_path / ("a" * 300)  # longer than the system allows; without permission it answers likewise
+
+    with pytest.raises(SoftPromptError, match=r"Received: .*(: File name too long|\[Errno 36\])") as error:
+        {**calls, "load_t5": load_t5}[name](path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_directory_that_cannot_be_read_is_one_clear_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    assert main(["evaluate", str(tmp_path), "--task", "sst2"]) == 2
+
+    assert f"must be one that can be read. Received: {tmp_path}: Permission denied." in capsys.readouterr().err
+
+
+def test_a_file_without_permission_ends_a_command_in_one_line(monkeypatch, capsys):
+    def refuse(parsed):
+        raise PermissionError(13, "Permission denied", "rows.csv")
+
+    monkeypatch.setattr(cli, "_check_paths", refuse)
+
+    assert main(["configs"]) == 2
+    assert (
+        capsys.readouterr().err == "softprompt: rows.csv must be one that you may use. Received: Permission denied.\n"
+    )
 
 
 COMMANDS = [

@@ -74,6 +74,7 @@ def test_ids_of_training_are_those_of_inference(tiny_t5, places, limit):
         "{prompt:0} a",
         "a{prompt:1}{prompt:1}b",
         "boring\n{prompt:2}",
+        "a\0film {prompt:1}\0so",
     ]
     batches = dataclasses.replace(sp.PromptedT5(tiny_t5).text_batches, places=places, max_input_tokens=limit)
 

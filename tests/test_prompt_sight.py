@@ -1,5 +1,7 @@
 """What a prompt's rows see in the encoder: answers against a plain NumPy T5, training, and what is kept of the choice."""
 
+import itertools
+
 import keras
 import numpy as np
 import numpy_t5
@@ -11,9 +13,13 @@ from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
 from softprompt_tf.errors import BackboneError, PromptError
+from softprompt_tf.export import write_saved_model
+from softprompt_tf.export.session.session_process import run_in_process
 from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.methods.task_tensors import SIGHTS
+
+TEXT, TARGET = "rain fell on the roof all night long", "nobody could say"
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +28,11 @@ def tiny_t5(one_layer_t5):
 
 
 def logits_of(model):
-    return np.asarray(model(two_rows()[0]))
+    return logits_of_tokens(model, two_rows()[0])
+
+
+def logits_of_tokens(model, tokens):
+    return np.asarray(model(tokens))
 
 
 def model_of(t5, sees, **settings):
@@ -50,6 +60,57 @@ def test_each_choice_gives_other_answers(tiny_t5):
 
     for k, logits in enumerate(found):
         assert all(np.abs(logits - other).max() > 1e-3 for other in found[:k])
+
+
+# Each method that folds to a prompt, with what its rows see; all choices but "all" come up.
+FOLDED = dict(
+    zip(
+        ("residual", "superpos", "low_rank", "ulpt", "p_tuning", "multitask_prompts", "mpt", "attempt"),
+        itertools.cycle(sees for sees in SIGHTS if sees != "all"),
+        strict=False,
+    )
+)
+SMALL = {"residual": {"bottleneck_dim": 5}, "superpos": {"num_embeddings": 6}, "p_tuning": {"network_dim": 3}}
+
+
+@pytest.fixture(scope="module")
+def folded_models(tiny_t5):
+    models = {}
+    for name, sees in FOLDED.items():
+        method = getattr(sp, name)(3, sees=sees, seed=3, **SMALL.get(name, {}))
+        models[name] = sp.PromptedT5(tiny_t5, method, max_target_tokens=6)
+    return models
+
+
+@pytest.fixture(scope="module")
+def folded_scores(tmp_path_factory, tiny_t5, folded_models):
+    """Method -> the log-likelihood that one SavedModel of all of them gives, all in one batch."""
+    tasks = {name: model.task_prompt(name) for name, model in folded_models.items()}
+    version = write_saved_model(tmp_path_factory.mktemp("folded"), tiny_t5, tasks, verify=False)
+    inputs = {"task_id": list(tasks), "text": [TEXT] * len(tasks), "target": [TARGET] * len(tasks)}
+    (found,) = run_in_process(version, [{"signature": "score", "inputs": inputs}])
+    return dict(zip(tasks, found["log_likelihood"], strict=True))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_served_prompt_that_was_folded_sees_what_it_saw(tiny_t5, folded_models, folded_scores, name):
+    model, ids = folded_models[name], [*tiny_t5.tokenize([TARGET])[0], 1]
+    text = np.array([[*tiny_t5.tokenize([TEXT])[0], 1]])
+    target = np.array([[0, *ids[:-1]]])
+    tokens = {"encoder_token_ids": text, "encoder_padding_mask": np.ones_like(text)}
+
+    logits = logits_of_tokens(
+        model, {**tokens, "decoder_token_ids": target, "decoder_padding_mask": np.ones_like(target)}
+    )
+
+    logs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    assert folded_scores[name] == pytest.approx(logs[0, np.arange(len(ids)), ids].sum(), rel=1e-4)
+    weights = numpy_t5.read_weights(tiny_t5.backbone)
+    rows = np.concatenate([model.prompt_value(), weights.table[text[0]]])
+    for sees in (FOLDED[name], "all"):
+        exact = numpy_t5.target_log_probability(weights, ids, numpy_t5.encode(weights, rows, sight=(3, SIGHTS[sees])))
+        assert (abs(folded_scores[name] / exact - 1) < 1e-4) == (sees != "all")
 
 
 def prompt_of(t5, sees):

@@ -163,6 +163,10 @@ class AsyncPredictionClient:
                 raise client_closed(asked)
             try:
                 response = await method(request, timeout=attempts.next_timeout_s())
+            except grpc.aio.UsageError as error:  # of a channel that was closed in between
+                if not self._closed:
+                    raise
+                raise client_closed(asked) from error
             except grpc.aio.AioRpcError as error:
                 wait_s = attempts.wait_after(error.code().name)
                 if wait_s is None:

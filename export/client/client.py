@@ -204,6 +204,10 @@ class PredictionClient:
                 raise client_closed(asked)
             try:
                 response = method(request, timeout=attempts.next_timeout_s())
+            except ValueError as error:  # gRPC's, of a channel that was closed in between
+                if not self._closed:
+                    raise
+                raise client_closed(asked) from error
             except grpc.RpcError as error:
                 wait_s = attempts.wait_after(error.code().name)
                 if wait_s is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from softprompt_tf.export.client.client_options import ClientOptions
 
 TOKENS_PER_ANSWER = 0.1
+LONGEST_S = 1e8  # three years: gRPC takes a deadline far beyond, such as infinity, for one that is over
 
 
 class RetryBudget:
@@ -72,7 +73,7 @@ class Attempts:
 
     def next_timeout_s(self) -> float:
         """Return the seconds that the attempt which starts now may take."""
-        left_s = max(self._deadline - self._clock(), 0.001)
+        left_s = min(max(self._deadline - self._clock(), 0.001), LONGEST_S)
         limit_s = self._options.attempt_timeout_s
         return left_s if limit_s is None else min(left_s, limit_s)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.backbone_sizes import BackboneSizes
@@ -132,7 +133,7 @@ class ExportRecord:
                 f"Tasks are changed in exports that record their backbone. Received: {directory}, without {RECORD_FILE}. "
                 "Write it anew with `write_saved_model`."
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ExportError(f"The record of an export must be readable. Received: {path}: {error}.") from error
 
     def served_backbone(self, directory: Path) -> ServedBackbone:
@@ -163,9 +164,16 @@ def record_of(backbone: ServedBackbone, *, with_sizes: bool = False) -> dict[str
 
 
 def vocabulary_of(directory: Path) -> bytes:
-    """Return the SentencePiece model that the graph's tokenizer holds."""
+    """Return the SentencePiece model that the graph's tokenizer holds.
+
+    Raises:
+      ExportError: if the graph cannot be read, or has none.
+    """
     path = directory / "saved_model.pb"
-    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    try:
+        saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ExportError(f"The graph of an export must be readable. Received: {path}: {error}.") from error
     models = []
     for meta_graph in saved_model.meta_graphs:
         graph = meta_graph.graph_def

@@ -36,7 +36,7 @@ class ServedTexts(NamedTuple):
         if not self._has_places:
             return tf.strings.join([before, text, after]), None
         num_rows, _ = self._counts(task)
-        text = tf.strings.join([before, _plain_data(text, before, after, num_rows), after])
+        text = _rendered(text, before, after, num_rows)
         return text, _marker_status(text, num_rows)
 
     def tokenize(
@@ -62,17 +62,25 @@ class ServedTexts(NamedTuple):
         return self.tables.lengths(PROMPT_IN_TEXT, task), self.tables.lengths(PROMPT_AT_END, task)
 
 
-def _plain_data(text: tf.Tensor, before: tf.Tensor, after: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
-    """Return texts [B] with a space in each marker where the template around them has markers, as `Template` does it.
+def _rendered(text: tf.Tensor, before: tf.Tensor, after: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
+    """Put templates around texts [B]. Where one has markers, nothing else reads as one, also where texts meet, as in `Template`.
 
     Args:
       text: of a request.
       before, after: the template's text, [B] each.
       num_rows: int32 [B], rows that go where markers say; 0: markers mean nothing.
     """
-    has_markers = tf.strings.regex_full_match(tf.strings.join([before, after], separator=" "), f"(?s).*{MARKER}.*")
-    plain = tf.strings.regex_replace(text, rf"\{{({MARKER_BODY})", r"{ \1")
-    return tf.where((num_rows > 0) & has_markers, plain, text)
+    near_before = tf.strings.regex_replace(before, f"(?s)^.*{MARKER}", "")  # behind the last marker
+    near_after = tf.strings.regex_replace(after, f"(?s){MARKER}.*", "")  # in front of the first one
+    cut, rest = tf.strings.length(before) - tf.strings.length(near_before), tf.strings.length(near_after)
+    first, last = (
+        tf.strings.substr(before, tf.zeros_like(cut), cut),
+        tf.strings.substr(after, rest, tf.strings.length(after)),
+    )
+    data = tf.strings.join([near_before, text, near_after])
+    plain = tf.strings.regex_replace(data, rf"\{{({MARKER_BODY})", r"{ \1")
+    is_marked = (num_rows > 0) & ((first != "") | (last != ""))
+    return tf.strings.join([first, tf.where(is_marked, plain, data), last])
 
 
 def _marker_status(text: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:

@@ -180,8 +180,10 @@ class ConfigFile:
         Raises:
           ServingError: if the file is wrong, or a model does not load.
         """
+        # As it was before: what is written while models load, which may take long, is followed at the next look.
+        content = self._path.read_bytes() if self._path.is_file() else b""
         self._models.configure(read_model_config_file(self._path), is_over=is_over)
-        self._followed = self._path.read_bytes()
+        self._followed = content
 
     def poll(self) -> None:
         """Follow the file if it has changed; where that fails, log why and keep what is served."""

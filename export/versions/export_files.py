@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import fingerprint_pb2
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.export.versions.task_shards import index_file, link_or_copy
+from softprompt_tf.export.versions.task_shards import UNREADABLE, index_file, link_or_copy
 
 FINGERPRINT_FILE = Path("fingerprint.pb")
 _FIRST_VARIABLE = "backbone_variables/0/.ATTRIBUTES/VARIABLE_VALUE"
@@ -33,12 +34,18 @@ def link_files(staging: Path, source: Path, *, but: Collection[Path] = ()) -> No
 def write_fingerprint(staging: Path, source: Path) -> None:
     """Write the fingerprint of a version whose graph is that of `source`, and whose variables are its own.
 
+    Raises:
+      ExportError: if the fingerprint of `source` is damaged.
+
     Source: tensorflow/tensorflow:tensorflow/cc/saved_model/fingerprinting_utils.cc, which hashes the index of the variables.
     """
     path = source / FINGERPRINT_FILE
     if not path.is_file():
         return
-    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    try:
+        fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    except DecodeError as error:
+        raise ExportError(f"The fingerprint of an export must be readable. Received: {path}: {error}.") from error
     content = np.frombuffer(index_file(staging).read_bytes(), np.uint8)
     fingerprint.checkpoint_hash = int.from_bytes(tf.fingerprint(content[None]).numpy().tobytes(), "little")
     fingerprint.uuid = str(secrets.randbits(64))
@@ -53,6 +60,6 @@ def first_variable(directory: Path) -> np.ndarray:
     """
     try:
         value = tf.train.load_checkpoint(str(directory / "variables" / "variables")).get_tensor(_FIRST_VARIABLE)
-    except (tf.errors.OpError, ValueError) as error:
+    except UNREADABLE as error:
         raise ExportError(f"The backbone of an export must be readable. Received: {directory}: {error}.") from error
     return np.asarray(value, np.float32)

@@ -36,6 +36,7 @@ from softprompt_tf.export.versions.table_entries import (
 )
 from softprompt_tf.methods.task_tensors import PROMPT
 
+UNREADABLE = (tf.errors.OpError, ValueError, IndexError)  # of a checkpoint; the last of a data file that was cut
 MAX_PROMPT_FILES = 64  # then all prompts are written into one again
 _PREFIX = Path("variables") / "variables"
 _COLUMNS_FILE = 1
@@ -73,7 +74,7 @@ class StoredTasks:
             tables = {name: shapes[key.decode()][1] for name, key in TABLE_KEYS.items() if key.decode() in shapes}
             names = [name for name in columns_of(list(tables)) if name != MEMBERS or has_ensembles]
             columns = {name: reader.get_tensor(column_key(name)) for name in names}
-        except (tf.errors.OpError, ValueError) as error:
+        except UNREADABLE as error:
             raise ExportError(f"The tasks of an export must be readable. Received: {directory}: {error}.") from error
         return cls(directory, tasks_of(columns), has_ensembles, tables)
 
@@ -90,7 +91,7 @@ class StoredTasks:
         """Read task id -> its rows float32 [N * P, W] of tensor `name`, for the tasks that have one."""
         try:
             table = tf.train.load_checkpoint(str(self.directory / _PREFIX)).get_tensor(TABLE_KEYS[name].decode())
-        except tf.errors.OpError as error:
+        except UNREADABLE as error:
             raise ExportError(f"The prompts of {self.directory} must be readable. Received: {error}.") from error
         return rows_of_tasks(self.rows, name, restored_prompts(table[1:]))
 

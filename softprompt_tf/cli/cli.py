@@ -111,6 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SoftPromptError as error:
         print(f"softprompt: {error}", file=sys.stderr)
         return 1 if isinstance(error, VerificationError) else 2
+    except PermissionError as error:  # of a file that no other message is about
+        print(
+            f"softprompt: {error.filename or 'A file'} must be one that you may use. Received: {error.strerror}.",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt as stop:
         print(f"softprompt: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
         return 130

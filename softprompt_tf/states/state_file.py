@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.files.npy_errors import NPY_ERRORS
 from softprompt_tf.states.encoding import array_dtype
 
 FORMAT = "softprompt-tf-states/1"
@@ -65,7 +66,7 @@ def read_states(path: Path, shape: tuple[int, int], dtype: str, *, is_mapped: bo
     """
     try:
         states = np.load(path, mmap_mode="r" if is_mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except NPY_ERRORS:
         return None
     return states if states.shape == shape and states.dtype == array_dtype(dtype) else None
 

@@ -55,7 +55,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
             continue
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}:{number}: must be one JSON object. Received: {line.strip()[:80]!r} ({error})."
             ) from None
@@ -68,7 +68,7 @@ def _document_rows(path: Path) -> Iterator[Row]:
     text = "".join(line for _, line in _lines(path))
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: must be one JSON document. Received: {text[:80]!r} ({error}).") from None
     rows = document.get("data") if isinstance(document, dict) else document
     if not isinstance(rows, list) or not all(isinstance(values, dict) for values in rows):

@@ -79,21 +79,27 @@ class Template:
 
     def affixes(self) -> tuple[str, str] | None:
         """Return the literal text before and after the one input field; None where `inputs` uses more than one."""
+        literals, is_marked = self._literals, _has_markers(self._input_parts)
+        if literals is None:
+            return None
+        return _joined(literals[0], is_marked=is_marked), _joined(literals[1], is_marked=is_marked)
+
+    def around(self, text: str) -> str:
+        """Put the template around a text, as around the value of its one field; where it has several, the text is all of it."""
+        if self._literals is None:
+            return text
+        before, after = self._literals
+        return _joined([*before, text, *after], is_marked=_has_markers(self._input_parts))
+
+    @property
+    def _literals(self) -> tuple[list[str], list[str]] | None:
+        """The literal texts before and after the one input field; an escaped brace cuts one in two."""
         fields = [field for _, field in self._input_parts]
         places = [place for place, field in enumerate(fields) if field is not None]
         if len(places) != 1:
             return None
-        literals = [literal for literal, _ in self._input_parts]  # an escaped brace cuts a literal in two
-        is_marked = _has_markers(self._input_parts)
-        before, after = literals[: places[0] + 1], literals[places[0] + 1 :]
-        return _joined(before, is_marked=is_marked), _joined(after, is_marked=is_marked)
-
-    def around(self, text: str) -> str:
-        """Put the template around a text, as around the value of its one field; where it has several, the text is all of it."""
-        affixes = self.affixes()
-        if affixes is None:
-            return text
-        return f"{affixes[0]}{plain_text(text) if self.marked_rows else text}{affixes[1]}"
+        literals = [literal for literal, _ in self._input_parts]
+        return literals[: places[0] + 1], literals[places[0] + 1 :]
 
     @cached_property
     def _input_parts(self) -> tuple[tuple[str, str | None], ...]:

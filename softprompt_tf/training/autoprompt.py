@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from softprompt_tf.errors import ConfigError, TrainingError
@@ -68,6 +69,12 @@ class AutoPrompt(keras.optimizers.Optimizer):
     def gradient(self) -> keras.Variable:
         """The gradients of the prompt [P, H] that were added up since the last search."""
         return self._sums[0]
+
+    @property
+    def owes_search(self) -> bool:
+        """Whether the search of the last step was interrupted: a run that went on from there would go another way."""
+        is_due = int(self.iterations.numpy()) % self.window == 0
+        return is_due and bool(np.any(self.gradient.numpy()))
 
     def own_callback(self, model: keras.Model, x: Any) -> keras.callbacks.Callback:
         """Return the callback that searches while a model is trained on a data set.

@@ -78,6 +78,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
     except (OSError, safetensors.SafetensorError) as error:
         raise TrainingError(f"A checkpoint must be a whole safetensors file. Received: {path} ({error}).") from error
+    try:
+        return _checkpoint_of(path, metadata, tensors)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # of metadata that the checksum does not cover
+        raise TrainingError(
+            f"A checkpoint's metadata must be as it was written. Received: {path}, which was altered ({error!r})."
+        ) from error
+
+
+def _checkpoint_of(
+    path: str | os.PathLike[str], metadata: Mapping[str, str], tensors: dict[str, np.ndarray]
+) -> Checkpoint:
     if metadata.get("format") == FORMAT and metadata.get("crc32") != _crc32(tensors):
         raise TrainingError(f"A checkpoint's values must match its checksum. Received: {path}, which was altered.")
     if "format" not in metadata:

@@ -91,9 +91,9 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of this moment, unless this step has one."""
+        """Write a checkpoint of this moment, unless this step has one, or its search (`AutoPrompt`) was interrupted."""
         step = steps_done(self.model)
-        if step == self._saved_step:
+        if step == self._saved_step or getattr(self.model.optimizer, "owes_search", False):
             return
         now = time.monotonic()
         self.seconds += self._share * (now - self._counted_until)

@@ -49,6 +49,7 @@ class TokenSearch(keras.callbacks.Callback):
         self._previous = step
 
     def _search(self, step: int) -> None:
+        """Change a piece of the prompt; where it is interrupted, the prompt stays as it was."""
         variable, sums = self.model.prompt_variable, self._optimizer.gradient
         rows = variable.numpy()
         position = int(np.random.default_rng([self._optimizer.seed, step]).integers(len(rows)))
@@ -57,8 +58,12 @@ class TokenSearch(keras.callbacks.Callback):
             rows[None], len(flips) + 1, axis=0
         )  # the prompt as it is comes first, and wins where all are equal
         tried[1:, position] = self._table[flips]
-        losses = self._losses(tried)
-        variable.assign(tried[int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))])
+        best = rows
+        try:
+            losses = self._losses(tried)
+            best = tried[int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))]
+        finally:
+            variable.assign(best)
         sums.assign(np.zeros_like(rows))
 
     def _losses(self, prompts: np.ndarray) -> np.ndarray:

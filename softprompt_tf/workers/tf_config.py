@@ -73,7 +73,7 @@ def read_cluster(environment: Mapping[str, str] | None = None) -> Cluster:
         )
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refusal("be JSON", f"{text[:200]} ({error})") from error
     if not isinstance(values, dict):
         raise _refusal("be a JSON object", text[:200])

@@ -49,6 +49,16 @@ def test_python_and_the_graph_make_the_recorded_ids(write, case):
 
 
 @CASES
+def test_a_text_does_not_end_at_a_nul_character(write, case):
+    pieces = TextPieces(write(case), num_rows=NUM_ROWS)
+
+    (ids,) = pieces.graph.tokenize(tf.constant(["the\0 rain"])).to_list()
+
+    assert ids[-1] == pieces.encode(["rain"])[0][-1]
+    assert pieces.encode(["the\0 rain"]) == [ids]
+
+
+@CASES
 def test_words_and_added_tokens_come_back_as_recorded(write, case):
     pieces = TextPieces(write(case), num_rows=NUM_ROWS)
     hidden = {

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tiny_t5 import SENTENCES
 
-from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
+from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids, text_to_ids
 
 TEXTS = ["a charming film with a slow ending", "", "the river"]
 
@@ -76,3 +76,19 @@ def test_it_runs_in_a_data_pipeline(tiny_t5):
 
     check(tiny_t5, batches[0], TEXTS[:2], [6, 6])
     check(tiny_t5, batches[1], TEXTS[2:], [6])
+
+
+def test_a_long_text_does_not_widen_the_rows_beside_it(monkeypatch):
+    made, to_tensor = [], tf.RaggedTensor.to_tensor
+
+    def kept(*arguments, **settings):
+        made.append(to_tensor(*arguments, **settings))
+        return made[-1]
+
+    monkeypatch.setattr(tf.RaggedTensor, "to_tensor", kept)
+
+    ids, mask = pieces_to_ids(tf.ragged.constant([[5] * 900, [6], []], tf.int32), 4)
+
+    np.testing.assert_array_equal(ids, [[5, 5, 5, 1], [6, 1, 0, 0], [1, 0, 0, 0]])
+    np.testing.assert_array_equal(mask, [[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
+    assert [tuple(each.shape) for each in made] == [(3, 4)]

@@ -320,6 +320,21 @@ def test_a_closed_client_says_so(server):
         run(server, ask_after_close)
 
 
+def test_a_client_that_is_closed_just_before_a_request_says_so(server):
+    async def ask_as_it_closes(client):
+        send = client._predict
+
+        async def closing(*arguments, **settings):
+            await client.close()
+            return await send(*arguments, **settings)
+
+        client._predict = closing
+        await client.generate(["x"], task_id="a")
+
+    with pytest.raises(ServingError, match="This client is closed"):
+        run(server, ask_as_it_closes)
+
+
 def test_a_client_outside_of_an_event_loop_is_refused():
     with pytest.raises(ConfigError, match="must be made while its event loop runs. Received: no running event loop"):
         AsyncPredictionClient("localhost:1", model_name="t5")

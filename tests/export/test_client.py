@@ -15,6 +15,7 @@ from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
 from softprompt_tf.export.client import wire
 from softprompt_tf.export.client.client import PredictionClient
 from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments
+from softprompt_tf.export.client.client_retries import Attempts
 from softprompt_tf.export.client.prediction_calls import PredictionCall
 
 PROMPTS_THAT_DO_NOT_FIT = {
@@ -447,6 +448,15 @@ def test_a_closed_client_says_so(server):
 
     with pytest.raises(ServingError, match="This client is closed"):
         client.generate(["x"], task_id="a")
+
+
+def test_a_client_that_is_closed_just_before_a_request_says_so(server, monkeypatch):
+    client = PredictionClient(server.target, model_name="t5")
+    monkeypatch.setattr(Attempts, "next_timeout_s", lambda attempts: client.close() or 5.0)
+
+    with pytest.raises(ServingError, match="This client is closed") as error:
+        client.generate(["x"], task_id="a")
+    assert error.value.status == "CANCELLED"
 
 
 @pytest.mark.parametrize(

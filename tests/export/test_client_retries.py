@@ -46,6 +46,14 @@ def test_the_first_attempt_may_take_the_whole_time(clock):
     assert attempts_of(clock, timeout_s=8.0).next_timeout_s() == 8.0
 
 
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e12])
+def test_an_attempt_without_an_end_has_one_that_grpc_can_count_to(server, clock, timeout_s):
+    assert attempts_of(clock, timeout_s=timeout_s).next_timeout_s() == 1e8
+
+    with PredictionClient(server.target, model_name="t5", timeout_s=timeout_s) as client:
+        assert len(client.generate(["x"], task_id="a")) == 1
+
+
 def test_a_later_attempt_may_take_what_is_left(clock):
     attempts = attempts_of(clock, timeout_s=8.0)
 

@@ -13,6 +13,7 @@ import softprompt_tf as sp
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export import add_tasks, list_tasks, write_saved_model
 from softprompt_tf.export.graph.served_tasks import without_tasks
+from softprompt_tf.export.graph.served_texts import _rendered
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.methods.task_tensors import ADAPTERS, FEED_FORWARD_ADAPTERS, INVERTIBLE_ADAPTER, LANGUAGE_ADAPTERS
 from softprompt_tf.tasks import Row, Template
@@ -132,6 +133,81 @@ def test_every_row_of_a_mixed_batch_is_written_as_plain_numpy_does(tiny_t5, task
         assert found["score"][row].numpy() == pytest.approx(score, rel=1e-4)
 
 
+FILM, RAIN = "a charming film", "rain fell on the roof all night long"
+BAD = [(b"nobody", FILM), (b"lora", b"rain \xff fell"), (b"\xff", b"\xfe"), (b"", RAIN), (b"marked", "{prompt:6} so")]
+GOOD = [
+    ("lora", FILM),
+    ("marked", ""),
+    ("prefix", RAIN),
+    ("blind", FILM),
+    ("adapters", ""),
+    ("dept", FILM),
+    ("lora", ""),
+]
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "classify", "score"])
+def test_bad_rows_of_several_methods_leave_those_that_share_their_text(tiny_t5, tasks, signatures, signature):
+    rows = [*GOOD[:2], BAD[0], GOOD[2], *BAD[1:4], *GOOD[3:6], BAD[4], GOOD[6]]
+    target = {"target": tf.constant([TARGET] * len(rows))} if signature == "score" else {}
+
+    found = signatures[signature](
+        task_id=tf.constant([name for name, _ in rows]), text=tf.constant([text for _, text in rows]), **target
+    )
+
+    said = [status.decode() for status in found["status"].numpy()]
+    known = f"Known: {', '.join(tasks)}."
+    assert [status for row, status in zip(rows, said, strict=True) if row in BAD] == [
+        f"Unknown task id 'nobody'. {known}",
+        "`text` must be valid UTF-8.",
+        f"Unknown task id '\N{REPLACEMENT CHARACTER}'. {known}",
+        f"Unknown task id ''. {known}",
+        "Markers of `text` must ask for at most 5 rows. Received: 6.",
+    ]
+    ids = [*tiny_t5.tokenize([TARGET])[0], 1]
+    for k, row in enumerate(rows):
+        if row in BAD:
+            continue
+        twin, output = twin_and_output(tiny_t5, tasks[row[0]], row[1])
+        assert said[k] == ""
+        if signature == "score":
+            expected = numpy_t5.target_log_probability(twin, ids, output)
+            assert found["log_likelihood"][k].numpy() == pytest.approx(expected, rel=1e-4), row
+        elif signature == "classify":
+            expected = _label_logs(tiny_t5, tasks[row[0]], row[1])
+            np.testing.assert_allclose(found["log_probabilities"][k], expected, atol=1e-3, err_msg=str(row))
+        else:
+            answer, score = numpy_t5.greedy(twin, output, 6)
+            assert found["output"][k].numpy().decode() == tiny_t5.detokenize([answer])[0]
+            assert found["score"][k].numpy() == pytest.approx(score, rel=1e-4), row
+
+
+def test_in_bfloat16_every_row_of_a_mixed_batch_answers_as_alone(tiny_t5_bfloat16):
+    tasks = {
+        "front": task_of(tiny_t5_bfloat16, 1, method="prompt_tuning", prompt=4),
+        "blind": seeing(task_of(tiny_t5_bfloat16, 19, method="prompt_tuning", prompt=3), "prompt"),
+        "deep": task_of(tiny_t5_bfloat16, 3, method="p_tuning_v2", **key_values(2, 2, 2)),
+        "lora": task_of(tiny_t5_bfloat16, 5, method="lora", encoder_query_delta=2, cross_key_delta=2),
+        "ia3": task_of(tiny_t5_bfloat16, 6, method="ia3", **dict.fromkeys(IA3, 1)),
+        "adapters": task_of(tiny_t5_bfloat16, 7, method="adapters", **dict.fromkeys(ADAPTERS, 3)),
+        "dept": task_of(tiny_t5_bfloat16, 8, method="dept", prompt=2, text_offsets=9),
+        "words": task_of(tiny_t5_bfloat16, 11, method="soft_words", prompt=3, encoder_prompt_addition=3),
+        "end": task_of(tiny_t5_bfloat16, 14, method="p_tuning", prompt_at_end=2),
+    }
+    score = module_of(tiny_t5_bfloat16, tasks).score
+    texts = [FILM, RAIN, FILM, FILM, "", FILM, RAIN, FILM, FILM]
+
+    found = score(tf.constant(list(tasks)), tf.constant(texts), tf.constant([TARGET] * len(texts)))["log_likelihood"]
+
+    ids = [*tiny_t5_bfloat16.tokenize([TARGET])[0], 1]
+    for row, (name, text) in enumerate(zip(tasks, texts, strict=True)):
+        alone = score(tf.constant([name]), tf.constant([text]), tf.constant([TARGET]))["log_likelihood"]
+        twin, output = twin_and_output(tiny_t5_bfloat16, tasks[name], text)
+        assert found[row].numpy() == pytest.approx(alone[0].numpy(), rel=1e-3), name
+        exact = numpy_t5.target_log_probability(twin, ids, output)
+        assert found[row].numpy() == pytest.approx(exact, rel=0.015), name  # bfloat16 has 8 bits
+
+
 def test_label_rows_score_labels_in_a_batch_with_others(tiny_t5, tasks, signatures):
     asked = ["front", "warp", "lora", "warp"]
     request = {"task_id": tf.constant(asked), "text": tf.constant(TEXTS[:4])}
@@ -170,6 +246,23 @@ def test_a_request_is_rendered_as_a_row_of_training_and_moves_no_rows(tiny_t5, t
     twin, output = twin_and_output(tiny_t5, tasks["film"], row)
     expected = numpy_t5.target_log_probability(twin, [*tiny_t5.tokenize([TARGET])[0], 1], output)
     assert found["log_likelihood"][0].numpy() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "expected"),
+    [
+        ("{prompt:1} {{{x}}}", "prompt:2", "{prompt:1} { prompt:2}"),
+        ("{{{x} so {prompt:1} {{", "prompt:2}", "{ prompt:2} so {prompt:1} {"),
+        ("{prompt:1}\n{x}\n{prompt:2}", "a {prompt:3}\n", "{prompt:1}\na { prompt:3}\n\n{prompt:2}"),
+        ("{{{x}}}", "prompt:2", "{prompt:2}"),  # a template without markers: the request may have some
+    ],
+)
+def test_a_text_makes_no_marker_with_what_is_around_it(template, text, expected):
+    around = (tf.constant([each]) for each in Template(template, "{t}").affixes())
+
+    (found,) = _rendered(tf.constant([text]), *around, tf.constant([5])).numpy()
+
+    assert found.decode() == expected
 
 
 def test_a_text_that_asks_for_too_many_rows_gets_a_status_and_leaves_the_others(signatures):

@@ -255,6 +255,23 @@ def test_a_changed_file_is_followed(following, exported):
     assert ask(channel) == ("NOT_FOUND", "Servable not found for request: Latest(echo)")
 
 
+def test_a_file_that_is_changed_while_its_models_load_is_followed_at_the_next_look(tmp_path, exported):
+    path, names = write_config(tmp_path / "models", entry("first", exported)), []
+
+    class Models:
+        def configure(self, settings, *, is_over):
+            names.append(settings[0].name)
+            if len(names) == 1:
+                write_config(path, entry("second", exported))
+
+    file = ConfigFile(path, Models())
+    file.load()
+    file.poll()
+    file.poll()  # there is nothing new
+
+    assert names == ["first", "second"]
+
+
 def test_a_file_that_becomes_wrong_changes_nothing(following, caplog):
     config, channel = following
 

@@ -450,7 +450,7 @@ def test_an_export_without_a_record_is_refused(base, tiny_t5):
             change()
 
 
-@pytest.mark.parametrize("damage", ["no JSON", "another format", "a field too many"])
+@pytest.mark.parametrize("damage", ["no JSON", "another format", "a field too many", "nested too deep"])
 def test_a_damaged_record_is_refused(base, damage):
     path = base / "1" / "assets.extra" / "softprompt_tf.json"
     record = json.loads(path.read_text())
@@ -459,11 +459,46 @@ def test_a_damaged_record_is_refused(base, damage):
             "no JSON": "{",
             "another format": json.dumps({**record, "format": "softprompt-tf-export/2"}),
             "a field too many": json.dumps({**record, "more": 1}),
+            "nested too deep": "[" * 100_000,
         }[damage]
     )
 
     with pytest.raises(ExportError, match="The record of an export must be readable. Received: .*softprompt_tf.json: "):
         list_tasks(base)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        (
+            "saved_model.pb",
+            "missing",
+            "The graph of an export must be readable. Received: .*saved_model.pb: .*No such file",
+        ),
+        ("saved_model.pb", "cut", "The graph of an export must be readable. Received: .*saved_model.pb: Error parsing"),
+        ("fingerprint.pb", "cut", "The fingerprint of an export must be readable. Received: .*fingerprint.pb: Error"),
+        (
+            "variables/variables.data-00001-of-00003",
+            "cut",
+            "The tasks of an export must be readable. Received: .*: Read less",
+        ),
+        (
+            "variables/variables.data-00002-of-00003",
+            "cut",
+            "The prompts of .* must be readable. Received: Read less bytes",
+        ),
+    ],
+)
+def test_a_damaged_version_is_refused_and_nothing_is_written(base, tiny_t5, name, damage, message):
+    path = base / "1" / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+
+    with pytest.raises(ExportError, match=message):
+        add_tasks(base, {"mood": new_prompt(tiny_t5)}, replace=True, verify=False)
+    assert [version.name for version in base.iterdir()] == ["1"]
 
 
 def test_a_directory_without_versions_is_refused(base, tiny_t5, tmp_path):

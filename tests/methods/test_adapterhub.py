@@ -219,11 +219,13 @@ def test_damaged_folders_are_refused(tmp_path):
         if name != "encoder.block.1.layer.0.adapters.film.adapter_up.bias"
     }
     without_layer = {name: value for name, value in tensors.items() if "encoder.block.1." not in name}
+    far = {name.replace("encoder.block.1.", "encoder.block.3000000000."): value for name, value in tensors.items()}
     narrow = {**tensors, **drawn({"decoder.block.1.layer.2.adapters.film.adapter_down.0.weight": (3, HIDDEN)})}
 
     for name, held, message in (
         ("lacking", lacking, "Received: no encoder_attention_adapter 1 up.bias"),
         ("hole", without_layer, "Received: another choice of layer 1 of encoder_"),
+        ("far", far, "under its own name. Received: also encoder.block.3000000000."),
         ("narrow", narrow, r"matrices \[R, F\] and \[F, R\], and biases. Received: decoder_feed_forward_adapter"),
     ):
         with pytest.raises(PromptFileError, match=message):

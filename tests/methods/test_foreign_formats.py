@@ -78,6 +78,15 @@ def test_damaged_npy_headers_never_raise_anything_else(tmp_path):
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("header", ["-" * 9_000 + "1", "+".join(["1"] * 4_000), "(" * 9_000], ids=lambda text: text[:3])
+def test_a_npy_header_that_is_nested_too_deep_is_one_clear_line(header, tmp_path):
+    path = tmp_path / "deep.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+
+    with pytest.raises(PromptFileError, match=r"deep\.npy must be a whole \.npy file\. Received: .+\.$"):
+        load_prompt(path)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -248,7 +257,7 @@ def test_a_folder_without_an_adapter_config_is_an_error(tmp_path):
         load_prompt(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]"])
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000], ids=["cut", "list", "deep"])
 def test_a_damaged_adapter_config_is_an_error(text, tmp_path):
     (tmp_path / "adapter_config.json").write_text(text)
 

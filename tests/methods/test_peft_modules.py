@@ -164,6 +164,7 @@ def without(name):
         (with_feed_forward("shared"), {}, r"Received: base_model.model.shared.lora_A.weight"),
         (with_feed_forward("encoder.block.0.layer.1.EncDecAttention.q"), {}, r"Received: .*layer.1.EncDecAttention.q"),
         (with_feed_forward("decoder.block.00.layer.0.SelfAttention.q"), {}, r"Received: .*block.00"),
+        (with_feed_forward("decoder.block.3000000000.layer.0.SelfAttention.q"), {}, r"Received: .*block.3000000000"),
         ({"base_model.model.lora_A.weight": np.ones((2, 6), np.float32)}, {}, r"Received: base_model.model.lora_A"),
         (
             without(f"base_model.model.{module('cross', 1, 'v')}.lora_B.weight"),

@@ -388,6 +388,19 @@ def test_values_that_are_not_finite_are_an_error(value, tmp_path):
         ({"max_input_tokens": "1.5"}, r"`max_input_tokens` of prompt file .* has the wrong type"),
         ({"metrics": '{"accuracy": "high"}'}, r"`metrics` must hold numbers.*File: "),
         ({"training_config": "[]"}, r"`training_config` of prompt file .* has the wrong type"),
+        ({"training_config": '{"a":' * 100_000}, r"Metadata `training_config` of prompt file .* must be JSON"),
+        ({"metrics": f'{{"accuracy": 1{"0" * 400}}}'}, r"`metrics` must hold numbers.*File: "),
+        (
+            {"max_target_tokens": "-5"},
+            r"`max_target_tokens` must be a whole number from 1 to 2147483647, .*=-5\. File: ",
+        ),
+        (
+            {"max_input_tokens": "0"},
+            r"`max_input_tokens` must be a whole number from 1.*Received: max_input_tokens=0\.",
+        ),
+        ({"max_input_tokens": "1099511627776"}, r"`max_input_tokens` must be a whole number from 1 to 2147483647"),
+        ({"backbone_hidden_dim": "true"}, r"`backbone_hidden_dim` must be a whole number from 1.*=True"),
+        ({"labels": r'["\ud800"]'}, r"`labels` must be valid Unicode\. Received: labels='\\ud800'\. File: "),
     ],
 )
 def test_damaged_metadata_is_an_error(metadata, message, tmp_path):
@@ -422,6 +435,12 @@ def test_a_task_prompt_is_a_read_only_float32_copy(dtype):
         ({"prompt": np.full((2, 3), 1e300)}, r"`prompt` must be finite"),
         ({"prompt": PROMPT, "task_id": None}, r"`task_id` must be a string\. Received: task_id=None"),
         ({"prompt": PROMPT, "labels": "positive"}, r"`labels` must be a sequence of strings"),
+        ({"prompt": PROMPT, "task_id": "a\ud800"}, r"`task_id` must be valid Unicode\. Received: task_id='a\\ud800'"),
+        ({"prompt": np.array(1.0)}, r"`prompt` must have the shape \[P, H\].*Received: shape \[\]"),
+        (
+            {"prompt": PROMPT, "tensors": {"mixture_weight": np.array(1.0)}},
+            r"`mixture_weight` must have the shape \[1, 1\].*Received: shape \[\]",
+        ),
         ({"tensors": [PROMPT]}, r"`tensors` must map names to arrays\. Received: list\."),
         ({"tensors": {"promt": PROMPT}}, r"`promt`\. Did you mean `prompt`\?"),
     ],

@@ -157,7 +157,7 @@ def test_a_file_of_another_activation_is_not_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("memory_limit", [10**6, 0], ids=["in memory", "mapped"])
-@pytest.mark.parametrize("damage", ["truncated", "empty", "other shape"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other shape", "other header"])
 def test_a_damaged_file_is_made_again(tiny_t5, tmp_path, capfd, damage, memory_limit):
     settings = {"directory": tmp_path, "memory_limit": memory_limit}
     expected = values(StateCache(tiny_t5, None, **settings).of(IDS))
@@ -165,6 +165,8 @@ def test_a_damaged_file_is_made_again(tiny_t5, tmp_path, capfd, damage, memory_l
     whole = path.read_bytes()
     if damage == "other shape":
         np.save(path, np.zeros((3, 4), np.float16))
+    elif damage == "other header":
+        path.write_bytes(whole.replace(b"'shape'", b"b'shape"))  # a text without an end
     else:
         path.write_bytes(whole[:-5] if damage == "truncated" else b"")
 

@@ -94,6 +94,7 @@ def test_slice_behind_a_file_name_takes_a_part_of_its_rows(tmp_path, part, numbe
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"x": 1}\n{"x": \n', r"a.jsonl:2: must be one JSON object. Received: '{\"x\":' \("),
+        ("a.jsonl", "[" * 100_000, r"a.jsonl:1: must be one JSON object. Received: '\[\[.*maximum recursion"),
         ("a.jsonl", "[1]\n", r"a.jsonl:1: must be one JSON object. Received: '\[1\]'"),
         ("a.tsv", "x\ty\n1\t2\n1\n", r"a.tsv:3: must have 2 columns \(x, y\). Received: 1."),
         ("a.csv", "x,y\n1,2,3\n", r"a.csv:2: must have 2 columns \(x, y\). Received: 3. Put a text with a comma in"),
@@ -216,6 +217,7 @@ def test_a_json_document_may_be_compressed(tmp_path):
             "dev.json: must be a list of objects, or an object with one under `data`. Received: '{\"data\": 3}'",
         ),
         ('[{"a": 1}, 2]', "must be a list of objects"),
+        ("[" * 100_000, r"dev.json: must be one JSON document. Received: .*maximum recursion"),
         ('{"a": 1}\n{"a": 2}', r"dev.json: must be one JSON document. Received: .* \(Extra data: line 2"),
         ("[]", "dev.json: holds no rows"),
     ],

@@ -59,6 +59,20 @@ def test_the_text_around_one_field_has_the_markers():
     assert template.around("{prompt:4}") == template.render_inputs(row(x="{prompt:4}"))
 
 
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        ("prompt:4", "{prompt:2} { prompt:4}"),
+        ("prompt:4}", "{prompt:2} { prompt:4}}"),
+        ("{prompt:4", "{prompt:2} {{ prompt:4}"),
+    ],
+)
+def test_a_text_makes_no_marker_with_the_braces_around_it(text, rendered):
+    template = Template("{prompt:2} {{{x}}}", "{label}")
+
+    assert template.around(text) == template.render_inputs(row(x=text)) == rendered
+
+
 @pytest.mark.parametrize("name", ["#1 String", "label-coarse", "Ä"])
 def test_any_plain_column_name_is_a_field(name):
     template = Template(f"{{{name}}}", "{x}")

@@ -1,5 +1,7 @@
 """AutoPrompt: which pieces are tried, which one stays, and that the prompt is made of pieces at every step."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import numpy_t5
@@ -9,7 +11,7 @@ from tiny_t5 import NUM_PIECES
 
 from softprompt_tf import AutoPrompt, PromptedT5, TargetCrossEntropy, found_words, init, prompt_tuning, residual
 from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.training import train_prompt
+from softprompt_tf.training import token_search, train_prompt
 from softprompt_tf.training.token_search import best_flips, nearest_rows, prompt_pieces
 
 pytestmark = pytest.mark.thorough
@@ -109,10 +111,16 @@ def test_the_piece_that_stays_is_the_best_of_all_on_the_next_batches(one_layer_t
     assert text == one_layer_t5.tokenizer.detokenize([one_layer_t5.tokenizer.token_to_id(piece) for piece in pieces])
 
 
-def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path):
+@pytest.fixture(scope="module")
+def whole_run(one_layer_t5):
+    """A model after six steps without a stop, and what has seen its prompt behind each."""
     whole, spy = compiled(one_layer_t5), Spy()
     train_prompt(whole, Texts(whole), steps=6, seed=0, callbacks=[spy])
+    return whole, spy
 
+
+def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path, whole_run):
+    whole, spy = whole_run
     first, second = compiled(one_layer_t5), compiled(one_layer_t5, seed=5)
     for model, steps in ((first, 3), (second, 6)):  # stopped in the middle of a window
         train_prompt(model, Texts(model), steps=steps, seed=0, checkpoint_dir=tmp_path, checkpoint_every=1)
@@ -125,6 +133,34 @@ def test_a_run_that_was_stopped_ends_with_the_same_prompt(one_layer_t5, tmp_path
     changes = [(a != b).any(axis=1).sum() for a, b in zip(spy.prompts, spy.prompts[1:], strict=False)]
     assert changes[1] == changes[3] == 0  # steps 3 and 5 lie between searches
     assert max(changes) == 1  # a search changes one position
+
+
+def test_a_run_that_was_interrupted_in_a_search_ends_with_the_same_prompt(
+    one_layer_t5, tmp_path, monkeypatch, whole_run
+):
+    (whole, _), calls = whole_run, []
+
+    def interrupted(batch):
+        """Stop as Ctrl-C does, in the second search, while a candidate is in the place of the prompt."""
+        calls.append(batch)
+        if len(calls) == 12:  # a search tries 4 prompts on 2 batches
+            raise KeyboardInterrupt
+        return keras.utils.unpack_x_y_sample_weight(batch)
+
+    first, second, spy = compiled(one_layer_t5), compiled(one_layer_t5, seed=5), Spy()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            token_search, "keras", SimpleNamespace(utils=SimpleNamespace(unpack_x_y_sample_weight=interrupted))
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train_prompt(
+                first, Texts(first), steps=6, seed=0, checkpoint_dir=tmp_path, checkpoint_every=3, callbacks=[spy]
+            )
+    np.testing.assert_array_equal(first.prompt_variable, spy.prompts[-1])  # and no candidate
+    train_prompt(second, Texts(second), steps=6, seed=0, checkpoint_dir=tmp_path, checkpoint_every=3)
+
+    np.testing.assert_array_equal(second.prompt_variable, whole.prompt_variable)
+    np.testing.assert_array_equal(second.optimizer.gradient, whole.optimizer.gradient)
 
 
 def test_rows_that_are_no_piece_start_as_the_nearest_one(one_layer_t5):

@@ -72,6 +72,10 @@ def flip_one_bit(path):
     path.write_bytes(bytes(data))
 
 
+def change_a_name_in_the_metadata(path):
+    path.write_bytes(path.read_bytes().replace(b'"config_digest"', b'"config_digits"'))
+
+
 def replace_by_another_format(path):
     safetensors.numpy.save_file({"prompt": PROMPT}, path)
 
@@ -80,6 +84,7 @@ DAMAGES = {
     truncate: "must be a whole safetensors file",
     cut_to_nothing: "must be a whole safetensors file",
     flip_one_bit: "must match its checksum",
+    change_a_name_in_the_metadata: "metadata must be as it was written. Received: .*config_digest",
     replace_by_another_format: "must have the format softprompt-tf-checkpoint/1. Received: .*None",
 }
 

@@ -41,6 +41,7 @@ def test_an_index_may_be_a_string_as_in_environment_variables():
     [
         ({}, "needs the environment variable TF_CONFIG.* Received: none. On one machine `softprompt train"),
         ({"TF_CONFIG": "worker"}, "TF_CONFIG must be JSON. Received: worker"),
+        ({"TF_CONFIG": "[" * 100_000}, r"must be JSON. Received: \[\[.*maximum recursion"),
         ({"TF_CONFIG": "[]"}, r"must be a JSON object. Received: \[\]"),
         (config({}), r"must have a `cluster` with the address of each worker. Received: cluster=\{\}"),
         (config({"worker": []}), "must have a `cluster` with the address of each worker"),

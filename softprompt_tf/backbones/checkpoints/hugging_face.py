@@ -83,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
     refuse_pointer(path, error_type=BackboneError)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BackboneError(f"{path} must be a JSON file. Received: {error}.") from error
     if not isinstance(value, dict):
         raise BackboneError(f"{path} must hold a JSON object. Received: {type(value).__name__}.")

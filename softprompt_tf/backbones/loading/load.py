@@ -22,6 +22,7 @@ from softprompt_tf.backbones.loading.preset_weights import read_preset_backbone
 from softprompt_tf.backbones.passes.placed import beside
 from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.files.large_file_pointer import refuse_pointer
+from softprompt_tf.files.local_paths import looked_at
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
 
 DTYPES = ("float32", "bfloat16")
@@ -82,7 +83,7 @@ def load_t5(
         t5 = _from_pair(source, name, how, dropout, activation)
     elif str(source) in bundled_backbones():
         t5 = _from_directory(bundled_directory(str(source)), name or str(source), how)
-    elif (path := Path(source)).is_dir() and is_preset_directory(path):
+    elif (path := looked_at(Path(source), error_type=BackboneError)).is_dir() and is_preset_directory(path):
         t5 = _from_directory(path, name or path.resolve().name, how)
     elif path.is_dir() or path.with_name(f"{path.name}.index").is_file():
         return _from_checkpoint(path, name or path.resolve().name, vocabulary, how)

@@ -5,10 +5,10 @@ of other tools' tokenizers take an op or two each.
 """
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from softprompt_tf.backbones.tokenization.byte_vocabulary import byte_texts
 from softprompt_tf.backbones.tokenization.piece_model import removes_spaces
+from softprompt_tf.backbones.tokenization.regex_split import regex_split
 from softprompt_tf.backbones.tokenization.sentencepiece_ops import sentencepiece_ops
 from softprompt_tf.backbones.tokenization.text_rules import SPACE, TextRules, any_added, rules_of, wrapped
 from softprompt_tf.backbones.tokenization.text_steps import TextSteps, split_words
@@ -76,7 +76,7 @@ class GraphTokenizer(tf.Module):
     def _parts(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
         """Cut texts [B] at added tokens: parts [B, (N)], and which of the flat parts is an added token."""
         pattern = any_added(self._rules)
-        parts = tf_text.regex_split(texts, pattern, pattern)
+        parts = regex_split(texts, pattern, pattern)
         return parts, tf.strings.regex_full_match(parts.flat_values, pattern)
 
     def _with_own_ids(self, pieces: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from softprompt_tf.backbones.tokenization.graph_tokenizer import GraphTokenizer
+from softprompt_tf.backbones.tokenization.regex_split import regex_split
 from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
 from softprompt_tf.prompt_places import AT_END_ID, IN_TEXT_ID, MARKER
 
@@ -19,7 +19,7 @@ class PlaceCounts(NamedTuple):
 
 def marked_rows(texts: tf.Tensor) -> tf.Tensor:
     """Return how many rows the markers of texts [B] ask for, int64 [B]."""
-    parts = tf_text.regex_split(texts, MARKER, MARKER)
+    parts = regex_split(texts, MARKER, MARKER)
     counts = _counts(parts.flat_values, tf.strings.regex_full_match(parts.flat_values, MARKER))
     return tf.reduce_sum(parts.with_values(counts), axis=1)
 
@@ -31,7 +31,7 @@ def placed_pieces(tokenizer: GraphTokenizer, texts: tf.Tensor, counts: PlaceCoun
     """
     has_markers = counts.in_text > 0
     whole = tf.RaggedTensor.from_tensor(tf.where(has_markers, "", texts)[:, None])
-    marked = tf_text.regex_split(tf.where(has_markers, texts, ""), MARKER, MARKER)
+    marked = regex_split(tf.where(has_markers, texts, ""), MARKER, MARKER)
     parts = tf.concat([whole, marked], axis=1)  # [B, (N)]; of `whole` or of `marked` nothing is left
     row = parts.value_rowids()
     is_marker = tf.strings.regex_full_match(parts.flat_values, MARKER) & tf.gather(has_markers, row)

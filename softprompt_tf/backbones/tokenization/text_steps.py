@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from softprompt_tf.backbones.tokenization.byte_vocabulary import byte_vocabulary
+from softprompt_tf.backbones.tokenization.regex_split import regex_split
 from softprompt_tf.backbones.tokenization.sentencepiece_ops import sentencepiece_ops
 
 Rule = tuple[str, ...]
@@ -56,7 +57,7 @@ def split_words(texts: tf.Tensor, splits: Sequence[Rule]) -> tf.RaggedTensor:
             pattern = kept = "▁[^▁]*"
         else:
             pattern, kept = values
-        parts = tf_text.regex_split(flat, f"(?s){pattern}", f"(?s){kept}" if kept else "")
+        parts = regex_split(flat, f"(?s){pattern}", f"(?s){kept}" if kept else "")
         words = words.with_values(parts).merge_dims(1, 2)
     return words
 

@@ -26,8 +26,9 @@ def pieces_to_ids(pieces: tf.RaggedTensor, max_tokens: int | tf.Tensor) -> tuple
     limits = tf.cast(max_tokens, tf.int32) - 1
     lengths = tf.minimum(tf.cast(pieces.row_lengths(), tf.int32), limits)  # [B], without the end of sequence
     width = tf.maximum(tf.reduce_max(lengths), 0)  # the maximum over no rows is the lowest number there is
-    ids = tf.cast(pieces.to_tensor(0), tf.int32)[:, :width]
-    ids = tf.pad(ids, [[0, 0], [0, width + 1 - tf.shape(ids)[1]]])  # [B, T], one more than the longest row
+    # [B, T], one more than the longest row. Cut on the way: one row of a long text would widen all others of the batch.
+    ids = tf.cast(pieces.to_tensor(0, shape=tf.stack([-1, width + 1])), tf.int32)
+    ids.set_shape([None, None])
     positions = tf.range(width + 1)[None, :]
     ends = lengths[:, None]
     ids = tf.where(positions < ends, ids, tf.where(positions == ends, EOS_ID, 0))

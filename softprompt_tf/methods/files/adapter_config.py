@@ -26,7 +26,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         raise PromptFileError(
             f"A folder is read as a PEFT or AdapterHub adapter and must hold {ADAPTER_CONFIG}. Received: {folder}. {hint}"
         ) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise PromptFileError(f"{path} must be a JSON file. Received: {error}.") from error
     if not isinstance(config, dict):
         raise PromptFileError(f"{path} must hold a JSON object. Received: {type(config).__name__}.")

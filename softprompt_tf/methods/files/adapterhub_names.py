@@ -16,7 +16,7 @@ _PLACES = {
 }
 _NAMES = {place: name for name, place in _PLACES.items()}
 _BOTTLENECK = re.compile(
-    r"(encoder|decoder)\.block\.(\d+)\.layer\.(\d)\.adapters\.(.+)\.adapter_(down\.0|up)\.(weight|bias)"
+    r"(encoder|decoder)\.block\.([0-9]{1,2})\.layer\.([0-9])\.adapters\.(.+)\.adapter_(down\.0|up)\.(weight|bias)"
 )
 _INVERTIBLE = re.compile(r"encoder\.invertible_adapters\.(.+)\.([FG])\.([02])\.(weight|bias)")
 

@@ -8,7 +8,6 @@ against a backbone.
 
 import io
 import json
-import tokenize
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -19,6 +18,7 @@ import safetensors.numpy
 from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.large_file_pointer import refuse_pointer
+from softprompt_tf.files.npy_errors import NPY_ERRORS
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.methods.files import peft_ia3, peft_lora, peft_prefix
 from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG, read_adapter_config
@@ -39,8 +39,6 @@ _PEFT_TYPES = {
 }
 _DTYPES = ("F32", "F16", "BF16", "F64")
 NPY_MAGIC = b"\x93NUMPY"
-# NumPy parses the header as a Python literal, so a damaged one fails as Python text does.
-NPY_ERRORS = (ValueError, TypeError, EOFError, OSError, OverflowError, SyntaxError, tokenize.TokenError)
 
 
 def read_npy(path: str | Path) -> TaskPrompt:
@@ -60,7 +58,9 @@ def read_npy(path: str | Path) -> TaskPrompt:
     except FileNotFoundError as error:
         raise PromptFileError(f"Prompt file must exist. Received: {path}.") from error
     except NPY_ERRORS as error:
-        reason = " ".join(str(error).split())  # some of NumPy's messages have several lines
+        reason = " ".join(
+            (str(error) or type(error).__name__).split()
+        )  # some messages have several lines, one has none
         raise PromptFileError(f"Prompt file {path} must be a whole .npy file. Received: {reason}.") from error
     if array.dtype.kind == "V" and array.dtype.itemsize == 2 and array.dtype.names is None:
         array = array.view(ml_dtypes.bfloat16)  # NumPy has no name for bfloat16 and writes "two bytes"

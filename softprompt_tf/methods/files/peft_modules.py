@@ -25,7 +25,8 @@ FEED_FORWARD = "DenseReluDense"
 PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}  # transformers' name -> this library's
 # What every T5 has of a block; a feed-forward's first projections differ by its form.
 _PARTS = {"SelfAttention": ("q", "k", "v", "o"), "EncDecAttention": ("q", "k", "v", "o"), FEED_FORWARD: ("wo",)}
-_NAME = re.compile(r"(encoder|decoder)\.block\.(\d+)\.layer\.(\d)\.(\w+)\.(\w+)")
+# Of less than 100 layers, as all of them are looked at up to the last one that a file names.
+_NAME = re.compile(r"(encoder|decoder)\.block\.([0-9]{1,2})\.layer\.([0-9])\.(\w+)\.(\w+)")
 _ALL_LINEAR = "all-linear"
 _SHOWN = 4  # names in a message
 

@@ -133,7 +133,7 @@ def _from_metadata(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 def _from_json(path: Path, name: str, text: str) -> Any:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of what is nested too deep
         raise PromptFileError(f"Metadata `{name}` of prompt file {path} must be JSON. Received: {error}.") from error
     if not isinstance(value, JSON_FIELDS[name]):
         raise PromptFileError(f"Metadata `{name}` of prompt file {path} has the wrong type. Received: {name}={text}.")

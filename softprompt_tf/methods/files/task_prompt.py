@@ -9,6 +9,7 @@ import numpy as np
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
+from softprompt_tf.methods.files.field_checks import check_count, check_text
 from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors
 from softprompt_tf.methods.task_tensors import (
     LABEL_ROWS,
@@ -47,6 +48,7 @@ class _TaskFields:
 
 _TYPES = {name: kind for name, kind in get_type_hints(_TaskFields).items() if name != "tensors"}
 STRING_FIELDS = tuple(name for name, kind in _TYPES.items() if kind is str)
+_COUNTS = ("backbone_hidden_dim", "max_input_tokens", "max_target_tokens")
 
 
 class TaskPrompt(_TaskFields):
@@ -74,8 +76,9 @@ class TaskPrompt(_TaskFields):
       library_version: the version that wrote the file; empty before it is written.
 
     Raises:
-      PromptError: if a tensor is unknown, not the method's, or not finite, floating and of its form, or a text field is
-        not a string, or the target format is unknown, or the template's markers ask for rows that the task does not have.
+      PromptError: if a tensor is unknown, not the method's, or not finite, floating and of its form; or a text field is no
+        string of valid Unicode, a limit no number from 1 up, the target format unknown, or the template's markers ask for rows
+        that the task does not have.
     """
 
     def __init__(
@@ -99,15 +102,17 @@ class TaskPrompt(_TaskFields):
 
     def _check_fields(self) -> None:
         for name in STRING_FIELDS:
-            value = getattr(self, name)
-            if not isinstance(value, str):
-                raise PromptError(f"`{name}` must be a string. Received: {name}={value!r}.")
+            check_text(name, getattr(self, name))
         if self.target_format not in TARGET_FORMATS:
             raise PromptError(
                 f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: target_format={self.target_format!r}."
             )
         if isinstance(self.labels, str) or not all(isinstance(label, str) for label in self.labels):
             raise PromptError(f"`labels` must be a sequence of strings. Received: labels={self.labels!r}.")
+        for label in self.labels:
+            check_text("labels", label)
+        for name in _COUNTS:
+            check_count(name, getattr(self, name))
 
     def _check_markers(self) -> None:
         asked, places = rows_of_template(self.template), text_places(self.lengths)
@@ -244,5 +249,5 @@ def _subject(task_prompt: TaskPrompt) -> str:
 def _checked_metrics(metrics: dict[str, float]) -> dict[str, float]:
     try:
         return {name: float(value) for name, value in metrics.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"`metrics` must hold numbers. Received: metrics={metrics!r}.") from error

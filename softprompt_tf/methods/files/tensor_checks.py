@@ -109,7 +109,7 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _checked(name: str, value: np.ndarray) -> np.ndarray:
     array = np.asarray(value)
     is_pair = name not in KEY_VALUES or array.shape[2:3] == (2,)
-    has_rows = name not in (*SCALES, MIXTURE_WEIGHT, PROMPT_SIGHT) or len(array) == 1
+    has_rows = name not in (*SCALES, MIXTURE_WEIGHT, PROMPT_SIGHT) or array.shape[:1] == (1,)
     has_rows &= array.shape[1:] == {MIXTURE_WEIGHT: (1,), PROMPT_SIGHT: (3,)}.get(name, array.shape[1:])
     if array.ndim != num_axes(name) or 0 in array.shape or not is_pair or not has_rows:
         raise PromptError(

@@ -78,7 +78,9 @@ def test_a_path_that_is_not_there_is_refused(tmp_path):
         open_checkpoint(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("content", ["", "{", "model_type: t5", b"\xff\xfe{}"], ids=ascii)
+@pytest.mark.parametrize(
+    "content", ["", "{", "model_type: t5", b"\xff\xfe{}", '{"a":' * 50_000], ids=lambda text: ascii(text[:9])
+)
 def test_a_config_that_is_no_json_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
 
