@@ -209,6 +209,21 @@ def test_train_asks_for_a_config_alone(capsys):
     assert "the following arguments are required: config\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("trian", "there is no command 'trian'. Did you mean `train`?"),
+        ("xyz", "there is no command 'xyz'. Known: adapt, "),
+    ],
+)
+def test_a_mistyped_command_is_told_with_the_nearest_one(typed, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([typed, "sst2"])
+
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_run_that_cannot_start_does_not_print_its_config(inputs, capsys):
     assert main(["train", str(inputs / "run.yaml"), "task.train=gone.tsv"]) == 2
 

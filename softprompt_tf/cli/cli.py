@@ -7,9 +7,10 @@ Each command imports what it needs, so that `softprompt query` starts without Te
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NoReturn, Protocol
 
 from softprompt_tf.backbones.backbone_option import check_backbone_path
 from softprompt_tf.cli import (
@@ -36,6 +37,7 @@ from softprompt_tf.migration.commands import add_commands as add_migration_comma
 from softprompt_tf.pretraining.commands import add_commands as add_pretraining_commands
 from softprompt_tf.quiet import quiet
 from softprompt_tf.resource_plan.commands import add_commands as add_plan_commands
+from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
 from softprompt_tf.version import __version__
 
@@ -126,6 +128,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser that suggests the command that a mistyped one is closest to.
+
+    Attributes:
+      commands: the names of all commands, once they are added; those of their own parsers are none.
+    """
+
+    commands: Collection[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in the arguments, and leave with status 2."""
+        mistyped = re.match(r"argument COMMAND: invalid choice: '([^']*)'", message)
+        if mistyped:
+            message = f"there is no command {mistyped[1]!r}.{nearest(mistyped[1], self.commands)}"
+        super().error(message)
+
+
 def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse, and let settings to change stand behind options too, where argparse has none."""
     parsed, rest = parser.parse_known_args(arguments)
@@ -151,7 +170,7 @@ def _check_paths(parsed: argparse.Namespace) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="softprompt",
         description="Soft prompts for one frozen T5: train, export, serve. Begin with `softprompt train sentiment`.",
     )
@@ -161,6 +180,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     for add in _COMMANDS:
         add(commands)
+    parser.commands = commands.choices
     for command in commands.choices.values():
         command.formatter_class = HelpWithDefaults
         command.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=_VERBOSE_HELP)
