@@ -22,13 +22,21 @@ PARTS = ("import", "load", "first answer", "second answer", "process")
 def measure(options: Options) -> dict[str, Any]:
     """Start both sides in turn; return seconds by side and part."""
     found: dict[str, Any] = {side: {part: [] for part in PARTS} for side in ("ours", "peer")}
-    pythons = {"ours": (sys.executable, "our"), "peer": (options.peer_python, "peer")}
+    commands = {
+        "ours": [sys.executable, "-m", "benchmarks.speed.plain_install", "our_start"],
+        "peer": [options.peer_python, "-m", "benchmarks.speed.peer_start"],
+    }
     for k in range(2 if options.is_quick else 6):
-        for side, (python, name) in pythons.items():
-            command = [python, "-m", f"benchmarks.speed.{name}_start", str(options.model()), str(TOKENS)]
+        for side, command in commands.items():
+            arguments = [str(options.model()), str(TOKENS)]
             start = time.perf_counter()
             done = subprocess.run(
-                command, check=True, cwd=ROOT, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True
+                [*command, *arguments],
+                check=True,
+                cwd=ROOT,
+                env={**os.environ, **QUIET},
+                stdout=subprocess.PIPE,
+                text=True,
             )
             seconds = {**json.loads(done.stdout.splitlines()[-1]), "process": time.perf_counter() - start}
             if k:

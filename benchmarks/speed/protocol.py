@@ -57,8 +57,17 @@ def serve_standard(prepare: Prepare) -> None:
 
 def peak_mb() -> float:
     """Return the largest resident memory of this process so far, MB; Linux only."""
+    return _status_mb("VmHWM")
+
+
+def resident_mb() -> dict[str, float]:
+    """Return the resident memory of this process now, and how much of it is pages of files, MB; Linux only."""
+    return {"resident": _status_mb("VmRSS"), "of_files": _status_mb("RssFile")}
+
+
+def _status_mb(key: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024 / 1e6
 
 
 class Worker:
@@ -98,12 +107,15 @@ class Worker:
 @contextmanager
 def started(*sides: str, peer_python: str) -> Iterator[list[Worker]]:
     """Start a worker for each side ("our", "peer" or "limit"), and end them."""
-    workers = [
-        Worker([peer_python if side == "peer" else sys.executable, "-m", f"benchmarks.speed.{side}_worker"])
-        for side in sides
-    ]
+    workers = [Worker(_command(side, peer_python)) for side in sides]
     try:
         yield workers
     finally:
         for worker in workers:
             worker.close()
+
+
+def _command(side: str, peer_python: str) -> list[str]:
+    if side == "our":
+        return [sys.executable, "-m", "benchmarks.speed.plain_install", "our_worker"]
+    return [peer_python if side == "peer" else sys.executable, "-m", f"benchmarks.speed.{side}_worker"]

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.backbones.checkpoints.weight_memory import as_array
 from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.backbones.frozen_weights import check_unchanged, check_untrainable, freeze
 from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_home
@@ -214,7 +215,7 @@ class FrozenT5:
           filters: which of the other layers, as in `keras.Model.quantize`; None for all.
           **kwargs: handed to `keras.Model.quantize`.
         """
-        _ = self.embedding_table, self.fingerprint  # of the weights before quantization
+        _ = self.stored_table, self.fingerprint  # of the weights before quantization
         quantize_projections(self.backbone, mode, filters=filters, **kwargs)
         if self.placement is not None:
             move_home(self.backbone, self.placement)
@@ -266,17 +267,21 @@ class FrozenT5:
     # === Identity ===
 
     @cached_property
+    def stored_table(self) -> np.ndarray:
+        """The input embeddings [V, H] in their own dtype, read-only; on a CPU the memory of the weights."""
+        return as_array(self.backbone.token_embedding.embeddings)
+
+    @property
     def embedding_table(self) -> np.ndarray:
-        """The input embeddings as float32 [V, H], from before any quantization of this object's backbone."""
-        return np.asarray(ops.convert_to_numpy(self.backbone.token_embedding.embeddings), dtype=np.float32)
+        """The input embeddings as float32 [V, H], read-only, from before any quantization of this object's backbone."""
+        return np.asarray(self.stored_table, dtype=np.float32)
 
     @property
     def output_embeddings(self) -> np.ndarray:
         """The rows of the output projection as float32 [V, H]; those of a tied head are `embedding_table`."""
         if self.backbone.tie_embedding_weights:
             return self.embedding_table
-        head = ops.convert_to_numpy(self.backbone.token_embedding.reverse_embeddings)
-        return np.asarray(head, dtype=np.float32).T
+        return np.asarray(as_array(self.backbone.token_embedding.reverse_embeddings), dtype=np.float32).T
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,8 +1,9 @@
-"""Start a command without what Keras and KerasHub import only because it is installed.
+"""Start a command without what TensorFlow, Keras and KerasHub import only because it is installed.
 
-Keras imports scikit-learn for its wrappers of estimators, matplotlib for its pictures and pandas for data frames; KerasHub imports
-rouge-score, and NLTK with it, for a metric. Both do without where it is missing. No command uses these parts, and they take a
-third of all imports' time. This library's own code imports them where it needs them.
+Keras imports scikit-learn for its wrappers of estimators, matplotlib for its pictures and pandas for data frames. KerasHub imports
+rouge-score, and NLTK with it, for a metric. TensorFlow Lite's converter and a callback of Keras import JAX. All do without where it
+is missing. No command uses these parts, and they take a third of all imports' time. This library's own code imports them where it
+needs them.
 """
 
 import contextlib
@@ -14,8 +15,13 @@ from typing import Any
 
 from softprompt_tf.import_hook import ImportHook
 
-SPARED = {"keras": ("sklearn", "matplotlib", "pandas"), "keras_hub": ("rouge_score",)}
-"""A library -> what it finds missing while it is imported itself."""
+SPARED = {
+    "keras": ("sklearn", "matplotlib", "pandas"),
+    "keras_hub": ("rouge_score",),
+    "keras.src.callbacks.orbax_checkpoint": ("jax",),
+    "tensorflow.lite.python.util": ("jax",),
+}
+"""A module -> what it finds missing while it is imported itself."""
 
 
 @contextlib.contextmanager

@@ -249,5 +249,5 @@ class PromptedT5(AnsweringModel):
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
         t5, method, settings = parts_of_config(config, custom_objects)
         model = cls(t5, method, **settings)
-        t5.__dict__.pop("embedding_table", None)  # read while the weights were not yet there
+        t5.__dict__.pop("stored_table", None)  # read while the weights were not yet there
         return model

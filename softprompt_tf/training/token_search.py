@@ -106,7 +106,7 @@ def nearest_rows(prompt: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def prompt_pieces(t5: FrozenT5) -> np.ndarray:
     """Return the ids of pieces that a prompt may be made of, int64 [C]: all but the special ones and sentinels."""
-    known = np.arange(NUM_SPECIAL_IDS, min(t5.tokenizer.vocabulary_size(), len(t5.embedding_table)))
+    known = np.arange(NUM_SPECIAL_IDS, min(t5.tokenizer.vocabulary_size(), t5.vocabulary_size))
     return np.setdiff1d(known, t5.sentinel_pieces)
 
 

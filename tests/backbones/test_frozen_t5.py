@@ -172,6 +172,20 @@ def test_sizes_are_those_of_the_backbone(tiny_t5):
     assert tiny_t5.embedding_table.dtype == np.float32
 
 
+def test_the_embedding_table_is_no_copy_of_the_weights(tiny_t5):
+    weights = tiny_t5.backbone.token_embedding.embeddings.value.read_value()
+
+    assert np.shares_memory(tiny_t5.embedding_table, np.asarray(weights))
+    np.testing.assert_array_equal(tiny_t5.embedding_table, weights.numpy())
+
+
+def test_the_embedding_table_of_bfloat16_weights_is_float32(tiny_t5_bfloat16):
+    weights = tiny_t5_bfloat16.backbone.token_embedding.embeddings.value
+
+    assert tiny_t5_bfloat16.embedding_table.dtype == np.float32
+    np.testing.assert_array_equal(tiny_t5_bfloat16.embedding_table, tf.cast(weights, tf.float32).numpy())
+
+
 def test_nothing_is_trainable(tiny_t5):
     assert tiny_t5.backbone.trainable_variables == []
     assert len(tiny_t5.backbone.non_trainable_variables) == len(tiny_t5.backbone.weights)

@@ -178,6 +178,19 @@ FIGURES = {
         "| bfloat16 | 110 / 100 = 1.10 | 125 / 100 = 1.25 |",
         "| int8 of bfloat16 | 110 / 100 = 1.10 |  |",
     ),
+    "process_floor": (
+        {
+            kind: {
+                side: [{"resident": 10.0 * k + side_mb + kind_mb * (k == 5), "of_files": k} for k in range(1, 6)]
+                for side, side_mb in (("ours", 1000.2), ("peer", 2.0), ("ours_with_extras", 3.0))
+            }
+            for kind, kind_mb in (("generate", 0), ("training_step", 200))
+        },
+        "| Python itself | 1,010 | 1 | 12 | 1 | 13 | 1 |",
+        "| the weights | 1,040 | 4 | 42 | 4 | 43 | 4 |",
+        "| a first answer | 1,050 | 5 | 52 | 5 | 53 | 5 |",
+        "| three training steps instead | 1,250 | 5 | 252 | 5 | 253 | 5 |",
+    ),
 }
 
 

@@ -1,17 +1,19 @@
 """The pure parts of benchmarks/speed: figures by hand, and the protocol with a fake worker."""
 
+import importlib
 import io
 import json
+import sys
 
 import pytest
 
-from benchmarks.speed import comparison, epoch, growth, inputs, machine
+from benchmarks.speed import comparison, epoch, growth, inputs, machine, plain_install
 from benchmarks.speed.__main__ import known_results, main
 from benchmarks.speed.cases import CASES, check_agreement
 from benchmarks.speed.figures import Target, growth_exponent, quartiles, ratios, spread
 from benchmarks.speed.options import Options
 from benchmarks.speed.plots import write_plots
-from benchmarks.speed.protocol import serve
+from benchmarks.speed.protocol import _command, serve
 from benchmarks.speed.report import all_targets, markdown
 from benchmarks.speed.work import flops
 
@@ -61,6 +63,25 @@ def test_worker_prepares_runs_and_goes_on_after_an_error():
     assert prepared == {"losses": [1.0]}
     assert timed["seconds"] >= 0
     assert calls == [{"prompt": 3}]
+
+
+def test_our_worker_does_not_find_what_a_plain_installation_lacks(monkeypatch):
+    ran = []
+    monkeypatch.setattr(plain_install.runpy, "run_module", lambda name, **_: ran.append((name, list(sys.argv))))
+    monkeypatch.setattr(sys, "argv", ["plain_install", "our_worker", "more"])
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.delitem(sys.modules, "rouge_score", raising=False)
+
+    plain_install.main()
+
+    assert ran == [("benchmarks.speed.our_worker", ["our_worker", "more"])]
+    with pytest.raises(ModuleNotFoundError, match="No module named 'rouge_score'"):
+        importlib.import_module("rouge_score")
+
+
+def test_our_side_alone_runs_as_in_a_plain_installation():
+    assert _command("our", "python_of_peer")[1:] == ["-m", "benchmarks.speed.plain_install", "our_worker"]
+    assert _command("peer", "python_of_peer") == ["python_of_peer", "-m", "benchmarks.speed.peer_worker"]
 
 
 def test_table_row_shows_medians_and_the_ratio_of_rounds():

@@ -38,6 +38,17 @@ def as_tensor(value: np.ndarray) -> Tensor:
     return tf.bitcast(tf.experimental.dlpack.from_dlpack(value.view(np.uint16).__dlpack__()), tf.bfloat16)
 
 
+def as_array(variable: keras.Variable | Tensor) -> np.ndarray:
+    """Return the values of a variable or a tensor, read-only: on a CPU in its own memory, which `ops.convert_to_numpy` copies.
+
+    A variable that is assigned to takes other memory while somebody holds the array.
+    """
+    value = variable.value if isinstance(variable, keras.Variable) else variable
+    values = np.asarray(value.read_value() if hasattr(value, "read_value") else value).view()
+    values.flags.writeable = False
+    return values
+
+
 def read_weight(tensor: StoredTensor, shape: tuple[int, ...], dtype: str, factor: float = 1.0) -> np.ndarray:
     """Read a weight block by block into memory of its own, in another dtype and times a factor if need be.
 

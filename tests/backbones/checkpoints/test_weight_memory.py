@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from softprompt_tf.backbones.checkpoints import assemble_backbone, checkpoint, int8_kernel, open_checkpoint
 from softprompt_tf.backbones.checkpoints.architecture import build_backbone
-from softprompt_tf.backbones.checkpoints.weight_memory import as_tensor, unwritten, without_initializers
+from softprompt_tf.backbones.checkpoints.weight_memory import (
+    as_array,
+    as_tensor,
+    unwritten,
+    without_initializers,
+)
 
 KINDS = [("float32", None), ("bfloat16", None), ("bfloat16", "int8")]
 
@@ -61,6 +66,28 @@ def test_bfloat16_keeps_its_values():
 
     assert value.dtype == ml_dtypes.bfloat16
     assert as_tensor(value).numpy().astype(np.float32).tolist() == [1.5, -0.25]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_array_is_the_variables_own_memory_and_keeps_its_values(dtype):
+    variable = keras.Variable([[1.5, -2.0]], dtype=dtype)
+
+    array = as_array(variable)
+    held_at = address(variable.value.read_value())
+    variable.assign([[3.0, 4.0]])
+
+    assert array.__array_interface__["data"][0] == held_at
+    np.testing.assert_array_equal(array.astype(np.float32), [[1.5, -2.0]])
+    np.testing.assert_array_equal(as_array(variable).astype(np.float32), [[3.0, 4.0]])
+
+
+def test_an_array_of_weights_cannot_be_written():
+    with pytest.raises(ValueError, match="read-only"):
+        as_array(keras.Variable([1.0]))[0] = 2.0
+
+
+def test_an_array_can_be_of_a_tensor():
+    np.testing.assert_array_equal(as_array(tf.constant([1.0, 2.0])), [1.0, 2.0])
 
 
 @pytest.mark.parametrize("shape", [(), (0, 4), (1,)], ids=str)
