@@ -47,6 +47,16 @@ def test_every_member_answers_as_it_does_alone(t5):
         np.testing.assert_allclose([row[k].log_probabilities for row in together], theirs, atol=1e-5)
 
 
+def test_members_of_several_methods_with_the_same_tensors_vote(t5):
+    members = [member(1), member(2, method="superpos"), member(3, method="residual")]
+
+    together = PromptEnsemble(t5, members).classify_each(TEXTS)
+
+    for k, alone in enumerate(PromptedT5(t5, each).classify(TEXTS) for each in members):
+        theirs = [answer.log_probabilities for answer in alone]
+        np.testing.assert_allclose([row[k].log_probabilities for row in together], theirs, atol=1e-5)
+
+
 def test_every_member_generates_as_it_does_alone(t5):
     members = [member(seed) for seed in range(3)]
 

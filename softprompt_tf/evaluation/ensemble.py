@@ -3,6 +3,7 @@
 Every text is asked once per prompt, as rows of one batch, so that the model is loaded, and its weights are read, once.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ class PromptEnsemble:
 
     Args:
       t5: the frozen T5.
-      prompts: two or more prompt files or loaded prompts of one task and one length, such as those of different seeds.
+      prompts: two or more prompt files or loaded prompts of one task, with the same tensors and one length, such as those of
+        different seeds, or of methods that fold to the same tensors.
 
     Raises:
       PromptError: if they are fewer than two, or differ in length, labels, limits, template or target format.
@@ -52,9 +54,10 @@ class PromptEnsemble:
         self.num_members = len(members)
         self.weights = mixture_weights(members)
         self._trained_for = tuple(map(TrainedFor.of, members))
-        names = [f"member_{k}" for k in range(self.num_members)]
-        method = kept_tensors(dict(zip(names, members, strict=True)))
         first = members[0]
+        # What they were trained with counts no more: a prompt that `superpos` folded is asked as one of prompt tuning.
+        alike = {f"member_{k}": dataclasses.replace(member, method=first.method) for k, member in enumerate(members)}
+        method = kept_tensors(alike)
         self._model = PromptedT5(
             t5,
             method,
