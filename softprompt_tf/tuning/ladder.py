@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 SEARCH_SHARE = 0.4  # of the seconds of training: for the rungs; the rest is the last leg, of the best candidate alone
 COUNTS = ((12, 4, 2), (9, 3), (6, 2), (4, 2), (3,), (2,))  # candidates of each rung, the largest search first
-LEAST_STEPS = 40  # of a candidate in the first rung; with fewer, a score says little
+LEAST_STEPS = 80  # of a candidate in the first rung; with fewer, what learns fastest is not what ends best
 LEAST_TOTAL_STEPS = 10  # of a training without a search
 SCORING_SHARE = 0.2  # of a candidate's seconds in a rung
 LEAST_SAMPLE = 100  # dev rows
@@ -150,7 +150,7 @@ def coarse_steps(seconds: float, step_s: float) -> int:
 
 def minutes_for(speed: Speed, *, spent_s: float, reserve_s: float) -> float:
     """Return how many minutes are enough for a short training on this machine, up to the next half minute."""
-    training = 4 * LEAST_STEPS * speed.step_s + speed.trace_s + 2 * LEAST_SAMPLE * speed.row_s
+    training = 2 * LEAST_STEPS * speed.step_s + speed.trace_s + 2 * LEAST_SAMPLE * speed.row_s
     return max(0.5, math.ceil((spent_s + training + reserve_s) / 30) / 2)
 
 

@@ -19,27 +19,27 @@ FAST = Speed(step_s=0.1, row_s=0.001, trace_s=5.0)
 
 
 def test_seconds_are_shared_by_rungs_and_the_last_leg():
-    # 0.4 of 280 s for two rungs, 0.6 for the last leg.
-    ladder = ladder_of(280.0, FAST, dev_rows=500, most=20)
+    # 0.4 of 410 s for two rungs, 0.6 for the last leg.
+    ladder = ladder_of(410.0, FAST, dev_rows=500, most=20)
 
     assert ladder.counts == (9, 3)
-    assert ladder.rung_s == pytest.approx(56.0)
-    assert ladder.last_s == pytest.approx(168.0)
+    assert ladder.rung_s == pytest.approx(82.0)
+    assert ladder.last_s == pytest.approx(246.0)
 
 
-# A rung of n candidates needs 5 s of tracing, n * 40 steps of 0.1 s and n * 500 rows of 1 ms: 59 s for twelve candidates, 45.5 for
-# nine, 32 for six, 23 for four, 18.5 for three, 14 for two. The rungs share 0.4 of all seconds.
+# A rung of n candidates needs 5 s of tracing, n * 80 steps of 0.1 s and n * 500 rows of 1 ms: 107 s for twelve candidates, 81.5 for
+# nine, 56 for six, 39 for four, 30.5 for three, 22 for two. The rungs share 0.4 of all seconds.
 @pytest.mark.parametrize(
     ("seconds", "counts"),
     [
-        (443.0, (12, 4, 2)),
-        (442.0, (9, 3)),
-        (228.0, (9, 3)),
-        (227.0, (6, 2)),
-        (159.0, (4, 2)),
-        (114.0, (3,)),
-        (46.0, (2,)),
-        (34.0, ()),
+        (803.0, (12, 4, 2)),
+        (802.0, (9, 3)),
+        (408.0, (9, 3)),
+        (407.0, (6, 2)),
+        (279.0, (4, 2)),
+        (194.0, (3,)),
+        (76.0, (2,)),
+        (54.0, ()),
     ],
 )
 def test_more_time_means_more_candidates(seconds, counts):
@@ -57,11 +57,11 @@ def test_one_candidate_has_all_seconds():
 
 
 def test_a_large_dev_split_is_sampled_in_fifties():
-    # 9 candidates in 52 s, 5 s of them for tracing, have 5.22 s each. A fifth of it is 1,044 rows of 1 ms, and 1,000 in fifties.
-    ladder = ladder_of(260.0, FAST, dev_rows=10_000, most=20)
+    # 9 candidates in 100 s, 5 s of them for tracing, have 10.56 s each. A fifth of it is 2,111 rows of 1 ms, 2,100 in fifties.
+    ladder = ladder_of(500.0, FAST, dev_rows=10_000, most=20)
 
     assert ladder.counts == (9, 3)
-    assert ladder.sample == 1_000
+    assert ladder.sample == 2_100
 
 
 def test_a_small_dev_split_is_scored_whole():
@@ -82,8 +82,8 @@ def test_a_slot_is_what_tracing_leaves():
 
 
 def test_graphs_that_must_be_traced_leave_fewer_candidates():
-    assert ladder_of(228.0, FAST, dev_rows=500, most=9, graphs=lambda count: 1).counts == (9, 3)
-    assert ladder_of(228.0, FAST, dev_rows=500, most=9, graphs=lambda count: count).counts == (4, 2)
+    assert ladder_of(408.0, FAST, dev_rows=500, most=9, graphs=lambda count: 1).counts == (9, 3)
+    assert ladder_of(408.0, FAST, dev_rows=500, most=9, graphs=lambda count: count).counts == (6, 2)
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(1.99, 19), (2.0, 20), (2.9, 20), (3.0, 30), (0.0, 0), (-1.0, 0)])
