@@ -58,9 +58,8 @@ def read_npy(path: str | Path) -> TaskPrompt:
     except FileNotFoundError as error:
         raise PromptFileError(f"Prompt file must exist. Received: {path}.") from error
     except NPY_ERRORS as error:
-        reason = " ".join(
-            (str(error) or type(error).__name__).split()
-        )  # some messages have several lines, one has none
+        # Some messages have several lines, and one has none.
+        reason = " ".join((str(error) or type(error).__name__).split())
         raise PromptFileError(f"Prompt file {path} must be a whole .npy file. Received: {reason}.") from error
     if array.dtype.kind == "V" and array.dtype.itemsize == 2 and array.dtype.names is None:
         array = array.view(ml_dtypes.bfloat16)  # NumPy has no name for bfloat16 and writes "two bytes"
