@@ -83,9 +83,9 @@ def main(case: dict[str, Any], result: Path, steps: int, side: Side) -> None:
     if side.on_states:
         started = time.perf_counter(), time.process_time()
         cache = model.state_cache()
-        states = cache.of(tokens.encoder_token_ids)
+        states = cache.as_needed(tokens.encoder_token_ids)
         assert states is not None
-        batches = StateBatchStream(batches, states)
+        batches = StateBatchStream(batches, states, steps=steps)
         spent = {"wall": time.perf_counter() - started[0], "cpu": time.process_time() - started[1]}
         dev_states = cache.of(model.text_batches.input_ids(texts))
         assert dev_states is not None

@@ -14,7 +14,7 @@ from softprompt_tf.texts.text_rows import is_one_text
 
 if TYPE_CHECKING:
     from softprompt_tf.inference.answering import Answerer
-    from softprompt_tf.states.state_cache import TextStates
+    from softprompt_tf.states.text_states import TextStates
 
 
 class AnsweringModel(TextModel):

@@ -133,6 +133,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
             cache,
             pad_to_multiple_of=config.training.pad_to_multiple_of,
             with_task_id=model.task_ids is not None,
+            steps=config.training.steps,
         ),
         steps=config.training.steps,
         seed=config.seed,

@@ -13,6 +13,7 @@ from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.states.model_states import default_dtype
 from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.states.state_cache import StateCache
+from softprompt_tf.states.text_states import TextStates
 from softprompt_tf.tasks import BatchStream, Example
 from softprompt_tf.training.distribution import MULTI_WORKER
 
@@ -56,20 +57,33 @@ class RunBatches:
       plain: the batches without states.
       cache: where the states are kept; None: nowhere.
       pad_to_multiple_of, with_task_id: as in `plain`.
+      steps: of the one run that takes them, for which states are computed as it comes to them. Default None: several runs share
+        the cache, and all states are computed at first.
     """
 
     plain: BatchStream
     cache: StateCache | None
     pad_to_multiple_of: int
     with_task_id: bool
+    steps: int | None = None
 
     def dataset(self, *, first_step: int) -> "tf.data.Dataset":
-        """Return the endless batches from number `first_step` on."""
-        states = None if self.cache is None else self.cache.of(self.plain.examples.encoder_token_ids)
+        """Return the batches from number `first_step` on, to the last of the run or without end."""
+        states = self._states()
         if states is None:
             return self.plain.dataset(first_step=first_step)
-        settings: dict[str, Any] = {"pad_to_multiple_of": self.pad_to_multiple_of, "with_task_id": self.with_task_id}
+        settings: dict[str, Any] = {
+            "pad_to_multiple_of": self.pad_to_multiple_of,
+            "with_task_id": self.with_task_id,
+            "steps": self.steps,
+        }
         return StateBatchStream(self.plain, states, **settings).dataset(first_step=first_step)
+
+    def _states(self) -> TextStates | None:
+        if self.cache is None:
+            return None
+        texts = self.plain.examples.encoder_token_ids
+        return self.cache.of(texts) if self.steps is None else self.cache.as_needed(texts)
 
 
 def answers_on_states(model: PromptedT5, cache: StateCache | None, examples: Sequence[Example]) -> AnswersTexts:

@@ -46,15 +46,20 @@ class StateEncoder:
         Raises:
           StatesOverflowError: at the first batch with a value that is too large for float16, where that is the dtype.
         """
-        start = 0
-        while start < len(token_ids):
-            rows = _next_rows(token_ids, start)
-            ids, mask = _padded(rows)
-            states, largest = self._run(tf.constant(ids), tf.constant(mask))
-            if self._dtype == "float16" and float(largest) > _LARGEST_FLOAT16:
-                raise StatesOverflowError(f"{float(largest):g}")
-            yield len(rows), states.numpy()
-            start += len(rows)
+        for rows in rows_of_batches(token_ids):
+            yield rows.stop - rows.start, self.batch(token_ids[rows])
+
+    def batch(self, token_ids: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the states of some rows, computed together, [sum of their lengths, H].
+
+        Raises:
+          StatesOverflowError: if a value is too large for float16, where that is the dtype.
+        """
+        ids, mask = _padded(token_ids)
+        states, largest = self._run(tf.constant(ids), tf.constant(mask))
+        if self._dtype == "float16" and float(largest) > _LARGEST_FLOAT16:
+            raise StatesOverflowError(f"{float(largest):g}")
+        return states.numpy()  # type: ignore[no-any-return]
 
 
 def array_dtype(dtype: str) -> np.dtype:
@@ -62,12 +67,19 @@ def array_dtype(dtype: str) -> np.dtype:
     return np.dtype(np.uint16 if dtype == "bfloat16" else dtype)
 
 
-def _next_rows(token_ids: Sequence[np.ndarray], start: int) -> Sequence[np.ndarray]:
-    """Return the rows from `start` on that fit a batch, at least one."""
-    stop = start + 1
-    while stop < len(token_ids) and (stop + 1 - start) * len(token_ids[stop]) <= TOKENS_PER_BATCH:
-        stop += 1
-    return token_ids[start:stop]
+def rows_of_batches(token_ids: Sequence[np.ndarray]) -> Iterator[slice]:
+    """Yield which rows are computed together: as many as fit `TOKENS_PER_BATCH` with their padding, at least one.
+
+    Args:
+      token_ids: the shortest first.
+    """
+    start = 0
+    while start < len(token_ids):
+        stop = start + 1
+        while stop < len(token_ids) and (stop + 1 - start) * len(token_ids[stop]) <= TOKENS_PER_BATCH:
+            stop += 1
+        yield slice(start, stop)
+        start = stop
 
 
 def _padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ class RaggedRows:
     """N rows.
 
     Args:
-      values: [sum of the lengths, ...], a tensor, or an array that is mapped from a file.
+      values: [sum of the lengths, ...], a tensor, or what is read at places when a batch is made: an array that is mapped from a
+        file, or `HostRows`.
       starts: int64 [N], where each row begins in `values`.
       lengths: int64 [N], at least 1 each.
       dtype: of what is taken. An array of a dtype that NumPy lacks is given as uint16 of the same bits.
@@ -26,10 +27,10 @@ class RaggedRows:
 
     @classmethod
     def of(cls, values: Any, lengths: np.ndarray, dtype: str) -> "RaggedRows":
-        """Return rows of these lengths; an array that is not mapped from a file becomes a tensor in the host's memory."""
+        """Return rows of these lengths; a plain array becomes a tensor in the host's memory."""
         with tf.device("CPU"):
             ends = np.cumsum(lengths, dtype=np.int64)
-            if not isinstance(values, np.memmap):
+            if type(values) is np.ndarray:
                 values = tf.constant(values)
                 values = values if values.dtype == dtype else tf.bitcast(values, dtype)
             starts, sizes = tf.constant(ends - lengths), tf.constant(lengths.astype(np.int64))
@@ -55,7 +56,7 @@ class RaggedRows:
         return self._at(index), tf.cast(places < lengths[:, None], tf.int32)
 
     def _at(self, index: tf.Tensor) -> tf.Tensor:
-        if not isinstance(self.values, np.memmap):
+        if tf.is_tensor(self.values):
             return tf.gather(self.values, index)
         read = tf.numpy_function(lambda places: np.asarray(self.values[places]), [index], self.values.dtype)
         read.set_shape([*index.shape, *self.values.shape[1:]])

@@ -10,11 +10,9 @@ import tensorflow as tf
 from softprompt_tf.backbones import START_ID
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.states.ragged_rows import RaggedRows
-from softprompt_tf.states.state_cache import TextStates
+from softprompt_tf.states.text_states import TextStates
 from softprompt_tf.tasks import BatchStream, prefetched
 from softprompt_tf.texts.text_batches import TextBatches
-
-_STEPS_PER_CALL = 64
 
 
 class StateBatchStream:
@@ -25,6 +23,7 @@ class StateBatchStream:
       states: of their inputs.
       pad_to_multiple_of: inputs are padded to such a width, as in `order`, which says how wide targets are.
       with_task_id: whether the batches hold `task_id`.
+      steps: how many batches there are. Default None: without end.
     """
 
     def __init__(
@@ -34,34 +33,38 @@ class StateBatchStream:
         *,
         pad_to_multiple_of: int = 1,
         with_task_id: bool = False,
+        steps: int | None = None,
     ):
         self._order = order
         self._states = states
         self._multiple = pad_to_multiple_of
         examples = order.examples
-        self._numbers = tf.constant(states.numbers_of(examples.encoder_token_ids))
+        self._steps = steps
+        self._numbers = states.numbers_of(examples.encoder_token_ids)
         self._inputs = RaggedRows.of_ids(examples.encoder_token_ids)
         self._targets = RaggedRows.of_ids(examples.target_token_ids)
         self._task_ids = tf.constant(examples.task_indices) if with_task_id else None
 
     def dataset(self, *, first_step: int = 0) -> tf.data.Dataset:
-        """Return the endless dataset of the batches from number `first_step` on; nothing before it is computed."""
+        """Return the dataset of the batches from number `first_step` on; nothing before it is computed."""
 
         def plans() -> Iterator[np.ndarray]:
-            step = first_step
-            while True:
-                yield np.stack([self._order.rows(step + k) for k in range(_STEPS_PER_CALL)])
-                step += _STEPS_PER_CALL
+            for steps in self._states.windows(self._texts_of, first_step=first_step, last_step=self._steps):
+                yield np.stack([self._order.rows(step) for step in steps])
 
         size = len(self._order.rows(first_step))
-        plan = tf.TensorSpec((_STEPS_PER_CALL, size), tf.int64)
+        plan = tf.TensorSpec((None, size), tf.int64)
         rows = tf.data.Dataset.from_generator(plans, output_signature=plan).unbatch()
         return prefetched(rows.map(self._batch, num_parallel_calls=2, deterministic=True))
+
+    def _texts_of(self, step: int) -> np.ndarray:
+        numbers: np.ndarray = self._numbers[self._order.rows(step)]
+        return numbers
 
     def _batch(self, rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         ids, mask = self._inputs.take(rows)
         ids, mask = (self._widened(part) for part in (ids * mask, mask))
-        states, _ = self._states.rows.take(tf.gather(self._numbers, rows), width=tf.shape(ids)[1])
+        states, _ = self._states.rows.take(tf.gather(tf.constant(self._numbers), rows), width=tf.shape(ids)[1])
         targets, decoder_mask = self._targets.take(rows, width=self._order.target_width or None)
         targets = targets * decoder_mask
         decoder_ids = tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID) * decoder_mask

@@ -3,48 +3,24 @@
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.errors import ConfigError, DataError, TrainingError
+from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import whole_file
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.progress import Progress, say
 from softprompt_tf.states.encoding import DTYPES, StateEncoder, StatesOverflowError, array_dtype
+from softprompt_tf.states.host_rows import HostRows
 from softprompt_tf.states.ragged_rows import RaggedRows
 from softprompt_tf.states.state_file import read_states, state_path, states_digest, write_header
+from softprompt_tf.states.states_as_needed import StatesAsNeeded
+from softprompt_tf.states.text_states import Ids, TextStates, key_of
 
 MEMORY_LIMIT = 2**31  # bytes
-
-Ids = Sequence[int] | np.ndarray
-
-
-@dataclass(frozen=True)
-class TextStates:
-    """States of distinct texts.
-
-    Args:
-      rows: the states, a row for each text.
-      numbers: a text's token ids as bytes -> its row.
-    """
-
-    rows: RaggedRows
-    numbers: dict[bytes, int]
-
-    def numbers_of(self, token_ids: Sequence[Ids]) -> np.ndarray:
-        """Return each text's row, int64 [N].
-
-        Raises:
-          DataError: if there are texts without states.
-        """
-        numbers = [self.numbers.get(_key(ids), -1) for ids in token_ids]
-        if -1 in numbers:
-            raise DataError(f"Every text must have cached states. Received: {numbers.count(-1)} texts that have none.")
-        return np.array(numbers, np.int64)
 
 
 class StateCache:
@@ -93,17 +69,51 @@ class StateCache:
         Warns:
           UserWarning: where the disk is full, float16 is too narrow, or the states cannot be kept.
         """
-        distinct = {_key(ids): np.asarray(ids, np.int32) for ids in token_ids}
-        keys = sorted(distinct, key=lambda key: (len(key), key))
-        rows = [distinct[key] for key in keys]
+        keys, rows = _distinct(token_ids)
         digest = states_digest(self.t5, rows)
         if (digest, self.dtype) not in self._kept:
             values = self._values(rows, digest)
             if values is None:
                 return None
-            ragged = RaggedRows.of(values, np.array([len(row) for row in rows], np.int64), self.dtype)
-            self._kept[digest, self.dtype] = TextStates(ragged, {key: number for number, key in enumerate(keys)})
+            ragged = RaggedRows.of(values, _lengths(rows), self.dtype)
+            self._kept[digest, self.dtype] = TextStates(ragged, _numbers(keys))
         return self._kept[digest, self.dtype]
+
+    def as_needed(self, token_ids: Sequence[Ids]) -> TextStates | None:
+        """Return the states of the texts of one run, which are computed when the run comes to them, as in `StateBatchStream`.
+
+        States that are kept on the disk, or are there already, are those of `of`. One that float16 cannot hold is in float32.
+
+        Args:
+          token_ids: as in `of`.
+
+        Warns:
+          UserWarning: as in `of`.
+        """
+        keys, rows = _distinct(token_ids)
+        digest, lengths = states_digest(self.t5, rows), _lengths(rows)
+        is_large = self._num_bytes(rows) > self._memory_limit
+        if is_large or self._path(digest, is_large=False) is not None or (digest, self.dtype) in self._kept:
+            return self.of(token_ids)
+        host = HostRows(lengths, self.t5.hidden_dim, self.dtype)
+        ragged = RaggedRows.of(host, lengths, np.dtype(host.dtype).name if self.dtype != "bfloat16" else self.dtype)
+        return StatesAsNeeded(ragged, _numbers(keys), rows, self._batch, host)
+
+    def _batch(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the states of some texts, computed together, in `dtype`, or in float32 where that cannot hold them."""
+        try:
+            return self._encoder(self.dtype).batch(rows)
+        except StatesOverflowError:
+            return self._encoder("float32").batch(rows)
+
+    def _encoder(self, dtype: str) -> StateEncoder:
+        key = (dtype, *self.t5.layer_changes)
+        if key not in self._encoders:
+            self._encoders[key] = StateEncoder(self.t5, self.layer, dtype)
+        return self._encoders[key]
+
+    def _num_bytes(self, rows: Sequence[np.ndarray]) -> int:
+        return sum(map(len, rows)) * self.t5.hidden_dim * array_dtype(self.dtype).itemsize
 
     def _values(self, rows: Sequence[np.ndarray], digest: str) -> np.ndarray | None:
         """Return the states [sum of the lengths, H], read or computed, in what is `dtype` afterwards."""
@@ -119,7 +129,7 @@ class StateCache:
 
     def _read_or_computed(self, rows: Sequence[np.ndarray], digest: str) -> np.ndarray | None:
         shape = (sum(map(len, rows)), self.t5.hidden_dim)
-        num_bytes = shape[0] * shape[1] * array_dtype(self.dtype).itemsize
+        num_bytes = self._num_bytes(rows)
         is_large = num_bytes > self._memory_limit
         path = self._path(digest, is_large=is_large)
         if path is not None and path.exists():
@@ -161,12 +171,10 @@ class StateCache:
 
     def _computed(self, rows: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the states of some rows at a time, and show how far they are."""
-        key = (self.dtype, *self.t5.layer_changes)
-        if key not in self._encoders:
-            self._encoders[key] = StateEncoder(self.t5, self.layer, self.dtype)
+        encoder = self._encoder(self.dtype)
         started, num_bytes = time.monotonic(), 0
         with Progress(len(rows), what="Encoding", unit="text") as progress:
-            for count, states in self._encoders[key].batches(rows):
+            for count, states in encoder.batches(rows):
                 num_bytes += states.nbytes
                 progress.advance(count)
                 yield states
@@ -190,8 +198,19 @@ def _write(path: Path, shape: tuple[int, int], dtype: str, parts: Iterable[np.nd
             file.write(np.ascontiguousarray(part).data)
 
 
-def _key(ids: Ids) -> bytes:
-    return np.asarray(ids, np.int32).tobytes()
+def _distinct(token_ids: Sequence[Ids]) -> tuple[list[bytes], list[np.ndarray]]:
+    """Return what distinct texts are known by, and their ids, the shortest first."""
+    distinct = {key_of(ids): np.asarray(ids, np.int32) for ids in token_ids}
+    keys = sorted(distinct, key=lambda key: (len(key), key))
+    return keys, [distinct[key] for key in keys]
+
+
+def _numbers(keys: Sequence[bytes]) -> dict[bytes, int]:
+    return {key: number for number, key in enumerate(keys)}
+
+
+def _lengths(rows: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([len(row) for row in rows], np.int64)
 
 
 def _local(directory: str | Path | None) -> Path | None:

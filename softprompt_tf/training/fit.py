@@ -40,7 +40,7 @@ class Batches(Protocol):
     """Training data of which batch number s is a function of the seed and s alone."""
 
     def dataset(self, *, first_step: int) -> tf.data.Dataset:
-        """Return the endless (inputs, targets [B, U]) from batch number `first_step` on."""
+        """Return the (inputs, targets [B, U]) from batch number `first_step` on, to the last step of the run at least."""
 
 
 @dataclasses.dataclass(frozen=True)
