@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measured_tables.task_names import TASK_NAMES
+
 EVALUATIONS = 10  # in a run
 SIDES = {
     "peft": "PEFT's prompt tuning, 400 steps",
@@ -22,7 +24,6 @@ SIDES = {
     "ia3": "(IA)^3, 400 steps",
     "tune": "`softprompt tune --minutes 2`, from nothing",
 }
-TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2", "rte": "RTE"}
 PEER = "peft"  # the side whose best score is to be reached; others of PEFT begin with it
 _FILE = re.compile(rf"(?P<task>\w+)_(?P<seed>\d+)_(?P<side>{'|'.join(SIDES)})(_(?P<rate>[\d.]+))?\.json")
 

@@ -138,6 +138,7 @@ def test_split_without_source_is_refused():
         ("sst2", "validation", {"negative": 428, "positive": 444}),
         ("rte", "train", {"entailment": 1_249, "not_entailment": 1_241}),
         ("rte", "validation", {"entailment": 146, "not_entailment": 131}),
+        ("subj", "validation", {"story": 489, "opinion": 511}),
         ("ag_news", "test", {"world": 1_900, "sport": 1_900, "business": 1_900, "technology": 1_900}),
         (
             "trec",
