@@ -14,6 +14,7 @@ from benchmarks.measured_tables.task_names import TASK_NAMES
 EVALUATIONS = 10  # in a run
 SIDES = {
     "peft": "PEFT's prompt tuning, 400 steps",
+    "peft_small_batch": "PEFT's prompt tuning, batches of 8, 800 steps",
     "peft_lora": "PEFT's LoRA, 400 steps, the best of its rates",
     "peft_ia3": "PEFT's (IA)^3, 400 steps, the best of its rates",
     "front": "prompt in front, 400 steps",
@@ -22,6 +23,7 @@ SIDES = {
     "ia3_decoder": "(IA)^3 in the decoder, cached states, 400 steps",
     "lora": "LoRA, 400 steps",
     "ia3": "(IA)^3, 400 steps",
+    "ia3_small_batch": "(IA)^3, batches of 8, 800 steps",
     "tune": "`softprompt tune --minutes 2`, from nothing",
 }
 PEER = "peft"  # the side whose best score is to be reached; others of PEFT begin with it

@@ -28,12 +28,14 @@ class Side:
       optimizer: schedule -> the optimizer.
       rate: the highest, per step.
       on_states: whether it trains on cached states.
+      batch_size: rows of a batch.
     """
 
     method: Callable[[np.ndarray, int], PromptMethod]
     optimizer: Callable[[Any], Any]
     rate: float
     on_states: bool
+    batch_size: int = 32
 
 
 SIDES = {
@@ -60,6 +62,9 @@ SIDES = {
     ),
     "lora": Side(lambda prompt, seed: sp.lora(8, seed=seed), keras.optimizers.Adam, rate=0.003, on_states=False),
     "ia3": Side(lambda prompt, seed: sp.ia3(seed=seed), keras.optimizers.Adam, rate=0.3, on_states=False),
+    "ia3_small_batch": Side(
+        lambda prompt, seed: sp.ia3(seed=seed), keras.optimizers.Adam, rate=0.2, on_states=False, batch_size=8
+    ),
 }
 
 
@@ -77,7 +82,7 @@ def main(case: dict[str, Any], result: Path, steps: int, side: Side) -> None:
         np.zeros(len(case["inputs"]), np.int32),
     )
     wanted = [labels[index] for index in case["dev_labels"]]
-    batches: Any = BatchStream(tokens, batch_size=32, seed=seed)
+    batches: Any = BatchStream(tokens, batch_size=side.batch_size, seed=seed)
     classify: Callable[[list[str]], Any] = model.classify
     spent = {"wall": 0.0, "cpu": 0.0}
     if side.on_states:

@@ -32,11 +32,13 @@ class Side:
       config: the length of the first prompt -> PEFT's settings.
       optimizer: makes it of what trains and the highest rate per step.
       rate: that one, unless another is asked for.
+      batch_size: rows of a batch.
     """
 
     config: Callable[[int], peft.PeftConfig]
     optimizer: Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
     rate: float
+    batch_size: int = 32
 
 
 def _adafactor(trained: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
@@ -44,14 +46,13 @@ def _adafactor(trained: list[torch.nn.Parameter], rate: float) -> torch.optim.Op
     return transformers.Adafactor(trained, lr=rate, **settings)
 
 
+def _prompt(length: int) -> peft.PeftConfig:
+    return peft.PromptTuningConfig(task_type=TASK_TYPE, num_virtual_tokens=length, num_transformer_submodules=1)
+
+
 SIDES = {
-    "peft": Side(
-        lambda length: peft.PromptTuningConfig(
-            task_type=TASK_TYPE, num_virtual_tokens=length, num_transformer_submodules=1
-        ),
-        _adafactor,
-        rate=1.0,
-    ),
+    "peft": Side(_prompt, _adafactor, rate=1.0),
+    "peft_small_batch": Side(_prompt, _adafactor, rate=1.0, batch_size=8),
     "peft_lora": Side(lambda _: peft.LoraConfig(task_type=TASK_TYPE, r=8, lora_alpha=16), torch.optim.Adam, rate=0.003),
     "peft_ia3": Side(lambda _: peft.IA3Config(task_type=TASK_TYPE), torch.optim.Adam, rate=0.3),
 }
@@ -68,7 +69,8 @@ def main(case: dict[str, Any], result: Path, steps: int, side: Side, rate: float
     generator = torch.Generator().manual_seed(case["seed"])
     order: list[list[int]] = []
     while len(order) < steps:
-        epoch = [batch for batch in grouped([len(ids) for ids, _ in rows], 32, generator) if len(batch) == 32]
+        epoch = grouped([len(ids) for ids, _ in rows], side.batch_size, generator)
+        epoch = [batch for batch in epoch if len(batch) == side.batch_size]
         order += [epoch[k] for k in torch.randperm(len(epoch), generator=generator).tolist()]
     curve = Curve(lambda: _accuracy(model, case))
     for step, batch in enumerate(order[:steps], start=1):
