@@ -67,7 +67,7 @@ def _command(name: str, summary: str, module: CommandModule) -> Callable[[Any], 
 
 # In the order of `softprompt --help`. A part of the library with several commands has a function that adds them.
 _COMMANDS: tuple[Callable[[Any], None], ...] = (
-    _command("train", "train the prompts of a config; continues where it was stopped", train_command),
+    _command("train", "train a prompt as a run's config says; continues where it was stopped", train_command),
     add_tuning_commands,
     add_plan_commands,
     _command("configs", "list the configs that ship with the library, with their files", configs_command),
