@@ -65,7 +65,7 @@ class WorkerLostError(TrainingError):
 
 
 class ExportError(SoftPromptError, RuntimeError):
-    """A SavedModel cannot be written; whatever stood in the target directory before still stands there."""
+    """A SavedModel cannot be written; the target directory is as it was before."""
 
 
 class VerificationError(ExportError):

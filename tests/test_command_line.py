@@ -240,9 +240,15 @@ def help_of(command, capsys):
 def test_help_says_the_defaults(command, steps, capsys):
     text = help_of(command, capsys)
 
-    assert f"batches in all (default: {steps})" in text
+    assert f"training steps, one batch each (default: {steps})" in text
     assert "(default: 128)" in text
     assert "default: None" not in text
+
+
+def test_help_begins_with_what_the_command_does(capsys):
+    assert "prompt ...] Score a prompt on rows of a task; several prompts vote, or are mixed." in help_of(
+        "evaluate", capsys
+    )
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "neighbors", "export", "demo", "sweep", "adapt", "inspect"])

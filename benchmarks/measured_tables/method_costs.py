@@ -12,7 +12,7 @@ NAME = "method_costs"
 
 def table_of(kept: dict[str, Any]) -> str:
     """Return a row for each method, and the batches of several methods and exports below."""
-    lines = ["| method | task file | training step | 16 rows served |", "|---|---|---|---|"]
+    lines = ["| method | prompt file | training step | 16 rows served |", "|---|---|---|---|"]
     for name, size in kept["file_bytes"].items():
         step = _cell(kept["step"][name]) if name in kept["step"] else ""  # several prompts of a task have none
         served = _cell(kept["served"][f"{name}, alone"])

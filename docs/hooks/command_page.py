@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 
 INTRODUCTION = """# Commands
 
-Made from the program's own parser: `softprompt COMMAND --help` prints the same.
+All commands of `softprompt`, with their arguments. `softprompt COMMAND --help` prints the same. If you
+are new, begin with `softprompt demo` or [Get started](../get_started.md). The commands of one task, in
+order: `train` (or `tune`), `evaluate`, `predict`, `export`, `serve`, `query`.
 
 | exit status | meaning |
 |---|---|
 | 0 | done |
 | 1 | an export does not answer as it should, or a fault of this library |
 | 2 | a mistake in what was asked, reported in one line |
+| 75 | another [worker](../how_to/many_machines.md) of the training was lost: start all of them again |
 | 130 | interrupted with Ctrl-C |
 """
 

@@ -56,8 +56,8 @@ def answer_files(
     `answer_label` and `answer_probability`, or `answer_text` and `answer_score`, or `answer_log_likelihood`. Rows keep their
     order. Bad rows go to OUTPUT.bad.jsonl with their line and the reason.
 
-    A job that was stopped, in whatever way, leaves OUTPUT.work. Called again with the same arguments it goes on, and each row
-    is in the output once.
+    A job that was stopped, in whatever way, leaves OUTPUT.work. Called again with the same arguments it continues, and each row is
+    in the output once.
 
     Args:
       export: the base directory of an export, or one version of it.

@@ -107,7 +107,7 @@ class PredictionClient:
     ) -> list[dict[str, Classification]]:
         """Return the most likely label of each text by each of several tasks.
 
-        Rows of one text stand together. A server encodes the text once for all tasks that enter behind the encoder, and below
+        Rows of one text are neighbours. A server encodes the text once for all tasks that enter after the encoder, and below
         their layer for late prompts.
 
         Args:

@@ -9,7 +9,7 @@ from softprompt_tf.files.local_paths import local_source, scheme_of
 
 BACKBONE_HELP = (
     "a bundled name (mini), a KerasHub preset, or a directory in the format of KerasHub, Hugging Face, T5X or Mesh TensorFlow"
-    " (found by its content)"
+    " (recognised by its content)"
 )
 _KERAS_HUB_SCHEMES = ("kaggle", "hf", "modelscope", "gs")
 _WITHOUT_A_NAME = "mini"  # for prompts of formats that name no backbone

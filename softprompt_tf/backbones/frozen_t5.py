@@ -174,7 +174,7 @@ class FrozenT5:
         """Run the decoder on complete targets, as training does.
 
         Args:
-          token_ids: int [B, U], the start id and then the targets, shifted by one. Padding stands behind them, where
+          token_ids: int [B, U], the start id and then the targets, shifted by one. Padding comes after them, where
             a causal decoder never looks.
           encoder_output: [B, S, H].
           encoder_padding_mask: [B, S], 1 = a position to attend to.

@@ -41,7 +41,7 @@ from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
 from softprompt_tf.version import __version__
 
-_VERBOSE_HELP = "show what TensorFlow and other libraries say, too"
+_VERBOSE_HELP = "show the messages of TensorFlow and other libraries, too"
 
 
 class CommandModule(Protocol):
@@ -67,13 +67,17 @@ def _command(name: str, summary: str, module: CommandModule) -> Callable[[Any], 
 
 # In the order of `softprompt --help`. A part of the library with several commands has a function that adds them.
 _COMMANDS: tuple[Callable[[Any], None], ...] = (
-    _command("train", "train the prompts of a config; continues where it was stopped", train_command),
+    _command("train", "train a prompt as a run's config says; continues where it was stopped", train_command),
     add_tuning_commands,
     add_plan_commands,
     _command("configs", "list the configs that ship with the library, with their files", configs_command),
-    _command("evaluate", "score a prompt, or several that vote or are mixed, on a split of a task", evaluate_command),
+    _command("evaluate", "score a prompt on rows of a task; several prompts vote, or are mixed", evaluate_command),
     _command("predict", "answer texts with a prompt, or several that vote, one JSON line each", predict_command),
-    _command("mix", "learn weights for several prompts of one task, and write them with these", mix_command),
+    _command(
+        "mix",
+        "learn how much each of several prompts of one task counts, and write them with these weights",
+        mix_command,
+    ),
     _command("phrases", "find a prompt in words: mined from a corpus, or varied by the T5", phrases_command),
     _command(
         "neighbors",
@@ -172,7 +176,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = CommandParser(
         prog="softprompt",
-        description="Soft prompts for one frozen T5: train, export, serve. Begin with `softprompt train sentiment`.",
+        description="Train small prompts for one frozen T5, and serve all of them from one SavedModel. Begin with "
+        "`softprompt demo`, or with `softprompt train sentiment`.",
     )
     parser.add_argument("--version", action="version", version=f"softprompt-tf {__version__}")
     parser.add_argument("--verbose", action="store_true", help=_VERBOSE_HELP)
@@ -181,7 +186,9 @@ def build_parser() -> argparse.ArgumentParser:
     for add in _COMMANDS:
         add(commands)
     parser.commands = commands.choices
-    for command in commands.choices.values():
+    for choice in commands._choices_actions:
+        command, summary = commands.choices[choice.dest], choice.help or ""
+        command.description = f"{summary[:1].upper()}{summary[1:]}."
         command.formatter_class = HelpWithDefaults
         command.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=_VERBOSE_HELP)
     return parser

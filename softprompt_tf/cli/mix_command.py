@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="+", help="two or more prompt files of one task")
     parser.add_argument("--task", required=True, help="a task's YAML file, or the name of a shipped one")
     parser.add_argument(
-        "--split", default="validation", choices=("train", "validation", "test"), help="the rows that weights come from"
+        "--split",
+        default="validation",
+        choices=("train", "validation", "test"),
+        help="the rows that the weights are learned from",
     )
     parser.add_argument("--limit", type=int, help="read only this many rows")
     parser.add_argument("--output", required=True, help="a new directory, for the prompts with their weights")

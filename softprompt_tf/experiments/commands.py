@@ -25,7 +25,9 @@ def add_commands(commands: Any) -> None:
     reproduce = commands.add_parser(
         "reproduce", help="run the paper's experiments in small and write a report; continues where it was stopped"
     )
-    reproduce.add_argument("--config", type=Path, help="default: the library's configs/experiments/reproduce.yaml")
+    reproduce.add_argument(
+        "--config", type=Path, help="the experiments; default: the library's configs/experiments/reproduce.yaml"
+    )
     _add_shared(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
@@ -35,7 +37,9 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="the directory for results, prompts, report.html and report.md"
     )
     parser.add_argument("--backbone", help=f"instead of the file's: {BACKBONE_HELP}")
-    parser.add_argument("--data", type=Path, help="the data: the value of ${SOFTPROMPT_DATA} in task files")
+    parser.add_argument(
+        "--data", type=Path, help="the directory of the data sets: the value of ${SOFTPROMPT_DATA} in task files"
+    )
     parser.add_argument("--minutes", type=float, help="begin no run after this many minutes; 0 only writes the report")
     parser.add_argument(
         "--together",
@@ -44,7 +48,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         help="train up to N prompts at once that differ in seed, first values or the optimizer's settings alone; 1: one after "
         "the other; default: 8 where the method starts from cached states, else 1",
     )
-    parser.add_argument("--plan", action="store_true", help="print the runs and what is finished, and do nothing")
+    parser.add_argument("--plan", action="store_true", help="only print the runs, and which of them are finished")
 
 
 def _sweep(arguments: argparse.Namespace) -> None:

@@ -70,10 +70,15 @@ class RunSettings(Section):
 
     Args:
       backbone: a bundled name, a KerasHub preset or a directory; `${NAME}` is an environment variable.
-      target_format: of all tasks; None for each task's own.
+      target_format: how all tasks write targets; None for each task's own.
       max_input_tokens: a limit below the tasks' own; None for none.
-      rows, prompt, training, model_tuning, prompt_design: as their classes say. `training` is prompt tuning's; its
-        precision and z-loss are model tuning's too. Where the precision is auto, the sweep chooses one for each backbone.
+      rows: how many rows of each task are used, drawn with a fixed seed: `train` and `validation`; None for all.
+      prompt: the method and its settings.
+      training: the recipe of prompt tuning; its precision and z-loss are model tuning's too. Where the precision is auto, the
+        sweep chooses one for each backbone.
+      model_tuning: how all weights are trained: `steps`, `batch_size`, `learning_rate` (Adam's), `warmup_steps`, `evaluate_every`.
+      prompt_design: how prompts are written by hand: `shots` (solved rows), `max_input_tokens`, and `instructions`, a mapping from
+        task to text.
     """
 
     backbone: str = Field(default="mini", min_length=1, description="a bundled name, a KerasHub preset or a directory")
@@ -90,11 +95,12 @@ class Experiment(RunSettings):
     """One experiment: the settings of its runs, and what is compared.
 
     Args:
-      arms: methods.
+      arms: what is compared, of prompt_tuning (with the method of `prompt`), model_tuning, multitask_model_tuning,
+        prompt_design_zero_shot, prompt_design_few_shot and random_prompt.
       tasks: names of files in the library's configs/tasks, or paths of task files.
-      seeds: one run for each; of what no seed changes, one run in all.
-      vary: one dotted key of the settings -> its values, which become the results' `x`.
-      variants: x -> dotted keys of the settings and their values, where one key does not do.
+      seeds: one run for each; where no seed changes anything, one run in all.
+      vary: one dotted key of the settings -> its values, such as {prompt.length: [1, 20]}; they become the results' `x`.
+      variants: x -> dotted keys of the settings and their values, where one key is not enough.
       evaluate_on: task -> further tasks that its prompt or model is scored on, without training on them.
       ensemble: whether the prompts of all seeds vote.
     """

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add both commands to the sub-parsers of `softprompt`."""
-    similar = commands.add_parser("similar", help="rank trained prompts by how similar they are to one, to start from")
+    similar = commands.add_parser(
+        "similar", help="rank trained prompts by how similar they are to yours, to choose one to start from"
+    )
     similar.add_argument("prompt", help="a prompt file, such as one after a short training on your task")
     similar.add_argument("source", nargs="+", help="prompt files, or directories of them")
     similar.add_argument(

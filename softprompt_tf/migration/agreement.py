@@ -14,7 +14,7 @@ _COLUMNS = ("task", "lines", "held out", "at start", "agreement", "one answer", 
 
 @dataclass(frozen=True)
 class TaskAgreement:
-    """How one task came over.
+    """How well one task was moved.
 
     Args:
       task_id: its name.
@@ -27,7 +27,7 @@ class TaskAgreement:
       answers: how many different answers the old model gave to the lines that were trained on.
       kl: the mean divergence of the new model's label probabilities from the old one's, in nats; None without labels.
       best_step: the step that was kept.
-      prompt: the task file, relative to the output directory.
+      prompt: the prompt file, relative to the output directory.
       error: why the task failed; then all else is empty.
     """
 

@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
         "them. ID=FILE is for one task, FILE for all tasks without their own",
     )
     migrate.add_argument(
-        "-o", "--output", required=True, help="a directory for the task files, the table and checkpoints"
+        "-o", "--output", required=True, help="a directory for the prompt files, the table and checkpoints"
     )
     migrate.add_argument("--task", action="append", metavar="ID", help="migrate only this task; may be repeated")
     migrate.add_argument("--length", type=int, help="rows of the new prompts; default: those of the old ones, or 20")
@@ -41,22 +41,30 @@ def add_commands(commands: Any) -> None:
         help="how the old prompt becomes the start of the new one; default: v2v-lin",
     )
     migrate.add_argument("--held-out", type=float, default=0.2, help="share of lines not trained on; default: 0.2")
-    migrate.add_argument("--seed", type=int, default=1, help="of the split, the start and the rows' order; default: 1")
+    migrate.add_argument(
+        "--seed", type=int, default=1, help="decides the split, the first values and the order of the rows; default: 1"
+    )
     training = default_training()
     for name, kind, text in _TRAINING_OPTIONS:
         default = getattr(training, name)
         migrate.add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text}; default: {default}"
         )
-    migrate.add_argument("--optimizer", choices=("adafactor", "adam"), default="adafactor", help="default: adafactor")
-    migrate.add_argument("--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate")
-    migrate.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the new T5")
+    migrate.add_argument(
+        "--optimizer", choices=("adafactor", "adam"), default="adafactor", help="the optimizer; default: adafactor"
+    )
+    migrate.add_argument(
+        "--schedule", choices=("constant", "cosine"), default="constant", help="how the learning rate changes"
+    )
+    migrate.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="what the new T5 computes in"
+    )
     migrate.set_defaults(run=_migrate)
 
 
 def _add_recycle(commands: Any) -> None:
     recycle = commands.add_parser(
-        "recycle", help="compute a prompt for another backbone from the two embedding tables, without data"
+        "recycle", help="turn a prompt into one for another T5, from the two embedding tables and without data"
     )
     recycle.add_argument("prompt", help="a prompt file")
     recycle.add_argument("--backbone", required=True, help=f"the new T5: {BACKBONE_HELP}")
@@ -67,7 +75,7 @@ def _add_recycle(commands: Any) -> None:
         default=WAYS[0],
         help="a linear map, a network, or linear combinations of embeddings; default: v2v-lin",
     )
-    recycle.add_argument("--seed", type=int, default=0, help="of the network; default: 0")
+    recycle.add_argument("--seed", type=int, default=0, help="seed of the network (v2v-nn); default: 0")
     recycle.add_argument("-o", "--output", required=True, help="the new prompt file, .safetensors")
     recycle.set_defaults(run=_recycle)
 
@@ -75,7 +83,7 @@ def _add_recycle(commands: Any) -> None:
 _TRAINING_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("steps", int, "batches for each task"),
     ("batch_size", int, "rows per step"),
-    ("learning_rate", float, "per step"),
+    ("learning_rate", float, "the optimizer's rate"),
     ("warmup_steps", int, "steps in which the rate rises"),
     ("evaluate_every", int, "steps between two comparisons, of which the best is kept"),
     ("checkpoint_every", int, "steps between two checkpoints"),

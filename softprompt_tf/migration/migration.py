@@ -56,15 +56,15 @@ def migrate(
 
     The export itself answers the lines; its old backbone is not needed in another form. A task with labels is distilled from
     the probabilities of the labels, a generating task from the texts that were written. An ensemble, or a task of another
-    method, becomes one prompt. Called again with the same arguments, a migration goes on where it was interrupted, and tries
-    tasks again that failed.
+    method, becomes one prompt. Called again with the same arguments, a migration continues where it was interrupted, and tries
+    failed tasks again.
 
     Args:
       export: a model's base directory, whose newest version is taken, or a version's directory.
       backbone: the new T5, or what `load_t5` takes.
       lines: unlabelled texts as a request would bring them, for all tasks; or task id -> its own, with "" for all others. For
-        a task whose template has several fields a line is the whole rendered input.
-      output_dir: where the task files go.
+        a task whose template has several fields a line is the complete rendered input.
+      output_dir: where the prompt files go.
       task_ids: migrate only these. Default: all.
       settings: of the training, the start and the comparison.
 

@@ -70,7 +70,7 @@ class PromptedT5(AnsweringModel):
       >>> [variable.name for variable in model.trainable_variables]
       ['prompt']
 
-      A saved task goes on, or answers:
+      Continue with a saved task, or ask it:
 
       >>> model = sp.PromptedT5(t5, sp.load_prompt("film.safetensors"))
       >>> model.labels

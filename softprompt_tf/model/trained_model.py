@@ -131,10 +131,10 @@ class TrainedModel(keras.Model):
           sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
           gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
             less memory, more time, the same numbers up to rounding.
-          prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, for each row of the batch
-            anew. Answers, evaluations and files have all values. It follows from the method's seed and the step.
+          prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, drawn again for each row of
+            the batch. Answers, evaluations and files have all values. It follows from the method's seed and the step.
           micro_batch_size: rows of a training batch that run at a time: the activations of so many rows, and the step of
-            the whole batch up to rounding. Default None: all rows at once.
+            the complete batch up to rounding. Default None: all rows at once.
           loss_terms: what a training step adds to the loss: `NearText` and `Distillation` of `softprompt_tf.training`. Evaluations
             have the loss alone.
 

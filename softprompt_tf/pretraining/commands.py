@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
 
     adapt = commands.add_parser(
         "adapt",
-        help="train a T5 further with the LM objective; continues where it was stopped",
+        help="train a T5 further, by default to continue plain text (LM adaptation); continues where it was stopped",
     )
     adapt.add_argument("backbone", help=BACKBONE_HELP)
     # 1e-3 relative to each parameter is where T5's own schedule, 1 / sqrt(step), ended after 1 M steps.
@@ -44,10 +44,15 @@ def _add_shared(
     parser: argparse.ArgumentParser, *, objective: str, steps: int, cooldown_steps: int, learning_rate: float
 ) -> None:
     _add_text_options(parser, objective)
-    parser.add_argument("--steps", type=int, default=steps, help="batches in all")
+    parser.add_argument("--steps", type=int, default=steps, help="training steps, one batch each")
     parser.add_argument("--cooldown-steps", type=int, default=cooldown_steps, help="linear decay to zero at the end")
     parser.add_argument("--warmup-steps", type=int, default=100, help="linear rise from zero at the start")
-    parser.add_argument("--learning-rate", type=float, default=learning_rate, help="relative to each parameter's RMS")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=learning_rate,
+        help="the highest rate, relative to the size (RMS) of each weight",
+    )
     parser.add_argument(
         "--batch-size", type=int, default=64, help="rows of a batch; twice as many for instruction tasks"
     )
@@ -60,7 +65,9 @@ def _add_shared(
         default="bfloat16",
         help="precision of activations and matrix products; on a CPU without AMX, float32 may be faster",
     )
-    parser.add_argument("--strategy", default="default", help="default, mirrored or tpu")
+    parser.add_argument(
+        "--strategy", default="default", help="default (one device), mirrored (all accelerators of this machine) or tpu"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the first weights and of the batches")
     parser.set_defaults(default_objective=objective)
 
@@ -84,10 +91,14 @@ def _add_text_options(parser: argparse.ArgumentParser, objective: str) -> None:
         "--objective",
         action="append",
         metavar="NAME=WEIGHT",
-        help=f"{', '.join(_OBJECTIVES)}; may be repeated. Default: {objective}=1",
+        help=f"what is trained: {', '.join(_OBJECTIVES)}; may be repeated. Default: {objective}=1",
     )
     parser.add_argument(
-        "--weight", action="append", default=[], metavar="KIND=WEIGHT", help="how often a kind is drawn"
+        "--weight",
+        action="append",
+        default=[],
+        metavar="KIND=WEIGHT",
+        help="how often texts of a kind are drawn; may be repeated",
     )
     parser.add_argument(
         "--task-weight",

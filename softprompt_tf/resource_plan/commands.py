@@ -19,7 +19,7 @@ _DEFAULT_TARGETS = 32
 def add_commands(commands: Any) -> None:
     """Add the command to the sub-parsers of `softprompt`."""
     plan = commands.add_parser(
-        "plan", help="say what training takes: memory by part, operations, seconds; loads nothing"
+        "plan", help="estimate what training takes: memory by part, operations, seconds; loads no weights"
     )
     plan.add_argument(
         "source",
@@ -29,22 +29,43 @@ def add_commands(commands: Any) -> None:
     plan.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="settings of the run, such as prompt.length=100"
     )
-    plan.add_argument("--method", help=f"of a T5 without a config: {', '.join(METHODS)}. Default: prompt_tuning")
-    plan.add_argument("--batch-size", type=int, help="rows of a step; default: the config's, or 32")
-    plan.add_argument("--input-tokens", type=int, help="of the longest text; default: the config's, or 512")
-    plan.add_argument("--target-tokens", type=int, help="of the longest target; default: the config's, or 32")
-    plan.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: the config's, or float32")
-    plan.add_argument("--quantization", choices=("int8", "int4"), help="of the projections; default: none")
-    plan.add_argument("--gradient-checkpointing", action="store_true", help="keep the input of each layer only")
+    plan.add_argument(
+        "--method",
+        help=f"what is trained, where the source is a T5 and no config: {', '.join(METHODS)}. Default: prompt_tuning",
+    )
+    plan.add_argument("--batch-size", type=int, help="rows in a step; default: the config's, or 32")
+    plan.add_argument("--input-tokens", type=int, help="tokens of the longest text; default: the config's, or 512")
+    plan.add_argument("--target-tokens", type=int, help="tokens of the longest target; default: the config's, or 32")
+    plan.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="what the T5 computes in; default: the config's, or float32"
+    )
+    plan.add_argument(
+        "--quantization", choices=("int8", "int4"), help="how the projections are stored; default: as --dtype"
+    )
+    plan.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="keep only the input of each layer, and compute the rest again",
+    )
     plan.add_argument("--micro-batch-size", type=int, help="rows that run at a time; default: the config's, or all")
-    plan.add_argument("--served-tasks", type=int, default=1, help="tasks of an export; default: 1")
-    plan.add_argument("--devices", type=int, help="that share the T5's layers; default: the config's, or one")
-    plan.add_argument("--memory", help="what it has to fit into, such as 16GB")
+    plan.add_argument(
+        "--served-tasks", type=int, default=1, help="tasks in an export, for the size of its tables; default: 1"
+    )
+    plan.add_argument(
+        "--devices", type=int, help="number of devices that share the T5's layers; default: the config's, or one"
+    )
+    plan.add_argument("--memory", help="the memory that it must fit into, such as 16GB")
     rate = plan.add_mutually_exclusive_group()
     rate.add_argument(
-        "--measure", action="store_true", help="measure this machine's rate, about a second, for the seconds"
+        "--measure",
+        action="store_true",
+        help="measure this machine for about a second, to estimate the seconds of a step",
     )
-    rate.add_argument("--flops-per-second", type=float, help="the rate of another machine, such as 100e12")
+    rate.add_argument(
+        "--flops-per-second",
+        type=float,
+        help="the rate of another machine, such as 100e12, to estimate the seconds of a step",
+    )
     plan.add_argument("--json", action="store_true", help="print JSON: bytes, operations and seconds as plain numbers")
     plan.set_defaults(run=_plan)
 

@@ -69,8 +69,8 @@ class Task:
       group_by: fields that are equal for rows that belong to one question: `group_accuracy` wants all of a group right,
         `exact_match` and `token_f1` count the first row of each.
       train: source of the rows to learn from; see `read_rows`. Any source may be None.
-      validation: source of the rows that choose the best prompt.
-      test: source of the rows for the last word.
+      validation: source of the rows that choose the best prompt (dev rows).
+      test: source of the rows whose score is reported.
       columns: the columns' names, for files without a header line.
       max_input_tokens: inputs are cut to this many tokens, the end of sequence included.
       max_target_tokens: the same for targets; None: as many as the longest label needs, or 32 without labels.

@@ -27,8 +27,8 @@ class Adafactor(keras.optimizers.Optimizer):
         p <- (1 - weight_decay_rate) p - learning_rate y
 
     A variable of rank 3 [K, P, H] is K independent prompts: factoring and RMS are taken per prompt, and a prompt whose
-    gradient is wholly zero (its task is not in the batch) keeps its value and its slots. A variable of rank 1 or 2 is
-    treated exactly as T5X treats it; so is one of rank 4 or more, as one whole.
+    gradient is completely zero (its task is not in the batch) keeps its value and its slots. A variable of rank 1 or 2 is
+    treated exactly as T5X treats it; so is one of rank 4 or more.
 
     Args:
       learning_rate: float or a Keras `LearningRateSchedule`. The RMS of the largest step. Default 0.3.

@@ -19,7 +19,7 @@ Tensor = Any
 
 @keras.saving.register_keras_serializable(package="softprompt_tf")
 class AutoPrompt(keras.optimizers.Optimizer):
-    """Search for a prompt of pieces of the vocabulary, in the place of an optimizer.
+    """Search for a prompt of pieces of the vocabulary, instead of an optimizer's steps.
 
     Each row of the prompt stays the embedding of a piece, so the prompt can be read. The gradients of `window` batches are added
     up. Then one position, drawn at random, is tried with the pieces whose embeddings lower the loss most by that gradient, on the

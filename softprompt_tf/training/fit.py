@@ -89,7 +89,7 @@ def train_prompt(
     log_dir: str | os.PathLike[str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainingResult:
-    """Train the model's prompt for so many steps, going on from `checkpoint_dir` if a run was cut short there.
+    """Train the model's prompt for so many steps, continuing from `checkpoint_dir` if a run was stopped there.
 
     The model is compiled by the caller, under its distribution strategy. XLA compilation is switched off, as every new
     length of a batch would compile the T5 again. Bit-equal resuming needs deterministic kernels: CPU kernels are; on a

@@ -18,7 +18,10 @@ def add_commands(commands: Any) -> None:
     )
     tune.add_argument("task", help="a task's YAML file, or the name of a shipped one such as trec")
     tune.add_argument(
-        "--minutes", type=float, default=10.0, help="wall clock, loading, scoring and writing included; default: 10"
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="how long the search takes, with loading, scoring and writing; default: 10",
     )
     tune.add_argument("--backbone", default="mini", help=f"{BACKBONE_HELP}. Default: mini")
     tune.add_argument(
@@ -27,7 +30,7 @@ def add_commands(commands: Any) -> None:
         help="the directory for the prompt, tune.json, learning_curve.svg and index.html; default: tuned/TASK",
     )
     tune.add_argument(
-        "--seed", type=int, default=1, help="of the first values, the rows' order and all draws; default: 1"
+        "--seed", type=int, default=1, help="decides the first values, the order of the rows and all draws; default: 1"
     )
     tune.add_argument(
         "--sources",
@@ -40,13 +43,13 @@ def add_commands(commands: Any) -> None:
         dest="methods",
         action="append",
         metavar="NAME",
-        help=f"a method that may be tried, again for each: {', '.join(METHODS_TRIED)}; default: all of them",
+        help=f"a method that may be tried; may be repeated. One of {', '.join(METHODS_TRIED)}; default: all of them",
     )
     tune.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "auto"),
         default="float32",
-        help="of the T5; auto: bfloat16 where it is faster on this machine and agrees with float32; default: float32",
+        help="what the T5 computes in; auto: bfloat16 where it is faster on this machine and agrees with float32; default: float32",
     )
     tune.set_defaults(run=_tune)
 

@@ -24,7 +24,7 @@ class TuneResult:
     """What a search found.
 
     Args:
-      prompt: the task file.
+      prompt: the prompt file.
       dev: metrics on the dev rows, which chose the prompt.
       test: metrics on the test rows, which chose nothing.
       majority: metrics of one answer to all test rows; {} for a task without labels.
@@ -73,16 +73,16 @@ def tune(
 ) -> TuneResult:
     """Search for a good prompt within a time: start, length, rate, schedule and method are chosen on dev rows.
 
-    Killed and started again with the same arguments, it goes on with the time that is left.
+    Stopped and started again with the same arguments, it continues with the time that is left.
 
     Args:
       t5: the frozen T5 from `load_t5`, or what it is loaded from, such as "mini".
       task: the path of a task's YAML file, or a sequence of texts.
       labels: with texts, the label word of each.
       dev: with texts, (texts, labels) that choose the prompt. Default None: a fifth of the texts is held out for it.
-      test: with texts, (texts, labels) for the last word. Default None: rows are held out for it.
-      minutes: wall clock, loading and writing included.
-      seed: of the first values, the order of the rows, and all draws.
+      test: with texts, (texts, labels) whose score is reported. Default None: rows are held out for it.
+      minutes: how long the search takes, with loading and writing.
+      seed: decides the first values, the order of the rows, and all draws.
       output: the directory. Default "tuned/NAME".
       name: with texts, the name of the task.
       sources: a directory of trained prompts that candidates may start from. Default None: those that ship with the backbone.

@@ -6,6 +6,7 @@ import json
 import pytest
 from command_page import command_page
 from config_page import commented_values, config_page, documented_arguments
+from metric_page import metric_page
 from notebook_page import NOTEBOOKS, notebook_page, with_notebook_link
 from page_blocks import ROOT, blocks_of
 from repository_links import SHOWN, with_site_links
@@ -75,6 +76,24 @@ def test_keys_have_their_defaults():
     assert "| `inputs` | required |" in page
     assert "| `metrics` | `[accuracy]` |" in page
     assert "| `warmup_steps` | `0` |" in page
+
+
+def test_a_key_says_its_form_once():
+    page = config_page()
+
+    assert "| `batch_size` | `32` | a whole number above 0: rows per step; the paper's runs |" in page
+    assert (
+        "| `strategy` | `default` | default, mirrored, tpu or multi_worker (the processes that TF_CONFIG names) |"
+        in page
+    )
+    assert "| `encoder` | `true` | true or false (whether the encoder's layers are changed) |" in page  # of LoRA
+
+
+def test_a_metric_says_what_its_value_is():
+    page = metric_page()
+
+    assert "| `accuracy` | The share of predictions that equal their target" in page
+    assert "Raises" not in page
 
 
 def test_arguments_of_a_docstring_are_read_with_their_further_lines(tmp_path):

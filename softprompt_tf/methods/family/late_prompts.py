@@ -122,9 +122,9 @@ def late_prompts(
     task_ids: Sequence[str] | None = None,
     seed: int | None = None,
 ) -> LatePrompts:
-    """Late prompts: one trained [P, H] per task that enters late in the encoder, or behind it.
+    """Late prompts: one trained [P, H] per task that enters late in the encoder, or after it.
 
-    The layers below do not depend on the task. Their states are computed once for each text: once for a whole training, and
+    The layers below do not depend on the task. Their states are computed once for each text: once for a complete training, and
     once for all tasks that a served batch asks of the same text.
 
     Args:

@@ -103,7 +103,7 @@ def lora(
     task_ids: Sequence[str] | None = None,
     seed: int | None = None,
 ) -> LoRA:
-    """LoRA: low-rank products beside projections of the attentions.
+    """LoRA: low-rank products added to projections of the attentions.
 
     A projection x W becomes x W + (alpha / rank) (x A) B with trained A [F_in, rank] and B [rank, F_out]. B starts at 0, so
     that training starts from the frozen model. The products stay apart from the weights: rows of other tasks may share a batch.

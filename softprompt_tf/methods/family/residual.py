@@ -89,7 +89,7 @@ def residual(
     sees: str = "all",
     seed: int | None = None,
 ) -> Residual:
-    """Residual prompt tuning: a prompt [P, H] per task, plus what one small network makes of each of its rows.
+    """Residual prompt tuning: a prompt [P, H] per task, plus the output of one small network for each of its rows.
 
     The network is trained with the rows, and a saved task has the sum alone. The paper finds it better than prompt
     tuning with small T5s and short prompts, and less sensitive to the learning rate.

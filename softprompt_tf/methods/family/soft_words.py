@@ -56,7 +56,7 @@ def soft_words(
 ) -> SoftWords:
     """Soft words: a prompt [P, H] that starts from a written prompt's words, and additions [P, L, H] behind the encoder's layers.
 
-    What an encoder layer makes of the prompt's row p gets a trained vector added; the last layer's too, which the decoder sees.
+    After each encoder layer, a trained vector is added to the prompt's row p; after the last layer too, where the decoder sees it.
     The additions start at 0, so that training starts from the words alone.
 
     Args:

@@ -67,7 +67,7 @@ def warp(
     position: str = "front",
     seed: int | None = None,
 ) -> Warp:
-    """WARP: a prompt [P, H], and a trained row [H] for each label, which scores it in the place of the label's words.
+    """WARP: a prompt [P, H], and a trained row [H] for each label, which scores it instead of the label's words.
 
     A label's score is the product of its row with the decoder's state at the first position. The loss is the cross-entropy over
     the labels alone. The rows start from the labels' output embeddings, the mean over their pieces.
@@ -89,8 +89,8 @@ def warp(
       >>> model.classify(["a charming film"])[0].labels
       ('negative', 'positive')
 
-    Source: Hambardzumyan et al. 2021, arXiv:2101.00121, section 3, for a masked language model. The decoder's first position in the
-    place of the mask is this library's.
+    Source: Hambardzumyan et al. 2021, arXiv:2101.00121, section 3, for a masked language model. The decoder's first position
+    instead of the mask is this library's.
     """
     if isinstance(labels, str):
         raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")

@@ -58,7 +58,7 @@ def group_accuracy(rows: AnsweredRows) -> float:
 
     Source: Khashabi et al. 2018, MultiRC; Wang et al. 2019, SuperGLUE, arXiv:1905.00537, section 3.2. T5's code groups by the
     number of the question alone: the same on SuperGLUE's release, whose numbers run on over all passages, but not on data whose
-    numbers begin anew with every passage. Group by passage and question.
+    numbers begin again with every passage. Group by passage and question.
     """
     if not rows.groups:
         raise ConfigError("The metric `group_accuracy` needs a task with `group_by`. Received: none.")

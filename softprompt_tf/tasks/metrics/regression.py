@@ -25,7 +25,7 @@ def pearson_correlation(rows: AnsweredRows) -> float:
 
 
 def spearman_correlation(rows: AnsweredRows) -> float:
-    """Return Spearman's correlation, that of the ranks; likewise."""
+    """Return Spearman's correlation, that of the ranks, from -1 to 1; texts that are no number count as for Pearson's."""
     right, written = _numbers(rows)
     return 0.0 if _is_flat(right, written) else float(_stats().spearmanr(right, written).statistic)
 

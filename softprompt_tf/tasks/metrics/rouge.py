@@ -10,18 +10,18 @@ def rouge1(rows: AnsweredRows) -> float:
     """Return ROUGE-1: shared words.
 
     Source: Lin 2004, ROUGE; google-research/google-research `rouge`, without stemming, as T5 uses it; the plain mean over
-    rows stands in place of T5's median of bootstrap means, which is drawn at random.
+    rows replaces T5's median of bootstrap means, which is drawn at random.
     """
     return _mean_f_measure("rouge1", rows)
 
 
 def rouge2(rows: AnsweredRows) -> float:
-    """Return ROUGE-2: shared pairs of words; likewise."""
+    """Return ROUGE-2: shared pairs of words, measured as ROUGE-1 is."""
     return _mean_f_measure("rouge2", rows)
 
 
 def rouge_lsum(rows: AnsweredRows) -> float:
-    """Return ROUGE-L over a summary's sentences; likewise. A sentence ends with " . " or with its line."""
+    """Return ROUGE-L over a summary's sentences, measured as ROUGE-1 is. A sentence ends with " . " or with its line."""
     return _mean_f_measure("rougeLsum", rows)
 
 
