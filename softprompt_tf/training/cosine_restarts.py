@@ -24,6 +24,14 @@ class CosineRestarts(LearningRateSchedule):
       steps: int. Of the complete training, the warm-up included.
       cycles: int. How many cosines there are; each is twice as long as the one before. Default 2.
       warmup_steps: int. Steps of the warm-up. Default 0.
+
+    Raises:
+      ConfigError: if there are too few steps for the cycles.
+
+    Examples:
+      >>> schedule = sp.training.CosineRestarts(1.0, 14, cycles=3)
+      >>> [round(float(schedule(step)), 2) for step in (0, 1, 2, 4, 6, 10, 14)]
+      [1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.0]
     """
 
     def __init__(self, learning_rate: float, steps: int, *, cycles: int = 2, warmup_steps: int = 0):

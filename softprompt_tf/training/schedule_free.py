@@ -18,11 +18,11 @@ from softprompt_tf.typing import Tensor
 class ScheduleFreeAdam(keras.optimizers.Optimizer):
     """Adam's steps z, their average x, and gradients at y between the two; good at any step, without a last one.
 
-    With step t from 1 on, gradient g at y, rate r and x = y = z before the first step:
+    With step t from 1 on, gradient g at y, s = learning_rate sqrt(1 - beta_2^t), and x = y = z before the first step:
 
         v <- beta_2 v + (1 - beta_2) g^2
-        z <- z - r g / (sqrt(v / (1 - beta_2^t)) + epsilon)
-        x <- (1 - c) x + c z,  where c is r^2 over the sum of r^2 up to now
+        z <- z - s g / (sqrt(v) + epsilon)
+        x <- (1 - c) x + c z,  where c is s^2 over the sum of s^2 up to now
         y <- (1 - beta_1) z + beta_1 x
 
     The model holds y while it is trained, and x at the end of `fit`. `fit` and `train_prompt` score x. A loop of your
@@ -38,8 +38,8 @@ class ScheduleFreeAdam(keras.optimizers.Optimizer):
     Examples:
       >>> optimizer = sp.training.ScheduleFreeAdam(0.3)
 
-    Source: algorithm 1 of the paper, without weight decay; Adam's correction of v as in
-    facebookresearch/schedule_free:schedulefree/adamw_schedulefree.py.
+    Source: algorithm 1 of the paper, without weight decay; facebookresearch/schedule_free:
+    schedulefree/adamw_schedulefree.py.
     """
 
     keeps_average = True
@@ -83,8 +83,8 @@ class ScheduleFreeAdam(keras.optimizers.Optimizer):
         z, x = (ops.where(step <= 1.0, value, each) for each in (z, x))  # the prompt may be set after `build`
 
         v = self.beta_2 * v + (1.0 - self.beta_2) * ops.square(gradient)
-        corrected = v / (1.0 - ops.power(self.beta_2, step))
-        z = z - rate * gradient / (ops.sqrt(corrected) + self.epsilon)
+        rate = rate * ops.sqrt(1.0 - ops.power(self.beta_2, step))
+        z = z - rate * gradient / (ops.sqrt(v) + self.epsilon)
         weight = ops.square(rate)
         weight_sum = weight_sum + weight
         share = ops.where(weight_sum > 0.0, ops.divide_no_nan(weight, weight_sum), 1.0)

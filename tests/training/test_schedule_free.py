@@ -20,7 +20,8 @@ def numpy_schedule_free(value, gradients, rates, *, beta_1=0.8, beta_2=0.95, eps
     for count, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
         gradient = gradient.astype("float64")
         v = beta_2 * v + (1 - beta_2) * gradient**2
-        z = z - rate * gradient / (np.sqrt(v / (1 - beta_2**count)) + epsilon)
+        rate = rate * np.sqrt(1 - beta_2**count)
+        z = z - rate * gradient / (np.sqrt(v) + epsilon)
         total += rate**2
         c = rate**2 / total if total else 1.0
         x = (1 - c) * x + c * z
