@@ -80,6 +80,7 @@ EXPERIMENTS = {
     **{f"schedules_{steps}": _of_schedules(steps, "late prompts") for steps in (50, 100, 200)},
     "adapter_schedules_100": _of_schedules(100, "adapters"),
     "schedules_100_seeds": _of_schedules(100, "late prompts"),
+    "adapter_schedules_100_seeds": _of_schedules(100, "adapters"),
 }
 
 TITLES = {
