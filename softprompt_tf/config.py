@@ -38,15 +38,23 @@ class TrainingConfig(_Section):
         gt=0,
         description=f"{_WHOLE_NUMBER} (tokens; compiled steps meet few widths; 1 = the longest row's)",
     )
-    optimizer: Literal["adafactor", "adam", "autoprompt"] = Field(
-        default="adafactor", description="adafactor, adam, or autoprompt (a search for pieces of the vocabulary)"
+    optimizer: Literal["adafactor", "adam", "schedule_free_adam", "autoprompt"] = Field(
+        default="adafactor",
+        description="adafactor, adam, schedule_free_adam, or autoprompt (a search for pieces of the vocabulary)",
     )
     search_candidates: int = Field(
         default=10, gt=0, description=f"{_WHOLE_NUMBER} (of autoprompt: pieces that are tried at a position)"
     )
     search_window: int = Field(default=10, gt=0, description=f"{_WHOLE_NUMBER} (of autoprompt: batches of one search)")
     learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step)")
-    schedule: Literal["constant", "cosine"] = Field(default="constant", description="constant or cosine (down to 0)")
+    schedule: Literal["constant", "cosine", "cosine_restarts"] = Field(
+        default="constant", description="constant, cosine (down to 0), or cosine_restarts (several of them)"
+    )
+    cycles: int = Field(
+        default=2,
+        gt=0,
+        description=f"{_WHOLE_NUMBER} (of cosine_restarts: cosines, each twice as long as the one before)",
+    )
     warmup_steps: int = Field(default=0, ge=0, description="a whole number from 0 up (steps of linear warm-up)")
     evaluate_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")
     checkpoint_every: int = Field(default=1_000, gt=0, description=f"{_WHOLE_NUMBER} (steps)")

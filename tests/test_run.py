@@ -303,7 +303,8 @@ def test_defaults_of_later_settings_leave_a_runs_digest_as_it_was(place, tmp_pat
             assert task.pop("references") is None
             for key in ("preprocess", "preprocess_train", "postprocess", "group_by"):
                 assert task.pop(key) == []
-        assert (values["training"].pop("schedule"), values["training"].pop("warmup_steps")) == ("constant", 0)
+        keys = ("schedule", "cycles", "warmup_steps")
+        assert [values["training"].pop(key) for key in keys] == ["constant", 2, 0]
         assert (values["training"].pop("length_buckets"), values["training"].pop("pad_to_multiple_of")) == (16, 1)
         assert (values["training"].pop("cached_states"), values["training"].pop("prompt_dropout")) == ("auto", 0.0)
         assert [values["training"].pop(term) for term in ("near_text", "distill_from")] == [None, None]

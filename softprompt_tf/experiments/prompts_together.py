@@ -25,7 +25,7 @@ from softprompt_tf.training.together import train_together
 from softprompt_tf.training.together_entry import Candidate, Entry
 
 MOST_TOGETHER = 8
-_OF_THE_OPTIMIZER = ("optimizer", "learning_rate", "schedule", "warmup_steps", "weight_decay", "initial_step")
+_OF_THE_OPTIMIZER = ("optimizer", "learning_rate", "schedule", "cycles", "warmup_steps", "weight_decay", "initial_step")
 
 
 def partners(trial: Trial, others: Sequence[Trial], config_of: Callable[[Trial], RunConfig]) -> list[Trial]:

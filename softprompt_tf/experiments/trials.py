@@ -29,6 +29,7 @@ _LATER_CHOICES = {
     "length_buckets": LENGTH_BUCKETS,
     "pad_to_multiple_of": 1,
     "cached_states": "auto",
+    "cycles": 2,
     "prompt_dropout": 0.0,
     "near_text": None,
     "near_text_weight": 0.1,

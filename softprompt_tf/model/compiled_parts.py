@@ -8,6 +8,7 @@ import keras
 
 from softprompt_tf.backbones.passes.placed import Placement
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.model.averaged_values import ValidateAverage, keeps_average
 from softprompt_tf.model.token_metrics import METRICS, LabelAccuracy
 from softprompt_tf.replicas import num_replicas, sum_of_shares
 from softprompt_tf.typing import Tensor
@@ -64,7 +65,7 @@ class MeanLoss(keras.metrics.Mean):
 
 
 def with_own_callback(model: keras.Model, x: Any, callbacks: Any) -> Any:
-    """Return the callbacks of `fit`, after that of an optimizer which needs one of its own, such as `AutoPrompt`.
+    """Return the callbacks of `fit`, after that of an optimizer with one of its own: `AutoPrompt`, `ScheduleFreeAdam`.
 
     Args:
       model: the compiled model.
@@ -75,6 +76,8 @@ def with_own_callback(model: keras.Model, x: Any, callbacks: Any) -> Any:
       TrainingError: if the optimizer cannot train this model on these data, or the callbacks are a `CallbackList`.
     """
     make = getattr(model.optimizer, "own_callback", None)
+    if make is None and keeps_average(model.optimizer):
+        make = _validate_average
     if make is None:
         return callbacks
     if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -82,6 +85,10 @@ def with_own_callback(model: keras.Model, x: Any, callbacks: Any) -> Any:
             f"{type(model.optimizer).__name__} adds a callback to those of `fit`. Received: a CallbackList. Pass a list."
         )
     return [make(model, x), *(keras.tree.flatten(callbacks) if callbacks else ())]
+
+
+def _validate_average(model: keras.Model, x: Any) -> keras.callbacks.Callback:
+    return ValidateAverage()
 
 
 def check_needs_no_fit(optimizer: Any) -> None:

@@ -24,6 +24,10 @@ class Experiment:
     is_backbone_swept: bool = False
 
 
+def _of_schedules(steps: int, method: str) -> Experiment:
+    return Experiment(f"Schedules of {method}, {steps} steps", "Which optimizer and schedule?", x_name="schedule")
+
+
 def _of_learning_rates(title: str) -> Experiment:
     return Experiment(title, "Which learning rate?", x_name="learning rate", is_log_scaled=True)
 
@@ -73,6 +77,10 @@ EXPERIMENTS = {
     "adam_constant": _of_learning_rates("Adam, a steady rate"),
     "adafactor_cosine": _of_learning_rates("Adafactor, down to 0 by a cosine"),
     "adafactor_constant": _of_learning_rates("Adafactor, a steady rate"),
+    **{f"schedules_{steps}": _of_schedules(steps, "late prompts") for steps in (50, 100, 200)},
+    "adapter_schedules_100": _of_schedules(100, "adapters"),
+    "schedules_100_seeds": _of_schedules(100, "late prompts"),
+    "adapter_schedules_100_seeds": _of_schedules(100, "adapters"),
 }
 
 TITLES = {

@@ -118,7 +118,8 @@ def _settings(arguments: argparse.Namespace, config: RunConfig) -> dict[str, Any
     targets = max((task.max_target_tokens or _DEFAULT_TARGETS for task in config.tasks), default=_DEFAULT_TARGETS)
     if training.optimizer == "autoprompt":
         raise ConfigError(
-            "A plan is for optimizers with slots. Received: training.optimizer=autoprompt. Use adafactor or adam."
+            "A plan is for optimizers with slots. Received: training.optimizer=autoprompt. "
+            "Use adafactor, adam or schedule_free_adam."
         )
     precision = "float32" if training.precision == "auto" else training.precision
     return {

@@ -12,6 +12,7 @@ from softprompt_tf.training.adafactor import slot_shapes
 
 FLOAT32 = 4
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
+_SLOTS = {"adam": 2, "schedule_free_adam": 3}  # of the size of a variable
 QUANTIZATIONS = (None, "int8", "int4")
 _GROUP = 128  # inputs of an int4 kernel that share a scale and a zero point of one byte
 
@@ -32,7 +33,7 @@ def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_ta
     Args:
       work: one training step.
       quantization: "int8", "int4" or None.
-      optimizer: "adafactor" or "adam".
+      optimizer: "adafactor", "adam" or "schedule_free_adam".
       num_tasks: the tasks that one model trains.
     """
     activations, transient = kept_bytes(work), largest_transient(work)
@@ -74,8 +75,8 @@ def variable_values(injected: Injected, num_tasks: int, shapes: Mapping[str, tup
 
 def slot_values(injected: Injected, optimizer: str, num_tasks: int) -> int:
     """Return the values of an optimizer's slots."""
-    if optimizer == "adam":
-        return 2 * variable_values(injected, num_tasks, injected.trained)
+    if optimizer in _SLOTS:
+        return _SLOTS[optimizer] * variable_values(injected, num_tasks, injected.trained)
     total = 0
     for name, shape in injected.trained.items():
         full = shape if num_tasks == 1 or name in injected.shared else (num_tasks, *shape)

@@ -23,9 +23,11 @@ from softprompt_tf.tasks import (
 from softprompt_tf.training import (
     Adafactor,
     AutoPrompt,
+    CosineRestarts,
     Distillation,
     LossTerm,
     NearText,
+    ScheduleFreeAdam,
     TargetCrossEntropy,
 )
 from softprompt_tf.workers import own_part
@@ -108,12 +110,18 @@ def _check_markers(task: Task, method: PromptMethod) -> None:
 
 
 def make_optimizer(training: TrainingConfig, *, seed: int = 0) -> keras.optimizers.Optimizer:
-    """Return the optimizer that a config asks for, with its rate; the seed is that of a search."""
+    """Return the optimizer that a config asks for, with its rate; the seed is that of a search.
+
+    Raises:
+      ConfigError: if its schedule does not go with it, or with the number of steps.
+    """
     if training.optimizer == "autoprompt":
         return AutoPrompt(candidates=training.search_candidates, window=training.search_window, seed=seed)
     rate = _learning_rate(training)
     if training.optimizer == "adam":
         return keras.optimizers.Adam(rate)
+    if training.optimizer == "schedule_free_adam":
+        return ScheduleFreeAdam(rate)
     return Adafactor(rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step)
 
 
@@ -129,7 +137,15 @@ def make_loss_terms(training: TrainingConfig) -> list[LossTerm]:
 
 
 def _learning_rate(training: TrainingConfig) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Return the steady rate, or a schedule that warms up from 0 and falls as a cosine to 0 or stays."""
+    """Return the steady rate, or a schedule that warms up from 0 and falls as one or several cosines to 0 or stays."""
+    if training.optimizer == "schedule_free_adam" and training.schedule != "constant":
+        raise ConfigError(
+            "`training.optimizer: schedule_free_adam` needs `training.schedule: constant`, as it averages its steps. "
+            f"Received: training.schedule={training.schedule}."
+        )
+    if training.schedule == "cosine_restarts":
+        settings = {"cycles": training.cycles, "warmup_steps": training.warmup_steps}
+        return CosineRestarts(training.learning_rate, training.steps, **settings)
     warms_up = training.warmup_steps > 0
     if training.schedule == "constant" and not warms_up:
         return training.learning_rate

@@ -59,6 +59,8 @@ def config_digest(config: RunConfig) -> str:
     values["prompt"] = without_later_defaults(values["prompt"])
     if config.training.schedule == "constant":
         del values["training"]["schedule"]
+    if config.training.schedule != "cosine_restarts":
+        del values["training"]["cycles"]
     if not config.training.warmup_steps:
         del values["training"]["warmup_steps"]
     if config.training.length_buckets == LENGTH_BUCKETS:

@@ -12,9 +12,11 @@ from softprompt_tf.training.adafactor import Adafactor
 from softprompt_tf.training.autoprompt import AutoPrompt
 from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPrompt
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss
+from softprompt_tf.training.cosine_restarts import CosineRestarts
 from softprompt_tf.training.losses import TargetCrossEntropy
 from softprompt_tf.training.progress import progress
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
+from softprompt_tf.training.schedule_free import ScheduleFreeAdam
 
 if TYPE_CHECKING:
     from softprompt_tf.training.distribution import make_strategy
@@ -28,12 +30,14 @@ __all__ = [
     "BatchLogs",
     "Batches",
     "BestSoFar",
+    "CosineRestarts",
     "Distillation",
     "Evaluation",
     "KeepBestPrompt",
     "LossTerm",
     "NearText",
     "PromptCheckpoint",
+    "ScheduleFreeAdam",
     "StopOnNonFiniteLoss",
     "TargetCrossEntropy",
     "TensorBoardScalars",

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.model.averaged_values import averaged_values, put_average
 from softprompt_tf.training.callbacks import Logs, is_due, steps_done
 
 Evaluate = Callable[[], dict[str, float]]
@@ -139,17 +140,20 @@ class KeepBestPrompt(keras.callbacks.Callback):
             self._score(step)
 
     def restore_best(self) -> None:
-        """Put the best weights into the model's trainable variables; do nothing before the first evaluation."""
+        """Put the best weights into the model's trainable variables; without evaluations, the optimizer's average, if any."""
+        if not self.best.weights:
+            put_average(self.model)
         for variable, value in zip(self.model.trainable_variables, self.best.weights, strict=False):
             variable.assign(value)
 
     def _score(self, step: int) -> None:
         if self._evaluate is None:
             return
-        metrics = {name: float(value) for name, value in self._evaluate().items()}
-        if not metrics:
-            raise TrainingError("`evaluate` must return at least one metric. Received: an empty dictionary.")
-        self.best = self.best.after(step, metrics, self.model.trainable_variables)
+        with averaged_values(self.model):
+            metrics = {name: float(value) for name, value in self._evaluate().items()}
+            if not metrics:
+                raise TrainingError("`evaluate` must return at least one metric. Received: an empty dictionary.")
+            self.best = self.best.after(step, metrics, self.model.trainable_variables)
         if self._on_best is not None and self.best.step == step:
             weights = self.best.weights
             self._on_best(weights[0] if len(weights) == 1 else weights, metrics)

@@ -221,17 +221,18 @@ def test_the_command_says_what_would_fit(capsys):
     assert "one training step, at least" in printed
 
 
-def test_the_command_reads_the_config_of_a_run(tmp_path, capsys):
+@pytest.mark.parametrize(("optimizer", "slots"), [("adam", 2), ("schedule_free_adam", 3)])
+def test_the_command_reads_the_config_of_a_run(optimizer, slots, tmp_path, capsys):
     task = {"name": "mood", "inputs": "{text}", "max_input_tokens": 64, "max_target_tokens": 4}
     config = {"backbone": "mini", "task": task, "prompt": {"method": "lora", "rank": 4}, "output_dir": "out"}
-    (tmp_path / "run.yaml").write_text(json.dumps({**config, "training": {"batch_size": 5, "optimizer": "adam"}}))
+    (tmp_path / "run.yaml").write_text(json.dumps({**config, "training": {"batch_size": 5, "optimizer": optimizer}}))
 
     main(["plan", str(tmp_path / "run.yaml"), "--json"])
 
     printed = json.loads(capsys.readouterr().out)
     assert printed["method"] == "lora"
     assert (
-        printed["settings"] | {"batch_size": 5, "input_tokens": 64, "target_tokens": 4, "optimizer": "adam"}
+        printed["settings"] | {"batch_size": 5, "input_tokens": 64, "target_tokens": 4, "optimizer": optimizer}
         == (printed["settings"])
     )
-    assert printed["memory"]["optimizer slots"] == 2 * printed["memory"]["task tensors"]
+    assert printed["memory"]["optimizer slots"] == slots * printed["memory"]["task tensors"]

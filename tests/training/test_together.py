@@ -8,7 +8,7 @@ from tiny_t5 import make_tiny_t5
 import softprompt_tf as sp
 from softprompt_tf.model.task_method import settled, table_of
 from softprompt_tf.tasks import BatchStream, Task, tokenize_examples
-from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint
+from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint, ScheduleFreeAdam
 from softprompt_tf.training.callbacks import steps_done
 from softprompt_tf.training.together import train_together
 from softprompt_tf.training.together_entry import Candidate, Entry
@@ -33,7 +33,9 @@ def entry(candidate, t5, directory, steps):
 
 def test_prompts_of_several_methods_stop_together_and_go_on_with_the_same_graph(t5, tmp_path):
     methods = (sp.prompt_tuning(3, seed=1), sp.superpos(3, num_embeddings=4, seed=1))
-    candidates = [Candidate(table_of(settled(method, t5), t5), sp.Adafactor(0.3)) for method in methods]
+    optimizers = (sp.Adafactor(0.3), ScheduleFreeAdam(0.3))
+    pairs = zip(methods, optimizers, strict=True)
+    candidates = [Candidate(table_of(settled(method, t5), t5), optimizer) for method, optimizer in pairs]
     traced, asked = {}, []
 
     def is_late():
@@ -57,3 +59,7 @@ def test_prompts_of_several_methods_stop_together_and_go_on_with_the_same_graph(
     assert graph.experimental_get_tracing_count() == 1
     for before, candidate in zip(values, candidates, strict=True):
         assert np.abs(before - np.array(candidate.table.tensors()["prompt"])).max() > 0.01
+    ended = [variable.numpy() for variable in candidates[1].trainable_variables]
+    optimizers[1].finalize_variable_values(candidates[1].trainable_variables)
+    for before, variable in zip(ended, candidates[1].trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)  # it ended with the average
