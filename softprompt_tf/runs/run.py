@@ -123,9 +123,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         _begin(model, config, data, on_start)
     cache = run_state_cache(model, config)
     answers = functools.cache(
-        lambda: [
-            shared_answers(task_answers(model, each.task, cache=cache, examples=each.validation)) for each in data
-        ]
+        lambda: [shared_answers(task_answers(model, each.task, cache=cache, examples=each.validation)) for each in data]
     )
     dev = DevScores(lambda: _score_all(answers(), data))
     training = train_prompt(

@@ -93,11 +93,8 @@ def task_answers(
       cache, examples: the rows that will be asked, whose states a cache may hold.
     """
     plain = model.text_batches
-    limits = {
-        "max_input_tokens": task.max_input_tokens,
-        "max_target_tokens": task.target_token_limit(model.t5.tokenize),
-    }
-    batches = dataclasses.replace(plain, **limits)
+    max_target_tokens = task.target_token_limit(model.t5.tokenize)
+    batches = dataclasses.replace(plain, max_input_tokens=task.max_input_tokens, max_target_tokens=max_target_tokens)
     states = _states_of(batches, cache, examples)
     if states is not None:
         return model.answers_from(states, batches=batches)
