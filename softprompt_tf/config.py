@@ -152,7 +152,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Args:
       path: a YAML file. `include: [defaults.yaml, ...]` names files below it, merged in order, the file's own keys on
         top. `task` may be the path of a task file. Included files, task files, sources and `file:` prompts are relative
-        to the file that names them; `${NAME}` in a source is an environment variable.
+        to the file that names them; `${NAME}` in a path is an environment variable, and `~` at its front the home directory.
       overrides: such as "training.steps=50", laid on top in order; their paths are relative to the working directory.
 
     Raises:

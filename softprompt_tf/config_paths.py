@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.methods.initializers import BUNDLED
-from softprompt_tf.settings.config_files import read_tree, resolve_source
+from softprompt_tf.settings.config_files import expanded, read_tree, resolve_source
 from softprompt_tf.settings.task_section import SPLITS
 from softprompt_tf.settings.yaml_tree import KeyPath, Tree
 
@@ -21,6 +21,20 @@ def localise_run(tree: Tree, directory: Path) -> None:
         tree.values["task"] = _task_values(tree, task, directory, ("task",))
     _localise_prompt(tree, directory)
     _localise_teachers(tree, directory)
+    for path in (("backbone",), ("output_dir",), ("training", "states_directory")):
+        _expand(tree, path)
+
+
+def _expand(tree: Tree, path: KeyPath) -> None:
+    """Put in what `~` and `${NAME}` stand for, in place; such a path stays relative to the working directory."""
+    *above, key = path
+    section: Any = tree.values
+    for name in above:
+        section = section.get(name)
+        if not isinstance(section, dict):
+            return
+    if isinstance(section.get(key), str):
+        section[key] = expanded(section[key], key=".".join(path), place=tree.place(path))
 
 
 def _localise_prompt(tree: Tree, directory: Path) -> None:

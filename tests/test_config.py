@@ -1,5 +1,6 @@
 """Configs: what a YAML file becomes, how files and overrides are merged, and how mistakes are named."""
 
+import operator
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,21 @@ def test_source_files_are_relative_to_the_file_that_names_them(write, tmp_path, 
     (path.parent / "present.txt").touch()
 
     assert load_config(path).tasks[0].train == str(tmp_path / resolved)
+
+
+@pytest.mark.parametrize("key", ["output_dir", "backbone", "training.states_directory"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("~/runs/a", "/home/me/runs/a"), ("${PLACE}/a", "/elsewhere/a"), ("runs/~a", "runs/~a")],
+    ids=["home", "variable", "as it is"],
+)
+def test_a_path_may_begin_with_the_home_directory_or_a_variable(write, monkeypatch, key, written, meant):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("PLACE", "/elsewhere")
+
+    config = load_config(write(), [f"{key}={written}"])
+
+    assert operator.attrgetter(key)(config) == meant
 
 
 @pytest.mark.parametrize("source", ["glue/sst2", "ag_news_subset@test", "super_glue/boolq:1.0.2"])
@@ -376,6 +392,7 @@ def test_key_of_a_list_of_tasks_cannot_be_overridden(write):
             "'${NO_SUCH_VARIABLE}/a.tsv'",
             "`NO_SUCH_VARIABLE` must be set for `task.train`. Received: .*run.yaml:2",
         ),
+        ("backbone: mini", "backbone: '${NO_SUCH_VARIABLE}/t5'", r"`NO_SUCH_VARIABLE` must be set for `backbone`\."),
     ],
 )
 def test_mistakes_name_file_line_key_and_value(write, old, new, message):
@@ -422,6 +439,11 @@ def test_missing_file_names_the_nearest(write):
         (b"a: 1\n---\nb: 2\n", "run.yaml:2 is not YAML: but found another document"),
         (b"a: !!python/object:x 1\n", "run.yaml:1 is not YAML: could not determine a constructor"),
         (b"a: \x00\n", "run.yaml is not YAML"),
+        (b"!x a: 1\n", "run.yaml:1 is not YAML: could not determine a constructor"),
+        (b"b: 1\n!!int a: 1\n", "run.yaml:2 is not YAML: invalid literal"),
+        (b"a: &x [1, *x]\n", "run.yaml must be YAML of few levels. Received: values in values without end"),
+        (b"a: &x {b: *x}\n", "run.yaml must be YAML of few levels"),
+        (b"a: " + 2_000 * b"[", "run.yaml must be YAML of few levels"),
         (b"", "Missing key `backbone`"),
     ],
 )

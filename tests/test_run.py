@@ -74,7 +74,11 @@ def result(whole):
 
 @pytest.fixture(scope="module")
 def of_two_tasks(place, tmp_path_factory):
-    return train_run(place.config(tmp_path_factory.mktemp("both") / "out", ("mood", "echo")))
+    """A run of two tasks, of which `mood` cuts its texts, and `echo` does not."""
+    values = yaml.safe_load(place.tasks["mood"].read_text()) | {"max_input_tokens": 12}
+    short = {"short": write_yaml(place.root / "short_mood.yaml", values), "echo": place.tasks["echo"]}
+    both = dataclasses.replace(place, tasks=short)
+    return train_run(both.config(tmp_path_factory.mktemp("both") / "out", ("short", "echo")))
 
 
 def lines_of(path):
@@ -205,13 +209,15 @@ def test_several_tasks_are_scored_each_and_together(of_two_tasks, place):
 
 
 def test_a_prompt_of_several_answers_alone_as_it_was_scored(of_two_tasks, place, t5):
-    model = PromptedT5(t5, load_prompt(of_two_tasks.prompts["echo"]))
-    rows = lines_of(place.root / "echo_dev.jsonl")
+    mood, echo = (PromptedT5(t5, load_prompt(of_two_tasks.prompts[name])) for name in ("mood", "echo"))
 
-    answers = model.generate([f"{row['first']} and {row['second']}" for row in rows])
+    answers = mood.classify([f"film: {row['text']}" for row in lines_of(place.root / "mood_dev.jsonl")])
+    texts = echo.generate([f"{row['first']} and {row['second']}" for row in lines_of(place.root / "echo_dev.jsonl")])
 
-    predictions = lines_of(of_two_tasks.output_dir / "predictions.jsonl")[8:]
-    assert [prediction["output"] for prediction in predictions] == answers
+    predictions = lines_of(of_two_tasks.output_dir / "predictions.jsonl")
+    logs = [list(each["label_log_probabilities"].values()) for each in predictions[:8]]
+    np.testing.assert_allclose(logs, [answer.log_probabilities for answer in answers], atol=1e-5)
+    assert [prediction["output"] for prediction in predictions[8:]] == texts
 
 
 def test_a_task_in_the_format_of_sentinels_is_trained_and_kept_in_it(place, tmp_path, monkeypatch):

@@ -109,3 +109,8 @@ def test_a_run_goes_without_a_test_split_that_cannot_be_read(task, name, rows):
 
     assert data.test == ()
     assert len(data.train) == 16
+
+
+def test_rows_that_are_trained_on_and_scored_are_told(task):
+    with pytest.warns(UserWarning, match=r"Task mood: 2 of 3 test rows have the text of a train row, so their scores"):
+        read_task_data(task("mood_test.jsonl", [*mood_rows()[:2], {"text": "another one", "label": "positive"}]))

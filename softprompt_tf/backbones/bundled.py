@@ -3,11 +3,20 @@
 from pathlib import Path
 
 _DIRECTORY = Path(__file__).parent / "bundled"
+_NAMES = {"t5:838c18dc51ed4b31": "mini"}  # by the fingerprint of the weights
 
 
 def bundled_backbones() -> tuple[str, ...]:
     """Return the names of the backbones that ship with the library."""
     return tuple(sorted(path.parent.name for path in _DIRECTORY.glob("*/config.json")))
+
+
+def bundled_name(fingerprint: str) -> str | None:
+    """Return the name of the bundled backbone with these weights, wherever they were read from; None for others.
+
+    A directory of the user's may have the name of a bundled backbone.
+    """
+    return _NAMES.get(fingerprint)
 
 
 def bundled_directory(name: str) -> Path:

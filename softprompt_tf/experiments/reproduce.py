@@ -6,14 +6,13 @@ OUTPUT/plots/NAME.svg    each experiment's plot
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
+from softprompt_tf.experiments.current_results import current_results
 from softprompt_tf.experiments.plan import Plan, make_plan
 from softprompt_tf.experiments.precisions import with_kept_precisions
-from softprompt_tf.experiments.results import RunResult, digest
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
 from softprompt_tf.report import check_plots_can_be_drawn, write_markdown_report, write_report
@@ -72,10 +71,13 @@ def run_experiments(
 
 
 def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None:
-    results = _in_order_of(plan, result_store(output).results())
+    found = result_store(output).results()
+    results = current_results(plan, found)
     if not results:
         tell("There is no result yet, so there is no report.")
         return
+    if len(results) < len(found):
+        tell(f"{len(found) - len(results)} earlier results of other settings are left out of the report.")
     missing = dict(plan.missing)
     reported = {result.experiment for result in results}
     for scoring in plan.scorings:
@@ -88,14 +90,6 @@ def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None
         results, output / "report.html", interpretability=_inspected(plan, output, tell), missing=missing
     )
     tell(f"{len(results)} results in {path}")
-
-
-def _in_order_of(plan: Plan, results: Sequence[RunResult]) -> list[RunResult]:
-    """Return the results as the sweep file has their tasks, values and arms; those of other files come after."""
-    configs = [scoring.config for scoring in plan.scorings]
-    configs += [vote.config(arm) for vote in plan.votes for arm in vote.arms]
-    places = {digest(config): place for place, config in enumerate(configs)}
-    return sorted(results, key=lambda result: places.get(digest(result.config), len(places)))
 
 
 def _inspected(plan: Plan, output: Path, tell: Tell) -> dict[str, Any] | None:

@@ -6,13 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from softprompt_tf.config import SPLITS, TaskConfig, load_task_config
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.experiments.settings import Rows, RunSettings
 from softprompt_tf.settings.spelling import nearest
-from softprompt_tf.tasks import Example, Task, load_task
+from softprompt_tf.tasks import Example, Task, load_task, warn_of_shared_texts
+from softprompt_tf.tasks import sample as drawn
 
 if TYPE_CHECKING:
     from softprompt_tf.runs.run import TaskData
@@ -63,10 +62,16 @@ def scored_split(task: TaskConfig) -> str:
 
 
 def training_data(task: TaskConfig, rows: Rows) -> "TaskData":
-    """Return a task with the training and validation rows that an experiment uses."""
+    """Return a task with the training and validation rows that an experiment uses.
+
+    Warns:
+      UserWarning: if validation rows have the texts of training rows.
+    """
     from softprompt_tf.runs.run import TaskData  # loads TensorFlow, without which a plan is made
 
-    return TaskData(load_task(task), list(_examples(task, "train", rows.train)), list(scored_examples(task, rows)))
+    data = TaskData(load_task(task), list(_examples(task, "train", rows.train)), list(scored_examples(task, rows)))
+    warn_of_shared_texts(task.name, data.train, {scored_split(task): data.validation})
+    return data
 
 
 def scored_examples(task: TaskConfig, rows: Rows) -> tuple[Example, ...]:
@@ -76,18 +81,7 @@ def scored_examples(task: TaskConfig, rows: Rows) -> tuple[Example, ...]:
 
 def sample(examples: Sequence[Example], limit: int | None) -> list[Example]:
     """Draw rows until there are `limit` or more, in their own order; a group's rows are drawn together."""
-    if limit is None or limit >= len(examples):
-        return list(examples)
-    groups: dict[object, list[int]] = {}
-    for number, example in enumerate(examples):
-        groups.setdefault(example.group or number, []).append(number)
-    members = list(groups.values())
-    chosen: list[int] = []
-    for index in np.random.default_rng(_DRAW_SEED).permutation(len(members)):
-        if len(chosen) >= limit:
-            break
-        chosen += members[index]
-    return [examples[number] for number in sorted(chosen)]
+    return list(examples) if limit is None else drawn(examples, limit, seed=_DRAW_SEED)
 
 
 def task_identity(task: TaskConfig) -> dict[str, object]:

@@ -15,6 +15,7 @@ from softprompt_tf.texts.text_rows import is_one_text
 if TYPE_CHECKING:
     from softprompt_tf.inference.answering import Answerer
     from softprompt_tf.states.text_states import TextStates
+    from softprompt_tf.texts.text_batches import TextBatches
 
 
 class AnsweringModel(TextModel):
@@ -91,26 +92,34 @@ class AnsweringModel(TextModel):
         """
         return self._answerer.score(texts, targets, task_id=task_id)
 
-    def answers_from(self, states: "TextStates") -> "Answerer":
+    def answers_from(self, states: "TextStates", *, batches: "TextBatches | None" = None) -> "Answerer":
         """Return what answers texts from their cached states, as `classify`, `score` and `generate_scored` do from texts.
 
         Args:
           states: of all texts that will be asked, from `StateCache.of`.
+          batches: what cuts and tokenizes the texts. Default: the model's.
         """
-        from softprompt_tf.inference.answering import Answerer
         from softprompt_tf.states.state_batches import StateTextBatches
 
-        plain = self.text_batches
-        batches = StateTextBatches(
-            plain.t5, plain.max_input_tokens, plain.max_target_tokens, plain.task_ids, plain.opening_id, states=states
+        plain = batches or self.text_batches
+        return self.answers_of(
+            StateTextBatches(
+                plain.t5,
+                plain.max_input_tokens,
+                plain.max_target_tokens,
+                plain.task_ids,
+                plain.opening_id,
+                states=states,
+            )
         )
+
+    def answers_of(self, batches: "TextBatches") -> "Answerer":
+        """Return what answers texts that are cut and tokenized in another way, such as at the limits of one of several tasks."""
+        from softprompt_tf.inference.answering import Answerer
+
         run = partial(encode, self.t5, self.prompt_table)
         return Answerer(self.t5, run, batches, labels=self.labels, sampler=self._sampler)
 
     @cached_property
     def _answerer(self) -> "Answerer":
-        text_batches = self.text_batches
-        from softprompt_tf.inference.answering import Answerer
-
-        run = partial(encode, self.t5, self.prompt_table)
-        return Answerer(self.t5, run, text_batches, labels=self.labels, sampler=self._sampler)
+        return self.answers_of(self.text_batches)

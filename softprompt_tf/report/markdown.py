@@ -9,7 +9,7 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.report.experiments import experiment_of
 from softprompt_tf.report.plots import plot, to_svg_file
 from softprompt_tf.report.result import Result, by_experiment, check_results
-from softprompt_tf.report.score_grid import MEAN_NOTE, Cell, ScoreGrid, score_grid
+from softprompt_tf.report.score_grid import MEAN_NOTE, SCORES_NOTE, Cell, ScoreGrid, score_grid
 
 PLOTS = "plots"
 
@@ -37,7 +37,7 @@ def write_markdown_report(
     path = Path(path)
     check_results(results)
     found = by_experiment(results)
-    parts = [f"# {plain(title)}"]
+    parts = [f"# {plain(title)}", SCORES_NOTE]
     for (name, own), file_name in zip(found.items(), _file_names(found), strict=True):
         grid, plot_path = score_grid(name, own), f"{PLOTS}/{file_name}.svg"
         write_atomically(path.parent / plot_path, to_svg_file(plot(grid)), error_type=DataError)

@@ -13,6 +13,7 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.report.experiments import experiment_of
 from softprompt_tf.report.markup import Markup, join, tag
 from softprompt_tf.report.result import Result, by_experiment, check_results
+from softprompt_tf.report.score_grid import SCORES_NOTE
 from softprompt_tf.report.sections import distance_section, duration, experiment_section
 from softprompt_tf.report.style import STYLE
 from softprompt_tf.version import __version__
@@ -66,6 +67,7 @@ def _top(title: str, results: Sequence[Result], headings: Sequence[str]) -> Mark
         [
             tag("h1", title),
             tag("p", f"{about} {source} Written by softprompt-tf {__version__}.", class_="soft"),
+            tag("p", SCORES_NOTE, class_="soft"),
             tag("nav", tag("ul", *links), aria_label="Sections"),
         ]
     )

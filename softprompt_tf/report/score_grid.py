@@ -9,6 +9,10 @@ from softprompt_tf.report.result import Result, precisions_of
 from softprompt_tf.report.statistics import RowKey, ScoreTable, Summary, is_number, score_table
 
 Cell = str | Summary | None
+SCORES_NOTE = (
+    "Scores are of dev rows: the validation split, or the test split of a task that has no other. What is trained is scored at "
+    "the step that did best on them, so these scores are optimistic. On rows of another task, nothing was chosen."
+)
 MEAN_NOTE = "“mean” is over all tasks, seed by seed; – where no seed ran every task."
 
 

@@ -39,7 +39,7 @@ from softprompt_tf.runs.dev_scores import DevScores
 from softprompt_tf.runs.precision_choice import with_chosen_precision
 from softprompt_tf.runs.precision_measurement import measured_run
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
-from softprompt_tf.runs.run_states import SPILLED, RunBatches, answers_on_states, run_state_cache
+from softprompt_tf.runs.run_states import SPILLED, RunBatches, run_state_cache, task_answers
 from softprompt_tf.runs.several_workers import check_same_run_everywhere, shared_run
 from softprompt_tf.runs.task_data import TaskData as TaskData
 from softprompt_tf.runs.task_data import read_task_data
@@ -123,7 +123,7 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         _begin(model, config, data, on_start)
     cache = run_state_cache(model, config)
     answers = functools.cache(
-        lambda: [shared_answers(answers_on_states(model, cache, each.validation)) for each in data]
+        lambda: [shared_answers(task_answers(model, each.task, cache=cache, examples=each.validation)) for each in data]
     )
     dev = DevScores(lambda: _score_all(answers(), data))
     training = train_prompt(
@@ -146,16 +146,19 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
         config_digest=config_digest(config),
         log_dir=output_dir / "logs",
     )
-    asked = shared_answers(model)
-    score_rows = functools.partial(_score, asked, has_tasks=len(data) > 1)
+    asked = {each.task.name: shared_answers(task_answers(model, each.task)) for each in data}
     # Cached states may be rounded; the prompt's own scores are those of the whole model.
-    scores = (dev.of_best() if cache is None else None) or _score_all([asked] * len(data), data)
+    scores = (dev.of_best() if cache is None else None) or _score_all(list(asked.values()), data)
     result = RunResult(
         prompts=_save_prompts(model, data, scores, config),
         scores=dict(scores),
         training=training,
         output_dir=output_dir,
-        test_scores={each.task.name: score_rows(each.task, _told(each)) for each in data if each.test},
+        test_scores={
+            each.task.name: _score(asked[each.task.name], each.task, _told(each), has_tasks=len(data) > 1)
+            for each in data
+            if each.test
+        },
         majority={each.task.name: _majority(each) for each in data if each.task.label_words},
         words=found_words(model)[0] if config.training.optimizer == "autoprompt" else None,
     )

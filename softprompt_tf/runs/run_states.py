@@ -1,5 +1,6 @@
 """A run on cached states: what its config asks for becomes batches that start from states, and answers of its dev rows."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from softprompt_tf.states.model_states import default_dtype
 from softprompt_tf.states.state_batches import StateBatchStream
 from softprompt_tf.states.state_cache import StateCache
 from softprompt_tf.states.text_states import TextStates
-from softprompt_tf.tasks import BatchStream, Example
+from softprompt_tf.tasks import BatchStream, Example, Task
+from softprompt_tf.texts.text_batches import TextBatches
 from softprompt_tf.training.distribution import MULTI_WORKER
 
 if TYPE_CHECKING:
@@ -88,9 +90,33 @@ class RunBatches:
 
 def answers_on_states(model: PromptedT5, cache: StateCache | None, examples: Sequence[Example]) -> AnswersTexts:
     """Return what answers some rows: the model, from their cached states where a cache holds them."""
-    texts = [example.inputs for example in examples]
-    states = None if cache is None else cache.of(model.text_batches.input_ids(texts))
+    states = _states_of(model.text_batches, cache, examples)
     return model if states is None else model.answers_from(states)
+
+
+def task_answers(
+    model: PromptedT5, task: Task, *, cache: StateCache | None = None, examples: Sequence[Example] = ()
+) -> AnswersTexts:
+    """Return what answers the rows of one task of a run as the task's own prompt file does: cut at the task's own limits.
+
+    A model of several tasks has the largest limits of all.
+
+    Args:
+      model: of one task or of several.
+      task: one of them.
+      cache, examples: the rows that will be asked, whose states a cache may hold.
+    """
+    plain = model.text_batches
+    max_target_tokens = task.target_token_limit(model.t5.tokenize)
+    batches = dataclasses.replace(plain, max_input_tokens=task.max_input_tokens, max_target_tokens=max_target_tokens)
+    states = _states_of(batches, cache, examples)
+    if states is not None:
+        return model.answers_from(states, batches=batches)
+    return model if batches == plain else model.answers_of(batches)
+
+
+def _states_of(batches: TextBatches, cache: StateCache | None, examples: Sequence[Example]) -> TextStates | None:
+    return None if cache is None else cache.of(batches.input_ids([example.inputs for example in examples]))
 
 
 def _dtype(training: TrainingConfig, model: PromptedT5) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.tasks import Example, Task
+from softprompt_tf.tasks import Example, Task, warn_of_shared_texts
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def read_task_data(task: Task) -> TaskData:
       DataError: if one of these two cannot be read.
 
     Warns:
-      UserWarning: if the test split cannot be read, as public ones often have no labels: a run can do without.
+      UserWarning: if the test split cannot be read, as public ones often have no labels: a run can do without. If rows that are
+        scored have the texts of training rows.
     """
     if task.train is None or task.validation is None:
         missing = "train" if task.train is None else "validation"
@@ -41,7 +42,9 @@ def read_task_data(task: Task) -> TaskData:
             f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
             f" Add `{missing}: FILE` to the task."
         )
-    return TaskData(task, task.examples("train"), task.examples("validation"), _test_examples(task))
+    data = TaskData(task, task.examples("train"), task.examples("validation"), _test_examples(task))
+    warn_of_shared_texts(task.name, data.train, {"validation": data.validation, "test": data.test})
+    return data
 
 
 def _test_examples(task: Task) -> Sequence[Example]:

@@ -94,10 +94,26 @@ def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
     Returns:
       An absolute file name, or a TFDS name or a URL as it is.
     """
+    name = expanded(text, key=key, place=place)
+    if "://" in name:
+        return name
+    is_file = _SOURCE_FILE.fullmatch(name) or (directory / name).exists()
+    return os.path.abspath(directory / name) if is_file else name
 
+
+def expanded(text: str, *, key: str, place: str) -> str:
+    """Return a path with `~` at its front as the home directory, and each `${NAME}` as the environment variable.
+
+    Args:
+      text: the path, as a config has it.
+      key, place: as in `resolve_source`.
+
+    Raises:
+      ConfigError: if a variable is not set.
+    """
     variables = {_PACKAGE_VARIABLE: str(Path(__file__).parents[1]), **os.environ}
 
-    def expanded(match: re.Match[str]) -> str:
+    def value_of(match: re.Match[str]) -> str:
         if match[1] not in variables:
             raise ConfigError(
                 f"The environment variable `{match[1]}` must be set for `{key}`. Received: {text} ({place}). "
@@ -107,11 +123,7 @@ def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
         is_directory = match.start() == 0 and text[match.end() : match.end() + 1] == "/"
         return os.path.abspath(value) if is_directory else value  # a variable knows nothing of the config's directory
 
-    name = os.path.expanduser(_VARIABLE.sub(expanded, text))
-    if "://" in name:
-        return name
-    is_file = _SOURCE_FILE.fullmatch(name) or (directory / name).exists()
-    return os.path.abspath(directory / name) if is_file else name
+    return os.path.expanduser(_VARIABLE.sub(value_of, text))
 
 
 def _merge(base: dict[str, Any], top: Mapping[str, Any], path: KeyPath, tree: Tree) -> None:

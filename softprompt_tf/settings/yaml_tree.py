@@ -51,9 +51,9 @@ def read_yaml(path: Path) -> Tree:
         raise ConfigError(f"No such config file: {path}.{nearest_file(path)}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} must be UTF-8 text ({error.reason} at byte {error.start}).") from None
-    loader, node = _compose(text, str(path))
     tree = Tree({}, {(): str(path)})
-    values = _construct(loader, node, (), tree.places, str(path)) if node else {}
+    values = _values_of(text, tree.places, str(path))
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values. Received: {type(values).__name__}.")
     tree.values = values
@@ -63,9 +63,8 @@ def read_yaml(path: Path) -> Tree:
 
 def parse_value(text: str, place: str) -> tuple[Any, list[KeyPath]]:
     """Read one value of YAML, for whose mistakes `place` is named; return it and the key paths in it."""
-    loader, node = _compose(text, place)
     places: dict[KeyPath, str] = {}
-    return (_construct(loader, node, (), places, place) if node else None), list(places)
+    return _values_of(text, places, place), list(places)
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
@@ -98,6 +97,18 @@ for _tag, _regexp, _first in _SCALARS:
     _Dumper.add_implicit_resolver(_tag, _whole, _first)
 
 
+def _values_of(text: str, places: dict[KeyPath, str], name: str) -> Any:
+    """Return what a text says, None for an empty one, and put the place of each value into `places`."""
+    try:
+        loader, node = _compose(text, name)
+        return _construct(loader, node, (), places, name) if node else None
+    except RecursionError:
+        raise ConfigError(
+            f"{name} must be YAML of few levels. Received: values in values without end, or too deep. Does an alias, such as "
+            "`*x`, stand inside its own anchor, `&x`?"
+        ) from None
+
+
 def _compose(text: str, name: str) -> tuple[_Loader, yaml.Node | None]:
     try:
         loader = _Loader(text)
@@ -117,14 +128,11 @@ def _construct(loader: _Loader, node: yaml.Node, path: KeyPath, places: dict[Key
             _construct(loader, item, (*path, str(number)), places, name) for number, item in enumerate(node.value)
         )
     if not isinstance(node, yaml.MappingNode):
-        try:
-            return loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"{places[path]} is not YAML: {str(error).splitlines()[0]}.") from None
+        return _scalar(loader, node, places[path])
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        key = str(loader.construct_object(key_node, deep=True))
         line = f"{name}:{key_node.start_mark.line + 1}"
+        key = str(_scalar(loader, key_node, line))
         if key in values:
             raise ConfigError(
                 f"`{'.'.join((*path, key))}` must stand once. Received: {places[(*path, key)]} and {line}."
@@ -132,3 +140,10 @@ def _construct(loader: _Loader, node: yaml.Node, path: KeyPath, places: dict[Key
         values[key] = _construct(loader, value_node, (*path, key), places, name)
         places[(*path, key)] = line
     return values
+
+
+def _scalar(loader: _Loader, node: yaml.Node, place: str) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{place} is not YAML: {str(error).splitlines()[0]}.") from None

@@ -1,6 +1,7 @@
 """Tasks: from rows of data to batches of token ids, and from written texts to metrics."""
 
 from softprompt_tf.tasks.cut_texts import UNKNOWN_ID, CutTexts, tell_counts, tell_cut_examples, tell_cut_texts
+from softprompt_tf.tasks.drawn_rows import sample
 from softprompt_tf.tasks.label_tokens import check_labels, warn_of_labels
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
@@ -9,6 +10,7 @@ from softprompt_tf.tasks.postprocessors import POSTPROCESSORS, postprocessed
 from softprompt_tf.tasks.prefetched import prefetched
 from softprompt_tf.tasks.preprocessors import PREPROCESSORS, preprocessed
 from softprompt_tf.tasks.rows import Row
+from softprompt_tf.tasks.shared_texts import tell_of_shared_texts, warn_of_shared_texts
 from softprompt_tf.tasks.sources import read_rows
 from softprompt_tf.tasks.task import Example, Task
 from softprompt_tf.tasks.task_table import load_task, task_table
@@ -39,6 +41,7 @@ __all__ = [
     "prefetched",
     "preprocessed",
     "read_rows",
+    "sample",
     "score",
     "shuffled_by_length",
     "superglue_score",
@@ -46,6 +49,8 @@ __all__ = [
     "tell_counts",
     "tell_cut_examples",
     "tell_cut_texts",
+    "tell_of_shared_texts",
     "tokenize_examples",
     "warn_of_labels",
+    "warn_of_shared_texts",
 ]

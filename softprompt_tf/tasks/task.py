@@ -232,6 +232,10 @@ def _check_scoring(task: Task) -> None:
 
 
 def _checked_labels(labels: Mapping[str, str], template: Template) -> dict[str, str]:
+    if not isinstance(labels, Mapping):
+        raise ConfigError(
+            f"`labels` must be a mapping from raw value to label word, such as {{0: 'negative'}}. Received: {labels!r}."
+        )
     if not labels:
         raise ConfigError("`labels` must name at least one label. Received: none. Leave the key out for free text.")
     if template.targets != f"{{{template.target_fields[0]}}}":
@@ -245,4 +249,7 @@ def _checked_labels(labels: Mapping[str, str], template: Template) -> dict[str, 
     if len(labels) > 1 and len(set(labels.values())) == 1:
         word = next(iter(labels.values()))
         raise ConfigError(f"`labels` must have two different words or more. Received: {word!r} for every value.")
+    texts = [str(value) for value in labels]
+    if len(set(texts)) < len(texts):
+        raise ConfigError(f"`labels` must have each raw value once, compared as text. Received: {list(labels)!r}.")
     return {str(value): word for value, word in labels.items()}

@@ -15,7 +15,7 @@ import numpy as np
 
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.model.averaged_values import averaged_values, put_average
-from softprompt_tf.training.callbacks import Logs, is_due, steps_done
+from softprompt_tf.training.callbacks import Logs, check_finite, is_due, steps_done
 
 Evaluate = Callable[[], dict[str, float]]
 OnBest = Callable[[Any, dict[str, float]], None]
@@ -147,6 +147,7 @@ class KeepBestPrompt(keras.callbacks.Callback):
             variable.assign(value)
 
     def _score(self, step: int) -> None:
+        check_finite(self.model)
         if self._evaluate is None:
             return
         with averaged_values(self.model):

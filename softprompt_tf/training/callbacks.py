@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from softprompt_tf.errors import NonFiniteLossError
 
@@ -37,6 +38,24 @@ def is_due(previous: int, step: int, every_steps: int) -> bool:
     `step` grows by more than 1 where the model was compiled with `steps_per_execution`.
     """
     return step // every_steps > previous // every_steps
+
+
+def is_finite(model: Any) -> bool:
+    """Say whether all trained values are numbers: a step of finite loss can have a gradient that is not."""
+    return all(bool(np.isfinite(variable.numpy()).all()) for variable in model.trainable_variables)
+
+
+def check_finite(model: Any) -> None:
+    """Refuse trained values that are no numbers, before they are scored or kept.
+
+    Raises:
+      NonFiniteLossError: names the step that made them.
+    """
+    if not is_finite(model):
+        raise NonFiniteLossError(
+            f"The trained values must be finite. Received: NaN or infinite ones after step {steps_done(model)}, "
+            f"learning_rate={learning_rate(model):g}. Lower the learning rate, or use float32."
+        )
 
 
 class BatchLogs(keras.callbacks.Callback):

@@ -14,7 +14,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.errors import ConfigError, NonFiniteLossError, TrainingError
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.model.text_model import TextModel
 from softprompt_tf.training.best_prompt import Evaluate, Evaluation, KeepBestPrompt, OnBest
@@ -119,7 +119,8 @@ def train_prompt(
       ConfigError: if a number is out of range.
       TrainingError: if the model cannot be trained, the checkpoint is of another run, another process is using
         `checkpoint_dir`, or the data ends.
-      NonFiniteLossError: if the loss is NaN or infinite at some step.
+      NonFiniteLossError: if the loss, or a trained value, is NaN or infinite at some step. The model holds the best prompt so far,
+        and the newest checkpoint is from before that step.
       WorkerLostError: if another worker of the training ends before its end.
       KeyboardInterrupt: as it came, after a checkpoint was saved.
 
@@ -184,7 +185,11 @@ def train(
             for report in reports:
                 stack.callback(report.close)
             stack.enter_context(saved_on_interrupt(checkpoint.save))
-            model.fit(dataset, epochs=1, steps_per_epoch=left, shuffle=False, verbose=0, callbacks=ordered)
+            try:
+                model.fit(dataset, epochs=1, steps_per_epoch=left, shuffle=False, verbose=0, callbacks=ordered)
+            except NonFiniteLossError:
+                keep_best.restore_best()
+                raise
         if steps_done(model) < steps and not model.stop_training:
             raise TrainingError(
                 f"Batches must go on until step {steps}. Received: a data set that ended at step {steps_done(model)}."

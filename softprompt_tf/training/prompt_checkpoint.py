@@ -9,7 +9,7 @@ import keras
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.training.best_prompt import KeepBestPrompt
-from softprompt_tf.training.callbacks import Logs, is_due, steps_done
+from softprompt_tf.training.callbacks import Logs, is_due, is_finite, steps_done
 from softprompt_tf.training.saved_run import STEP_FILE, Checkpoints, Groups, SavedRun
 
 
@@ -91,9 +91,14 @@ class PromptCheckpoint(keras.callbacks.Callback):
         self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of this moment, unless this step has one, or its search (`AutoPrompt`) was interrupted."""
+        """Write a checkpoint of this moment, unless there is nothing to go on from.
+
+        That is where this step has one, its search (`AutoPrompt`) was interrupted, or the step made values that are no numbers.
+        """
         step = steps_done(self.model)
         if step == self._saved_step or getattr(self.model.optimizer, "owes_search", False):
+            return
+        if not is_finite(self.model):
             return
         now = time.monotonic()
         self.seconds += self._share * (now - self._counted_until)

@@ -5,9 +5,8 @@ from typing import Any
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.evaluation.scores import majority_baseline
 from softprompt_tf.methods import load_prompt
-from softprompt_tf.tasks import Example
+from softprompt_tf.tasks import Example, sample
 from softprompt_tf.tuning.ladder import rows_in
-from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.scoring import Looked
 from softprompt_tf.tuning.search import Search
 

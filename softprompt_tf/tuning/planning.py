@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from softprompt_tf.backbones.bundled import bundled_backbones
+from softprompt_tf.backbones.bundled import bundled_name
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.tasks import sample
 from softprompt_tf.tuning.ladder import (
     LEAST_SAMPLE,
     LEAST_TOTAL_STEPS,
@@ -19,7 +20,6 @@ from softprompt_tf.tuning.ladder import (
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Rates, Recipe, Source, batches_of, recipes
 from softprompt_tf.tuning.record import Part
-from softprompt_tf.tuning.rows import sample
 from softprompt_tf.tuning.search import WARM_UP_STEPS, Search
 from softprompt_tf.tuning.trainer import BATCH_SIZE
 
@@ -37,7 +37,7 @@ def plan(search: Search, sources: list[Source]) -> None:
       ConfigError: if the time is too short.
     """
     record, rows = search.record, search.rows
-    listed = {"rates": rates_of(search.t5.name), "num_labels": len(rows.task.label_words), "sources": sources}
+    listed = {"rates": rates_of(search.t5.fingerprint), "num_labels": len(rows.task.label_words), "sources": sources}
     if not record.ladder:
         allowed, every = (recipes(**listed, methods=methods) for methods in (search.methods, METHODS_TRIED))  # type: ignore[arg-type]
         record.measured = asdict(_measured(search, to_measure(allowed, every)))
@@ -71,9 +71,9 @@ def to_measure(allowed: Sequence[Recipe], every: Sequence[Recipe]) -> Recipe:
     return replace(next(recipe for recipe in every if recipe.in_front), number=IN_FRONT)
 
 
-def rates_of(backbone: str) -> Rates:
-    """Return the rates that suit a T5, by its name: those that were measured where it ships with the library, or the papers'."""
-    return BUNDLED_RATES if backbone in bundled_backbones() else PAPER_RATES
+def rates_of(fingerprint: str) -> Rates:
+    """Return the rates that suit a T5, by its weights: those that were measured where it ships with the library, or the papers'."""
+    return PAPER_RATES if bundled_name(fingerprint) is None else BUNDLED_RATES
 
 
 def _seconds(search: Search) -> float:

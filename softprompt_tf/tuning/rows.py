@@ -5,13 +5,13 @@ on two sides of such a cut.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.tasks import Example, Task
+from softprompt_tf.tasks import Example, Task, sample, tell_of_shared_texts
 
 MOST_TRAIN_ROWS = 50_000
 MOST_HELD_OUT = 1_000
@@ -77,9 +77,11 @@ def divided(task: Task, rows: dict[str, list[Example]], *, seed: int) -> TuneRow
     train, dev, test = list(rows["train"]), list(rows.get("validation", ())), list(rows.get("test", ()))
     notes: list[str] = []
 
+    given = {example.inputs for example in (*dev, *test)}
+
     def cut(source: list[Example], share: float, of: str, use: str) -> tuple[list[Example], list[Example]]:
         count = min(MOST_HELD_OUT, max(1, round(share * len(source))))
-        kept, held = hold_out(source, count, seed=seed)
+        kept, held = hold_out(source, count, seed=seed, apart_from=given if of == "train" else ())
         if not kept or not held:
             raise DataError(
                 f"A search needs rows to train on, to choose by and to test on, with different texts. Received: "
@@ -97,6 +99,7 @@ def divided(task: Task, rows: dict[str, list[Example]], *, seed: int) -> TuneRow
         train, test = cut(train, _SHARE_OF_TRAIN, "train", "test")
     if not dev:
         train, dev = cut(train, _SHARE_OF_TRAIN, "train", "dev")
+    notes += tell_of_shared_texts(train, {"dev": dev, "test": test})
     if len(train) > MOST_TRAIN_ROWS:
         notes.append(f"{MOST_TRAIN_ROWS:,} of {len(train):,} train rows are used (drawn with seed {seed}).")
         train = sample(train, MOST_TRAIN_ROWS, seed=seed)
@@ -107,18 +110,18 @@ def divided(task: Task, rows: dict[str, list[Example]], *, seed: int) -> TuneRow
     return TuneRows(task, train, dev, test, tuple(notes))
 
 
-def hold_out(examples: Sequence[Example], count: int, *, seed: int) -> tuple[list[Example], list[Example]]:
+def hold_out(
+    examples: Sequence[Example], count: int, *, seed: int, apart_from: Collection[str] = ()
+) -> tuple[list[Example], list[Example]]:
     """Return (kept, held out), both in their own order; groups of rows, and rows of one text, stay together.
 
     Args:
       examples: the rows.
       count: how many are held out at least.
       seed: of the draw.
+      apart_from: texts that other rows have; rows of these, and what stays together with them, are kept.
     """
-    groups: dict[object, list[int]] = {}
-    for number, example in enumerate(examples):
-        groups.setdefault(example.group or example.inputs, []).append(number)
-    members = list(groups.values())
+    members = [each for each in _bound(examples) if not any(examples[number].inputs in apart_from for number in each)]
     held: set[int] = set()
     for index in np.random.default_rng(seed).permutation(len(members)):
         if len(held) >= count:
@@ -128,9 +131,21 @@ def hold_out(examples: Sequence[Example], count: int, *, seed: int) -> tuple[lis
     return kept, [examples[number] for number in sorted(held)]
 
 
-def sample(examples: Sequence[Example], count: int, *, seed: int) -> list[Example]:
-    """Return drawn rows in their own order; all where there are no more than `count`."""
-    if count >= len(examples):
-        return list(examples)
-    chosen = np.random.default_rng(seed).permutation(len(examples))[:count]
-    return [examples[number] for number in sorted(chosen)]
+def _bound(examples: Sequence[Example]) -> list[list[int]]:
+    """Return the numbers of rows that stay together: those of one group or of one text, and what these are bound to."""
+    bound_to = list(range(len(examples)))  # a row -> an earlier one of its own, or itself
+
+    def first_of(number: int) -> int:
+        while bound_to[number] != number:
+            bound_to[number] = number = bound_to[bound_to[number]]
+        return number
+
+    known: dict[object, int] = {}
+    for number, example in enumerate(examples):
+        for key in (example.inputs, example.group) if example.group else (example.inputs,):
+            one, other = first_of(known.setdefault(key, number)), first_of(number)
+            bound_to[max(one, other)] = min(one, other)
+    members: dict[int, list[int]] = {}
+    for number in range(len(examples)):
+        members.setdefault(first_of(number), []).append(number)
+    return list(members.values())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.bundled import bundled_prompts
+from softprompt_tf.backbones.bundled import bundled_name, bundled_prompts
 from softprompt_tf.errors import DataError
 from softprompt_tf.interpretability.sources import read_sources
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -22,7 +22,7 @@ def sources_of(t5: FrozenT5, directory: Path | None) -> list[Source]:
       DataError, PromptFileError: if the directory, or a file in it, cannot be read.
       DataError: if none of the directory's prompts fits.
     """
-    place = directory or bundled_prompts(t5.name)
+    place = directory or bundled_prompts(bundled_name(t5.fingerprint) or "")
     if place is None:
         return []
     found = []

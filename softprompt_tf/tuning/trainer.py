@@ -19,7 +19,7 @@ from softprompt_tf.model.task_method import settled, table_of
 from softprompt_tf.runs.run_states import RunBatches, answers_on_states
 from softprompt_tf.states.model_states import default_dtype
 from softprompt_tf.states.state_cache import StateCache
-from softprompt_tf.tasks import BatchStream, Example, TokenizedExamples, tokenize_examples
+from softprompt_tf.tasks import BatchStream, Example, TokenizedExamples, sample, tokenize_examples
 from softprompt_tf.training import Adafactor, KeepBestPrompt, PromptCheckpoint, TargetCrossEntropy
 from softprompt_tf.training.callbacks import steps_done
 from softprompt_tf.training.fit import Batches
@@ -28,7 +28,7 @@ from softprompt_tf.training.together_entry import Candidate, Entry
 from softprompt_tf.tuning.leg_rate import LegRate
 from softprompt_tf.tuning.recipes import ADAM, Recipe
 from softprompt_tf.tuning.record import Part
-from softprompt_tf.tuning.rows import TuneRows, sample
+from softprompt_tf.tuning.rows import TuneRows
 from softprompt_tf.tuning.watch import Watch
 
 BATCH_SIZE = 32

@@ -9,7 +9,9 @@ from tiny_run import write_yaml
 
 from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.reproduce import run_experiments
+from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import result_store
 
 pytest.importorskip("matplotlib")
@@ -186,3 +188,23 @@ def test_a_file_that_is_no_sweep_is_told(tmp_path, capsys):
     assert main(["sweep", str(path), "--output", str(tmp_path / "out")]) != 0
 
     assert "`experiments` in" in capsys.readouterr().err
+
+
+def test_a_report_leaves_out_results_of_settings_that_were_changed(place, tmp_path, tell):
+    def sweep(experiment="mine", **settings):
+        return place.sweep({experiment: {"tasks": [place.mood], "arms": ["random_prompt"], **settings}})
+
+    def keep_results(path, accuracy):
+        for scoring in make_plan(read_sweep(path)).scorings:
+            result_store(tmp_path).write(scoring.result({"accuracy": accuracy}, None, 1.0))
+
+    keep_results(sweep("other"), 0.375)
+    keep_results(sweep(seeds=[1, 2, 3]), 0.125)
+    keep_results(sweep(prompt={"length": 7}), 0.25)
+
+    run_experiments(sweep(prompt={"length": 7}), tmp_path, minutes=0, tell=tell)
+
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "25.0 ± 0.0 (2)" in report  # of seeds 1 and 2 as they are now
+    assert "37.5 ± 0.0 (2)" in report
+    assert "3 earlier results of other settings are left out of the report." in tell

@@ -38,6 +38,9 @@ def test_the_whole_text_of_a_small_report(written):
         """\
 # Ours
 
+Scores are of dev rows: the validation split, or the test split of a task that has no other. What is trained is scored at \
+the step that did best on them, so these scores are optimistic. On rows of another task, nothing was chosen.
+
 ## Methods
 
 Prompt tuning beside model tuning, prompt design and a random prompt, on one backbone.

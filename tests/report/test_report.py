@@ -281,3 +281,9 @@ def test_a_sweep_over_backbones_in_which_a_value_had_two_keeps_them_apart(writte
         ["prompt tuning (lm_180)", "180"],
         ["prompt tuning (other)", "180"],
     ]
+
+
+def test_it_says_which_rows_the_scores_are_of(written):
+    _, page = written()
+
+    assert any("the step that did best on them, so these scores are optimistic" in text for text in page.texts)

@@ -66,6 +66,21 @@ def test_a_run_on_states_ends_with_the_prompt_of_a_run_without(parts, tmp_path, 
     assert len(calls) == 3  # another run on the same texts encodes nothing
 
 
+def test_a_teacher_s_states_count_alike_with_and_without_cached_states(parts, tmp_path):
+    one_layer = write_preset(tmp_path / "t5", num_layers=1), parts[1]
+    teacher = sp.PromptedT5(sp.load_t5(one_layer[0]), sp.late_prompts(length=2, seed=9))
+    teacher.save_prompt(tmp_path / "teacher.safetensors", task_id="teacher")
+    distill = {"distill_from": str(tmp_path / "teacher.safetensors"), "distill_weight": 0.001}
+    found = {}
+    for states in ("off", "float32"):
+        (tmp_path / states).mkdir()
+        training = {"steps": 2, "cached_states": states, "distill_hidden_weight": 5.0, **distill}
+        prompts = train_run(run_config(one_layer, tmp_path / states, **training)).prompts
+        found[states] = sp.load_prompt(prompts["mood"]).tensors["prompt_behind_encoder"]
+
+    np.testing.assert_allclose(found["float32"], found["off"], rtol=0, atol=1e-5)
+
+
 def test_states_are_off_for_a_prompt_in_front(parts, tmp_path, monkeypatch):
     calls = counted(monkeypatch)
 

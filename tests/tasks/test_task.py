@@ -110,6 +110,8 @@ def test_target_token_limit_is_the_longest_label_or_32(settings, limit):
         ({"metrics": ()}, "needs at least one metric"),
         ({"inputs": "{a.b}"}, "plain field name"),
         ({"labels": {}}, "must name at least one label"),
+        ({"labels": ["a", "b"]}, r"`labels` must be a mapping from raw value to label word.* Received: \['a', 'b'\]"),
+        ({"labels": {1: "a", "1": "b"}}, r"must have each raw value once, compared as text. Received: \[1, '1'\]"),
         ({"labels": {0: False}}, "A label word must be text. Received: False for 0. Quote it."),
         ({"labels": {0: "a"}, "targets": "it was {label}"}, "must be one bare field. Received: 'it was {label}'"),
         ({"labels": {0: "a"}, "targets": "{a}{b}"}, "must be one bare field"),

@@ -224,6 +224,31 @@ def test_non_finite_loss_names_step_and_rate_and_leaves_the_checkpoint_alone(tin
     assert newest == "step-00000003.safetensors"
 
 
+class BreaksAtTheFourth(keras.optimizers.SGD):
+    """Makes values of the fourth step that are no numbers, though the loss is one."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        variable.assign_add(tf.where(self.iterations >= 3, float("inf"), 0.5) * tf.ones_like(variable))
+
+
+@pytest.mark.parametrize("steps", [4, 9], ids=["at the last step", "on the way"])
+@pytest.mark.parametrize("evaluate_every", [1, 3])
+def test_values_that_are_no_numbers_are_neither_scored_nor_kept(tiny, tmp_path, steps, evaluate_every):
+    model, asked, spy = tiny.make_model(BreaksAtTheFourth(0.5)), [], Spy()
+
+    def evaluate():  # each look is better than the one before
+        asked.append(model.prompt_variable.numpy())
+        return {"accuracy": 0.1 * len(asked)}
+
+    settings = {"evaluate": evaluate, "evaluate_every": evaluate_every, "checkpoint_every": 1, "callbacks": [spy]}
+    with pytest.raises(NonFiniteLossError, match=r"must be finite\. Received: .* step [46], learning_rate=0.5"):
+        train_prompt(model, tiny.RandomBatches(), steps=steps, seed=0, checkpoint_dir=tmp_path, **settings)
+
+    assert np.isfinite(asked).all()
+    assert max(path.name for path in tmp_path.iterdir()) == "step-00000003.safetensors"
+    np.testing.assert_array_equal(model.prompt_variable.numpy(), spy.prompts[2])  # the best so far
+
+
 def test_other_seed_or_config_is_refused(tiny, tmp_path):
     def go(**settings):
         train_prompt(tiny.make_model(), tiny.RandomBatches(), steps=2, checkpoint_dir=tmp_path, **settings)

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from tiny_run import write_preset
 
+from softprompt_tf.backbones import load_t5
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
 from softprompt_tf.tuning.planning import IN_FRONT, rates_of, to_measure
 from softprompt_tf.tuning.recipes import BUNDLED_RATES, PAPER_RATES, Source, recipes
+from softprompt_tf.tuning.sources import sources_of
 
 SOURCES = [Source(Path("prompts/a.safetensors"), 20), Source(Path("prompts/b.safetensors"), 20)]
 
@@ -80,13 +83,17 @@ def test_ia3_is_everywhere(rates, rate):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "prompt", "adapters", "ia3"),
-    [("mini", 1.0, 0.01, 0.3), ("t5_1.1_small", 0.3, 0.003, 0.003)],
+    ("source", "prompt", "adapters", "ia3"),
+    [("mini", 1.0, 0.01, 0.3), ("another/mini", 0.3, 0.003, 0.003)],
 )
-def test_rates_are_chosen_by_the_backbone(backbone, prompt, adapters, ia3):
-    found = {recipe.method: recipe.rate for recipe in reversed(recipes(rates=rates_of(backbone), num_labels=2))}
+def test_rates_are_chosen_by_the_weights_and_not_by_the_name(source, prompt, adapters, ia3, tmp_path):
+    write_preset(tmp_path / "another" / "mini", num_layers=1)
+    t5 = load_t5(source if source == "mini" else tmp_path / source)
+    found = {recipe.method: recipe.rate for recipe in reversed(recipes(rates=rates_of(t5.fingerprint), num_labels=2))}
 
+    assert t5.name == "mini"
     assert [found[method] for method in ("prompt_tuning", "adapters", "ia3")] == [prompt, adapters, ia3]
+    assert len(sources_of(t5, None)) == (3 if source == "mini" else 0)
 
 
 def test_chosen_methods_alone_are_tried():

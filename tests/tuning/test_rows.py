@@ -1,10 +1,12 @@
 """Which rows train, which choose, and which have the last word."""
 
+from collections import Counter
+
 import pytest
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.tasks import Task
-from softprompt_tf.tuning.rows import divided, hold_out, read_rows_of, sample
+from softprompt_tf.tasks import Row, Task, sample
+from softprompt_tf.tuning.rows import divided, hold_out, read_rows_of
 
 
 def rows(count, start=0):
@@ -61,6 +63,42 @@ def test_rows_of_one_text_are_never_on_two_sides():
 
     train, dev, test = parts(found)
     assert len(train | dev | test) == len(train) + len(dev) + len(test)
+
+
+def test_rows_of_one_text_are_never_on_two_sides_where_their_groups_differ():
+    made = Task("mood", "{text}", labels={"bad": "bad", "good": "good"}, group_by=("group",))
+    pairs = [made.example(Row({**row, "group": n}, "")) for n, row in enumerate(rows(50) * 2)]
+
+    kept, held = hold_out(pairs, 20, seed=1)
+
+    assert len(held) == 20
+    assert {each.inputs for each in kept}.isdisjoint(each.inputs for each in held)
+
+
+def test_rows_that_are_held_out_have_no_text_of_the_rows_that_choose():
+    found = divide(train=rows(200), validation=rows(50))
+
+    train, dev, test = parts(found)
+    assert (len(train), len(dev), len(test)) == (160, 50, 40)
+    assert test.isdisjoint(dev | train)
+
+
+def test_rows_that_are_trained_on_and_choose_are_told():
+    found = divide(train=rows(200), validation=rows(50, 190), test=rows(50, 300))
+
+    assert found.notes == (
+        "10 of 50 dev rows have the text of a train row, so their scores are too good. Take these rows out of one of the two.",
+    )
+
+
+def test_a_sample_has_all_rows_of_a_group():
+    made = Task("mood", "{text}", labels={"bad": "bad", "good": "good"}, group_by=("group",))
+    examples = [made.example(Row({**row, "group": n // 3}, "")) for n, row in enumerate(rows(30))]
+
+    drawn = sample(examples, 7, seed=1)
+
+    groups = Counter(each.group for each in drawn)
+    assert (len(drawn), set(groups.values())) == (9, {3})
 
 
 def test_the_draw_follows_the_seed():
