@@ -107,9 +107,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _has_versions(arguments: argparse.Namespace) -> bool:
     """Say whether there may be something to serve; where there is not, the server's own message is the one that helps."""
-    directory = Path(arguments.directory or ".")
-    is_there = directory.is_dir() and any(child.name.isdecimal() for child in directory.iterdir())
-    return is_there or arguments.model_config_file is not None
+    from softprompt_tf.export.versions.version_numbers import find_versions
+
+    return arguments.model_config_file is not None or bool(find_versions(Path(arguments.directory or ".")))
 
 
 def _is_free(port: int) -> bool:

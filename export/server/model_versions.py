@@ -19,7 +19,6 @@ from softprompt_tf.export.server.batching import BatchScheduler
 from softprompt_tf.export.server.freed_memory import return_freed_memory
 from softprompt_tf.export.server.loaded_version import (
     error_code,
-    find_versions,
     load_version,
     run_warmup,
     stamp_files,
@@ -27,6 +26,7 @@ from softprompt_tf.export.server.loaded_version import (
 from softprompt_tf.export.server.model_config import LATEST, VersionPolicy
 from softprompt_tf.export.server.model_reports import VersionState
 from softprompt_tf.export.server.predict_contract import LoadedModel
+from softprompt_tf.export.versions.version_numbers import find_versions
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from softprompt_tf.export.server import model_versions
-from softprompt_tf.export.server.loaded_version import check_directory, find_versions
+from softprompt_tf.export.server.loaded_version import check_directory
 from softprompt_tf.export.server.server import ModelServer
 from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions
+from softprompt_tf.export.versions.version_numbers import find_versions
 from softprompt_tf.quiet import environment_of_user
 
 TF_SERVING_BINARY = "tensorflow_model_server"

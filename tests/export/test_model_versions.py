@@ -16,10 +16,11 @@ from softprompt_tf.export.client.client import PredictionClient
 from softprompt_tf.export.server import model_versions
 from softprompt_tf.export.server.batching import BatchScheduler
 from softprompt_tf.export.server.batching_parameters import BatchingParameters
-from softprompt_tf.export.server.loaded_version import find_versions, load_version, run_warmup
+from softprompt_tf.export.server.loaded_version import load_version, run_warmup
 from softprompt_tf.export.server.model_config import VersionPolicy
 from softprompt_tf.export.server.model_versions import LoadRetries, ModelVersions
 from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.versions.version_numbers import find_versions
 
 GOOD = {"task_id": ["x"], "text": ["a"]}
 NEVER_AGAIN = LoadRetries(0, 3600)
