@@ -89,10 +89,14 @@ class ModelVersions:
 
     def poll(self) -> None:
         """Look at the directory once; load what is wanted and let go of the rest. Call from one thread at a time."""
-        if not self.base_path.is_dir():
+        try:
+            found = find_versions(self.base_path) if self.base_path.is_dir() else None
+        except OSError as error:  # it may not be read, or vanishes while it is read
+            self._complain(f"Could not read base path {self.base_path} for servable {self.model_name}: {error}")
+            return
+        if found is None:
             self._complain(f"Could not find base path {self.base_path} for servable {self.model_name}")
             return  # it may be back soon: what is loaded stays
-        found = find_versions(self.base_path)
         wanted = self.policy.choose(found)
         missing = "" if wanted else f"No versions of servable {self.model_name} found under base path {self.base_path}"
         self._complain(missing)

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -254,6 +255,21 @@ def test_removing_the_newest_version_goes_back_to_the_one_before(base, exported)
     versions.poll()
 
     assert states(versions) == {1: "AVAILABLE", 2: "END"}
+
+
+def test_a_base_path_that_cannot_be_read_keeps_what_is_loaded(base, caplog, monkeypatch):
+    versions = follow(base)
+    versions.poll()
+
+    def fail(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    for _ in range(2):
+        versions.poll()
+
+    assert set(versions.available) == {1}
+    assert caplog.text.count(f"Could not read base path {base} for servable echo: [Errno 13] Permission denied") == 1
 
 
 def test_a_base_path_that_goes_away_keeps_what_is_loaded(base, caplog):

@@ -95,7 +95,9 @@ def test_of_two_names_for_a_number_the_last_one_counts_as_in_tf_serving(tmp_path
 def test_no_version_comes_after_the_highest(tmp_path):
     (tmp_path / str(2**63 - 1)).mkdir()
 
-    with pytest.raises(ExportError, match="No server looks at versions above 9223372036854775807. Received: .*Rename or"):
+    with pytest.raises(
+        ExportError, match="No server looks at versions above 9223372036854775807. Received: .*Rename or"
+    ):
         next_version(tmp_path)
 
 
