@@ -7,6 +7,7 @@ import time
 import pytest
 
 from softprompt_tf.errors import ExportError
+from softprompt_tf.export.versions.task_shards import link_or_copy
 from softprompt_tf.export.versions.version_directory import publish, staged_version
 from softprompt_tf.export.versions.version_numbers import check_version, find_versions, next_version
 
@@ -38,6 +39,18 @@ def test_leftovers_older_than_an_hour_are_removed_and_younger_ones_stay(tmp_path
         pass
 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".writing-busy", ".writing-young"]
+
+
+def test_a_link_is_taken_over_as_the_file_that_it_leads_to(tmp_path):
+    (tmp_path / "store" / "deep").mkdir(parents=True)
+    (tmp_path / "blob").write_text("weights")
+    (tmp_path / "store" / "deep" / "file").symlink_to("../../blob")
+    (tmp_path / "other").mkdir()
+
+    link_or_copy(tmp_path / "store" / "deep" / "file", tmp_path / "other" / "file")
+
+    assert not (tmp_path / "other" / "file").is_symlink()
+    assert (tmp_path / "other" / "file").samefile(tmp_path / "blob")
 
 
 def test_a_number_is_taken_once(tmp_path):
