@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import resource
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -99,6 +101,22 @@ def test_a_damaged_archive_is_refused(saved, tmp_path, damage):
 
     with pytest.raises(PromptError, match=r"bad.keras cannot be read as a .keras file"):
         sp.load_model(tmp_path / "bad.keras")
+
+
+def test_a_full_disk_leaves_the_file_that_was_there_and_no_other(saved, tmp_path):
+    model, _, path = saved
+    shutil.copy(path, tmp_path / "model.keras")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            model.save(tmp_path / "model.keras")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (tmp_path / "model.keras").read_bytes() == path.read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
 
 
 def test_weights_alone_come_back(saved, t5, tmp_path):
