@@ -1,6 +1,7 @@
 """Check single fields of a task that are no tensors: texts, and numbers of tokens or columns."""
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
@@ -36,6 +37,11 @@ def check_count(name: str, value: Any) -> int | None:
             f"`{name}` must be a whole number from 1 to {LARGEST_COUNT}, or None. Received: {name}={value!r}."
         )
     return None if value is None else int(value)
+
+
+def is_finite_number(value: Any) -> bool:
+    """Say whether a value of a JSON file is a number that a float can hold; whole numbers there may have any length."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def checked_labels(labels: Any) -> tuple[str, ...]:
