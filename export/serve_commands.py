@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="look for new versions every N seconds",
+        help="look for new versions every N seconds; 0 looks once",
     )
 
 
@@ -80,7 +80,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what is wrong in the arguments and their files before TensorFlow is loaded, which takes seconds.
 
     Raises:
-      ConfigError: for a port, or a remote directory.
+      ConfigError: for a port, a wait, or a remote directory.
       ServingError: for a file, as the server would.
     """
     from softprompt_tf.export.server.batching_parameters import read_batching_parameters
@@ -92,6 +92,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"`{name}` must be a port from 0 to 65535. Received: {port}.")
     if arguments.grpc_port == arguments.rest_port != 0:
         raise ConfigError(f"`--grpc-port` and `--rest-port` must differ. Received: {arguments.grpc_port} for both.")
+    for name in ("file_system_poll_wait_seconds", "model_config_file_poll_wait_seconds"):
+        if getattr(arguments, name) < 0:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"`{option}` must be 0 or more. Received: {getattr(arguments, name)}.")
     if arguments.directory is not None and not local_source(arguments.directory, error_type=ConfigError).is_dir():
         raise ConfigError(f"The directory to serve must exist. Received: {arguments.directory}.")
     if arguments.batching_parameters_file is not None:
@@ -107,9 +111,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _has_versions(arguments: argparse.Namespace) -> bool:
     """Say whether there may be something to serve; where there is not, the server's own message is the one that helps."""
-    directory = Path(arguments.directory or ".")
-    is_there = directory.is_dir() and any(child.name.isdecimal() for child in directory.iterdir())
-    return is_there or arguments.model_config_file is not None
+    from softprompt_tf.export.versions.version_numbers import find_versions
+
+    return arguments.model_config_file is not None or bool(find_versions(Path(arguments.directory or ".")))
 
 
 def _is_free(port: int) -> bool:

@@ -1,5 +1,7 @@
 """A `.keras` file becomes the `PromptedT5` that was saved; importing this module makes Keras know all classes of such a file."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,22 @@ REGISTERED = (
     token_metrics.LabelAccuracy,
     decoding.Greedy,
     decoding.Beam,
+)
+
+
+# What Keras, h5py and the ZIP archive raise at a damaged file.
+_READING_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    RecursionError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -51,7 +69,7 @@ def load_model(
         raise PromptError(f"A model must be a .keras file. Received: {path}, which is no file.")
     try:
         model = keras.saving.load_model(path, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except _READING_ERRORS as error:
         raise PromptError(f"{path} cannot be read as a .keras file: {first_line(error)}") from error
     if not isinstance(model, PromptedT5):
         raise PromptError(

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from softprompt_tf.errors import PromptFileError, TrainingError
-from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.atomic_file import write_atomically, write_together
+from softprompt_tf.files.new_directory import new_directory
 
 ERROR_TYPES = (PromptFileError, TrainingError)
 
@@ -52,3 +53,47 @@ def test_the_temporary_name_is_hidden_and_told_by_the_files_own(tmp_path, monkey
 
     assert names[0].startswith(".file.bin.")
     assert names[0].endswith(".tmp")
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127], ids=["bytes", "characters of two bytes"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(name, tmp_path):
+    assert write_atomically(tmp_path / name, b"new", error_type=TrainingError).read_bytes() == b"new"
+    with new_directory(tmp_path / "below" / name, error_type=TrainingError) as staging:
+        (staging / "file").touch()
+
+    assert [item.name for item in (tmp_path / "below" / name).iterdir()] == ["file"]
+
+
+def test_the_file_that_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "file.bin").write_bytes(b"old")
+    (tmp_path / "link.bin").symlink_to("store/file.bin")
+
+    write_atomically(tmp_path / "link.bin", b"new", error_type=TrainingError)
+
+    assert (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / "store" / "file.bin").read_bytes() == b"new"
+
+
+def test_a_path_with_a_nul_character_is_the_callers_error(tmp_path):
+    with pytest.raises(TrainingError, match="must have no NUL character. Received: '.*a.x00b'"):
+        write_atomically(tmp_path / "a\0b", b"new", error_type=TrainingError)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_of_files_that_belong_together_all_are_written_or_none(number, tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("weights", "config")]
+    write_together(dict.fromkeys(paths, b"old"), error_type=TrainingError)
+    synced = []
+
+    def fail(descriptor):
+        synced.append(descriptor)
+        if len(synced) > number:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingError, match="No space left.* is kept"):
+        patch.setattr(os, "fsync", fail)
+        write_together(dict.fromkeys(paths, b"new"), error_type=TrainingError)
+
+    assert [path.read_bytes() for path in paths] == [b"old", b"old"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)

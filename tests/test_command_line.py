@@ -1,6 +1,7 @@
 """What the command line says before anything slow is loaded: wrong files and ports, shipped configs, help texts, Ctrl-C."""
 
 import functools
+import io
 import json
 import os
 import signal
@@ -11,10 +12,12 @@ import time
 
 import numpy as np
 import pytest
+from fake_model_server import FakeServer
 from tiny_run import run_values, write_preset, write_tasks, write_yaml
 
 from softprompt_tf.backbones.backbone_option import backbone_of
 from softprompt_tf.cli.cli import build_parser, main
+from softprompt_tf.cli.output_encoding import escaped_output
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.settings.shipped_configs import find_config, shipped_configs
@@ -294,3 +297,30 @@ def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
 )
 def test_help_ends_with_the_default_unless_it_says_it(command, said, capsys):
     assert f"{said} -" in help_of(command, capsys)
+
+
+def test_lines_that_the_terminal_cannot_show_are_escaped_and_all_are_printed(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    texts = ["caf\u00e9", "\U0001f600", "plain"]
+    server = FakeServer()
+
+    try:
+        asked = [part for text in texts for part in ("--text", text)]
+        status = main(["query", server.target, "--model-name", "t5", "--task-id", "a", *asked])
+    finally:
+        server.stop()
+
+    lines = output.buffer.getvalue().decode("ascii").splitlines()
+    assert (status, [json.loads(line)["text"] for line in lines]) == (0, [f"a|{text}" for text in texts])
+    assert output.errors == "strict"
+
+
+def test_a_name_that_is_no_text_is_printed_with_its_bytes_escaped(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", output)
+
+    with escaped_output():
+        print("caf\u00e9 \udcff.safetensors", flush=True)
+
+    assert output.buffer.getvalue().decode() == "caf\u00e9 \\udcff.safetensors\n"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.export.versions.task_shards import StoredTasks, index_file
-from softprompt_tf.export.versions.version_directory import version_numbers
+from softprompt_tf.export.versions.version_numbers import find_versions
 from softprompt_tf.files.local_paths import local_source
 
 
@@ -26,11 +26,11 @@ def find_version(export: str | Path) -> ExportVersion:
       ExportError: if there is none, or its tasks cannot be read.
     """
     base = local_source(export, error_type=ExportError)
-    numbers = version_numbers(base)
+    versions = find_versions(base)
     if (base / "saved_model.pb").is_file():
         directory = base
-    elif numbers:
-        directory = base / str(numbers[-1])
+    elif versions:
+        directory = versions[max(versions)]
     else:
         raise ExportError(
             f"The export must be a base directory with versions such as 1/, or a version. Received: {base}. "

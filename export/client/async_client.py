@@ -16,7 +16,13 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.export.client import prediction_calls as calls
 from softprompt_tf.export.client.answers import Classification, Generation
 from softprompt_tf.export.client.client_errors import Asked, client_closed, request_failed
-from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments, channel_options, check_above
+from softprompt_tf.export.client.client_options import (
+    ClientOptions,
+    OptionArguments,
+    channel_options,
+    check_above,
+    check_server,
+)
 from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 from softprompt_tf.export.client.prompt_width import GET_METADATA, PromptWidth, metadata_request
 
@@ -39,7 +45,7 @@ class AsyncPredictionClient:
     sent; the wait for a free place among `max_concurrent_requests` is not counted (`asyncio.timeout` bounds it all).
 
     Raises:
-      ConfigError: if a setting is out of range, or no event loop runs.
+      ConfigError: if an argument is of another type or out of range, or no event loop runs; in a call, if another loop runs.
 
     Examples:
       >>> import asyncio
@@ -60,7 +66,8 @@ class AsyncPredictionClient:
         credentials: grpc.ChannelCredentials | None = None,
         **options: Unpack[OptionArguments],  # type: ignore[misc]  # mypy knows these files by another name here
     ):
-        _check_loop_runs()
+        self._loop = _running_loop()
+        check_server(target, model_name, credentials)
         self.target, self.model_name = target, model_name
         self.options = ClientOptions(**options)
         self._jitter, self._budget = random.Random(self.options.seed), RetryBudget(self.options.retry_budget)
@@ -89,6 +96,7 @@ class AsyncPredictionClient:
         self, texts: Sequence[str], tasks: Sequence[str], *, timeout_s: float | None = None
     ) -> list[dict[str, Classification]]:
         """Return the most likely label of each text by each of several tasks, as `PredictionClient.classify_all` does."""
+        tasks = calls.listed(tasks)
         return calls.by_text(await self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
 
     async def score(
@@ -135,6 +143,11 @@ class AsyncPredictionClient:
         return self._channel.unary_unary(path, request.SerializeToString, response.FromString)
 
     def _asked(self, timeout_s: float | None) -> Asked:
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigError(
+                "An AsyncPredictionClient may be used in the event loop alone in which it was made. Received: a call from"
+                " another one. Make a client in each, or share a PredictionClient."
+            )
         if timeout_s is not None:
             check_above("timeout_s", timeout_s, 0)
         return Asked(self.target, self.model_name, self.options.timeout_s if timeout_s is None else timeout_s)
@@ -187,9 +200,9 @@ def _open_channel(target: str, credentials: grpc.ChannelCredentials | None, opti
     return grpc.aio.secure_channel(target, credentials, options=channel_options(options))
 
 
-def _check_loop_runs() -> None:
+def _running_loop() -> asyncio.AbstractEventLoop:
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError as error:
         raise ConfigError(
             "An AsyncPredictionClient must be made while its event loop runs. Received: no running event loop."

@@ -16,7 +16,13 @@ from softprompt_tf.export.client import prediction_calls as calls
 from softprompt_tf.export.client.answers import Classification as Classification
 from softprompt_tf.export.client.answers import Generation as Generation
 from softprompt_tf.export.client.client_errors import Asked, client_closed, request_failed
-from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments, channel_options, check_above
+from softprompt_tf.export.client.client_options import (
+    ClientOptions,
+    OptionArguments,
+    channel_options,
+    check_above,
+    check_server,
+)
 from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 from softprompt_tf.export.client.prompt_width import GET_METADATA, PromptWidth, metadata_request
 
@@ -55,6 +61,7 @@ class PredictionClient:
         credentials: grpc.ChannelCredentials | None = None,
         **options: Unpack[OptionArguments],  # type: ignore[misc]  # mypy knows these files by another name here
     ):
+        check_server(target, model_name, credentials)
         self.target, self.model_name = target, model_name
         self.options = ClientOptions(**options)
         self._jitter, self._budget = random.Random(self.options.seed), RetryBudget(self.options.retry_budget)
@@ -129,6 +136,7 @@ class PredictionClient:
           >>> answers[0]["book"].label
           'positive'
         """
+        tasks = calls.listed(tasks)
         return calls.by_text(self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
 
     def score(

@@ -3,15 +3,17 @@
 Both clients take the same options, by keyword; `ClientOptions` says what each means and what it may be.
 """
 
+import numbers
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import grpc
 
 from softprompt_tf.errors import ConfigError
 
 MAX_MESSAGE_BYTES = 64 * 2**20
+_MAX_VERSION = 2**63 - 1
 _PEM_MARK = b"-----BEGIN "
 
 
@@ -36,7 +38,7 @@ class ClientOptions:
       version_label: ask the version with this label, such as "stable". Not together with `version`.
 
     Raises:
-      ConfigError: if a setting is out of range.
+      ConfigError: if a setting is of another type or out of range.
     """
 
     timeout_s: float = 30.0
@@ -52,16 +54,30 @@ class ClientOptions:
     version_label: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "max_batch_size", "max_concurrent_requests", "initial_backoff_s", "retry_budget"):
+        for name in ("timeout_s", "initial_backoff_s", "retry_budget"):
             check_above(name, getattr(self, name), 0)
-        check_above("max_retries", self.max_retries, -1)
+        for name in ("max_batch_size", "max_concurrent_requests"):
+            check_above(name, getattr(self, name), 0, is_whole=True)
+        check_above("max_retries", self.max_retries, -1, is_whole=True)
         if self.attempt_timeout_s is not None:
             check_above("attempt_timeout_s", self.attempt_timeout_s, 0)
+        check_above("max_backoff_s", self.max_backoff_s, 0)
         if self.max_backoff_s < self.initial_backoff_s:
             raise ConfigError(
                 f"`max_backoff_s` must be at least `initial_backoff_s`. Received: {self.max_backoff_s!r},"
                 f" {self.initial_backoff_s!r}."
             )
+        if self.seed is not None:
+            _check_number("seed", self.seed, is_whole=True)
+        self._check_version()
+
+    def _check_version(self) -> None:
+        if self.version is not None:
+            check_above("version", self.version, -1, is_whole=True)
+            if self.version > _MAX_VERSION:
+                raise ConfigError(f"`version` must be at most {_MAX_VERSION}. Received: version={self.version}.")
+        if self.version_label is not None:
+            check_name("version_label", self.version_label)
         if self.version is not None and self.version_label is not None:
             raise ConfigError(
                 f"Give `version` or `version_label`, not both. Received: {self.version}, {self.version_label!r}."
@@ -131,10 +147,41 @@ def channel_options(options: ClientOptions) -> list[tuple[str, int | str]]:
     ]
 
 
-def check_above(name: str, value: float, bound: float) -> None:
-    """Raise ConfigError unless `value` is greater than `bound`."""
+def check_server(target: Any, model_name: Any, credentials: Any) -> None:
+    """Refuse an address, a model's name or credentials that gRPC could not take.
+
+    Raises:
+      ConfigError: naming the argument.
+    """
+    check_name("target", target)
+    check_name("model_name", model_name)
+    if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
+        raise ConfigError(
+            f"`credentials` must be what `tls_credentials` returns, or None. Received: {type(credentials).__name__}."
+        )
+
+
+def check_above(name: str, value: float, bound: float, *, is_whole: bool = False) -> None:
+    """Raise ConfigError unless `value` is a number, or a whole one, and greater than `bound`."""
+    _check_number(name, value, is_whole=is_whole)
     if not value > bound:
         raise ConfigError(f"`{name}` must be greater than {bound}. Received: {name}={value!r}.")
+
+
+def check_name(name: str, value: Any) -> None:
+    """Raise ConfigError unless `value` is a string that is not empty and that UTF-8 can express."""
+    try:
+        is_name = isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise ConfigError(f"`{name}` must be a string of valid Unicode, and not empty. Received: {name}={value!r:.80}.")
+
+
+def _check_number(name: str, value: Any, *, is_whole: bool) -> None:
+    kind = numbers.Integral if is_whole else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ConfigError(f"`{name}` must be a {'whole ' if is_whole else ''}number. Received: {name}={value!r:.80}.")
 
 
 def _read_pem(name: str, path: str | Path | None) -> bytes | None:
@@ -142,8 +189,9 @@ def _read_pem(name: str, path: str | Path | None) -> bytes | None:
         return None
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"`{name}` must be a readable PEM file. Received: {path}: {error.strerror}.") from error
+    except (OSError, TypeError, ValueError) as error:  # the last two of what is no path, and of a NUL in one
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"`{name}` must be a readable PEM file. Received: {path!s:.200}: {reason}.") from error
     if _PEM_MARK not in content:  # gRPC would say no more than that no connection could be made
         raise ConfigError(f"`{name}` must be a PEM file. Received: {path}, which has no line `-----BEGIN ...`.")
     return content

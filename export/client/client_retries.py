@@ -67,7 +67,7 @@ class Attempts:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._options, self._budget, self._jitter, self._clock = options, budget, jitter, clock
-        self._deadline = clock() + timeout_s
+        self._deadline = clock() + float(timeout_s)  # a float32 of NumPy would round the clock to it
         self.count = 0
         self.has_budget = True
 
@@ -75,7 +75,7 @@ class Attempts:
         """Return the seconds that the attempt which starts now may take."""
         left_s = min(max(self._deadline - self._clock(), 0.001), LONGEST_S)
         limit_s = self._options.attempt_timeout_s
-        return left_s if limit_s is None else min(left_s, limit_s)
+        return left_s if limit_s is None else min(left_s, float(limit_s))
 
     def note_answer(self) -> None:
         """Note that the request was answered."""

@@ -145,6 +145,11 @@ def classify_all_call(texts: Sequence[str], tasks: Sequence[str]) -> PredictionC
     return PredictionCall("classify", columns, read_classifications)
 
 
+def listed(values: Sequence[str]) -> Sequence[str]:
+    """Return the values of an iterator as a list, as they are asked for twice; all else as it is."""
+    return list(values) if isinstance(values, Iterator) else values
+
+
 def by_text(answers: Sequence[Answer], tasks: Sequence[str]) -> list[dict[str, Answer]]:
     """Return the answers of a call for all tasks as task id -> answer of each text."""
     step = len(tasks)
@@ -197,11 +202,16 @@ def _prompt_rows(prompt: "np.ndarray", *, rows: int) -> "np.ndarray":
     except ValueError as error:  # lists of different lengths
         raise DataError(f"`prompt` must be floats [P, H] or [{rows}, P, H]. Received: {error}") from error
     fits = prompt.ndim == 2 or (prompt.ndim == 3 and len(prompt) == rows)
-    if not fits or prompt.dtype.kind != "f" or not prompt.shape[-1]:  # P may be 0: the text alone
+    if not fits or not _is_floating(prompt) or not prompt.shape[-1]:  # P may be 0: the text alone
         raise DataError(
             f"`prompt` must be floats [P, H] or [{rows}, P, H], H at least 1. Received: {prompt.dtype}, {prompt.shape}."
         )
-    return np.broadcast_to(prompt.astype(np.float32, copy=False), (rows, *prompt.shape[-2:]))
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by the server, as what was infinite is
+        return np.broadcast_to(prompt.astype(np.float32, copy=False), (rows, *prompt.shape[-2:]))
+
+
+def _is_floating(array: "np.ndarray") -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"  # which ml_dtypes registers with another kind
 
 
 def _check_prompt_rows(prompt: "np.ndarray", *, rows: int) -> None:

@@ -30,6 +30,7 @@ DT_FLOAT, DT_DOUBLE, DT_INT32, DT_STRING, DT_INT64, DT_BOOL = 1, 2, 3, 7, 9, 10
 VERSION_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
 _PACKAGE = "softprompt_tf.wire"
+_MOST_VALUES = 2**26  # of a tensor that is read: a few bytes can ask for any number of them
 
 # One line a field: number, name, type ("map X" is a map from string to X), and the oneof that it belongs to, if any.
 _MESSAGES = {
@@ -211,6 +212,8 @@ def read_tensor(tensor: TensorMessage) -> TensorValues:
       DataError: if the type is none that this module knows, or the values do not fill the shape.
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if min(shape, default=0) < 0 or math.prod(shape) > _MOST_VALUES:
+        raise DataError(f"A tensor must have at most {_MOST_VALUES:,} values. Received: shape={shape}.")
     if tensor.dtype == DT_STRING:
         return _filled("string", shape, list(tensor.string_val), empty=b"")
     if tensor.dtype not in _NUMERIC:
@@ -237,7 +240,7 @@ def _encode(name: str, value: str, index: int) -> bytes:
 
 def _filled(dtype: str, shape: tuple[int, ...], values: list[Any], *, empty: bytes | int) -> TensorValues:
     count = math.prod(shape)
-    if any(size < 0 for size in shape) or len(values) > count:
+    if len(values) > count:
         raise DataError(f"A tensor's values must fill its shape. Received: {len(values)} values, shape={shape}.")
     repeated = values[-1] if values else empty
     return TensorValues(dtype, shape, values + [repeated] * (count - len(values)))

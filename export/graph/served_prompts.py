@@ -44,7 +44,16 @@ def load_served_prompts(prompts: Mapping[str, ServedPrompt]) -> dict[str, tuple[
     wrong = [name for name in prompts if not isinstance(name, str)]
     if wrong:
         raise ExportError(f"A task id must be a string. Received: {wrong[0]!r}.")
+    for name in prompts:
+        _check_unicode(name)
     return {task_id: members_of(task_id, prompt) for task_id, prompt in prompts.items()}
+
+
+def _check_unicode(task_id: str) -> None:
+    try:
+        task_id.encode()
+    except UnicodeEncodeError as error:
+        raise ExportError(f"A task id must be valid Unicode. Received: {task_id!r:.200}.") from error
 
 
 def members_of(task_id: str, prompt: ServedPrompt) -> tuple[TaskPrompt, ...]:

@@ -13,6 +13,7 @@ from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ServedBackbone
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.methods import TaskPrompt, check_backbone
+from softprompt_tf.methods.files.field_checks import LARGEST_COUNT
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, PROMPT
 from softprompt_tf.tasks import Template, check_labels, ended_ids, warn_of_labels
 
@@ -198,7 +199,7 @@ def _row(backbone: ServedBackbone, task_id: str, members: Sequence[TaskPrompt]) 
         label_ids=tuple(tuple(ended_ids(ids, limit, opening_id=opening_id)) for ids in pieces),
         opening_id=opening_id,
         max_input_tokens=prompt.max_input_tokens or DEFAULT_MAX_INPUT_TOKENS,
-        max_target_tokens=limit + int(opening_id > 0),
+        max_target_tokens=min(limit + int(opening_id > 0), LARGEST_COUNT),
         num_members=len(members),
         method=prompt.method,
     )

@@ -112,7 +112,8 @@ class BatchScheduler:
                         return batch
                 if self._closing:
                     return None
-                self._changed.wait(min((queue.due_s - now_s for queue in self._waiting), default=None))
+                wait_s = min((queue.due_s - now_s for queue in self._waiting), default=threading.TIMEOUT_MAX)
+                self._changed.wait(min(wait_s, threading.TIMEOUT_MAX))
 
 
 class _Call:

@@ -15,22 +15,12 @@ from softprompt_tf.errors import ExportError, ServingError, VerificationError
 from softprompt_tf.export.server.batching import BatchScheduler, VersionBatcher
 from softprompt_tf.export.server.predict_contract import STATUS_CODES, LoadedModel, run_predict
 from softprompt_tf.export.session.session_loader import SavedModelSession
-from softprompt_tf.export.versions.version_directory import parse_version
+from softprompt_tf.export.versions.version_numbers import find_versions
 from softprompt_tf.files.local_paths import local_source
 
 MAX_WARMUP_REQUESTS = 1000  # the limit of TF Serving, which refuses to load a version with more
 
 logger = logging.getLogger(__name__)
-
-
-def find_versions(base_path: Path) -> dict[int, Path]:
-    """Return what a server takes for versions of a model by their number; none where `base_path` is missing.
-
-    A file whose name is a number is among them, as in TF Serving; it does not load.
-    """
-    entries = sorted(base_path.iterdir()) if base_path.is_dir() else []
-    numbers = [(parse_version(entry.name), entry) for entry in entries]
-    return {number: entry for number, entry in numbers if number is not None}
 
 
 def check_directory(directory: str | Path | None) -> Path:

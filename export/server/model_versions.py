@@ -19,7 +19,6 @@ from softprompt_tf.export.server.batching import BatchScheduler
 from softprompt_tf.export.server.freed_memory import return_freed_memory
 from softprompt_tf.export.server.loaded_version import (
     error_code,
-    find_versions,
     load_version,
     run_warmup,
     stamp_files,
@@ -27,6 +26,7 @@ from softprompt_tf.export.server.loaded_version import (
 from softprompt_tf.export.server.model_config import LATEST, VersionPolicy
 from softprompt_tf.export.server.model_reports import VersionState
 from softprompt_tf.export.server.predict_contract import LoadedModel
+from softprompt_tf.export.versions.version_numbers import find_versions
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +89,14 @@ class ModelVersions:
 
     def poll(self) -> None:
         """Look at the directory once; load what is wanted and let go of the rest. Call from one thread at a time."""
-        if not self.base_path.is_dir():
+        try:
+            found = find_versions(self.base_path) if self.base_path.is_dir() else None
+        except OSError as error:  # it may not be read, or vanishes while it is read
+            self._complain(f"Could not read base path {self.base_path} for servable {self.model_name}: {error}")
+            return
+        if found is None:
             self._complain(f"Could not find base path {self.base_path} for servable {self.model_name}")
             return  # it may be back soon: what is loaded stays
-        found = find_versions(self.base_path)
         wanted = self.policy.choose(found)
         missing = "" if wanted else f"No versions of servable {self.model_name} found under base path {self.base_path}"
         self._complain(missing)

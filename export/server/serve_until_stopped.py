@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from softprompt_tf.export.server import model_versions
-from softprompt_tf.export.server.loaded_version import check_directory, find_versions
+from softprompt_tf.export.server.loaded_version import check_directory
 from softprompt_tf.export.server.server import ModelServer
 from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions
+from softprompt_tf.export.versions.version_numbers import find_versions
 from softprompt_tf.quiet import environment_of_user
 
 TF_SERVING_BINARY = "tensorflow_model_server"
@@ -38,7 +39,7 @@ def serve(
       model_name: default the directory's own name.
       grpc_port: of the gRPC services, 0 for any free one.
       rest_port: of the REST form, 0 for any free one, None for no REST.
-      poll_interval_s: seconds between two looks for new versions.
+      poll_interval_s: seconds between two looks for new versions; 0 means that there is one, at the start.
       options: the model config file, batching, labels and retries.
 
     Examples:
@@ -52,7 +53,8 @@ def serve(
     else:
         base_path, name, what, flags = None, "", f"the models of {options.model_config_file}", []
     if poll_interval_s != 1:
-        flags.append(f"--file_system_poll_wait_seconds={max(round(poll_interval_s), 1)}")
+        whole_s = max(round(poll_interval_s), 1) if poll_interval_s else 0
+        flags.append(f"--file_system_poll_wait_seconds={whole_s}")
     binary = shutil.which(TF_SERVING_BINARY)
     if binary is not None:
         ports = [f"--port={grpc_port}", f"--rest_api_port={rest_port or 0}"]

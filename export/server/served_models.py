@@ -170,7 +170,7 @@ class ConfigFile:
     """A model config file that is read again when it has changed, or when the server could not follow it before."""
 
     def __init__(self, path: Path, models: ServedModels):
-        self._path, self._models = path, models
+        self._path, self._models = path.absolute(), models  # the working directory may change
         self._followed = b""
         self._complaint = ""
 

@@ -22,7 +22,7 @@ from softprompt_tf.export.server.loaded_version import check_directory
 from softprompt_tf.export.server.model_config import ModelSettings
 from softprompt_tf.export.server.rest import answer
 from softprompt_tf.export.server.served_models import ConfigFile, ServedModels
-from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions
+from softprompt_tf.export.server.serving_options import DEFAULT_OPTIONS, ServingOptions, check_interval
 from softprompt_tf.files.local_paths import local_source
 
 _WORKERS, _WORKERS_WITH_BATCHING = 4, 64
@@ -39,7 +39,7 @@ class ModelServer:
       grpc_port: port of the gRPC services, 0 for any free one. Default 8500.
       rest_port: port of the REST form, 0 for any free one, None for no REST. Default 8501.
       host: address to listen on. Default 127.0.0.1: this machine only.
-      poll_interval_s: seconds between two looks at the directory. Default 1.
+      poll_interval_s: seconds between two looks for new versions; 0 means that there is one, at the start. Default 1.
       max_workers: gRPC requests under way at the same time. Default 4, or 64 with batching, where most of them wait.
       max_message_bytes: a larger request is refused: RESOURCE_EXHAUSTED, over REST 413. Default 2 GiB, as TF Serving's gRPC.
       options: the model config file, batching, labels and retries.
@@ -69,6 +69,7 @@ class ModelServer:
         max_message_bytes: int = 2**31 - 1,
         options: ServingOptions = DEFAULT_OPTIONS,
     ):
+        check_interval("poll_interval_s", poll_interval_s)
         self.base_path = None if base_path is None else local_source(base_path, error_type=ServingError).resolve()
         self.model_name = model_name or (self.base_path.name if self.base_path else "")
         self.host, self.grpc_port, self.rest_port = host, grpc_port, rest_port
@@ -95,13 +96,17 @@ class ModelServer:
         """
         try:
             self._load()
+            self._listen()
+        except BaseException:  # Ctrl-C too, while it waits
+            self.stop()
+            raise
+
+    def _listen(self) -> None:
+        try:
             self._start_grpc()
             if self.rest_port is not None:
                 self._start_rest(self.rest_port)
-        except BaseException as error:  # Ctrl-C too, while it waits
-            self.stop()
-            if isinstance(error, ServingError) or not isinstance(error, RuntimeError | OSError):
-                raise
+        except (RuntimeError, OSError) as error:
             raise ServingError(
                 f"Ports {self.grpc_port} and {self.rest_port} on {self.host} must be free. Received: {error}."
                 " Hint: choose other ports, or 0 for any free one.",
@@ -137,8 +142,7 @@ class ModelServer:
         if self._options.model_config_file is not None:
             config = ConfigFile(self._options.model_config_file, self._models)
             config.load(is_over=self._stopping.is_set)
-            if self._options.model_config_file_poll_wait_seconds:
-                self._start_polling("config", config.poll, self._options.model_config_file_poll_wait_seconds)
+            self._start_polling("config", config.poll, self._options.model_config_file_poll_wait_seconds)
         else:
             self._load_directory(check_directory(self.base_path))
         self._start_polling("versions", self._models.poll, self._poll_interval_s)
@@ -177,11 +181,14 @@ class ModelServer:
         self._rest_server.start()
 
     def _start_polling(self, name: str, poll: Callable[[], None], interval_s: float) -> None:
+        """Look again and again, every `interval_s` seconds; never for 0, as in TF Serving."""
+
         def poll_until_stopped() -> None:
-            while not self._stopping.wait(interval_s):
+            while not self._stopping.wait(min(interval_s, threading.TIMEOUT_MAX)):
                 poll()
 
-        self._start_thread(name, poll_until_stopped)
+        if interval_s:
+            self._start_thread(name, poll_until_stopped)
 
     def _start_thread(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=f"model-server-{name}", daemon=True)

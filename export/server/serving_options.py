@@ -1,5 +1,6 @@
 """The options of a model server: parsed, or as TF Serving's own flags."""
 
+import numbers
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ class ServingOptions:
       max_num_load_retries: how often a version that does not load is tried again.
       load_retry_interval_micros: time between two tries, in us.
       rest_api_enable_cors_support: let web pages of other origins ask over REST, in a browser.
+
+    Raises:
+      ServingError: with status INVALID_ARGUMENT, if a wait is negative or no number.
     """
 
     model_config_file: Path | None = None
@@ -32,6 +36,9 @@ class ServingOptions:
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
     rest_api_enable_cors_support: bool = False
+
+    def __post_init__(self) -> None:
+        check_interval("model_config_file_poll_wait_seconds", self.model_config_file_poll_wait_seconds)
 
     def batching_parameters(self) -> BatchingParameters | None:
         """Return how requests are merged, or None where they are not.
@@ -55,6 +62,18 @@ class ServingOptions:
         """Return the flags for `tensorflow_model_server`, without those that have its default value."""
         chosen = {name: value for name, value in vars(self).items() if value != getattr(DEFAULT_OPTIONS, name)}
         return [f"--{name}={str(value).lower() if value is True else value}" for name, value in chosen.items()]
+
+
+def check_interval(name: str, seconds: float) -> None:
+    """Refuse seconds between two looks that are no number from 0 up, where 0 means that there is one look.
+
+    Raises:
+      ServingError: with status INVALID_ARGUMENT.
+    """
+    if not isinstance(seconds, numbers.Real) or isinstance(seconds, bool) or not seconds >= 0:
+        raise ServingError(
+            f"`{name}` must be a number of seconds from 0 up. Received: {seconds!r}.", status="INVALID_ARGUMENT"
+        )
 
 
 DEFAULT_OPTIONS = ServingOptions()

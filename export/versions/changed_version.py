@@ -13,7 +13,8 @@ from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.export.versions.export_files import link_files, write_fingerprint
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.export.versions.verify_change import verify_change
-from softprompt_tf.export.versions.version_directory import check_version, publish, staged_version, version_numbers
+from softprompt_tf.export.versions.version_directory import publish, staged_version
+from softprompt_tf.export.versions.version_numbers import check_version, find_versions, next_version
 from softprompt_tf.files.local_paths import local_source
 
 _MAX_ATTEMPTS = 20
@@ -63,7 +64,7 @@ def write_changed(
     """Stage, check and publish a change of the newest version, and begin again where that is no longer the newest."""
     for _ in range(_MAX_ATTEMPTS):
         export = newest_version(base)
-        target = base / str(version if version is not None else export.number + 1)
+        target = base / str(version if version is not None else next_version(base))
         check_version(base, version)
         changed = change(export)
         source = export.tasks.directory
@@ -74,7 +75,7 @@ def write_changed(
             if verify:
                 verify_change(source, staging, kept=changed.kept, added=changed.added)
                 then(staging, export.record)
-            if version_numbers(base)[-1:] == [export.number] and publish(staging, target):
+            if max(find_versions(base), default=None) == export.number and publish(staging, target):
                 return target
     raise ExportError(f"The newest version must hold still for a change. Received: {base}, written to all the time.")
 
@@ -104,12 +105,12 @@ def _count_records(path: Path) -> int:
 
 def newest_version(base: str | Path) -> NewestVersion:
     base = local_source(base, error_type=ExportError)
-    numbers = version_numbers(base)
-    if not numbers:
+    versions = find_versions(base)
+    if not versions:
         is_version = (base / "saved_model.pb").is_file()
         write = "Write one with `softprompt export --prompt ID=FILE --output DIR`, in Python `write_saved_model`."
         hint = f"Pass the base directory, {base.parent}." if is_version else write
         raise ExportError(f"The directory must be an export. Received: {base}, with no version. {hint}")
-    directory = base / str(numbers[-1])
-    record = ExportRecord.read(directory)
-    return NewestVersion(base, numbers[-1], record, StoredTasks.read(directory))
+    number = max(versions)
+    record = ExportRecord.read(versions[number])
+    return NewestVersion(base, number, record, StoredTasks.read(versions[number]))

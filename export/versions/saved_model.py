@@ -20,7 +20,8 @@ from softprompt_tf.export.graph.stored_rows import as_stored
 from softprompt_tf.export.versions.export_files import write_fingerprint
 from softprompt_tf.export.versions.task_shards import write_tasks
 from softprompt_tf.export.versions.verify import verify_saved_model
-from softprompt_tf.export.versions.version_directory import check_version, next_version, publish, staged_version
+from softprompt_tf.export.versions.version_directory import publish, staged_version
+from softprompt_tf.export.versions.version_numbers import check_version, next_version
 from softprompt_tf.export.versions.warmup import write_warmup_requests
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.inference.decoding import Sampler, get_sampler

@@ -119,18 +119,19 @@ def remove_tasks(
       >>> [task.task_id for task in list_tasks("exports/t5")]
       ['film']
     """
+    asked = [task_ids] if isinstance(task_ids, str) else list(task_ids)
 
     def change(export: NewestVersion) -> TaskChange:
-        unknown = [task for task in task_ids if task not in export.names]
-        if unknown or not task_ids or isinstance(task_ids, str):
+        unknown = [task for task in asked if task not in export.names]
+        if unknown or not asked or isinstance(task_ids, str):
             raise ExportError(
                 f"Only tasks that are there can be removed. Received: {unknown or task_ids!r}. "
                 f"{export.tasks.directory} holds: {_brief(export.names)}."
             )
-        rows = tuple(task for task in export.tasks.rows if task.task_id not in task_ids)
+        rows = tuple(task for task in export.tasks.rows if task.task_id not in asked)
         if not rows:
             raise ExportError(
-                f"An export keeps at least one task. Received: {list(task_ids)}, all that {export.tasks.directory} holds."
+                f"An export keeps at least one task. Received: {asked}, all that {export.tasks.directory} holds."
             )
         tasks = _with_tensors(rows, export, None)
         return TaskChange(tasks.task_ids, (), _rewrite(export, tasks))

@@ -141,7 +141,7 @@ def index_file(directory: Path) -> Path:
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`, or a copy of it where the file system has no hard links."""
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)  # a link to a symbolic link would lead elsewhere from another place
     except OSError:
         shutil.copy2(source, target)
 

@@ -1,8 +1,7 @@
-"""Write a version into a model's base directory completely or not at all: staging, numbers, syncing, one move."""
+"""Write a version into a model's base directory completely or not at all: staging, syncing, one move."""
 
 import errno
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -17,9 +16,6 @@ from softprompt_tf.files.local_paths import local_target
 
 _STAGING = ".writing-"
 LEFTOVER_AGE_S = 3600
-MAX_VERSION = 2**63 - 1
-_VERSION_NAME = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
-_LONGEST_NAME = 255  # of an entry in any file system; and Python reads no number of more than 4,300 digits
 
 
 @contextmanager
@@ -47,48 +43,6 @@ def staged_version(base: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
     except (OSError, tf.errors.OpError) as error:
         raise ExportError(f"The export to {base} cannot be written: {error}.") from error
-
-
-def parse_version(name: str) -> int | None:
-    """Return the version that a server takes an entry of a base directory for; None where it passes it over.
-
-    A sign, leading zeros and blanks are let through, and whether the entry is a directory is not looked at.
-
-    Source: tensorflow/serving sources/storage_path/file_system_storage_path_source.cc; absl `SimpleAtoi`.
-    """
-    if _VERSION_NAME.fullmatch(name) is None or len(name) > _LONGEST_NAME:
-        return None
-    number = int(name)
-    return number if 0 <= number <= MAX_VERSION else None
-
-
-def version_numbers(base: Path) -> list[int]:
-    """Return the numbers of the versions in a base directory, the lowest first."""
-    names = [child.name for child in base.iterdir()] if base.is_dir() else []
-    return sorted(int(name) for name in names if name.isdecimal() and parse_version(name) is not None)
-
-
-def next_version(base: Path) -> int:
-    """Return one more than the highest version that a server would see, 1 where there is none."""
-    numbers = [parse_version(child.name) for child in base.iterdir()] if base.is_dir() else []
-    return 1 + max((number for number in numbers if number is not None), default=0)
-
-
-def check_version(base: Path, version: int | None) -> None:
-    """Refuse a version's number that is not free; None, for the next one, always is.
-
-    Raises:
-      ExportError: if the version is negative or exists.
-    """
-    if version is None:
-        return
-    if not 0 <= version <= MAX_VERSION:
-        raise ExportError(
-            f"`version` must be from 0 to {MAX_VERSION}. Received: version={version}. No server looks at others."
-        )
-    target = base / str(version)
-    if target.exists():
-        raise ExportError(f"A version that exists is never overwritten. Received: {target}. Leave `version` out.")
 
 
 def publish(staging: Path, target: Path) -> bool:

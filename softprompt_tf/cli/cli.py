@@ -27,6 +27,7 @@ from softprompt_tf.cli import (
 )
 from softprompt_tf.cli.help_text import HelpWithDefaults
 from softprompt_tf.cli.lean_imports import lean_imports
+from softprompt_tf.cli.output_encoding import escaped_output
 from softprompt_tf.errors import ConfigError, SoftPromptError, VerificationError, WorkerLostError
 from softprompt_tf.experiments.commands import add_commands as add_experiment_commands
 from softprompt_tf.export import answer_files_command, query_command, serve_commands
@@ -105,10 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     parsed = _parsed(build_parser(), arguments)
     try:
-        with quiet(is_verbose=parsed.verbose), lean_imports():
-            _check_paths(parsed)
-            status = parsed.run(parsed) or 0
-        sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
+        with escaped_output():
+            with quiet(is_verbose=parsed.verbose), lean_imports():
+                _check_paths(parsed)
+                status = parsed.run(parsed) or 0
+            sys.stdout.flush()  # here, and not at the end of the process, where nobody catches what goes wrong
         return int(status)
     except WorkerLostError as error:
         if not launch_workers.is_launched():  # else the launcher says which one

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from softprompt_tf.errors import SoftPromptError
 from softprompt_tf.files.local_paths import local_target
+
+_LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftPromptError]) -> Path:
@@ -27,35 +29,71 @@ def write_atomically(path: str | Path, content: bytes, *, error_type: type[SoftP
     Raises:
       error_type: if the path is remote, or the file cannot be written; whatever stood at `path` before still stands there.
     """
-    path = local_target(path, error_type=error_type)
+    return write_together({Path(path): content}, error_type=error_type)[0]
+
+
+def write_together(contents: Mapping[Path, bytes], *, error_type: type[SoftPromptError]) -> list[Path]:
+    """Write files that belong together: all are whole and on the disk before the first one gets its name.
+
+    So neither a full disk nor an interrupt leaves the new one of a pair beside the old other, but for the moment in which they
+    are renamed.
+
+    Args:
+      contents: where each file goes -> all of its bytes.
+      error_type: what is raised if one cannot be written.
+
+    Returns:
+      The paths.
+
+    Raises:
+      error_type: if a path is remote, or a file cannot be written; whatever stood at the paths before still stands there.
+    """
+    paths = [local_target(path, error_type=error_type) for path in contents]
+    path = paths[0]
     try:
-        with whole_file(path) as file:
-            file.write(content)
+        with contextlib.ExitStack() as files:
+            for path, content in zip(paths, contents.values(), strict=True):
+                file = files.enter_context(whole_file(path))
+                file.write(content)
+                if len(paths) > 1:
+                    _sync(file)
     except OSError as error:
         raise error_type(f"File {path} cannot be written. Received: {error}. What stood there is kept.") from error
-    return path
+    return paths
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Write a file piece by piece in a `with` block: at its end the file is there, whole; after an error it is not.
 
+    Where `path` is a symbolic link, the file that it leads to is replaced, and the link stays.
+
     Raises:
       OSError: as it came, if the file cannot be written; whatever stood at `path` before still stands there.
     """
     # In the same directory, since a rename is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{short_name(path.name)}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            _sync(file)
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     _sync_directory(path.parent)
+
+
+def short_name(name: str) -> str:
+    """Return the beginning of a file's name, so short that a temporary name with a few characters more is one."""
+    return name.encode(errors="replace")[:_LONGEST_NAME].decode(errors="ignore")
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_directory(directory: Path) -> None:

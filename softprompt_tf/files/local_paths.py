@@ -21,8 +21,10 @@ def local_target(path: str | os.PathLike[str], *, error_type: type[SoftPromptErr
     """Return a path to write to.
 
     Raises:
-      error_type: if it is remote, or where this process may not look.
+      error_type: if it is remote, no path of any file, or where this process may not look.
     """
+    if "\0" in str(path):
+        raise error_type(f"The path to write must have no NUL character. Received: {str(path)!r:.200}.")
     if scheme_of(path):
         raise error_type(
             f"The path to write must be a local one. Received: {_as_given(path)}. Write to a local directory, then copy it there."

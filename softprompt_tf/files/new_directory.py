@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.files.atomic_file import short_name
 from softprompt_tf.files.local_paths import local_target
 
 
@@ -25,7 +26,7 @@ def new_directory(path: str | Path, *, error_type: type[SoftPromptError]) -> Ite
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        staging = Path(tempfile.mkdtemp(prefix=f".{short_name(path.name)}.", dir=path.parent))
         try:
             yield staging
             staging.chmod(0o777 & ~_umask())

@@ -1,5 +1,6 @@
 """Check the arguments of a `PromptedT5`."""
 
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
@@ -7,8 +8,8 @@ from softprompt_tf.errors import BackboneError, PromptError
 from softprompt_tf.texts.text_arguments import checked_limit
 
 
-def check_parts(t5: Any, labels: Any) -> None:
-    """Refuse what is no frozen T5, and one text in the place of several labels.
+def check_parts(t5: Any, labels: Any) -> tuple[Any, ...] | None:
+    """Refuse what is no frozen T5, and what is no sequence of labels; return the labels, of which an iterator is read once.
 
     Raises:
       BackboneError, PromptError: with what was received.
@@ -20,6 +21,9 @@ def check_parts(t5: Any, labels: Any) -> None:
         )
     if isinstance(labels, (str, bytes)):
         raise PromptError(f"`labels` must be a list of words. Received: labels={labels!r}.")
+    if isinstance(labels, Set | Mapping) or not isinstance(labels, Iterable | None):
+        raise PromptError(f"`labels` must be a list of words, in their order. Received: labels={labels!r}.")
+    return None if labels is None else tuple(labels)
 
 
 def limit_of(name: str, value: Any, default: int) -> int:

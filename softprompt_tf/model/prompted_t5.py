@@ -90,7 +90,7 @@ class PromptedT5(AnsweringModel):
         target_format: str | None = None,
         name: str = "prompted_t5",
     ):
-        check_parts(t5, labels)
+        labels = check_parts(t5, labels)
         method, loaded = method_of(prompt, t5)
         method = settled(method.with_labels(loaded.labels if labels is None else labels), t5)
         table = table_of(method, t5)

@@ -25,6 +25,7 @@ from softprompt_tf.model.loss_terms import LossTerm, bound_terms
 from softprompt_tf.model.micro_batches import checked_micro_batch_size, train_step_by_parts
 from softprompt_tf.model.prompt_dropout import checked_dropout
 from softprompt_tf.model.token_metrics import LabelAccuracy, per_position
+from softprompt_tf.model.whole_file_model import WholeFileModel
 from softprompt_tf.model.worker_step import check_trains_on_workers, worker_step
 from softprompt_tf.workers.cluster import joined
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from softprompt_tf.texts.text_batches import TextBatches
 
 
-class TrainedModel(keras.Model):
+class TrainedModel(WholeFileModel):
     """What Keras trains of `PromptedT5`, which lends its `t5`, `text_batches` and `labels`."""
 
     t5: FrozenT5

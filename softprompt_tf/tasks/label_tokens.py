@@ -4,7 +4,7 @@ A label is scored by its tokens and the end of sequence. Two labels with the sam
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 
 from softprompt_tf.errors import SoftPromptError
@@ -41,6 +41,8 @@ def check_labels(
     """
     if isinstance(labels, str | bytes):
         raise error_type(f"{_upper(subject)} must be a sequence of strings. Received: {labels!r}. Write [{labels!r}].")
+    if isinstance(labels, Set | Mapping) or not isinstance(labels, Iterable):
+        raise error_type(f"{_upper(subject)} must be a sequence of strings, in their order. Received: {labels!r}.")
     words = tuple(labels)
     for word in words:
         if not isinstance(word, str):

@@ -1,6 +1,7 @@
 """Layers built from their sizes: KerasHub's own, traced as Keras does it, are what they must equal."""
 
 import functools
+import os
 import re
 
 import h5py
@@ -179,6 +180,25 @@ def test_a_backbone_is_an_object_of_kerashubs_class_and_saves_as_one(tmp_path):
     assert {type(layer) for layer in theirs.encoder_transformer_layers} == {T5TransformerLayer}
     for got, expected in zip(theirs.weights, ours.weights, strict=True):
         np.testing.assert_array_equal(got, expected, err_msg=expected.path)
+
+
+def test_a_preset_that_cannot_be_put_in_place_leaves_the_one_that_was_there(tmp_path, monkeypatch):
+    write_preset(untraced(), tiny_vocabulary(), tmp_path / "preset", dtype="float32")
+    content = {path.name: path.read_bytes() for path in (tmp_path / "preset").rglob("*") if path.is_file()}
+    rename = os.rename
+
+    def interrupt(source, target):
+        if source.name.endswith(".writing"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "rename", interrupt)
+        patch.setattr(os, "replace", interrupt)
+        write_preset(untraced(), tiny_vocabulary(), tmp_path / "preset", dtype="float32")
+
+    assert {path.name: path.read_bytes() for path in (tmp_path / "preset").rglob("*") if path.is_file()} == content
+    assert [path.name for path in tmp_path.iterdir()] == ["preset"]
 
 
 def test_weights_in_a_file_have_kerashubs_names(tmp_path):

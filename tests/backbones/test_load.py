@@ -98,9 +98,18 @@ def test_a_directory_with_a_damaged_config_is_refused(broken):
         load_t5(broken)
 
 
-@pytest.mark.parametrize("file", ["tokenizer.json", "model.weights.h5", "assets/tokenizer/vocabulary.spm"])
-def test_a_directory_with_a_damaged_file_is_refused(broken, file):
-    (broken / file).write_bytes(b"damaged")
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", b"damaged"),
+        ("tokenizer.json", b"[" * 100_000),
+        ("model.weights.h5", b"damaged"),
+        ("assets/tokenizer/vocabulary.spm", b"damaged"),
+    ],
+    ids=["tokenizer", "nested too deep", "weights", "vocabulary"],
+)
+def test_a_directory_with_a_damaged_file_is_refused(broken, file, content):
+    (broken / file).write_bytes(content)
 
     with pytest.raises(BackboneError, match="cannot be read as a T5: .+"):
         load_t5(broken)

@@ -338,3 +338,29 @@ def test_a_client_that_is_closed_just_before_a_request_says_so(server):
 def test_a_client_outside_of_an_event_loop_is_refused():
     with pytest.raises(ConfigError, match="must be made while its event loop runs. Received: no running event loop"):
         AsyncPredictionClient("localhost:1", model_name="t5")
+
+
+def test_a_client_is_refused_in_another_event_loop(server):
+    async def make():
+        return AsyncPredictionClient(server.target, model_name="t5")
+
+    client = asyncio.run(make())
+
+    for ask in (lambda: client.generate(["x"], task_id="a"), lambda: client.status()):
+        with pytest.raises(
+            ConfigError, match="in the event loop alone in which it was made. Received: a call from another"
+        ):
+            asyncio.run(ask())
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"timeout_s": "5"}, "`timeout_s` must be a number"), ({"target": 8500}, "`target` must be a string")],
+)
+def test_an_argument_of_another_type_is_refused(arguments, message):
+    async def make():
+        AsyncPredictionClient(**{"target": "localhost:1", "model_name": "t5", **arguments})
+
+    with pytest.raises(ConfigError, match=message):
+        asyncio.run(make())

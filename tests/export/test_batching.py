@@ -299,6 +299,16 @@ def test_a_batch_that_is_not_full_runs_when_its_time_is_over(schedule, model):
     assert ask(schedule(max_batch_size=4, batch_timeout_micros=1000), model, 5) == [50]
 
 
+def test_a_wait_of_any_length_ends_when_the_batch_is_full(schedule, model, callers):
+    batcher = schedule(max_batch_size=2, batch_timeout_micros=2**63 - 1)
+    first = callers.submit(ask, batcher, model, 1)
+    wait_until(lambda: batcher._scheduler._waiting)
+
+    second = callers.submit(ask, batcher, model, 2)
+
+    assert [answer.result(WAIT_S) for answer in (first, second)] == [[10], [20]]
+
+
 def test_a_run_is_filled_up_to_an_allowed_size(schedule, model):
     batcher = schedule(max_batch_size=4, batch_timeout_micros=0, allowed_batch_sizes=(4,))
 

@@ -7,6 +7,7 @@ import time
 from concurrent import futures
 
 import grpc
+import ml_dtypes
 import numpy as np
 import pytest
 from fake_model_server import FakeServer, generations, strings
@@ -161,6 +162,23 @@ def test_no_texts_for_all_tasks_ask_nobody(client, server):
     assert server.requests == []
 
 
+@pytest.mark.parametrize("texts", [["x"], []])
+def test_tasks_may_come_from_an_iterator(client, server, texts):
+    server.predict = lambda inputs: {
+        "label": inputs["task_id"],
+        "probability": np.ones(2, np.float32),
+        "labels": inputs["task_id"][:, None],
+        "log_probabilities": np.zeros((2, 1), np.float32),
+        "status": strings(b"", b""),
+    }
+
+    answers = client.classify_all(texts, iter(["rte", "cb"]))
+
+    assert [{task: answer.label for task, answer in row.items()} for row in answers] == [
+        {"rte": "rte", "cb": "cb"} for _ in texts
+    ]
+
+
 @pytest.mark.parametrize("tasks", [[], ["rte", "rte"], "rte"])
 def test_tasks_that_are_none_or_named_twice_are_errors(client, tasks):
     with pytest.raises(DataError, match="`tasks` must be"):
@@ -207,6 +225,18 @@ def test_large_prompts_make_smaller_requests(server):
         client.generate_with_prompt(prompt, list("abcdef"))
 
     assert [request.inputs["prompt"].tensor_shape.dim[0].size for request in server.requests] == [4, 2]
+
+
+def test_a_bfloat16_prompt_is_sent_as_float32(client, server):
+    server.predict = lambda inputs: {
+        "output": inputs["text"],
+        "score": np.zeros(1, np.float32),
+        "status": strings(b""),
+    }
+
+    client.generate_with_prompt(np.array([[1.5, -2.0]], ml_dtypes.bfloat16), ["x"])
+
+    assert wire.read_tensor(server.requests[-1].inputs["prompt"]).values == [1.5, -2.0]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS_THAT_DO_NOT_FIT.values(), ids=PROMPTS_THAT_DO_NOT_FIT)
@@ -487,6 +517,64 @@ def test_a_client_that_is_closed_just_before_a_request_says_so(server, monkeypat
 def test_a_setting_out_of_range_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         PredictionClient("localhost:1", model_name="t5", **settings)
+
+
+NO_NUMBERS = ("5", None, True)
+OPTIONAL = ("attempt_timeout_s", "seed", "version", "version_label")
+NUMBERS = [field.name for field in dataclasses.fields(ClientOptions) if field.name not in OPTIONAL]
+WHOLE_NUMBERS = ("max_batch_size", "max_concurrent_requests", "max_retries", "seed", "version")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(
+            ({name: value}, f"`{name}` must be a .*number.*{name}={value!r}")
+            for name in NUMBERS
+            for value in NO_NUMBERS
+        ),
+        *(({name: 2.5}, f"`{name}` must be a whole number. Received: {name}=2.5.") for name in WHOLE_NUMBERS),
+        ({"attempt_timeout_s": "1"}, "`attempt_timeout_s` must be a number. Received: attempt_timeout_s='1'."),
+        ({"max_backoff_s": float("nan")}, "`max_backoff_s` must be greater than 0. Received: max_backoff_s=nan."),
+        ({"seed": [1]}, r"`seed` must be a whole number. Received: seed=\[1\]."),
+        ({"version": "3"}, "`version` must be a whole number. Received: version='3'."),
+        ({"version": -1}, "`version` must be greater than -1."),
+        ({"version": 2**63}, "`version` must be at most 9223372036854775807."),
+        ({"version_label": 5}, "`version_label` must be a string of valid Unicode, and not empty. Received: .*=5."),
+        ({"version_label": ""}, "`version_label` must be a string of valid Unicode, and not empty."),
+        (
+            {"model_name": None},
+            "`model_name` must be a string of valid Unicode, and not empty. Received: model_name=None.",
+        ),
+        ({"model_name": "\udcff"}, "`model_name` must be a string of valid Unicode"),
+        ({"target": 8500}, "`target` must be a string of valid Unicode, and not empty. Received: target=8500."),
+        ({"credentials": "ca.crt"}, "`credentials` must be what `tls_credentials` returns, or None. Received: str."),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        PredictionClient(**{"target": "localhost:1", "model_name": "t5", **arguments})
+
+
+@pytest.mark.parametrize("timeout_s", ["5", [1], True])
+def test_a_deadline_of_a_call_that_is_no_number_is_refused(client, server, timeout_s):
+    with pytest.raises(ConfigError, match="`timeout_s` must be a number. Received: timeout_s="):
+        client.generate(["x"], task_id="a", timeout_s=timeout_s)
+
+    assert server.requests == []
+
+
+def test_numbers_of_numpy_are_numbers(server):
+    options = {
+        "timeout_s": np.float32(10),
+        "attempt_timeout_s": np.float32(9),
+        "max_batch_size": np.int64(1),
+        "version": np.int64(2),
+    }
+    with PredictionClient(server.target, model_name="t5", **options) as client:
+        client.generate(["x", "y"], task_id="a")
+
+    assert [request.model_spec.version.value for request in server.requests] == [2, 2]
 
 
 def test_every_option_can_be_given_by_keyword():

@@ -150,6 +150,12 @@ def test_a_missing_file_is_named(tmp_path):
         tls_credentials(root_certificates=tmp_path / "none.crt")
 
 
+@pytest.mark.parametrize("path", [5, "a\0b"])
+def test_what_is_no_path_of_a_certificate_is_named(path):
+    with pytest.raises(ConfigError, match="`root_certificates` must be a readable PEM file. Received: "):
+        tls_credentials(root_certificates=path)
+
+
 def test_a_file_that_is_not_pem_is_named(tmp_path):
     (tmp_path / "ca.der").write_bytes(b"\x30\x82")
 

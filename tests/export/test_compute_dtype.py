@@ -4,9 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ExportRecord
+from softprompt_tf.export.graph.served_tasks import without_tasks
+from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.export.versions import compute_dtype
 from softprompt_tf.export.versions.compute_dtype import answered, load_for_export
 from softprompt_tf.export.versions.keras_comparison import check_comparable
@@ -84,6 +87,30 @@ def test_both_dtypes_answer_the_same_texts(tiny_t5, task_prompts):
     np.testing.assert_allclose(first / first.sum(), np.exp(logs).ravel() / 8, rtol=1e-4)
     np.testing.assert_allclose(second / second[0], np.exp(np.subtract(story, story[0])), rtol=1e-4)
     assert found.seconds > 0
+
+
+@pytest.mark.thorough
+def test_a_bfloat16_graph_has_the_inputs_and_outputs_of_a_float32_one(tiny_t5_bfloat16, version_directory):
+    """So that clients and TF Serving's conversions meet the same names, dtypes and shapes."""
+    module = ServingModule(tiny_t5_bfloat16, without_tasks(tiny_t5_bfloat16.hidden_dim))
+    stored = saved_model_pb2.SavedModel.FromString((version_directory / "saved_model.pb").read_bytes())
+    float32 = stored.meta_graphs[0].signature_def
+
+    for name, function in module.signatures().items():
+        inputs = {spec.name: spec for spec in function.structured_input_signature[0]}
+        assert _described(inputs) == _stored(float32[name].inputs), name
+        assert _described(function.structured_outputs) == _stored(float32[name].outputs), name
+
+
+def _described(specs):
+    return {name: (spec.dtype.as_datatype_enum, spec.shape.as_list()) for name, spec in specs.items()}
+
+
+def _stored(infos):
+    shapes = {
+        name: [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim] for name, info in infos.items()
+    }
+    return {name: (info.dtype, shapes[name]) for name, info in infos.items()}
 
 
 def test_keras_compares_in_the_dtype_of_the_export(tiny_t5):

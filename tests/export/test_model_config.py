@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from pathlib import Path
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from softprompt_tf.errors import ServingError
+from softprompt_tf.errors import ConfigError, ServingError
 from softprompt_tf.export.server import model_versions
 from softprompt_tf.export.server.model_config import (
     ModelSettings,
@@ -423,6 +424,38 @@ def test_options_become_the_flags_of_tf_serving(tmp_path):
     assert ServingOptions(
         model_config_file=tmp_path / "models", enable_batching=True, max_num_load_retries=0
     ).flags() == [f"--model_config_file={tmp_path}/models", "--enable_batching=true", "--max_num_load_retries=0"]
+
+
+def test_a_config_file_is_followed_from_any_working_directory(tmp_path, monkeypatch):
+    class Models:
+        def configure(self, settings, *, is_over=None):
+            self.names = [model.name for model in settings]
+
+    models = Models()
+    monkeypatch.chdir(tmp_path)
+    Path("models").write_text("model_config_list {}")
+    file = ConfigFile(Path("models"), models)
+    file.load()
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "models").write_text(FILE)
+    file.poll()
+
+    assert models.names == [model.name for model in read_model_config_file(tmp_path / "models")] != []
+
+
+@pytest.mark.parametrize("option", ["--file-system-poll-wait-seconds", "--model-config-file-poll-wait-seconds"])
+def test_a_negative_wait_is_refused_by_the_command(tmp_path, option):
+    import argparse
+
+    from softprompt_tf.export import serve_commands
+
+    parser = argparse.ArgumentParser()
+    serve_commands.add_arguments(parser)
+
+    with pytest.raises(ConfigError, match=f"`{option}` must be 0 or more. Received: -1."):
+        serve_commands.run(parser.parse_args([str(tmp_path), f"{option}=-1"]))
 
 
 def test_a_batching_file_without_batching_is_refused(tmp_path):

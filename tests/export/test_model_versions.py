@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -16,10 +17,11 @@ from softprompt_tf.export.client.client import PredictionClient
 from softprompt_tf.export.server import model_versions
 from softprompt_tf.export.server.batching import BatchScheduler
 from softprompt_tf.export.server.batching_parameters import BatchingParameters
-from softprompt_tf.export.server.loaded_version import find_versions, load_version, run_warmup
+from softprompt_tf.export.server.loaded_version import load_version, run_warmup
 from softprompt_tf.export.server.model_config import VersionPolicy
 from softprompt_tf.export.server.model_versions import LoadRetries, ModelVersions
 from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.versions.version_numbers import find_versions
 
 GOOD = {"task_id": ["x"], "text": ["a"]}
 NEVER_AGAIN = LoadRetries(0, 3600)
@@ -253,6 +255,21 @@ def test_removing_the_newest_version_goes_back_to_the_one_before(base, exported)
     versions.poll()
 
     assert states(versions) == {1: "AVAILABLE", 2: "END"}
+
+
+def test_a_base_path_that_cannot_be_read_keeps_what_is_loaded(base, caplog, monkeypatch):
+    versions = follow(base)
+    versions.poll()
+
+    def fail(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    for _ in range(2):
+        versions.poll()
+
+    assert set(versions.available) == {1}
+    assert caplog.text.count(f"Could not read base path {base} for servable echo: [Errno 13] Permission denied") == 1
 
 
 def test_a_base_path_that_goes_away_keeps_what_is_loaded(base, caplog):

@@ -79,6 +79,16 @@ def ensemble(records, request, tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def half(records, tmp_path_factory):
+    """The recorded prompts on the bundled T5 in bfloat16, whose scores are others."""
+    base = tmp_path_factory.mktemp("recorded") / "demo"
+    prompts = {task: records / "prompts" / f"{task}.safetensors" for task in TASKS}
+    write_saved_model(base, sp.load_t5("mini", dtype="bfloat16"), prompts, verify=False)
+    with ModelServer(base, grpc_port=0, rest_port=None) as server:
+        yield server
+
+
 def grpc_differences(server, asked, answers, **how):
     caller = GrpcCaller(server.grpc_port)
     differences = {
@@ -99,6 +109,13 @@ def test_grpc_answers_of_an_ensemble_have_the_recorded_codes_and_shapes(ensemble
     answers = read_answers(records / "grpc_ensemble_bf16.jsonl")
 
     assert grpc_differences(ensemble, grpc_cases, answers, values=False) == {}
+
+
+@pytest.mark.slow
+def test_grpc_answers_of_a_bfloat16_export_have_the_recorded_codes_and_shapes(half, grpc_cases, records):
+    answers = read_answers(records / "grpc_plain.jsonl")
+
+    assert grpc_differences(half, grpc_cases, answers, values=False) == {}
 
 
 def test_rest_answers_are_the_recorded_ones(plain, cases, records):

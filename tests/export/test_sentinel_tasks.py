@@ -14,6 +14,7 @@ from softprompt_tf.export import write_saved_model
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
+from softprompt_tf.export.graph.task_columns import task_columns
 from softprompt_tf.methods import TaskPrompt
 
 FORMATS = {"opened": "sentinel", "plain": "text", "story": "sentinel"}
@@ -114,6 +115,14 @@ def test_sentinels_that_are_pieces_are_left_out_of_served_texts():
     assert (ids.numpy() == 3).any()
     assert [output.decode() for output in answer["output"].numpy()] == model.generate(TEXTS)
     assert not any(b"extra_id" in output for output in answer["output"].numpy())
+
+
+def test_the_longest_answer_that_a_file_may_ask_for_is_one_that_an_export_can_keep(t5):
+    prompt = TaskPrompt(np.ones((2, 16), np.float32), target_format="sentinel", max_target_tokens=2**31 - 1)
+
+    columns = task_columns(build_served_tasks(t5, {"long": prompt}).rows)
+
+    assert columns["max_target_tokens"].tolist() == [2**31 - 1]
 
 
 def test_a_task_that_needs_a_sentinel_is_refused_by_a_t5_without(tiny_t5):

@@ -69,6 +69,11 @@ def test_tasks_without_names_are_refused(tiny_t5, task_prompts, names):
         build_served_tasks(tiny_t5, dict.fromkeys(names, task_prompts["mood"]))
 
 
+def test_a_task_id_that_utf8_cannot_express_is_refused(tiny_t5, task_prompts):
+    with pytest.raises(ExportError, match=r"A task id must be valid Unicode. Received: '.udcff'."):
+        build_served_tasks(tiny_t5, {"\udcff": task_prompts["mood"]})
+
+
 def test_a_prompt_of_another_backbone_is_refused(tiny_t5, task_prompts, unlike_backbone):
     with pytest.raises(BackboneMismatchError, match="t5_elsewhere.*tiny-3"):
         build_served_tasks(tiny_t5, {"story": task_prompts["story"], "mood": unlike_backbone})

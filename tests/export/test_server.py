@@ -27,6 +27,7 @@ from softprompt_tf.export.client.client import Classification, Generation, Predi
 from softprompt_tf.export.server import serve_until_stopped
 from softprompt_tf.export.server.serve_until_stopped import serve
 from softprompt_tf.export.server.server import ModelServer
+from softprompt_tf.export.server.serving_options import ServingOptions
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +309,22 @@ def test_a_server_that_waits_for_a_version_can_be_stopped(tmp_path):
     starting.join(20)
 
     assert refusals == [f"The newest version must load. Received: {tmp_path}: no version"]
+
+
+def test_an_interval_of_0_looks_once_as_in_tf_serving(base):
+    looks = [thread.name for thread in threading.enumerate()].count("model-server-versions")
+
+    with start(base, rest_port=None, poll_interval_s=0) as server, open_client(server) as client:
+        assert client.status() == [(1, "AVAILABLE")]
+        assert [thread.name for thread in threading.enumerate()].count("model-server-versions") == looks
+
+
+@pytest.mark.parametrize("interval_s", [-1, float("nan"), "1", None])
+def test_an_interval_that_is_no_number_of_seconds_is_refused(base, interval_s):
+    with pytest.raises(ServingError, match="`poll_interval_s` must be a number of seconds from 0 up. Received: "):
+        start(base, poll_interval_s=interval_s)
+    with pytest.raises(ServingError, match="`model_config_file_poll_wait_seconds` must be a number of seconds from 0"):
+        ServingOptions(model_config_file_poll_wait_seconds=interval_s)
 
 
 def test_a_port_that_is_taken_is_a_clear_error(base, server):

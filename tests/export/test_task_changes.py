@@ -13,6 +13,7 @@ from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ExportError, PromptFileError, VerificationError
 from softprompt_tf.export import add_tasks, list_tasks, remove_tasks, write_saved_model
+from softprompt_tf.export.bulk.export_version import find_version
 from softprompt_tf.export.versions.task_changes import ListedTask
 from softprompt_tf.export.versions.verify_change import probe_requests
 from softprompt_tf.methods import write_prompt
@@ -517,6 +518,22 @@ def test_a_version_that_exists_or_cannot_be_is_refused(base, tiny_t5):
         remove_tasks(base, ["mood"], version=-1)
 
     assert add_tasks(base, {"review": new_prompt(tiny_t5)}, version=7, verify=False) == base / "7"
+
+
+@pytest.mark.parametrize("name", ["0001", "+1"])
+def test_a_version_is_found_however_its_number_is_written(base, tiny_t5, name):
+    (base / "1").rename(base / name)
+
+    assert [task.task_id for task in list_tasks(base)] == list(OLD)
+    assert find_version(base).directory == base / name
+    assert add_tasks(base, {"review": new_prompt(tiny_t5)}, verify=False) == base / "2"
+    assert [task.task_id for task in list_tasks(base)] == [*OLD, "review"]
+
+
+def test_tasks_to_remove_may_come_from_an_iterator(base):
+    remove_tasks(base, iter(["story"]), verify=False)
+
+    assert [task.task_id for task in list_tasks(base)] == ["mood", "reply"]
 
 
 def test_a_prompt_file_that_is_missing_is_refused(base, tmp_path):

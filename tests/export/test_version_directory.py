@@ -1,12 +1,15 @@
 """A version is staged where no server looks, leftovers of killed writers go, and a number is taken once."""
 
 import os
+import re
 import time
 
 import pytest
 
 from softprompt_tf.errors import ExportError
-from softprompt_tf.export.versions.version_directory import next_version, publish, staged_version, version_numbers
+from softprompt_tf.export.versions.task_shards import link_or_copy
+from softprompt_tf.export.versions.version_directory import publish, staged_version
+from softprompt_tf.export.versions.version_numbers import check_version, find_versions, next_version
 
 
 def age(directory, hours):
@@ -36,6 +39,18 @@ def test_leftovers_older_than_an_hour_are_removed_and_younger_ones_stay(tmp_path
         pass
 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".writing-busy", ".writing-young"]
+
+
+def test_a_link_is_taken_over_as_the_file_that_it_leads_to(tmp_path):
+    (tmp_path / "store" / "deep").mkdir(parents=True)
+    (tmp_path / "blob").write_text("weights")
+    (tmp_path / "store" / "deep" / "file").symlink_to("../../blob")
+    (tmp_path / "other").mkdir()
+
+    link_or_copy(tmp_path / "store" / "deep" / "file", tmp_path / "other" / "file")
+
+    assert not (tmp_path / "other" / "file").is_symlink()
+    assert (tmp_path / "other" / "file").samefile(tmp_path / "blob")
 
 
 def test_a_number_is_taken_once(tmp_path):
@@ -68,7 +83,7 @@ def test_versions_are_numbers(tmp_path):
     for name in ("10", "9", "notes", ".writing-1", "-1", "9" * 20):
         (tmp_path / name).mkdir()
 
-    assert version_numbers(tmp_path) == [9, 10]
+    assert sorted(find_versions(tmp_path)) == [9, 10]
     assert next_version(tmp_path) == 11
     assert next_version(tmp_path / "nothing") == 1
 
@@ -79,6 +94,30 @@ def test_the_next_version_is_higher_than_any_that_a_server_sees(tmp_path, name):
     (tmp_path / name).write_text("not even a directory")
 
     assert next_version(tmp_path) == 13
+    with pytest.raises(ExportError, match=f"never overwritten. Received: .*{re.escape(name)}. Leave `version` out."):
+        check_version(tmp_path, 12)
+
+
+def test_of_two_names_for_a_number_the_last_one_counts_as_in_tf_serving(tmp_path):
+    for name in ("7", "007", "+7"):
+        (tmp_path / name).mkdir()
+
+    assert find_versions(tmp_path) == {7: tmp_path / "7"}
+
+
+def test_no_version_comes_after_the_highest(tmp_path):
+    (tmp_path / str(2**63 - 1)).mkdir()
+
+    with pytest.raises(
+        ExportError, match="No server looks at versions above 9223372036854775807. Received: .*Rename or"
+    ):
+        next_version(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["3", 2.0, True, -1, 2**63])
+def test_a_version_that_is_no_number_of_a_server_is_refused(tmp_path, version):
+    with pytest.raises(ExportError, match=f"from 0 to 9223372036854775807. Received: version={version!r}."):
+        check_version(tmp_path, version)
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path):

@@ -176,6 +176,19 @@ def test_a_damaged_tensor_is_refused(fields, message):
         read_array(tensor)
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 10**12), (10**12, 10**12), (-1, -1)], ids=["more than memory", "more than an index", "negative"]
+)
+@pytest.mark.parametrize("fields", [{"float_val": [1.0]}, {"tensor_content": b"1234"}], ids=["value", "bytes"])
+def test_a_tensor_of_more_values_than_a_message_can_mean_is_refused(shape, fields):
+    tensor = wire.TensorProto(dtype=wire.DT_FLOAT, **fields)
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+
+    with pytest.raises(DataError, match="A tensor must have at most 67,108,864 values. Received: shape="):
+        wire.read_tensor(tensor)
+
+
 def test_an_array_of_an_unknown_type_is_refused():
     with pytest.raises(DataError, match="Received: dtype=complex64"):
         wire.set_array(wire.TensorProto(), np.zeros(2, np.complex64))

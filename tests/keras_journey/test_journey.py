@@ -164,6 +164,14 @@ def test_one_word_is_no_list_of_labels(t5, model):
         model.classify(INPUTS, labels="positive")
 
 
+@pytest.mark.parametrize("labels", [{"yes", "no"}, {"yes": 1, "no": 0}, 5], ids=["set", "mapping", "number"])
+def test_labels_without_an_order_are_refused(t5, model, labels):
+    with pytest.raises(PromptError, match="`labels` must be a list of words, in their order. Received: labels="):
+        make_model(t5, labels=labels)
+    with pytest.raises(PromptError, match="`labels` must be a sequence of strings, in their order. Received: "):
+        model.classify(INPUTS, labels=labels)
+
+
 def test_adafactor_has_one_weight_decay():
     with pytest.raises(ConfigError, match="Received: weight_decay=0.01. Pass weight_decay_rate"):
         sp.Adafactor(0.3, weight_decay=0.01)

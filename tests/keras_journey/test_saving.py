@@ -3,8 +3,11 @@
 import copy
 import json
 import pickle
+import resource
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -80,6 +83,40 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
         sp.load_model(tmp_path / "text.keras")
     with pytest.raises(PromptError, match="must hold a PromptedT5. Received: Sequential"):
         sp.load_model(tmp_path / "other.keras")
+
+
+@pytest.mark.parametrize("damage", ["flipped bytes", "deep config"])
+def test_a_damaged_archive_is_refused(saved, tmp_path, damage):
+    content = {name: zipfile.ZipFile(saved[2]).read(name) for name in zipfile.ZipFile(saved[2]).namelist()}
+    if damage == "deep config":
+        content["config.json"] = b"[" * 100_000
+    with zipfile.ZipFile(tmp_path / "bad.keras", "w") as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+    if damage == "flipped bytes":
+        whole = (tmp_path / "bad.keras").read_bytes()
+        start = whole.index(content["model.weights.h5"][:64]) + 1000
+        flipped = bytes(byte ^ 0xFF for byte in whole[start : start + 100])
+        (tmp_path / "bad.keras").write_bytes(whole[:start] + flipped + whole[start + 100 :])
+
+    with pytest.raises(PromptError, match=r"bad.keras cannot be read as a .keras file"):
+        sp.load_model(tmp_path / "bad.keras")
+
+
+def test_a_full_disk_leaves_the_file_that_was_there_and_no_other(saved, tmp_path):
+    model, _, path = saved
+    shutil.copy(path, tmp_path / "model.keras")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            model.save(tmp_path / "model.keras")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (tmp_path / "model.keras").read_bytes() == path.read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
 
 
 def test_weights_alone_come_back(saved, t5, tmp_path):

@@ -198,6 +198,7 @@ def test_convert_goes_from_a_folder_to_a_file_and_back(tmp_path):
         ({"is_parallel": True}, "is_parallel=True"),
         ({"phm_layer": True}, "phm_layer=True"),
         ({"inv_adapter": "glow"}, "inv_adapter='glow'"),
+        ({"scaling": 10**400}, "a number as `scaling`. Received: 1000"),
         ({"scaling": "learned"}, "a number as `scaling`. Received: 'learned'"),
         ({"use_new_thing": 3}, "use_new_thing=3"),
         ({"cross_adapter": False}, "that its config asks for. Received: another choice of cross_attention_adapter"),

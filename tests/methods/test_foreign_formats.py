@@ -1,6 +1,7 @@
 """Prompts of other tools: .npy files and PEFT adapter folders."""
 
 import json
+import os
 
 import ml_dtypes
 import numpy as np
@@ -50,6 +51,12 @@ def test_a_npy_prompt_in_bfloat16_is_read(tmp_path):
     np.save(tmp_path / "sst2.npy", values)  # whose header says "two bytes"
 
     np.testing.assert_array_equal(load_prompt(tmp_path / "sst2.npy").prompt, values.astype(np.float32))
+
+
+def test_the_ending_of_a_npy_file_may_be_in_capitals(tmp_path):
+    write_npy(tmp_path / "p.npy", TaskPrompt(PROMPT)).rename(tmp_path / "P.NPY")
+
+    np.testing.assert_array_equal(load_prompt(tmp_path / "P.NPY").prompt, PROMPT)
 
 
 def test_a_npy_file_cut_anywhere_is_one_clear_line(tmp_path):
@@ -185,6 +192,8 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
             {"peft_type": "LOHA"},
             r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING or LORA or IA3\. Received: peft_type='LOHA'",
         ),
+        (PROMPT, {"peft_type": ["LORA"]}, r"Received: peft_type=\['LORA'\]"),
+        (PROMPT, {"peft_type": {}}, r"Received: peft_type=\{\}"),
         (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, .*tensor \[5, 8\]"),
         (PROMPT, {"num_virtual_tokens": None}, r"Received: num_virtual_tokens=None, .*tensor \[5, 8\]"),
         (PROMPT[0], {}, r"rows \[P, H\]\. Received: num_virtual_tokens=5, .*tensor \[8\]"),
@@ -203,6 +212,8 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
     ],
     ids=[
         "type",
+        "type is a list",
+        "type is a mapping",
         "length",
         "no length",
         "rank",
@@ -265,6 +276,31 @@ def test_a_damaged_adapter_config_is_an_error(text, tmp_path):
         PromptFileError, match=r"adapter_config\.json must (be a JSON file|hold a JSON object)\. Received"
     ):
         load_prompt(tmp_path)
+
+
+def test_a_config_that_an_editor_of_windows_has_written_is_read(tmp_path):
+    folder = write_adapter(tmp_path / "sst2", PROMPT)
+    text = json.dumps(json.loads((folder / "adapter_config.json").read_text()), indent=1)
+    (folder / "adapter_config.json").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+
+    np.testing.assert_array_equal(load_prompt(folder).prompt, PROMPT)
+
+
+def test_an_adapter_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path, monkeypatch):
+    folder = write_peft_adapter(tmp_path / "sst2", TaskPrompt(PROMPT))
+    real_fsync, synced = os.fsync, []
+
+    def fail(descriptor):
+        synced.append(descriptor)
+        if len(synced) > 1:
+            raise OSError(28, "No space left on device")
+        real_fsync(descriptor)
+
+    with monkeypatch.context() as patch, pytest.raises(PromptFileError, match="No space left"):
+        patch.setattr(os, "fsync", fail)
+        write_peft_adapter(folder, TaskPrompt(2 * PROMPT[:3]))
+
+    np.testing.assert_array_equal(load_prompt(folder).prompt, PROMPT)
 
 
 def test_a_pickled_adapter_is_never_read(tmp_path):

@@ -182,6 +182,8 @@ def without(name):
         (lora_tensors(all_modules()), {"rank_pattern": {"(q": 2}}, r"must have patterns as `rank_pattern`. Received"),
         (lora_tensors(all_modules()), {"rank_pattern": {"q": 3}}, r"Received: .*Attention.q with \[2, 6\] and .*, rank 3"),
         (lora_tensors(all_modules()), {"r": 0}, r"a rank and an alpha for decoder.*Received: r=0, lora_alpha=5"),
+        (lora_tensors(all_modules()), {"lora_alpha": 10**400}, r"Received: r=2, lora_alpha=1000"),
+        (lora_tensors(all_modules()), {"r": 10**400, "use_rslora": True}, r"a rank and an alpha .* Received: r=1000"),
         (lora_tensors(all_modules()), {"lora_alpha": None}, r"Received: r=2, lora_alpha=None"),
         (lora_tensors(all_modules()), {"use_dora": True}, r"settings than those .*Received: use_dora=True"),
         (lora_tensors(all_modules()), {"lora_bias": True}, r"Received: lora_bias=True"),

@@ -435,6 +435,12 @@ def test_a_task_prompt_is_a_read_only_float32_copy(dtype):
         ({"prompt": np.full((2, 3), 1e300)}, r"`prompt` must be finite"),
         ({"prompt": PROMPT, "task_id": None}, r"`task_id` must be a string\. Received: task_id=None"),
         ({"prompt": PROMPT, "labels": "positive"}, r"`labels` must be a sequence of strings"),
+        ({"prompt": PROMPT, "labels": None}, r"`labels` must be a sequence of strings\. Received: labels=None"),
+        ({"prompt": PROMPT, "labels": {"a", "b"}}, r"`labels` must be a sequence of strings\. Received: labels=\{"),
+        ({"prompt": PROMPT, "labels": {"a": 1}}, r"`labels` must be a sequence of strings\. Received: labels=\{"),
+        ({"prompt": PROMPT, "metrics": [0.5]}, r"`metrics` must map names to numbers\. Received: metrics=\[0\.5\]"),
+        ({"prompt": PROMPT, "metrics": None}, r"`metrics` must map names to numbers\. Received: metrics=None"),
+        ({"prompt": PROMPT, "training_config": [1]}, r"`training_config` must be a mapping\. Received: \[1\]"),
         ({"prompt": PROMPT, "task_id": "a\ud800"}, r"`task_id` must be valid Unicode\. Received: task_id='a\\ud800'"),
         ({"prompt": np.array(1.0)}, r"`prompt` must have the shape \[P, H\].*Received: shape \[\]"),
         (
@@ -448,6 +454,15 @@ def test_a_task_prompt_is_a_read_only_float32_copy(dtype):
 def test_a_task_prompt_refuses_what_no_file_could_hold(fields, message):
     with pytest.raises(PromptError, match=message):
         TaskPrompt(**fields)
+
+
+def test_labels_may_come_from_an_iterator_and_counts_from_numpy(tmp_path):
+    task = TaskPrompt(PROMPT, labels=iter(["yes", "no"]), max_input_tokens=np.int64(64))
+
+    again = load_prompt(write_prompt(tmp_path / "p.safetensors", task))
+
+    assert (task.labels, again.labels) == (("yes", "no"), ("yes", "no"))
+    assert again.max_input_tokens == 64
 
 
 def test_a_task_without_a_prompt_names_its_method_and_its_tensors():

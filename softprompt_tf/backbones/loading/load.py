@@ -190,7 +190,7 @@ def _from_directory(directory: Path, name: str, how: _How) -> FrozenT5:
 
 def _reading_errors() -> tuple[type[Exception], ...]:
     """Return what Keras, KerasHub and h5py raise at a damaged preset, and the tokenizer at a damaged vocabulary."""
-    errors = (ValueError, OSError, KeyError, TypeError)
+    errors = (ValueError, OSError, KeyError, TypeError, AttributeError, RecursionError)
     if not is_tensorflow():
         return (*errors, RuntimeError)
     import tensorflow as tf

@@ -10,6 +10,7 @@ import keras_hub
 import numpy as np
 
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.files.atomic_file import short_name
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.progress import counted
 
@@ -19,7 +20,7 @@ STORED_DTYPES = ("float32", "bfloat16", "float16")
 def write_preset(
     backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes, directory: str | Path, *, dtype: str = "float16"
 ) -> None:
-    """Write a KerasHub preset directory; one that stood there is replaced.
+    """Write a KerasHub preset directory; one that stood there is replaced, once the new one is complete.
 
     Args:
       backbone: whose weights are written; not quantized.
@@ -33,21 +34,35 @@ def write_preset(
     """
     if dtype not in STORED_DTYPES:
         raise BackboneError(f"`dtype` must be one of {', '.join(STORED_DTYPES)}. Received: dtype={dtype!r}.")
-    directory = local_target(directory, error_type=BackboneError)
-    unfinished = directory.with_name(f".{directory.name}.writing")
+    directory = Path(os.path.realpath(local_target(directory, error_type=BackboneError)))  # a link stays
+    unfinished = directory.with_name(f".{short_name(directory.name)}.writing")
     stored = backbone if backbone.dtype_policy.variable_dtype == dtype else _copy(backbone, dtype)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
         stored.save_to_preset(str(unfinished))
         keras_hub.models.T5Tokenizer(proto=tokenizer_proto).save_to_preset(str(unfinished))
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.replace(unfinished, directory)
+        _put_in_place(unfinished, directory)
     except OSError as error:
         raise BackboneError(f"The preset cannot be written. Received: {directory} ({error}).") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _put_in_place(unfinished: Path, directory: Path) -> None:
+    """Give a complete directory its name; what stood there is removed after that, and comes back where it fails."""
+    replaced = directory.with_name(f".{short_name(directory.name)}.replaced")
+    if not directory.exists():
+        os.rename(unfinished, directory)
+        return
+    shutil.rmtree(replaced, ignore_errors=True)
+    os.rename(directory, replaced)
+    try:
+        os.rename(unfinished, directory)
+    except BaseException:
+        os.rename(replaced, directory)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _copy(backbone: keras_hub.models.T5Backbone, dtype: str) -> keras_hub.models.T5Backbone:

@@ -19,7 +19,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     path = folder / ADAPTER_CONFIG
     refuse_pointer(path, error_type=PromptFileError)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
     except FileNotFoundError as error:
         files = sorted(folder.glob("*.safetensors"))
         hint = f"Did you mean `{files[0]}`?" if files else "Name the .safetensors file of a prompt."

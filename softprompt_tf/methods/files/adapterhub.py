@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from softprompt_tf.errors import PromptFileError
-from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.atomic_file import write_together
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG
 from softprompt_tf.methods.files.adapterhub_config import WITH_INVERSE, checked_bottleneck, config_of
@@ -94,9 +94,8 @@ def write_adapterhub_adapter(path: str | Path, task_prompt: TaskPrompt) -> Path:
             for end, value in parts.items():
                 weights[prefix + stored_name(config["name"], (name, layer), end)] = np.ascontiguousarray(value)
     content = safetensors.numpy.save(weights, metadata={"format": "pt"})
-    write_atomically(path / WEIGHTS, content, error_type=PromptFileError)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    write_atomically(path / ADAPTER_CONFIG, text.encode(), error_type=PromptFileError)
+    write_together({path / WEIGHTS: content, path / ADAPTER_CONFIG: text.encode()}, error_type=PromptFileError)
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.errors import PromptFileError
+from softprompt_tf.methods.files.field_checks import is_finite_number
 from softprompt_tf.methods.files.peft_modules import listed
 from softprompt_tf.methods.task_tensors import INVERTIBLE_ADAPTER
 
@@ -75,7 +76,7 @@ def checked_bottleneck(path: Path, config: Mapping[str, Any]) -> float:
             f"the head. Received: model_class={config.get('model_class')!r}. Train it on that class."
         )
     scaling = bottleneck.get("scaling", 1.0)
-    if isinstance(scaling, bool) or not isinstance(scaling, (int, float)) or not np.isfinite(scaling):
+    if not is_finite_number(scaling):
         raise PromptFileError(f"AdapterHub adapter {path} must have a number as `scaling`. Received: {scaling!r}.")
     return float(scaling)
 

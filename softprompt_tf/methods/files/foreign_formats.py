@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.numpy
 
 from softprompt_tf.errors import PromptError, PromptFileError
-from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.atomic_file import write_atomically, write_together
 from softprompt_tf.files.large_file_pointer import refuse_pointer
 from softprompt_tf.files.npy_errors import NPY_ERRORS
 from softprompt_tf.files.portable_names import own_name
@@ -118,7 +118,7 @@ def _peft_fields(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
     peft_type, task_type, modules = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
-    if peft_type not in _PEFT_TYPES:
+    if not isinstance(peft_type, str) or peft_type not in _PEFT_TYPES:
         raise PromptFileError(
             f"PEFT adapter {path} must be of type {' or '.join(_PEFT_TYPES)}. Received: peft_type={peft_type!r}."
         )
@@ -201,9 +201,9 @@ def write_peft_adapter(
         tensors = {PEFT_TENSOR: np.ascontiguousarray(peft_prefix.rows_of(task_prompt))}
         config |= peft_prefix.config_of(task_prompt)
     weights = safetensors.numpy.save(tensors, metadata={"format": "pt"})
-    write_atomically(path / PEFT_WEIGHTS, weights, error_type=PromptFileError)
     config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    write_atomically(path / ADAPTER_CONFIG, config_text.encode(), error_type=PromptFileError)
+    files = {path / PEFT_WEIGHTS: weights, path / ADAPTER_CONFIG: config_text.encode()}
+    write_together(files, error_type=PromptFileError)
     return path
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.errors import PromptFileError
+from softprompt_tf.methods.files.field_checks import LARGEST_COUNT, is_finite_number
 from softprompt_tf.methods.files.peft_modules import (
     PREFIX,
     PROJECTIONS,
@@ -148,9 +149,8 @@ def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
 def _rank_and_scale(path: Path, config: Mapping[str, Any], module: Module) -> tuple[int, float]:
     rank = _by_pattern(path, config, "rank_pattern", module, config.get("r"))
     alpha = _by_pattern(path, config, "alpha_pattern", module, config.get("lora_alpha"))
-    is_count = isinstance(rank, int) and not isinstance(rank, bool) and rank > 0
-    is_number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool) and np.isfinite(alpha)
-    if not is_count or not is_number:
+    is_count = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank <= LARGEST_COUNT
+    if not is_count or not is_finite_number(alpha):
         raise PromptFileError(
             f"PEFT adapter {path} must have a rank and an alpha for {module.name}. Received: r={rank!r}, lora_alpha={alpha!r}."
         )

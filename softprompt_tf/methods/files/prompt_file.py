@@ -89,7 +89,7 @@ def load_prompt(path: str | Path) -> TaskPrompt:
         if is_adapterhub(config):
             return task_prompt_of(path, **fields_of(path, config))
         return read_peft_adapter(path)
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return read_npy(path)
     metadata = read_metadata(path)
     _check_format(path, metadata.get("format"))

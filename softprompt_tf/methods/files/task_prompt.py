@@ -9,7 +9,7 @@ import numpy as np
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
-from softprompt_tf.methods.files.field_checks import check_count, check_text
+from softprompt_tf.methods.files.field_checks import check_count, check_text, checked_labels, checked_metrics
 from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors
 from softprompt_tf.methods.task_tensors import (
     LABEL_ROWS,
@@ -88,9 +88,11 @@ class TaskPrompt(_TaskFields):
             raise PromptError(f"`tensors` must map names to arrays. Received: {type(tensors).__name__}.")
         given = {} if prompt is None else {prompt_name(tensors or {}) or PROMPT: prompt}
         super().__init__({**(tensors or {}), **given}, **fields)
+        object.__setattr__(self, "labels", checked_labels(self.labels))
         self._check_fields()
-        object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(self, "metrics", _checked_metrics(self.metrics))
+        for name in _COUNTS:
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        object.__setattr__(self, "metrics", checked_metrics(self.metrics))
         check_tensors_of_method(self.tensors, self.method)
         object.__setattr__(self, "tensors", checked_tensors(self.tensors))
         self._check_markers()
@@ -107,12 +109,8 @@ class TaskPrompt(_TaskFields):
             raise PromptError(
                 f"`target_format` must be one of {', '.join(TARGET_FORMATS)}. Received: target_format={self.target_format!r}."
             )
-        if isinstance(self.labels, str) or not all(isinstance(label, str) for label in self.labels):
-            raise PromptError(f"`labels` must be a sequence of strings. Received: labels={self.labels!r}.")
-        for label in self.labels:
-            check_text("labels", label)
-        for name in _COUNTS:
-            check_count(name, getattr(self, name))
+        if not isinstance(self.training_config, Mapping):
+            raise PromptError(f"`training_config` must be a mapping. Received: {self.training_config!r:.200}.")
 
     def _check_markers(self) -> None:
         asked, places = rows_of_template(self.template), text_places(self.lengths)
@@ -244,10 +242,3 @@ def _listed(shape: tuple[int, ...]) -> str:
 
 def _subject(task_prompt: TaskPrompt) -> str:
     return f"Prompt {task_prompt.task_id!r}" if task_prompt.task_id else "The prompt"
-
-
-def _checked_metrics(metrics: dict[str, float]) -> dict[str, float]:
-    try:
-        return {name: float(value) for name, value in metrics.items()}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise PromptError(f"`metrics` must hold numbers. Received: metrics={metrics!r}.") from error
