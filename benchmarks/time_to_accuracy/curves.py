@@ -91,8 +91,8 @@ def runs_of(directory: Path) -> Iterator[dict[str, Any]]:
 def table(runs: Iterable[dict[str, Any]]) -> str:
     """Return a row for each task and side: means over the seeds that PEFT's prompt tuning has.
 
-    Of several runs of a side with one seed, the one with the best dev accuracy counts. Where PEFT has other methods than prompt
-    tuning, two more columns say how long to the best of all of these.
+    Of several runs of a side with one seed, the one with the best dev accuracy counts. Where PEFT has other runs than these, two
+    more columns say how long to the best of all.
 
     Args:
       runs: of all sides, as `runs_of` yields them.
@@ -106,7 +106,7 @@ def table(runs: Iterable[dict[str, Any]]) -> str:
         for side, curve in curves.items():
             rows[task, side].append((curve, bests[PEER], best_of_all))
     has_more = any(best_of_all is not None for found in rows.values() for *_, best_of_all in found)
-    more = ["seeds that reach the best of PEFT's methods", "seconds to it (CPU)"] if has_more else []
+    more = ["seeds that reach the best of all of PEFT's runs", "seconds to it (CPU)"] if has_more else []
     head = ["task", "", "best dev accuracy", "seeds that reach PEFT's best", "seconds to it (CPU)"]
     if has_more:
         head[3] = "seeds that reach the best of PEFT's prompt tuning"

@@ -209,7 +209,7 @@ def test_the_best_rate_of_each_of_pefts_methods_counts(tmp_path):
 
     assert time_to_accuracy.table(tmp_path).splitlines() == [
         "| task | | best dev accuracy | seeds that reach the best of PEFT's prompt tuning | seconds to it (CPU) "
-        "| seeds that reach the best of PEFT's methods | seconds to it (CPU) | seconds of the run (CPU) |",
+        "| seeds that reach the best of all of PEFT's runs | seconds to it (CPU) | seconds of the run (CPU) |",
         "|---|---|---|---|---|---|---|---|",
         "| TREC | PEFT's prompt tuning, 400 steps | 40.0 | 2 of 2 | 15 (30) | 0 of 1 |  | 15 (30) |",
         "| TREC | PEFT's LoRA, 400 steps, the best of its rates | 70.0 | 1 of 1 | 10 (20) | 1 of 1 | 30 (60) | 30 (60) |",
