@@ -17,7 +17,8 @@ class HostRows:
 
     Attributes:
       is_there: bool [N], whether a row was put.
-      dtype: of what is read, a NumPy dtype; bits of bfloat16 are uint16.
+      read_as: the name of the dtype that rows are read as.
+      dtype: its NumPy dtype; bits of bfloat16 are uint16.
       shape: [sum of the lengths, H].
     """
 
@@ -27,7 +28,8 @@ class HostRows:
         self._values = np.empty((int(lengths.sum()), hidden_dim), array_dtype(dtype))
         self._wide: dict[int, np.ndarray] = {}  # by number
         self.is_there = np.zeros(len(lengths), bool)
-        self.dtype = np.dtype(np.float32) if dtype == "float16" else self._values.dtype
+        self.read_as = "float32" if dtype == "float16" else dtype
+        self.dtype = array_dtype(self.read_as)
         self.shape = self._values.shape
 
     def put(self, number: int, states: np.ndarray) -> None:

@@ -96,7 +96,7 @@ class StateCache:
         if is_large or self._path(digest, is_large=False) is not None or (digest, self.dtype) in self._kept:
             return self.of(token_ids)
         host = HostRows(lengths, self.t5.hidden_dim, self.dtype)
-        ragged = RaggedRows.of(host, lengths, np.dtype(host.dtype).name if self.dtype != "bfloat16" else self.dtype)
+        ragged = RaggedRows.of(host, lengths, host.read_as)
         return StatesAsNeeded(ragged, _numbers(keys), rows, self._batch, host)
 
     def _batch(self, rows: Sequence[np.ndarray]) -> np.ndarray:
