@@ -202,11 +202,15 @@ class TrainedModel(WholeFileModel):
         metric.bind(self.labels, ids)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Build what `compile` left open, under a strategy.
+        """Build what `compile` left open: the optimizer, and under a strategy the rest.
 
-        Keras takes the mean over the replicas' first batches to learn their shapes, which fails where they differ; shapes are
-        known here. It would also read a batch of a generator that nobody trains on.
+        An optimizer that is built within the first step makes TensorFlow trace that step twice. Of the rest, Keras would take
+        the mean over the replicas' first batches to learn their shapes, which fails where they differ; shapes are known here.
+        It would also read a batch of a generator that nobody trains on.
         """
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         if self._distribute_strategy is None:
             return
         tokens = {tensor.name: keras.KerasTensor(tensor.shape, tensor.dtype) for tensor in self.inputs}

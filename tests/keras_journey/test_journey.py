@@ -82,6 +82,19 @@ def test_a_step_compiled_by_xla_takes_texts(t5):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+def test_fit_traces_its_step_once(t5, monkeypatch):
+    traced = []
+    monkeypatch.setattr(
+        sp.PromptedT5, "train_step", lambda self, data: traced.append(1) or keras.Model.train_step(self, data)
+    )
+    model = make_model(t5)
+    model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(), metrics=["label_accuracy", "exact_match"])
+
+    model.fit(INPUTS, TARGETS, epochs=2, verbose=0)
+
+    assert len(traced) == 1
+
+
 def test_two_models_of_one_t5_train_apart(t5):
     first, second = make_model(t5), make_model(t5, prompt=sp.prompt_tuning(2, seed=5))
     for model in (first, second):
