@@ -113,7 +113,8 @@ def _add(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import add_tasks
 
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
-    print(f"{version}: {_tasks(prompts)} added, {_checked(arguments)}")
+    added = "added or replaced" if arguments.replace else "added"
+    print(f"{version}: {_tasks(prompts)} {added}, {_checked(arguments)}")
 
 
 def _remove(directory: str, arguments: argparse.Namespace) -> None:
@@ -130,7 +131,8 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
         labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""
         times = f"{task.num_members} x " if task.num_members > 1 else ""
         method = "" if task.method == "prompt_tuning" else f"{task.method}, "
-        print(f"{task.task_id}  {method}{times}{task.prompt_length} rows, {task.num_bytes:,} bytes{labels}")
+        rows = f"{task.prompt_length} row{'' if task.prompt_length == 1 else 's'}"
+        print(f"{task.task_id}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
 
 
 def _directory(arguments: argparse.Namespace) -> str:

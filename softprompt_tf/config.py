@@ -168,7 +168,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     if {"inputs", "name"} <= tree.values.keys() and "task" not in tree.values:
         raise ConfigError(
             f"A run's config must have the key `task`. Received: {path}, which is a task file. Write a config of a run"
-            f" with `task: {Path(path).name}` (`softprompt configs runs` lists examples)."
+            f" with `task: {Path(path).name}` (`softprompt configs runs` lists examples), "
+            f"or let `softprompt tune {Path(path).name}` choose the settings."
         )
     for override in overrides:
         apply_override(tree, override, localise=localise_run)

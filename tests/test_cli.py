@@ -128,7 +128,9 @@ def test_evaluate_of_several_prompts_scores_each_and_their_vote(run, inputs, pro
 def test_evaluate_prints_the_metrics_and_writes_predictions(run, inputs, prompt, tmp_path):
     options = ["--task", inputs / "mood.yaml", "--backbone", inputs / "tiny", "--limit", 6]
 
-    status, output, _ = run("evaluate", prompt, *options, "--predictions", tmp_path / "predictions.jsonl")
+    status, output, told = run(
+        "evaluate", prompt, *options, "--predictions", tmp_path / "predictions.jsonl", "--by-label"
+    )
 
     (report,) = objects_of(output)
     predictions = objects_of((tmp_path / "predictions.jsonl").read_text())
@@ -137,6 +139,10 @@ def test_evaluate_prints_the_metrics_and_writes_predictions(run, inputs, prompt,
     assert (report["task"], report["split"], report["rows"], len(predictions)) == ("mood", "validation", 6, 6)
     assert report["accuracy"] == pytest.approx(right)
     assert "macro_f1" in report
+    table = told[told.index("label ") :].splitlines()
+    assert [int(line.split()[1]) for line in table[1:]] == [
+        sum(row["target"] == line.split()[0] for row in predictions) for line in table[1:]
+    ]
 
 
 def test_evaluate_says_once_that_a_prompt_is_of_another_task(run, inputs, prompt, tmp_path):

@@ -43,7 +43,8 @@ MISTAKES = {
     "neighbors b.npy": "No such file: b.npy",
     "inspect b.npy": "No such file: b.npy",
     "export --prompt a=b.npy --output e": "No such file: b.npy",
-    "train mood.yaml": "Received: mood.yaml, which is a task file. Write a config of a run with `task: mood.yaml`",
+    "train mood.yaml": "Received: mood.yaml, which is a task file. Write a config of a run with `task: mood.yaml` "
+    "(`softprompt configs runs` lists examples), or let `softprompt tune mood.yaml` choose",
     "evaluate a.npy --task run.yaml": "must have the key `inputs`. Received: run.yaml, which is a run's config.",
     "query localhost --model-name m --task-id a --text x": "Received: localhost. Did you mean `localhost:8500`?",
     "query http://h:8501 --model-name m --task-id a --text x": "Leave out `http://`",

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from softprompt_tf.errors import DataError
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.evaluation.by_label import label_scores, label_table
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.evaluation.scores import majority_baseline, score_answers, write_predictions
 from softprompt_tf.inference.answers import Classification, Generation
@@ -48,6 +49,32 @@ def examples_of(task, rows):
 @pytest.fixture
 def moods():
     return examples_of(CHOICES, [(text, label[0]) for text, label in MOODS])
+
+
+def test_each_label_has_its_scores_and_what_it_was_taken_for():
+    labels = {"b": "billing", "d": "delivery", "a": "account", "o": "other"}
+    task = dataclasses.replace(CHOICES, labels=labels, metrics=("accuracy",))
+    targets = ["billing"] * 4 + ["delivery"] * 3 + ["account"]
+    answers = ["billing", "delivery", "account", "delivery", "delivery", "delivery", "billing", "billing"]
+    rows = examples_of(task, [("a", target[0]) for target in targets])
+    choices = [Classification(each, 1.0, tuple(labels.values()), (0.0,) * 4) for each in answers]
+
+    scores = label_scores(task, score_answers(task, rows, choices).predictions)
+
+    assert [(each.rows, each.answered, each.right) for each in scores] == [(4, 3, 1), (3, 4, 2), (1, 1, 0), (0, 0, 0)]
+    assert [each.f1 for each in scores] == [pytest.approx(2 / 7), pytest.approx(4 / 7), 0.0, None]
+    assert label_table(scores) == [
+        "label     rows  recall  precision      f1  taken for",
+        "billing      4  0.2500     0.3333  0.2857  delivery 2, account 1",
+        "delivery     3  0.6667     0.5000  0.5714  billing 1",
+        "account      1  0.0000     0.0000  0.0000  billing 1",
+        "other        0       -          -       -",
+    ]
+
+
+def test_a_task_without_labels_has_no_scores_by_label():
+    with pytest.raises(ConfigError, match="Received: task echo, which has none"):
+        label_scores(TEXTS, ())
 
 
 def test_a_task_with_labels_is_scored_by_its_choices(moods):

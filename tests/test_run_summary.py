@@ -114,3 +114,14 @@ def test_a_run_goes_without_a_test_split_that_cannot_be_read(task, name, rows):
 def test_rows_that_are_trained_on_and_scored_are_told(task):
     with pytest.warns(UserWarning, match=r"Task mood: 2 of 3 test rows have the text of a train row, so their scores"):
         read_task_data(task("mood_test.jsonl", [*mood_rows()[:2], {"text": "another one", "label": "positive"}]))
+
+
+def test_what_a_split_lacks_is_told(task):
+    with pytest.warns(UserWarning, match="Task mood: ") as told:
+        read_task_data(task("mood_test.jsonl", [{"text": text, "label": "positive"} for text in ("new", " ", "")]))
+
+    assert [str(each.message) for each in told] == [
+        "Task mood: No test row has the label 'negative'. If the rows of the file are sorted, shuffle them before you "
+        "divide them.",
+        "Task mood: 2 of 3 test rows have no text in `text`. Leave them out.",
+    ]

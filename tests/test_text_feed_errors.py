@@ -44,7 +44,11 @@ REFUSED = {
     "fewer weights": (lambda f: train(f, INPUTS, TARGETS, [1.0]), "same number of rows.*'sample_weight': 1"),
     "no rows": (lambda f: train(f, [], []), "at least one"),
     "no rows in a dictionary": (lambda f: train(f, {"encoder_text": [], "decoder_text": []}), "at least one"),
-    "None": (lambda f: train(f, [None], ["a"]), "Every text must be a string. Received: None"),
+    "None": (
+        lambda f: train(f, [None], ["a"]),
+        r"Every text must be a string. Received: None \(NoneType\). It is a missing value",
+    ),
+    "not a number": (lambda f: train(f, [float("nan")], ["a"]), r"Received: nan \(float\). It is a missing value"),
     "None alone": (lambda f: train(f, [None]), "must come with encoder_text and decoder_text"),
     "numbers": (lambda f: train(f, [1, 2], ["a", "b"]), "Every text must be a string. Received: 1"),
     "labels as numbers": (lambda f: train(f, INPUTS, [0, 1, 0]), "Every text must be a string. Received: 0"),

@@ -11,9 +11,11 @@ _HINTS = {
     "UNAVAILABLE": " Hint: is a model server listening there, is this its gRPC port (not the REST one), and does it speak TLS"
     " where this client does?",
     "DEADLINE_EXCEEDED": " Hint: raise `timeout_s`, or send fewer rows.",
-    "NOT_FOUND": " Hint: check the model's name (by default that of the directory that is served); `status()` lists its versions.",
+    "NOT_FOUND": " Hint: check the model's name (by default that of the directory that is served) and `version`; `status()` lists"
+    " the model's versions.",
     "RESOURCE_EXHAUSTED": " Hint: lower `max_batch_size`.",
 }
+_LABEL_HINT = " Hint: the server's `--model-config-file` names labels; without one, leave `version_label` out."
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,11 @@ def request_failed(error: grpc.RpcError, asked: Asked, attempts: Attempts) -> Se
     status = error.code().name
     tries = f" after {attempts.count} attempts" if attempts.count > 1 else ""
     budget = "" if attempts.has_budget else " The client's retry budget is used up."
+    details = (error.details() or "no details").rstrip(".")
+    hint = _LABEL_HINT if "version label" in details else _HINTS.get(status, "")
     return ServingError(
         f"Model `{asked.model_name}` on {asked.target} did not answer: {status}{tries} (timeout_s={asked.timeout_s:g})."
-        f" Received: {(error.details() or 'no details').rstrip('.')}.{budget}{_HINTS.get(status, '')}",
+        f" Received: {details}.{budget}{hint}",
         status=status,
         **asdict(asked),
     )

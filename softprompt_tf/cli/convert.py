@@ -53,7 +53,7 @@ def _convert_prompt(source: Path, target: Path) -> str:
     write(target, prompt)
     if prompt_name(prompt.tensors):
         return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
-    return f"{target}: {prompt.method} of {prompt.length} rows, {', '.join(prompt.tensors)}"
+    return f"{target}: {prompt.method}, {', '.join(prompt.tensors)}"
 
 
 def _convert_backbone(source: str | Path, target: Path, *, dtype: str, vocabulary: str | Path | None) -> str:

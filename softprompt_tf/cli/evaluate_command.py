@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import add_backbone_option, backbone_of
+from softprompt_tf.errors import ConfigError
+from softprompt_tf.progress import say
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.settings.spelling import check_files
 
@@ -22,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="score only this many rows")
     parser.add_argument("--predictions", help="write one JSON line per row to this file")
+    parser.add_argument(
+        "--by-label",
+        action="store_true",
+        help="print recall, precision and F1 of each label, and which labels it was taken for, too",
+    )
     add_backbone_option(parser)
 
 
@@ -35,6 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_files(arguments.prompt)
     task = load_task(find_config(arguments.task, "tasks"))
+    if arguments.by_label and not task.label_words:
+        raise ConfigError(f"`--by-label` needs a task with `labels`. Received: {arguments.task}, which has none.")
     examples = task.examples(arguments.split, limit=arguments.limit)
 
     from softprompt_tf.backbones import load_t5
@@ -64,6 +73,11 @@ def run(arguments: argparse.Namespace) -> None:
             json.dumps({**asked, "mean": results.mean(), "best": results.best(), "ensemble": results.ensemble.metrics})
         )
         scores = results.ensemble
+    if arguments.by_label:
+        from softprompt_tf.evaluation.by_label import label_scores, label_table
+
+        for line in label_table(label_scores(task, scores.predictions)):
+            say(line)
     if arguments.predictions:
         write_predictions(arguments.predictions, scores.predictions)
 

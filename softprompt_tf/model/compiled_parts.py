@@ -130,7 +130,8 @@ def known_metrics(metrics: Any, give_labels: Callable[[LabelAccuracy], None]) ->
         if metrics.lower() not in METRICS:
             raise ConfigError(
                 f"Metrics by name must be among {', '.join(METRICS)}: Keras's own count padding. Received: {metrics!r}. "
-                "Pass a keras.metrics.Metric where you know that it fits."
+                "Pass a keras.metrics.Metric where you know that it fits. Written answers are scored after the training: "
+                "`softprompt_tf.tasks.compute_metrics`."
             )
         metrics = METRICS[metrics.lower()](name=metrics)
     if isinstance(metrics, LabelAccuracy):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.tasks import Example, Task, warn_of_shared_texts
+from softprompt_tf.tasks import Example, Task, warn_of_lacking_rows, warn_of_shared_texts
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def read_task_data(task: Task) -> TaskData:
 
     Warns:
       UserWarning: if the test split cannot be read, as public ones often have no labels: a run can do without. If rows that are
-        scored have the texts of training rows.
+        scored have the texts of training rows, a label has no row in a split, or rows have no text.
     """
     if task.train is None or task.validation is None:
         missing = "train" if task.train is None else "validation"
@@ -43,6 +43,7 @@ def read_task_data(task: Task) -> TaskData:
             f" Add `{missing}: FILE` to the task."
         )
     data = TaskData(task, task.examples("train"), task.examples("validation"), _test_examples(task))
+    warn_of_lacking_rows(task, {"train": data.train, "validation": data.validation, "test": data.test})
     warn_of_shared_texts(task.name, data.train, {"validation": data.validation, "test": data.test})
     return data
 

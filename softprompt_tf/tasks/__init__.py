@@ -3,6 +3,7 @@
 from softprompt_tf.tasks.cut_texts import UNKNOWN_ID, CutTexts, tell_counts, tell_cut_examples, tell_cut_texts
 from softprompt_tf.tasks.drawn_rows import sample
 from softprompt_tf.tasks.label_tokens import check_labels, warn_of_labels
+from softprompt_tf.tasks.lacking_rows import tell_of_lacking_rows, warn_of_lacking_rows
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
 from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches
@@ -49,8 +50,10 @@ __all__ = [
     "tell_counts",
     "tell_cut_examples",
     "tell_cut_texts",
+    "tell_of_lacking_rows",
     "tell_of_shared_texts",
     "tokenize_examples",
     "warn_of_labels",
+    "warn_of_lacking_rows",
     "warn_of_shared_texts",
 ]

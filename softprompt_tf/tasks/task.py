@@ -16,6 +16,7 @@ from softprompt_tf.tasks.preprocessors import check_preprocessors, preprocessed
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.sources import Source, iterate_rows, read_rows, source_name
 from softprompt_tf.tasks.template import Template, field_text, field_texts
+from softprompt_tf.tasks.unknown_label import unknown_label
 
 TARGET_TOKENS_WITHOUT_LABELS = 32
 
@@ -147,7 +148,8 @@ class Task:
           ConfigError: if there is no such split.
           DataError: if a row does not fit; names file, line and field.
         """
-        return [self.example(row) for row in self.rows(split, limit=limit)]
+        rows = self.rows(split, limit=limit)
+        return [self._example(row, rows) for row in rows]
 
     def rows(self, split: str, *, limit: int | None = None) -> list[Row]:
         """Read a split and preprocess its rows; see `examples`."""
@@ -174,8 +176,12 @@ class Task:
         Raises:
           DataError: if a field is missing or a label is unknown; names the row's place.
         """
+        return self._example(row, (row,))
+
+    def _example(self, row: Row, rows: Sequence[Row]) -> Example:
+        """Do as `example`; `rows` are all that are read with it, for the error."""
         inputs = self.template.render_inputs(row)
-        word = None if self.labels is None else self._label_word(row)
+        word = None if self.labels is None else self._label_word(row, rows)
         return Example(
             inputs=inputs,
             target=self.template.render_targets(row) if word is None else word,
@@ -197,15 +203,12 @@ class Task:
             return TARGET_TOKENS_WITHOUT_LABELS
         return 1 + max(len(ids) for ids in tokenize(list(self.label_words)))
 
-    def _label_word(self, row: Row) -> str:
+    def _label_word(self, row: Row, rows: Sequence[Row]) -> str:
         (name,) = self.template.target_fields
         value = field_text(row, name)
         words = self.labels or {}
         if value not in words:
-            raise DataError(
-                f"{row.location}: field `{name}` must be one of the labels of task {self.name}. "
-                f"Received: {value!r}. Known: {', '.join(map(repr, words))}."
-            )
+            raise unknown_label(value, name, words, task=self.name, row=row, rows=rows)
         return words[value]
 
 

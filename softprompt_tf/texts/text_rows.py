@@ -133,7 +133,8 @@ def as_text(text: Any) -> str:
         return text.decode("utf-8", errors="replace")
     if isinstance(text, str):
         return text.encode("utf-8", errors="replace").decode("utf-8")
-    raise DataError(f"Every text must be a string. Received: {text!r} ({type(text).__name__}).")
+    advice = " It is a missing value: leave its row out, or fill it in." if text is None or text != text else ""
+    raise DataError(f"Every text must be a string. Received: {text!r} ({type(text).__name__}).{advice}")
 
 
 def row_weights(sample_weight: Any) -> np.ndarray:

@@ -1,12 +1,18 @@
-"""The last word of a search: its best prompt on all dev rows and on the test rows, which nobody chose by."""
+"""The last word of a search: its best prompt on all dev rows and on the test rows, which nobody chose by.
 
+The answers to the test rows are left in OUTPUT/test_predictions.jsonl: where a task has no test rows, no other command knows them.
+"""
+
+from dataclasses import asdict
 from typing import Any
 
 from softprompt_tf.errors import TrainingError
-from softprompt_tf.evaluation.scores import majority_baseline
+from softprompt_tf.evaluation.by_label import label_scores
+from softprompt_tf.evaluation.scores import majority_baseline, write_predictions
 from softprompt_tf.methods import load_prompt
 from softprompt_tf.tasks import Example, sample
 from softprompt_tf.tuning.ladder import rows_in
+from softprompt_tf.tuning.record import PREDICTIONS
 from softprompt_tf.tuning.scoring import Looked
 from softprompt_tf.tuning.search import Search
 
@@ -29,6 +35,7 @@ def score_best(search: Search) -> None:
     dev = search.scorer.look(model, [*search.dev, *rest], known=search.best_look)
     scored = sample(rows.test, test_rows, seed=search.seed)
     test = search.scorer.look(model, scored)
+    write_predictions(search.output / PREDICTIONS, test.scores.predictions)
     model.save_prompt(
         search.prompt_path,
         task_id=rows.task.name,
@@ -58,4 +65,5 @@ def _figures(search: Search, looked: Looked, examples: list[Example], *, of: int
     figures: dict[str, Any] = {"rows": len(examples), "of": of, "metrics": looked.scores.metrics}
     if task.label_words:
         figures["majority"] = majority_baseline(task, search.rows.train, examples)
+        figures["by_label"] = [asdict(each) for each in label_scores(task, looked.scores.predictions)]
     return {**figures, "one_answer": looked.one_answer}

@@ -11,6 +11,7 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.settings.setting_changes import setting_changes
 
 FILE = "tune.json"
+PREDICTIONS = "test_predictions.jsonl"  # the answers to the test rows
 FORMAT = "softprompt-tf-tune/1"
 LAST = "last"  # the leg of the best candidate alone
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.tasks import Example, Task, sample, tell_of_shared_texts
+from softprompt_tf.tasks import Example, Task, sample, tell_of_lacking_rows, tell_of_shared_texts
 
 MOST_TRAIN_ROWS = 50_000
 MOST_HELD_OUT = 1_000
@@ -99,6 +99,7 @@ def divided(task: Task, rows: dict[str, list[Example]], *, seed: int) -> TuneRow
         train, test = cut(train, _SHARE_OF_TRAIN, "train", "test")
     if not dev:
         train, dev = cut(train, _SHARE_OF_TRAIN, "train", "dev")
+    notes += tell_of_lacking_rows(task, {"train": train, "dev": dev, "test": test})
     notes += tell_of_shared_texts(train, {"dev": dev, "test": test})
     if len(train) > MOST_TRAIN_ROWS:
         notes.append(f"{MOST_TRAIN_ROWS:,} of {len(train):,} train rows are used (drawn with seed {seed}).")

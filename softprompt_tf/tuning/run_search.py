@@ -2,6 +2,7 @@
 
 OUTPUT/TASK.safetensors     the best prompt so far; at the end, the result
 OUTPUT/tune.json            what was measured, planned and tried, and the figures
+OUTPUT/test_predictions.jsonl  the best prompt's answers to the test rows
 OUTPUT/index.html           all of it as a page
 OUTPUT/learning_curve.svg   the dev scores by seconds
 OUTPUT/precision.json       the precision that was chosen, where "auto" was asked for

@@ -1,10 +1,15 @@
 """Say how a search ended: a table of what it tried, the scores, and what to run next."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from softprompt_tf.evaluation.by_label import LabelScore, label_table
 from softprompt_tf.runs.summary import export_command
 from softprompt_tf.tuning.page import HEADER, one_answer_warning, tried_rows
-from softprompt_tf.tuning.record import Record
+from softprompt_tf.tuning.record import PREDICTIONS, Record
+
+_MOST_LABELS = 12
 
 
 def table_lines(record: Record) -> list[str]:
@@ -22,7 +27,7 @@ def next_command(prompt: Path, output: Path, *, task: str, backbone: str) -> str
 def summary_lines(record: Record, output: Path, *, task: str, backbone: str) -> list[str]:
     """Return the lines for a finished search."""
     result = record.result
-    prompt = output / result["prompt"]
+    prompt, answers = output / result["prompt"], output / PREDICTIONS
     names = list(result["dev"]["metrics"])
     rows = []
     for split in ("dev", "test"):
@@ -42,8 +47,16 @@ def summary_lines(record: Record, output: Path, *, task: str, backbone: str) -> 
             for what, metrics in rows
         ),
         *([warned] if warned else []),
+        *_by_label(result["test"]),
         "Report the test score: the dev rows chose the prompt.",
+        *([f"Its answers to the test rows: {answers}"] if answers.is_file() else []),
         f"The search took {record.spent_s:.0f} of {60 * record.minutes:.0f} s. All that was tried: {output / 'index.html'}",
         "",
         f"Next: {next_command(prompt, output, task=task, backbone=backbone)}",
     ]
+
+
+def _by_label(figures: Mapping[str, Any]) -> list[str]:
+    """Return the test rows' scores by label, if they are few enough to be read."""
+    scores = [LabelScore(**each) for each in figures.get("by_label", ())]
+    return ["", *label_table(scores), ""] if 0 < len(scores) <= _MOST_LABELS else []

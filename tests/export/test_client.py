@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent import futures
+from types import SimpleNamespace
 
 import grpc
 import ml_dtypes
@@ -15,6 +16,7 @@ from fake_model_server import FakeServer, generations, strings
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
 from softprompt_tf.export.client import wire
 from softprompt_tf.export.client.client import PredictionClient
+from softprompt_tf.export.client.client_errors import Asked, request_failed
 from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments
 from softprompt_tf.export.client.client_retries import Attempts
 from softprompt_tf.export.client.prediction_calls import PredictionCall
@@ -372,6 +374,22 @@ def test_other_statuses_are_not_retried(client, server, code):
     assert (caught.value.status, caught.value.model_name, caught.value.timeout_s) == (code.name, "t5", 10)
     assert caught.value.target == server.target
     assert isinstance(caught.value.__cause__, grpc.RpcError)
+
+
+def test_an_unknown_version_label_is_told_with_what_names_labels():
+    class Refused(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.INVALID_ARGUMENT
+
+        def details(self):
+            return "Unrecognized servable version label: stable"  # TF Serving's words
+
+    error = request_failed(Refused(), Asked("here:1", "t5", 10), SimpleNamespace(count=1, has_budget=True))
+
+    assert str(error).endswith(
+        "Received: Unrecognized servable version label: stable. Hint: the server's `--model-config-file` names labels; "
+        "without one, leave `version_label` out."
+    )
 
 
 def test_the_waits_between_retries_double_and_are_set_by_the_seed(client, server, monkeypatch):

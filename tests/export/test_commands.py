@@ -46,7 +46,7 @@ def test_a_task_is_replaced_where_that_is_asked_for(base, file, capsys):
         run("--add", f"story={file}", base, "--no-verify")
     run("--add", f"story={file}", "--replace", "--output", base, "--no-verify")
 
-    assert capsys.readouterr().out == f"{base / '2'}: 1 task added, not checked\n"
+    assert capsys.readouterr().out == f"{base / '2'}: 1 task added or replaced, not checked\n"
     assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12]
 
 

@@ -112,6 +112,23 @@ def test_the_asyncio_example_says_in_one_line_that_nobody_is_there():
     assert "Traceback" not in result.stderr
 
 
+def test_the_load_test_measures_each_task_and_tells_a_bad_one(served):
+    command = [sys.executable, EXAMPLES / "load_test.py", f"127.0.0.1:{served.grpc_port}", "--model-name=tiny"]
+
+    result = run(*command, "--task-id=mood", "--seconds=0.5", "--rows=2", text="\n".join(TEXTS))
+    failed = run(*command, "--task-id=mood", "--task-id=nobody", text="x")
+
+    head, line = result.stdout.splitlines()
+    task, requests, median, most = line.split()
+    assert (head, task) == ("task  requests/s  median ms  95 % ms", "mood")
+    assert float(requests) > 0
+    assert 0 < float(median) <= float(most)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(
+        "load_test: 1 of 1 rows could not be answered. Received: row 0: Unknown task id 'nobody'."
+    )
+
+
 def test_the_rest_example_prints_versions_rows_and_columns(served, keras_models):
     result = run_rest(served)
 

@@ -81,6 +81,31 @@ def test_unknown_label_names_place_field_value_and_known_values():
         task.examples("train")
 
 
+def test_one_error_names_all_values_that_are_no_label():
+    rows = [{"x": "a", "team": each} for each in ("Sales", "sales ", "", "Sales", "hr", "", "")]
+    task = Task("t", "{x}", "{team}", labels={"Sales": "sales"}, train=rows)
+
+    with pytest.raises(DataError) as caught:
+        task.examples("train")
+
+    assert str(caught.value).endswith(
+        "row 2: field `team` must be one of the labels of task t. Received: 'sales '. Known: 'Sales'. In all, 5 of 7 rows have "
+        "such values: '' in 3, 'sales ' in 1, 'hr' in 1. Spaces and capitals count: write 'Sales', or add 'sales ' to `labels`, "
+        "with the same word."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [(" ", "Fill the cell, or leave the row out."), ("hr", "Correct the row, or add the value to `labels`.")],
+)
+def test_an_unknown_label_is_told_with_what_to_do(value, advice):
+    task = Task("t", "{x}", "{team}", labels={"Sales": "sales"}, train=[{"x": "a", "team": value}])
+
+    with pytest.raises(DataError, match=rf"Known: 'Sales'. {advice}$"):
+        task.examples("train")
+
+
 def words_as_tokens(texts):
     return [[2] * len(text.split("_")) for text in texts]
 

@@ -104,6 +104,19 @@ def test_the_last_lines_have_both_scores_and_the_next_command(record, tmp_path):
     assert f"Next: softprompt export --prompt film={tmp_path / 'film.safetensors'}" in lines[-1]
 
 
+def test_the_last_lines_show_the_labels_of_the_test_rows_if_they_are_few(record, tmp_path):
+    (tmp_path / "test_predictions.jsonl").write_text("")
+    wrong = {"label": "good", "rows": 4, "answered": 3, "right": 3, "taken_for": {"bad": 1}}
+    record.result["test"]["by_label"] = [wrong]
+
+    lines = summary_lines(record, tmp_path, task="film", backbone="mini")
+
+    assert "good      4  0.7500     1.0000  0.8571  bad 1" in lines
+    assert f"Its answers to the test rows: {tmp_path / 'test_predictions.jsonl'}" in lines
+    record.result["test"]["by_label"] = [wrong] * 13
+    assert not any("bad 1" in line for line in summary_lines(record, tmp_path, task="film", backbone="mini"))
+
+
 def test_without_matplotlib_the_search_goes_on_without_a_picture(record, tmp_path, monkeypatch):
     real = builtins.__import__
 

@@ -91,6 +91,14 @@ def test_rows_that_are_trained_on_and_choose_are_told():
     )
 
 
+def test_a_label_without_rows_is_told():
+    good = [row for row in rows(100, 200) if row["label"] == "good"]
+
+    assert divide(train=rows(200), validation=good, test=rows(50, 300)).notes == (
+        "No dev row has the label 'bad'. If the rows of the file are sorted, shuffle them before you divide them.",
+    )
+
+
 def test_a_sample_has_all_rows_of_a_group():
     made = Task("mood", "{text}", labels={"bad": "bad", "good": "good"}, group_by=("group",))
     examples = [made.example(Row({**row, "group": n // 3}, "")) for n, row in enumerate(rows(30))]

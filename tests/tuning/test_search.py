@@ -27,7 +27,7 @@ def test_a_search_leaves_its_files_and_nothing_else(finished):
     output, _, _ = finished
 
     names = sorted(path.name for path in output.iterdir())
-    assert names == ["index.html", "learning_curve.svg", "mood.safetensors", "tune.json"]
+    assert names == ["index.html", "learning_curve.svg", "mood.safetensors", "test_predictions.jsonl", "tune.json"]
 
 
 def test_a_search_keeps_its_time(finished):

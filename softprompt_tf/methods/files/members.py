@@ -22,7 +22,11 @@ def check_members(members: Sequence[TaskPrompt]) -> None:
         raise PromptError(f"An ensemble needs two prompts or more. Received: {len(members)}.")
     names = [", ".join(member.tensors) for member in members]
     if len(set(names)) > 1:
-        raise PromptError(f"The prompts of an ensemble must have the same tensors. Received: {' and '.join(names)}.")
+        told = " and ".join(dict.fromkeys(f"{member.method} ({_shortened(member)})" for member in members))
+        raise PromptError(
+            f"The prompts of an ensemble must have the same tensors. Received: {told}. Take prompts of one method and its "
+            "settings, or ask them one by one."
+        )
     for name in members[0].tensors:
         lengths = [len(member.tensors[name]) for member in members]
         if len(set(lengths)) > 1:
@@ -57,3 +61,8 @@ def with_weight(member: TaskPrompt, weight: float | None) -> TaskPrompt:
     if weight is not None:
         tensors[MIXTURE_WEIGHT] = np.array([[weight]], np.float32)
     return dataclasses.replace(member, tensors=tensors)
+
+
+def _shortened(member: TaskPrompt) -> str:
+    names = list(member.tensors)
+    return ", ".join(names if len(names) < 3 else [names[0], f"{len(names) - 1} more"])
