@@ -144,6 +144,17 @@ def test_sweeps_are_sorted_and_domain_shift_names_both_tasks(written):
     assert ["", "squad → mrqa_drop"] in headers
 
 
+def test_a_score_on_other_rows_of_a_task_is_no_seed_of_its_own_rows(written):
+    """Scores of one task and seed are both 90 and 10, not 50 ± 56.57 of "2 seeds"."""
+    own, other = ({"name": "sst2", "validation": f"{folder}/dev.tsv", "test": None} for folder in ("clean", "noisy"))
+    run = {"run": {"tasks": [own]}}
+    runs = [Run(score, config={"eval_task": task, **run}) for score, task in ((90.0, own), (10.0, other))]
+
+    _, page = written(runs)
+
+    assert page.tables[0][1:3] == [["sst2", "90.001 seed"], ["sst2 → noisy/dev.tsv", "10.001 seed"]]
+
+
 def test_texts_are_escaped(written):
     attack = "<script>alert('x')</script>&\"'"
 
