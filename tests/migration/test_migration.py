@@ -105,6 +105,29 @@ def test_every_task_gets_a_file_and_a_row_of_the_table(trained, run, tmp_path):
     assert (kept["version"], kept["tasks"][0]["held_out"], kept["tasks"][0]["lines"]) == ("1", 4, 12)
 
 
+def test_files_of_tasks_differ_in_more_than_their_case(trained, run, monkeypatch):
+    """On the file systems of macOS and Windows `film.safetensors` is `FILM.safetensors`: one task's result would be the other's."""
+    names = ("film", "FILM", "Film", "é" * 100)
+    monkeypatch.setattr(Old, "tasks", {name: served(name) for name in names})
+
+    prompts = run().prompts
+
+    files = [prompts[name].name for name in names]
+    assert files[:3] == ["film.safetensors", "FILM-2.safetensors", "Film-3.safetensors"]
+    assert len(files[3]) < 255
+
+
+@pytest.mark.parametrize("name", ["film.safetensors", "work", "agreement.json"])
+def test_files_of_other_work_are_not_written_over(name, trained, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+
+    with pytest.raises(TrainingError, match=f"must not write over other work. Received: .*{name}, which exists"):
+        run()
+
+    assert (trained, (tmp_path / "out" / name).read_text()) == ([], "mine")
+
+
 def test_what_is_done_is_neither_asked_nor_trained_again(trained, run):
     first = run()
     trained.clear()
