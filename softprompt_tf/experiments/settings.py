@@ -1,6 +1,6 @@
 """The YAML file of a sweep, typed and checked: what is compared, on which tasks, with which seeds.
 
-`include`, unknown keys and `${NAME}` behave as in a run's config.
+`include`, unknown keys, `${NAME}` and `~/` behave as in a run's config.
 """
 
 from collections.abc import Callable, Mapping

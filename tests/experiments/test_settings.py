@@ -88,6 +88,21 @@ def test_environment_variables_are_put_in_where_they_are_set(tmp_path, monkeypat
     assert [each.backbone for _, each in settings] == ["/models/span", "${NOT_SET}/lm"]
 
 
+def test_a_tilde_is_the_home_directory_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    own = {
+        "tasks": ["~/film.yaml"],
+        "evaluate_on": {"~/film.yaml": ["~/book.yaml"]},
+        "prompt": {"init": "file:~/a.npy"},
+    }
+
+    (one,) = read(tmp_path, {"one": own}, backbone="~/t5", training={"states_directory": "~/states"}).values()
+
+    assert (one.backbone, one.training.states_directory) == ("/home/ada/t5", "/home/ada/states")
+    assert (one.tasks, one.evaluate_on) == (("/home/ada/film.yaml",), {"/home/ada/film.yaml": ("/home/ada/book.yaml",)})
+    assert one.prompt.init == "file:/home/ada/a.npy"
+
+
 def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
     path = write_yaml(tmp_path / "sweep.yaml", {"backbone": "mini", "experiments": {"one": {"tasks": ["trec"]}}})
 
