@@ -165,7 +165,8 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     )
     if is_chief():
         _write_results(result)
-        shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
+        if config.training.states_directory is None:  # else other runs share them, maybe under this very name
+            shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
     return result
 
 
