@@ -91,15 +91,16 @@ def migrate(
     own = lines_of(list(tasks), lines if isinstance(lines, Mapping) else {"": lines})
     with locked(output, error_type=TrainingError):
         if not (output / SETTINGS).exists():
-            prompts = [f"{name}.safetensors" for name in file_names(teacher.tasks).values()]
-            check_no_others(output, ["work", "agreement.json", *prompts], error_type=TrainingError)
+            files = [f"{name}.safetensors" for name in file_names(teacher.tasks).values()]
+            check_no_others(output, ["work", "agreement.json", *files], error_type=TrainingError)
         t5 = _loaded(backbone, settings)
         if t5.fingerprint == teacher.fingerprint:
             say(f"The new backbone {t5.name} has the weights of the export's.")
         name = t5.name if isinstance(backbone, FrozenT5) else backbone
         digests = {task: digest_of(list(each)) for task, each in own.items()}
         identity = _identity(teacher, t5, settings)
-        check_same_migration(output / SETTINGS, identity, digests)
+        prompts = {task: each for task, each in teacher.digests().items() if task in tasks}
+        check_same_migration(output / SETTINGS, identity, lines=digests, prompts=prompts)
         work = MigrationWork(output, teacher, t5, name, settings, identity, digests)
         return Migration(work.run(tasks, own), output)
 

@@ -27,6 +27,7 @@ class Old:
     tasks = {name: served(name) for name in ("film", "a/b", "news")}  # noqa: RUF012
     backbone_name, fingerprint = "old", "t5:0"
     broken: set[str] = set()  # noqa: RUF012
+    prompts: dict[str, str] = {}  # noqa: RUF012  task -> what tells its prompt from others
     asked: list[str] = []  # noqa: RUF012
 
     def __init__(self, export):
@@ -37,6 +38,9 @@ class Old:
         if task.task_id in self.broken:
             raise DataError("The old model must answer every line.")
         return Answers(tuple(str(int(line[-1]) // 5) for line in lines))
+
+    def digests(self):
+        return {name: self.prompts.get(name, name) for name in self.tasks}
 
     def prompt_of(self, task):
         return None
@@ -199,6 +203,17 @@ def test_another_migration_does_not_go_on_in_the_same_directory(change, words, t
 
     with pytest.raises(TrainingError, match=f"A migration goes on as it began. Received: .*{words}"):
         run(**change)
+
+
+def test_an_export_of_the_same_name_with_another_prompt_is_another_migration(trained, run, monkeypatch):
+    """The result of the old prompt stood for the new one."""
+    run()
+    monkeypatch.setattr(Old, "prompts", {"film": "trained again"})
+
+    with pytest.raises(
+        TrainingError, match="goes on as it began. Received: `prompts.film` is 'trained again', it was 'film'"
+    ):
+        run()
 
 
 def test_tasks_are_chosen_by_name(trained, one_layer_t5, tmp_path):
