@@ -11,6 +11,7 @@ from softprompt_tf.errors import DataError
 from softprompt_tf.report import write_report
 from softprompt_tf.report.plots import plot
 from softprompt_tf.report.score_grid import score_grid
+from softprompt_tf.report.sections import duration
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "link", "br", "path", "use", "rect", "image"}
@@ -298,3 +299,11 @@ def test_it_says_which_rows_the_scores_are_of(written):
     _, page = written()
 
     assert any("the step that did best on them, so these scores are optimistic" in text for text in page.texts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(None, "–"), (0.0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (119.6, "2 min 0 s"), (7199.9, "2 h 0 min")],
+)
+def test_times_are_told_in_words(seconds, told):
+    assert duration(seconds) == told
