@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     ) as client:
         ask = client.classify if arguments.classify else client.generate
         for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
-            print(json.dumps({"text": text, **asdict(answer)}, ensure_ascii=False))
+            print(json.dumps({"inputs": text, **asdict(answer)}, ensure_ascii=False))
 
 
 def _check_target(target: str) -> None:

@@ -278,7 +278,8 @@ def test_query_asks_a_server_without_tensorflow(base_directory, prompt, backbone
     classified, generated, refused = (result.stdout.splitlines() for result in done)
     expected = PromptedT5(backbone, load_prompt(prompt)).classify(["film: a good book", "film: a dull film"])
     assert [json.loads(line)["label"] for line in classified[:-1]] == [choice.label for choice in expected]
-    assert set(json.loads(generated[0])) == {"text", "score"}
+    assert set(json.loads(generated[0])) == {"inputs", "text", "score"}
+    assert json.loads(generated[0])["inputs"] == "a good book"
     assert classified[-1] == generated[-1] == "[] 0"
     assert refused == ["[] 2"]
     assert "row 0: Unknown task id 'mod'. Known: mood, again." in done[2].stderr

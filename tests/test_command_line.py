@@ -313,7 +313,8 @@ def test_lines_that_the_terminal_cannot_show_are_escaped_and_all_are_printed(mon
         server.stop()
 
     lines = output.buffer.getvalue().decode("ascii").splitlines()
-    assert (status, [json.loads(line)["text"] for line in lines]) == (0, [f"a|{text}" for text in texts])
+    answers = [(answer["inputs"], answer["text"]) for answer in map(json.loads, lines)]
+    assert (status, answers) == (0, [(text, f"a|{text}") for text in texts])
     assert output.errors == "strict"
 
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="validation", choices=("train", "validation", "test"), help="the rows to score"
     )
-    parser.add_argument("--limit", type=int, help="score only this many rows")
+    parser.add_argument("--limit", type=int, help="score only this many rows, and the others of their groups")
     parser.add_argument("--predictions", help="write one JSON line per row to this file")
     parser.add_argument(
         "--by-label",

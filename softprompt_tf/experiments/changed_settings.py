@@ -8,6 +8,7 @@ from typing import Any
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.settings.spelling import nearest
 
+_FILE = "file:"
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
 
@@ -69,11 +70,13 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_variables(value: Any) -> Any:
-    """Return a value with each `${NAME}` in its texts replaced by the environment variable, where there is one."""
+    """Return a value with each `${NAME}` in its texts as the environment variable, where there is one, and `~/` as home."""
     if isinstance(value, str):
-        return _VARIABLE.sub(_variable, value)
-    if isinstance(value, Mapping):
-        return {key: with_variables(each) for key, each in value.items()}
+        kind, text = (_FILE, value.removeprefix(_FILE)) if value.startswith(_FILE) else ("", value)
+        text = _VARIABLE.sub(_variable, text)
+        return kind + (os.path.expanduser(text) if text.startswith("~/") else text)
+    if isinstance(value, Mapping):  # the keys of `evaluate_on` are files too
+        return {with_variables(key): with_variables(each) for key, each in value.items()}
     return [with_variables(each) for each in value] if isinstance(value, tuple | list) else value
 
 

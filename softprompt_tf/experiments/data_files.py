@@ -41,12 +41,15 @@ def check_data_files(path: Path, tasks: Iterable[TaskConfig]) -> None:
 
 
 def _files(tasks: Iterable[TaskConfig]) -> dict[str, Path]:
+    """Return name -> file; the name has further folders where those of two files are the same."""
+    sources = (source_file(getattr(task, split)) for task in tasks for split in SPLITS)
+    found = {file for file in sources if file is not None and file.is_file()}
     files: dict[str, Path] = {}
-    for task in tasks:
-        for split in SPLITS:
-            file = source_file(getattr(task, split))
-            if file is not None and file.is_file():
-                files["/".join(file.parts[-2:])] = file
+    for file in found:
+        parts = 2
+        while any(file.parts[-parts:] == other.parts[-parts:] for other in found if other != file):
+            parts += 1
+        files["/".join(file.parts[-parts:])] = file
     return files
 
 

@@ -1,12 +1,13 @@
 """Plan the runs of experiments, each once: two experiments that need the same prompt share it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from softprompt_tf.backbones.backbone_option import check_backbone_path
-from softprompt_tf.config import TaskConfig
+from softprompt_tf.config import SPLITS, TaskConfig
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.experiments.rows import check_rows, find_task, scored_split
+from softprompt_tf.experiments.results import digest
+from softprompt_tf.experiments.rows import check_rows, find_task, scored_split, task_identity
 from softprompt_tf.experiments.settings import Experiment, RunSettings
 from softprompt_tf.experiments.trials import MULTITASK, SEEDLESS, Scoring, Trial, Vote
 
@@ -61,6 +62,7 @@ def make_plan(experiments: Mapping[str, Experiment], *, leave_out: bool = False)
         ordered += draft.scorings
         plan.votes += draft.votes
     plan.scorings = [scoring for _, scoring in sorted(ordered, key=lambda pair: pair[0])]
+    _check_known_apart(plan.tasks())
     return plan
 
 
@@ -87,6 +89,7 @@ class _Draft:
                 self.left_out[f"{name}, {x}" if x is not None else name] = str(error)
                 continue
             shelf = _Shelf(settings, self.left_out if leave_out else None, name)
+            _check_names(name, experiment.tasks, shelf)
             self.scorings += _scorings(name, experiment, x, settings, shelf)
             self.votes += _votes(name, experiment, x, settings, shelf)
         found = {scoring.x for _, scoring in self.scorings}
@@ -123,6 +126,31 @@ class _Shelf:
         """Return those whose rows are there."""
         found = (self.task(name, is_trained=is_trained) for name in names)
         return [task for task in found if task is not None]
+
+
+def _check_names(experiment: str, files: Sequence[str], shelf: _Shelf) -> None:
+    """Refuse two tasks of one name: the report would take them for seeds of one."""
+    known: dict[str, str] = {}
+    for file in files:
+        task = shelf.task(file)
+        if task is not None and known.setdefault(task.name, file) != file:
+            raise ConfigError(
+                f"Each task of experiment `{experiment}` must have its own `name`. Received: {task.name!r} in {known[task.name]} "
+                f"and in {file}."
+            )
+
+
+def _check_known_apart(tasks: Iterable[TaskConfig]) -> None:
+    """Refuse tasks that differ in nothing but where their files lie: the results of one would stand for the other."""
+    known: dict[str, TaskConfig] = {}
+    for task in tasks:
+        other = known.setdefault(digest(task_identity(task)), task)
+        moved = next((split for split in SPLITS if getattr(task, split) != getattr(other, split)), None)
+        if moved is not None:
+            raise ConfigError(
+                f"Tasks of one name must have files of other names or folders. Received: {getattr(other, moved)} and "
+                f"{getattr(task, moved)} for task {task.name!r}. Give one of the tasks another `name`."
+            )
 
 
 def _scorings(

@@ -1,8 +1,10 @@
 """The YAML file of a sweep, typed and checked: what is compared, on which tasks, with which seeds.
 
-`include`, unknown keys and `${NAME}` behave as in a run's config.
+`include`, unknown keys, `${NAME}` and `~/` behave as in a run's config.
 """
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -46,7 +48,7 @@ def _names_by_text(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 Values = Annotated[tuple[Any, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 
 
@@ -129,7 +131,7 @@ class Experiment(RunSettings):
         """Return x, the key that it stands under, and its dotted keys with their values."""
         if self.vary:
             ((key, values),) = self.vary.items()
-            return [(value, ("vary", key), {key: value}) for value in values]
+            return [(_scalar(value), ("vary", key), {key: value}) for value in values]
         if self.variants:
             return [(_number_or_text(x), ("variants", x), change) for x, change in self.variants.items()]
         return [(None, (), {})]
@@ -190,6 +192,7 @@ def _experiment(path: Path, tree: Tree, name: str, values: Mapping[str, Any]) ->
             raise ConfigError(f"Unknown key `{error.key}` of experiment `{name}` in {place}.{error.hint}") from None
         checked = _checked(RunSettings, settings, name, _always(place))
         check_can_be_measured(checked.training, where=f" of experiment `{name}` in {place}")
+    _check_different(experiment, name, path)
     if experiment.vary and experiment.variants:
         raise ConfigError(f"Experiment `{name}` in {path} must have `vary` or `variants`. Received: both.")
     unknown = sorted(set(experiment.evaluate_on) - set(experiment.tasks))
@@ -203,6 +206,18 @@ def _experiment(path: Path, tree: Tree, name: str, values: Mapping[str, Any]) ->
             f"arms {list(experiment.arms)} of experiment `{name}` in {path}."
         )
     return experiment
+
+
+def _check_different(experiment: Experiment, name: str, path: Path) -> None:
+    """Refuse a seed or a swept value that is there twice: two runs would be one, and the report would have no line for each."""
+    swept = [x for x, _, _ in experiment.changes()]
+    key = "vary" if experiment.vary else "variants"
+    for what, values in (("seeds", experiment.seeds), (key, swept)):
+        twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+        if len(set(values)) < len(values):
+            raise ConfigError(
+                f"`{what}` of experiment `{name}` in {path} must have each value once. Received: {twice!r} twice."
+            )
 
 
 def _checked(
@@ -237,7 +252,13 @@ def _as_it_is(tree: Tree, directory: Path) -> None:
 def _number_or_text(text: str) -> float | str:
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        return number if math.isfinite(number) else text  # NaN is no place on an axis, nor is it equal to itself
     return text
+
+
+def _scalar(value: Any) -> Any:
+    """Return a swept value as a result's `x`: a list or a mapping as its JSON."""
+    return json.dumps(value) if isinstance(value, Mapping | list | tuple) else value

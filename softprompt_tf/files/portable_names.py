@@ -1,16 +1,35 @@
-"""Remove this machine's directories from files that travel: prompts, exports, predictions."""
+"""Names that hold on every machine: without this one's directories in files that travel, and of files that are named by tasks."""
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+from urllib.parse import quote
 
 _PATH_KEYS = frozenset(
     {"backbone", "train", "validation", "test", "output_dir", "init", "language", "sources", "distill_from"}
 )  # of a run's config
 _SLICE = re.compile(r"\[\d*:\d*\]$")
 _FILE_PREFIX = "file:"
+_LONGEST = 200  # characters of a file's name, with room for an ending
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return name -> a file's name without ending, each another one also where a file system does not look at the case.
+
+    Args:
+      names: such as task ids; where two come to the same file, the later one has a number behind it.
+    """
+    files: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        file, number = quote(name, safe=" ")[:_LONGEST], 1
+        while (found := file if number == 1 else f"{file}-{number}").lower() in taken:
+            number += 1
+        taken.add(found.lower())
+        files[name] = found
+    return files
 
 
 def own_name(text: str) -> str:

@@ -85,6 +85,8 @@ def _similar(arguments: argparse.Namespace) -> None:
 
     prompt, own = load_prompt(arguments.prompt), Path(arguments.prompt).resolve()
     sources = {path: each for path, each in read_sources(arguments.source).items() if path.resolve() != own}
+    if not sources:
+        raise DataError(f"There must be another prompt to compare with. Received: {arguments.prompt} alone.")
     ranked = similar_sources(prompt, sources, measure=arguments.measure)
     for each in ranked.fitting[: arguments.count]:
         print(f"{each.cosine:7.4f}  {each.path}" + (f"  {each.task_id}" if each.task_id else ""))

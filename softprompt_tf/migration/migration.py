@@ -15,7 +15,8 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.files.local_paths import local_target
-from softprompt_tf.files.portable_names import own_name
+from softprompt_tf.files.new_files import check_no_others
+from softprompt_tf.files.portable_names import file_names, own_name
 from softprompt_tf.migration.agreement import TaskAgreement
 from softprompt_tf.migration.lines import TaskLines, lines_of
 from softprompt_tf.migration.settings import MigrationSettings, check_same_migration
@@ -23,6 +24,8 @@ from softprompt_tf.migration.teacher import Teacher
 from softprompt_tf.migration.work import MigrationWork, digest_of
 from softprompt_tf.progress import say
 from softprompt_tf.settings.spelling import nearest
+
+SETTINGS = "migration.json"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def migrate(
     Raises:
       ExportError: if there is no export that this library can read.
       ConfigError: if a task is unknown or has no lines.
-      TrainingError: if the directory holds another migration, or another process is using it.
+      TrainingError: if the directory holds another migration, or files where this one would write, or another process is using
+        it.
 
     Returns:
       Migration; a task that failed has an `error`, and the others are there.
@@ -86,13 +90,17 @@ def migrate(
     tasks = _chosen(teacher, task_ids)
     own = lines_of(list(tasks), lines if isinstance(lines, Mapping) else {"": lines})
     with locked(output, error_type=TrainingError):
+        if not (output / SETTINGS).exists():
+            files = [f"{name}.safetensors" for name in file_names(teacher.tasks).values()]
+            check_no_others(output, ["work", "agreement.json", *files], error_type=TrainingError)
         t5 = _loaded(backbone, settings)
         if t5.fingerprint == teacher.fingerprint:
             say(f"The new backbone {t5.name} has the weights of the export's.")
         name = t5.name if isinstance(backbone, FrozenT5) else backbone
         digests = {task: digest_of(list(each)) for task, each in own.items()}
         identity = _identity(teacher, t5, settings)
-        check_same_migration(output / "migration.json", identity, digests)
+        prompts = {task: each for task, each in teacher.digests().items() if task in tasks}
+        check_same_migration(output / SETTINGS, identity, lines=digests, prompts=prompts)
         work = MigrationWork(output, teacher, t5, name, settings, identity, digests)
         return Migration(work.run(tasks, own), output)
 

@@ -64,21 +64,25 @@ class MigrationSettings:
         return {**vars(self), "training": self.training.model_dump(mode="json", exclude={"devices"})}
 
 
-def check_same_migration(path: Path, settings: Mapping[str, Any], lines: Mapping[str, str]) -> None:
+def check_same_migration(
+    path: Path, settings: Mapping[str, Any], *, lines: Mapping[str, str], prompts: Mapping[str, str]
+) -> None:
     """Keep what a migration began with, or refuse to go on with something else; further tasks may join.
 
     Args:
       path: the file that keeps it.
       settings: JSON values.
       lines: task id -> a digest of its lines.
+      prompts: task id -> a digest of what the export has of it.
 
     Raises:
       TrainingError: names each setting that differs, or says that the file cannot be read.
     """
-    began = _read(path) if path.is_file() else {**settings, "lines": lines}
-    known = {**began["lines"], **lines}
-    now = json.loads(json.dumps({**settings, "lines": known}))
-    changes = setting_changes({**began, "lines": {**lines, **began["lines"]}}, now)
+    of_tasks = {"lines": lines, "prompts": prompts}
+    began = _read(path) if path.is_file() else {**settings, **of_tasks}
+    kept = {key: began.get(key, {}) for key in of_tasks}  # earlier versions kept no `prompts`
+    now = json.loads(json.dumps({**settings, **{key: {**kept[key], **own} for key, own in of_tasks.items()}}))
+    changes = setting_changes({**began, **{key: {**own, **kept[key]} for key, own in of_tasks.items()}}, now)
     if changes:
         raise TrainingError(
             f"A migration goes on as it began. Received: {'; '.join(changes)} in {path.parent}. Take back the change, or choose "

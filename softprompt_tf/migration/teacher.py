@@ -3,6 +3,8 @@
 An export has all that is needed: the backbone, every task's tensors, templates, labels and limits, and the vocabulary.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +77,26 @@ class Teacher:
                     shares[rows] = np.exp(answer["log_probabilities"][:, : len(task.labels)].astype(np.float64))
                 progress.advance(len(rows))
         return Answers(tuple(texts), shares if task.labels else None)
+
+    def digests(self) -> dict[str, str]:
+        """Return task id -> hexadecimal digits that differ where the export has other tensors, texts or limits of a task."""
+        fields = (
+            "text_before",
+            "text_after",
+            "labels",
+            "opening_id",
+            "max_input_tokens",
+            "max_target_tokens",
+            "num_members",
+        )
+        found = {
+            name: hashlib.sha256(json.dumps([getattr(task, field) for field in fields]).encode())
+            for name, task in self.tasks.items()
+        }
+        for tensor in sorted(self._stored.tables):
+            for name, rows in self._stored.of_tasks(tensor).items():
+                found[name].update(f"{tensor} {rows.shape}".encode() + np.ascontiguousarray(rows).tobytes())
+        return {name: digest.hexdigest()[:16] for name, digest in found.items()}
 
     def prompt_of(self, task: ServedTask) -> np.ndarray | None:
         """Return the rows float32 [P, H] of a task's prompt, those of its first member; None where it has none."""

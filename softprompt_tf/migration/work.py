@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.portable_names import file_names
 from softprompt_tf.methods.recycling import EmbeddedPieces
 from softprompt_tf.migration.agreement import (
     TaskAgreement,
@@ -65,6 +65,7 @@ class MigrationWork:
         self._output, self._teacher, self._t5 = output, teacher, t5
         self._backbone, self._settings, self._identity, self._lines = backbone, settings, identity, lines
         self._old: EmbeddedPieces | None = None
+        self._files = file_names(teacher.tasks)  # of all, so that one has the same name whichever are chosen
 
     def run(self, tasks: Mapping[str, ServedTask], lines: Mapping[str, Sequence[str]]) -> tuple[TaskAgreement, ...]:
         """Do what is not done, and return the table; a task that fails has an `error`."""
@@ -117,7 +118,7 @@ class MigrationWork:
             answers=len(set(old[0].texts)),
             kl=mean_divergence(old[2], new),
             best_step=trained.best_step,
-            prompt=f"{_file_name(task.task_id)}.safetensors",
+            prompt=f"{self._files[task.task_id]}.safetensors",
         )
         self._save(model, task, result)
         return result
@@ -181,16 +182,12 @@ class MigrationWork:
         return self._old
 
     def _place(self, name: str, ending: str) -> Path:
-        return self._output / "work" / f"{_file_name(name)}.{ending}"
+        return self._output / "work" / f"{self._files[name]}.{ending}"
 
 
 def digest_of(values: Any) -> str:
     """Return hexadecimal digits that differ for other JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode("utf-8")).hexdigest()[:16]
-
-
-def _file_name(task_id: str) -> str:
-    return quote(task_id, safe=" ")
 
 
 def _reason(error: Exception) -> str:

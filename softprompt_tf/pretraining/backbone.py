@@ -6,6 +6,7 @@ import keras
 import keras_hub
 
 from softprompt_tf.backbones.loading.built_layers import plain_backbone
+from softprompt_tf.pretraining.ranges import check_least
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,9 @@ class BackboneShape:
     Args:
       vocabulary_size: rows of the embedding table; the last 100 are sentinels.
       hidden_dim, intermediate_dim, num_layers, num_heads, key_value_dim: as in KerasHub's `T5Backbone`.
+
+    Raises:
+      ConfigError: if a number is out of range.
     """
 
     vocabulary_size: int = 8192
@@ -23,6 +27,17 @@ class BackboneShape:
     num_layers: int = 4
     num_heads: int = 4
     key_value_dim: int = 64
+
+    def __post_init__(self) -> None:
+        check_least(
+            1,
+            vocabulary_size=self.vocabulary_size,
+            hidden_dim=self.hidden_dim,
+            intermediate_dim=self.intermediate_dim,
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            key_value_dim=self.key_value_dim,
+        )
 
 
 def build_backbone(shape: BackboneShape, *, dtype: str, seed: int) -> keras_hub.models.T5Backbone:

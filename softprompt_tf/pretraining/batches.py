@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import sentencepiece
 
+from softprompt_tf.errors import DataError
 from softprompt_tf.pretraining.instruction_tasks import draw_row, task_weights
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
+from softprompt_tf.pretraining.ranges import check_least
 
 EOS_ID = 1
 _SHORTEST_WINDOW = 16
+_MOST_DRAWS = 10_000  # until a corpus is taken for one of short documents alone
 GROUP = 64  # batches whose rows are drawn and sorted together
 
 Batch = dict[str, np.ndarray]
@@ -39,7 +42,7 @@ class Mixture:
         task out.
 
     Raises:
-      ConfigError: if `task_weights` names no task, or has a weight below 0.
+      ConfigError: if `task_weights` names no task, or has a weight below 0; if there are no rows, or a window is too short.
     """
 
     span_corruption: float = 0.0
@@ -52,6 +55,8 @@ class Mixture:
     task_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_least(1, rows=self.rows, instruction_rows=self.instruction_rows)
+        check_least(_SHORTEST_WINDOW, window=self.window)
         task_weights(self.task_weights)  # told now, and not by the thread that makes the batches
 
     @property
@@ -151,7 +156,7 @@ class PretrainingBatches:
 
     def _window(self, rng: np.random.Generator) -> np.ndarray:
         """Return a stretch of one document of at most `window` tokens; short documents are drawn again."""
-        while True:
+        for _ in range(_MOST_DRAWS):
             _, document = self._source.draw_document(rng)
             # A token is about four characters: enough text for the window from a random place, cut at a space.
             span = 6 * self._mixture.window
@@ -160,6 +165,10 @@ class PretrainingBatches:
             ids = self._tokenizer.encode(text.partition(" ")[2] if start else text)[: self._mixture.window]
             if len(ids) >= _SHORTEST_WINDOW:
                 return np.array(ids, np.int32)
+        raise DataError(
+            f"Documents must have {_SHORTEST_WINDOW} tokens or more. Received: {_MOST_DRAWS:,} drawn in a row that have fewer. "
+            "Give longer documents, or a vocabulary that knows their letters."
+        )
 
     def _padded(self, pairs: Sequence[tuple[Ids, Ids]]) -> Batch:
         """Pad the rows of a batch."""

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from softprompt_tf.errors import DataError, first_line
 from softprompt_tf.files.local_paths import local_source
+from softprompt_tf.pretraining.ranges import check_least
 
 if TYPE_CHECKING:
     from softprompt_tf.tasks.rows import Row
@@ -165,8 +166,11 @@ def load_corpora(sources: Sequence[tuple[str, Source]], *, max_documents: int | 
       max_documents: of each source, only the first so many are read.
 
     Raises:
+      ConfigError: if `max_documents` is less than 1.
       DataError: if a source is missing or holds no document.
     """
+    if max_documents is not None:
+        check_least(1, max_documents=max_documents)
     train: dict[str, list[str]] = {}
     held_out: dict[str, list[str]] = {}
     for kind, source in sources:

@@ -7,6 +7,7 @@ runs under JAX, where losses are read late, and its batches are of several objec
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,10 +18,11 @@ import keras
 import keras_hub
 import numpy as np
 
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.keras_backend import is_tensorflow
 from softprompt_tf.pretraining.batches import Batch
+from softprompt_tf.pretraining.ranges import check_least
 from softprompt_tf.pretraining.recent_losses import RecentLosses
 from softprompt_tf.pretraining.run_log import RunLog
 from softprompt_tf.progress import Progress
@@ -55,6 +57,9 @@ class PretrainingRun:
       checkpoint_every, log_every, measure_every: steps.
       seed: the seed of the weights.
       precision: what activations are computed in, "float32" or "bfloat16"; the weights stay float32.
+
+    Raises:
+      ConfigError: if a number is out of range.
     """
 
     steps: int
@@ -66,6 +71,16 @@ class PretrainingRun:
     measure_every: int = 500
     seed: int = 1
     precision: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        check_least(0, steps=self.steps, warmup_steps=self.warmup_steps, cooldown_steps=self.cooldown_steps)
+        check_least(
+            1, checkpoint_every=self.checkpoint_every, log_every=self.log_every, measure_every=self.measure_every
+        )
+        if not 0 < self.peak_learning_rate < math.inf:
+            raise ConfigError(f"The learning rate must be a number above 0. Received: {self.peak_learning_rate}.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"`seed` must be a whole number from 0 up to 2^32. Received: {self.seed}.")
 
     @property
     def fixed(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5, load_t5, write_preset
 from softprompt_tf.backbones.tokenization.piece_model import NUM_SENTINELS
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
@@ -24,8 +24,10 @@ from softprompt_tf.pretraining.bits_per_byte import MeasuredText, cut_windows
 from softprompt_tf.pretraining.corpus import Corpus, Source, draw_documents, load_corpora
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
+from softprompt_tf.pretraining.ranges import check_least
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 from softprompt_tf.settings.setting_changes import setting_changes
+from softprompt_tf.settings.spelling import nearest
 
 HELD_OUT_BATCHES = 8
 _MAX_VOCABULARY_DOCUMENTS = 60_000
@@ -66,10 +68,14 @@ def pretrain(
       The preset directory, `output/preset`, as `load_t5` reads it.
 
     Raises:
+      ConfigError: if `kind_weights` names no kind of the texts, or leaves none.
       DataError: if a text is missing or holds no document, or the vocabulary is missing or unfit.
       TrainingError: if `output` holds a run of other settings or texts, or another process is using it.
     """
     output, shape = Path(output), shape or BackboneShape()
+    # Besides the sentinels: padding, end of sequence, unknown, and a piece.
+    check_least(NUM_SENTINELS + 4, vocabulary_size=shape.vocabulary_size)
+    _check_kinds([kind for kind, _ in texts], kind_weights or {})
     measured = _measured_documents(measure_text, measure_documents)
     train, held_out = load_corpora(texts, max_documents=max_documents)
     with locked(output, error_type=TrainingError):
@@ -117,6 +123,7 @@ def adapt(
       TrainingError: if `output` holds a run of other settings or texts, or another process is using it.
     """
     output = Path(output)
+    _check_kinds([kind for kind, _ in texts], kind_weights or {})
     measured = _measured_documents(measure_text, measure_documents)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -179,6 +186,15 @@ def _fixed_batches(batches: PretrainingBatches, mixture: Mixture) -> dict[str, l
         for objective, share in zip(*mixture.objectives, strict=True)
         if share > 0
     }
+
+
+def _check_kinds(kinds: Sequence[str], weights: Mapping[str, float]) -> None:
+    """Refuse weights of kinds that no text is of, which would change nothing, and weights that leave no text."""
+    unknown = next((kind for kind in weights if kind not in kinds), None)
+    if unknown is not None:
+        raise ConfigError(f"A weight must be of a kind of text. Received: {unknown!r}.{nearest(unknown, set(kinds))}")
+    if not any(weights.get(kind, 1.0) > 0 for kind in kinds):
+        raise ConfigError(f"At least one kind of text must have a weight above 0. Received: {dict(weights)}.")
 
 
 def _measured_documents(source: Source | None, count: int) -> list[str]:

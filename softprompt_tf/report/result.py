@@ -53,10 +53,19 @@ class Result(Protocol):
 
 
 def column_of(result: Result) -> str:
-    """Return the name of a result's column: its task, or "task → eval_task" where they differ."""
+    """Return the name of a result's column: its task; "task → eval_task" where they differ, "task → FILE" for its other rows."""
     if result.eval_task in (None, "", result.task):
-        return result.task
+        other = _other_rows(result.config)
+        return f"{result.task} → {other}" if other else result.task
     return f"{result.task} → {result.eval_task}"
+
+
+def _other_rows(config: Mapping[str, Any]) -> str | None:
+    """Return the file of rows that no task of a run has; None where a result is of the rows that its prompt was chosen by."""
+    scored, run = config.get("eval_task"), config.get("run")
+    if not isinstance(scored, Mapping) or not isinstance(run, Mapping) or scored in run.get("tasks", [scored]):
+        return None
+    return str(scored.get("validation") or scored.get("test") or "other rows")
 
 
 def precisions_of(results: Sequence[Result]) -> dict[str, list[str]]:

@@ -170,7 +170,7 @@ def duration(seconds: float | None) -> str:
     """Return a time in words, such as "2 min 5 s"; – where it is not known."""
     if seconds is None:
         return "–"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -32,6 +32,7 @@ from softprompt_tf.evaluation.scores import TaskScores, majority_baseline, write
 from softprompt_tf.evaluation.shared_answers import shared_answers
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.files.portable_names import file_names
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
 from softprompt_tf.runs.configured import build_model, training_batches
@@ -164,7 +165,8 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     )
     if is_chief():
         _write_results(result)
-        shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
+        if config.training.states_directory is None:  # else other runs share them, maybe under this very name
+            shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
     return result
 
 
@@ -218,11 +220,10 @@ def _score_all(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dic
 def _save_prompts(
     model: PromptedT5, data: Sequence[TaskData], scores: Mapping[str, TaskScores], config: RunConfig
 ) -> dict[str, Path]:
-    files = {}
+    names = {data[0].task.name: "prompt"} if len(data) == 1 else file_names(each.task.name for each in data)
+    files = {task: Path(config.output_dir) / f"{name}.safetensors" for task, name in names.items()}
     for each in data:
         task = each.task
-        files[task.name] = Path(config.output_dir) / ("prompt" if len(data) == 1 else task.name)
-        files[task.name] = files[task.name].with_name(files[task.name].name + ".safetensors")
         if not is_chief():
             continue
         model.save_prompt(

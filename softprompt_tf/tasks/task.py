@@ -142,13 +142,17 @@ class Task:
 
         Args:
           split: "train", "validation" or "test".
-          limit: at most this many rows, counted after preprocessing; None for all.
+          limit: at most this many rows, counted after preprocessing, and with `group_by` the others of their groups, as a metric
+            of groups needs them all; None for all.
 
         Raises:
           ConfigError: if there is no such split.
           DataError: if a row does not fit; names file, line and field.
         """
         rows = self.rows(split, limit=limit)
+        if limit is not None and self.group_by:
+            groups = {self._group(row) for row in rows}
+            rows = [row for row in self.rows(split) if self._group(row) in groups]
         return [self._example(row, rows) for row in rows]
 
     def rows(self, split: str, *, limit: int | None = None) -> list[Row]:
@@ -188,8 +192,11 @@ class Task:
             label=word,
             row=row,
             references=() if self.references is None else field_texts(row, self.references),
-            group=tuple(field_text(row, name) for name in self.group_by),
+            group=self._group(row),
         )
+
+    def _group(self, row: Row) -> tuple[str, ...]:
+        return tuple(field_text(row, name) for name in self.group_by)
 
     def target_token_limit(self, tokenize: Callable[[list[str]], Sequence[Sequence[int]]]) -> int:
         """Return how many tokens a target may have, the end of sequence included, a sentinel in front not counted.

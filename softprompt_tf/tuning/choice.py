@@ -19,10 +19,10 @@ def ordered(tries: Sequence[Tried], *, rows: int) -> list[Tried]:
       tries: looks at different candidates on the same rows. Of equal ones the first stays first.
       rows: how many rows they were scored on.
     """
-    least = _least(tries, rows)
+    least, has_labels = _least(tries, rows), _have_labels(tries)
 
     def key(tried: Tried) -> tuple[bool, float, float]:
-        score, log_probability = _score(tried), _log_probability(tried)
+        score, log_probability = _score(tried), _log_probability(tried, has_labels=has_labels)
         return (True, log_probability, score) if score >= least else (False, score, log_probability)
 
     return sorted(tries, key=key, reverse=True)
@@ -37,10 +37,12 @@ def is_better(new: Tried, best: Tried, before: Iterable[Tried], *, rows: int) ->
       before: all looks before it, whose best score no look may be far from.
       rows: how many rows they were scored on.
     """
-    least = _least([*before, new], rows)
+    tries = [*before, new]
+    least, has_labels = _least(tries, rows), _have_labels(tries)
     if _score(new) < least or _score(best) < least:
         return _score(new) >= least
-    return (_log_probability(new), _score(new)) >= (_log_probability(best), _score(best))
+    of_new, of_best = (_log_probability(each, has_labels=has_labels) for each in (new, best))
+    return (of_new, _score(new)) >= (of_best, _score(best))
 
 
 def _least(tries: Iterable[Tried], rows: int) -> float:
@@ -54,8 +56,12 @@ def _score(tried: Tried) -> float:
     return _WORST if tried.score is None else tried.score
 
 
-def _log_probability(tried: Tried) -> float:
-    """Return it; for a task without labels, nothing decides between near scores but the scores themselves."""
+def _have_labels(tries: Iterable[Tried]) -> bool:
+    return any(each.log_probability is not None for each in tries)
+
+
+def _log_probability(tried: Tried, *, has_labels: bool) -> float:
+    """Return it; where it is no number, the lowest, and for a task without labels the score, which alone decides there."""
     if tried.log_probability is None:
-        return _score(tried)
+        return _WORST if has_labels else _score(tried)
     return tried.log_probability

@@ -18,6 +18,7 @@ from typing import Any
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import BackboneError, ConfigError, TrainingError
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.files.new_files import check_no_others
 from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.progress import say
 from softprompt_tf.runs.configured import check_task_labels
@@ -25,7 +26,7 @@ from softprompt_tf.tasks import Example, Task, tell_cut_examples
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest
 from softprompt_tf.tuning.budget import Budget, Clock
 from softprompt_tf.tuning.last_word import score_best
-from softprompt_tf.tuning.page import check_picture, write_page
+from softprompt_tf.tuning.page import PAGE, PICTURE, check_picture, write_page
 from softprompt_tf.tuning.planning import plan
 from softprompt_tf.tuning.precision import KEY, Load, measured_search, precision_of
 from softprompt_tf.tuning.recipes import Source
@@ -40,6 +41,7 @@ from softprompt_tf.tuning.summary import next_command
 from softprompt_tf.tuning.trainer import Trainer
 from softprompt_tf.tuning.watch import Watch
 
+_WORK = "work"
 _FILES_OF_A_TASK = ("train", "validation", "test")
 
 
@@ -66,13 +68,16 @@ def run_search(
     Raises:
       ConfigError: if the time is too short for anything.
       ConfigError, DataError, BackboneError: for a mistake in the task, its data or its backbone.
-      TrainingError: if the directory holds another search, or another process is using it.
+      TrainingError: if the directory holds another search, or files where this one would write, or another process is using it.
     """
     require_tensorflow("A search")
     budget = Budget(60 * settings.minutes, started=started, clock=clock)
     splits = read_rows_of(task)
     rows = divided(task, splits, seed=settings.seed)
     with locked(settings.output, error_type=TrainingError):
+        if not (settings.output / FILE).exists():
+            names = (f"{task.name}.safetensors", PAGE, PICTURE, _WORK)
+            check_no_others(settings.output, names, error_type=TrainingError)
         return _Run(rows, splits, load, settings, budget).run()
 
 
@@ -106,7 +111,7 @@ class _Run:
                 f"The search in {self._output} was finished before: nothing was done. "
                 "Another search needs another output directory."
             )
-            shutil.rmtree(self._output / "work", ignore_errors=True)
+            shutil.rmtree(self._output / _WORK, ignore_errors=True)
             return record
         self._tell(t5)
         with Watch(self._budget, lambda: search.keep_record()) as watch:
@@ -120,7 +125,7 @@ class _Run:
                         f"The search goes on with the {max(0, self._budget.left_s):.0f} s that are left: start it again."
                     )
                 raise
-        shutil.rmtree(self._output / "work", ignore_errors=True)
+        shutil.rmtree(self._output / _WORK, ignore_errors=True)
         return record
 
     def _do(self, search: Search, sources: list[Source]) -> None:
@@ -150,7 +155,7 @@ class _Run:
             output=self._output,
             seed=seed,
             methods=self._settings.methods,
-            trainer=Trainer(t5, self._rows, seed=seed, directory=self._output / "work"),
+            trainer=Trainer(t5, self._rows, seed=seed, directory=self._output / _WORK),
             scorer=Scorer(t5, self._rows.task),
             watch=watch,
         )

@@ -95,7 +95,7 @@ def tune(
       ConfigError: for a setting that is out of range, or a time that is too short for anything.
       DataError: for texts and labels that do not fit.
       BackboneError: for a backbone that cannot be loaded or used.
-      TrainingError: if the directory holds another search.
+      TrainingError: if the directory holds another search, or files where this one would write.
 
     Source: Jamieson and Talwalkar 2016, arXiv:1502.07943 (successive halving).
     """

@@ -1,7 +1,7 @@
 """A plan: every run once, first seeds first, and what cannot be run here is refused or left out by name."""
 
 import pytest
-from tiny_run import write_yaml
+from tiny_run import mood_rows, write_rows, write_yaml
 
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.experiments.plan import make_plan
@@ -75,6 +75,34 @@ def test_other_tasks_are_scored_without_being_trained_on(place):
 
     assert [(each.task.name, each.eval_task.name) for each in plan.scorings] == [("mood", "mood"), ("mood", "echo")]
     assert len(plan.trials()) == 1
+
+
+@pytest.mark.parametrize(
+    ("experiments", "message"),
+    [
+        (
+            (("one", "clean"), ("one", "noisy")),
+            r"must have its own `name`. Received: 'mine' in .*clean.* and in .*noisy",
+        ),
+        (
+            (("one", "clean"), ("two", "noisy")),
+            r"must have files of other names or folders. Received: .*clean.* and .*noisy",
+        ),
+    ],
+)
+def test_two_tasks_that_would_be_taken_for_one_are_refused(place, tmp_path, experiments, message):
+    """A cell of the report is one task's seeds, and a result is known by its files' names and folders alone."""
+    tasks: dict[str, dict[str, list[str]]] = {}
+    for experiment, directory in experiments:
+        (tmp_path / directory / "data").mkdir(parents=True)
+        write_rows(tmp_path / directory / "data" / "rows.jsonl", mood_rows())
+        values = {"name": "mine", "inputs": "{text}", "labels": {"negative": "bad", "positive": "good"}}
+        sources = dict.fromkeys(("train", "validation"), "data/rows.jsonl")
+        file = str(write_yaml(tmp_path / directory / "task.yaml", values | sources))
+        tasks.setdefault(experiment, {"tasks": []})["tasks"].append(file)
+
+    with pytest.raises(ConfigError, match=message):
+        planned(place, tasks)
 
 
 def test_an_ensemble_is_a_vote_of_all_seeds(place):

@@ -88,6 +88,21 @@ def test_environment_variables_are_put_in_where_they_are_set(tmp_path, monkeypat
     assert [each.backbone for _, each in settings] == ["/models/span", "${NOT_SET}/lm"]
 
 
+def test_a_tilde_is_the_home_directory_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    own = {
+        "tasks": ["~/film.yaml"],
+        "evaluate_on": {"~/film.yaml": ["~/book.yaml"]},
+        "prompt": {"init": "file:~/a.npy"},
+    }
+
+    (one,) = read(tmp_path, {"one": own}, backbone="~/t5", training={"states_directory": "~/states"}).values()
+
+    assert (one.backbone, one.training.states_directory) == ("/home/ada/t5", "/home/ada/states")
+    assert (one.tasks, one.evaluate_on) == (("/home/ada/film.yaml",), {"/home/ada/film.yaml": ("/home/ada/book.yaml",)})
+    assert one.prompt.init == "file:/home/ada/a.npy"
+
+
 def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
     path = write_yaml(tmp_path / "sweep.yaml", {"backbone": "mini", "experiments": {"one": {"tasks": ["trec"]}}})
 
@@ -108,6 +123,10 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
             r"`seeds` of experiment `one` must be a list of whole numbers from 0 up. Received: \[-1\]",
         ),
         (
+            {"tasks": ["trec"], "seeds": [2**63]},
+            "`seeds` of experiment `one` must be a list of whole numbers from 0 up",
+        ),
+        (
             {"tasks": ["trec"], "arms": ["tuning"]},
             r"`arms` of experiment `one` must be a list of prompt_tuning, .*Received: \['tuning'\]",
         ),
@@ -125,6 +144,15 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
         ),
         ({"tasks": ["trec"], "vary": {"prompt.length": [1]}, "variants": {"a": {}}}, "`vary` or `variants`.*both"),
         ({"tasks": ["trec"], "evaluate_on": {"sst2": ["trec"]}}, "must name its tasks. Received: 'sst2'"),
+        (
+            {"tasks": ["trec"], "seeds": [2, 1, 2]},
+            "`seeds` of experiment `one` in .*yaml must have each value once. Received: 2 twice",
+        ),
+        ({"tasks": ["trec"], "vary": {"rows.train": [8, 8]}}, "`vary` of experiment .* once. Received: 8 twice"),
+        (
+            {"tasks": ["trec"], "variants": {"1": {}, "1.0": {}}},
+            "`variants` of experiment .* once. Received: 1.0 twice",
+        ),
         ({"tasks": ["trec"], "ensemble": True}, r"two seeds or more.*Received: seeds \[1\]"),
         ({"tasks": ["trec"], "ensemble": True, "seeds": [1, 2], "arms": ["model_tuning"]}, "prompt tuning alone"),
     ],
@@ -133,12 +161,16 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
         "empty tasks",
         "unknown key",
         "negative seed",
+        "large seed",
         "unknown arm",
         "unknown varied key",
         "varied out of range",
         "variant out of range",
         "vary and variants",
         "evaluate_on",
+        "seed twice",
+        "value twice",
+        "variants of one number",
         "one seed",
         "ensemble of weights",
     ],
@@ -146,6 +178,23 @@ def test_a_backbone_takes_the_place_of_the_shared_one(tmp_path):
 def test_a_mistake_is_told_with_its_place(tmp_path, experiment, message):
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, {"one": experiment})
+
+
+@pytest.mark.parametrize(
+    ("swept", "expected"),
+    [
+        ({"vary": {"prompt.length": [1, 20]}}, [1, 20]),
+        ({"vary": {"rows": [{"train": 8}, {"train": 16}]}}, ['{"train": 8}', '{"train": 16}']),
+        ({"prompt": {"method": "lora"}, "vary": {"prompt.projections": [["query", "value"]]}}, ['["query", "value"]']),
+        ({"variants": {"1": {}, "0.5": {}, "nan": {}, "inf": {}, "a": {}}}, [1, 0.5, "nan", "inf", "a"]),
+    ],
+    ids=["numbers", "mappings", "lists", "variants"],
+)
+def test_a_result_is_known_by_a_number_or_a_text(tmp_path, swept, expected):
+    """Lists have no hash, and NaN is not itself: each seed would have a row of the report."""
+    one = read(tmp_path, {"one": {"tasks": ["trec"], **swept}})["one"]
+
+    assert [x for x, _ in one.settings()] == expected
 
 
 @pytest.mark.parametrize(

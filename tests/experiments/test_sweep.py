@@ -15,12 +15,13 @@ from tiny_sweep import TRAINING
 
 from softprompt_tf.backbones import load_t5
 from softprompt_tf.baselines import ModelTuner, TuningSettings, design_prompts, random_prompt
-from softprompt_tf.config import load_config
+from softprompt_tf.config import load_config, load_task_config
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.evaluation.ensemble import PromptEnsemble
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments import runner, sweep
+from softprompt_tf.experiments.data_files import check_data_files
 from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.rows import training_data
 from softprompt_tf.experiments.settings import ARMS, read_sweep
@@ -424,6 +425,21 @@ def test_a_sweep_of_a_data_file_that_changed_is_refused_and_what_is_there_stays(
 
     assert figures(tmp_path / "out") == before
     assert json.loads((tmp_path / "out" / "data.json").read_text()).keys() == {"data/rows.jsonl"}
+
+
+def test_files_of_one_name_in_folders_of_one_name_are_told_apart(place, tmp_path):
+    tasks = []
+    for name in ("film", "book"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        write_rows(tmp_path / name / "data" / "rows.jsonl", mood_rows())
+        values = {"name": name, "inputs": "{text}", "labels": {"negative": "bad", "positive": "good"}}
+        sources = dict.fromkeys(("train", "validation"), "data/rows.jsonl")
+        tasks.append(load_task_config(write_yaml(tmp_path / name / "task.yaml", values | sources)))
+    check_data_files(tmp_path / "data.json", tasks)
+    write_rows(tmp_path / "film" / "data" / "rows.jsonl", mood_rows()[1:])
+
+    with pytest.raises(ConfigError, match=r"data must stay the same. Received: film/data/rows\.jsonl with digest"):
+        check_data_files(tmp_path / "data.json", tasks)
 
 
 def test_a_sweeps_directory_in_use_is_refused(methods, tmp_path):

@@ -8,6 +8,7 @@ from tiny_t5 import SENTENCES
 from softprompt_tf import load_prompt
 from softprompt_tf.config import TrainingConfig
 from softprompt_tf.errors import DataError, ExportError
+from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.migration import MigrationSettings, migrate
 from softprompt_tf.migration.student import rendered, target_limit, template_of
@@ -46,6 +47,18 @@ def test_the_export_has_the_old_vocabulary_and_the_prompts(teacher, tiny_t5, tas
     assert list(old.pieces) == tiny_t5.tokenizer.get_vocabulary()
     np.testing.assert_array_equal(old.embeddings, tiny_t5.embedding_table)
     np.testing.assert_array_equal(teacher.prompt_of(teacher.tasks["story"]), task_prompts["story"].tensors[PROMPT])
+
+
+def test_a_task_is_known_by_its_tensors(teacher, base_directory, monkeypatch):
+    before, of_tasks = teacher.digests(), StoredTasks.of_tasks
+
+    def trained_again(stored, name):
+        return {task: rows + (name == PROMPT and task == "mood") for task, rows in of_tasks(stored, name).items()}
+
+    assert Teacher(base_directory).digests() == before
+    monkeypatch.setattr(StoredTasks, "of_tasks", trained_again)
+    after = teacher.digests()
+    assert {task for task, digest in after.items() if digest != before[task]} == {"mood"}
 
 
 def test_a_prompt_recycled_to_its_own_backbone_answers_alike_before_any_training(migrated):

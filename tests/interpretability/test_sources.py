@@ -75,6 +75,12 @@ def test_the_command_leaves_the_prompt_itself_out(library, capsys):
     ]
 
 
+def test_a_prompt_alone_is_similar_to_nothing(library, capsys):
+    """The command printed nothing, as if it had found nothing similar."""
+    assert main(["similar", *[str(library / "right.safetensors")] * 2]) == 2
+    assert "There must be another prompt to compare with" in capsys.readouterr().err
+
+
 def test_wrong_places_and_measures_are_refused(tmp_path):
     with pytest.raises(DataError, match="must hold .safetensors or .npy files"):
         read_sources([tmp_path])

@@ -27,6 +27,7 @@ class Old:
     tasks = {name: served(name) for name in ("film", "a/b", "news")}  # noqa: RUF012
     backbone_name, fingerprint = "old", "t5:0"
     broken: set[str] = set()  # noqa: RUF012
+    prompts: dict[str, str] = {}  # noqa: RUF012  task -> what tells its prompt from others
     asked: list[str] = []  # noqa: RUF012
 
     def __init__(self, export):
@@ -37,6 +38,9 @@ class Old:
         if task.task_id in self.broken:
             raise DataError("The old model must answer every line.")
         return Answers(tuple(str(int(line[-1]) // 5) for line in lines))
+
+    def digests(self):
+        return {name: self.prompts.get(name, name) for name in self.tasks}
 
     def prompt_of(self, task):
         return None
@@ -103,6 +107,29 @@ def test_every_task_gets_a_file_and_a_row_of_the_table(trained, run, tmp_path):
     kept = json.loads((tmp_path / "out" / "agreement.json").read_text())
     assert [row["agreement"] for row in kept["tasks"]] == [1.0, 1.0, 1.0]
     assert (kept["version"], kept["tasks"][0]["held_out"], kept["tasks"][0]["lines"]) == ("1", 4, 12)
+
+
+def test_files_of_tasks_differ_in_more_than_their_case(trained, run, monkeypatch):
+    """On the file systems of macOS and Windows `film.safetensors` is `FILM.safetensors`: one task's result would be the other's."""
+    names = ("film", "FILM", "Film", "é" * 100)
+    monkeypatch.setattr(Old, "tasks", {name: served(name) for name in names})
+
+    prompts = run().prompts
+
+    files = [prompts[name].name for name in names]
+    assert files[:3] == ["film.safetensors", "FILM-2.safetensors", "Film-3.safetensors"]
+    assert len(files[3]) < 255
+
+
+@pytest.mark.parametrize("name", ["film.safetensors", "work", "agreement.json"])
+def test_files_of_other_work_are_not_written_over(name, trained, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+
+    with pytest.raises(TrainingError, match=f"must not write over other work. Received: .*{name}, which exists"):
+        run()
+
+    assert (trained, (tmp_path / "out" / name).read_text()) == ([], "mine")
 
 
 def test_what_is_done_is_neither_asked_nor_trained_again(trained, run):
@@ -176,6 +203,17 @@ def test_another_migration_does_not_go_on_in_the_same_directory(change, words, t
 
     with pytest.raises(TrainingError, match=f"A migration goes on as it began. Received: .*{words}"):
         run(**change)
+
+
+def test_an_export_of_the_same_name_with_another_prompt_is_another_migration(trained, run, monkeypatch):
+    """The result of the old prompt stood for the new one."""
+    run()
+    monkeypatch.setattr(Old, "prompts", {"film": "trained again"})
+
+    with pytest.raises(
+        TrainingError, match="goes on as it began. Received: `prompts.film` is 'trained again', it was 'film'"
+    ):
+        run()
 
 
 def test_tasks_are_chosen_by_name(trained, one_layer_t5, tmp_path):

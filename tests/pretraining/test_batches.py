@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from softprompt_tf.errors import ConfigError
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.pretraining import batches
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches, pad_batch
+from softprompt_tf.pretraining.corpus import Corpus
 from softprompt_tf.pretraining.instruction_tasks import INSTRUCTION_TASKS
 from softprompt_tf.pretraining.passages import PassageSource
 
@@ -223,3 +225,13 @@ def test_inputs_of_instructions_are_cut_and_their_targets_are_not(make):
     assert not short["encoder_token_ids"][:, 11:].any()
     np.testing.assert_array_equal(short["encoder_token_ids"][:, :10], long["encoder_token_ids"][:, :10])
     np.testing.assert_array_equal(short["targets"], long["targets"])
+
+
+def test_documents_that_are_all_too_short_end_in_an_error(tokenizer, monkeypatch):
+    """Such as those of a script that the vocabulary lacks, which are one unknown piece each: it drew for ever."""
+    monkeypatch.setattr(batches, "_MOST_DRAWS", 5)
+    source = PassageSource(Corpus(kinds=("text",), documents=(("字" * 100,),)))
+    made = PretrainingBatches(source, tokenizer, ALL, first_sentinel=FIRST_SENTINEL, seed=3)
+
+    with pytest.raises(DataError, match="must have 16 tokens or more. Received: 5 drawn in a row"):
+        made.batch_of("prefix_lm", np.random.default_rng(0))

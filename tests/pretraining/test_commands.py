@@ -88,6 +88,12 @@ def test_every_option_reaches_the_run(called, tmp_path):
         ("--task-weight remark=much", "`--task-weight` must be NAME=WEIGHT with a weight of at least 0."),
         ("--task-weight remarks=1", "An instruction task must be one of missing_word, choose_word,"),
         ("--strategy miror", "Did you mean 'mirrored'?"),
+        ("--steps -1", "`steps` must be a whole number from 0 up. Received: -1."),
+        ("--log-every 0", "`log_every` must be a whole number from 1 up. Received: 0."),
+        ("--learning-rate nan", "The learning rate must be a number above 0. Received: nan."),
+        ("--seed -1", "`seed` must be a whole number from 0 up to 2^32. Received: -1."),
+        ("--batch-size 0", "`rows` must be a whole number from 1 up. Received: 0."),
+        ("--window 8", "`window` must be a whole number from 16 up. Received: 8."),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(called, tmp_path, capsys, words, message):
@@ -110,4 +116,27 @@ def test_missing_text_is_told_before_anything_is_written(tmp_path, capsys, missi
 
     assert status == 2
     assert "A corpus file must exist. Received:" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        ("pretrain", "--heads 0", "`num_heads` must be a whole number from 1 up. Received: 0."),
+        ("pretrain", "--rows 100", "`vocabulary_size` must be a whole number from 104 up. Received: 100."),
+        ("pretrain", "--max-documents -1", "`max_documents` must be a whole number from 1 up. Received: -1."),
+        ("pretrain", "--weight boook=2", "A weight must be of a kind of text. Received: 'boook'. Did you mean `book`?"),
+        (
+            "pretrain",
+            "--weight book=0",
+            "At least one kind of text must have a weight above 0. Received: {'book': 0.0}.",
+        ),
+    ],
+)
+def test_numbers_that_fit_nothing_are_told_before_anything_is_written(tmp_path, capsys, command, words, message):
+    output = tmp_path / "run"
+
+    assert cli.main([command, "--text", "book=a.txt", "--output", str(output), *words.split()]) == 2
+
+    assert message in capsys.readouterr().err
     assert not output.exists()

@@ -11,6 +11,7 @@ from softprompt_tf.errors import DataError
 from softprompt_tf.report import write_report
 from softprompt_tf.report.plots import plot
 from softprompt_tf.report.score_grid import score_grid
+from softprompt_tf.report.sections import duration
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "link", "br", "path", "use", "rect", "image"}
@@ -142,6 +143,17 @@ def test_sweeps_are_sorted_and_domain_shift_names_both_tasks(written):
     assert ["prompt length", "1", "20"] in first_columns
     headers = [table[0] for table in page.tables]
     assert ["", "squad → mrqa_drop"] in headers
+
+
+def test_a_score_on_other_rows_of_a_task_is_no_seed_of_its_own_rows(written):
+    """Scores of one task and seed are both 90 and 10, not 50 ± 56.57 of "2 seeds"."""
+    own, other = ({"name": "sst2", "validation": f"{folder}/dev.tsv", "test": None} for folder in ("clean", "noisy"))
+    run = {"run": {"tasks": [own]}}
+    runs = [Run(score, config={"eval_task": task, **run}) for score, task in ((90.0, own), (10.0, other))]
+
+    _, page = written(runs)
+
+    assert page.tables[0][1:3] == [["sst2", "90.001 seed"], ["sst2 → noisy/dev.tsv", "10.001 seed"]]
 
 
 def test_texts_are_escaped(written):
@@ -287,3 +299,11 @@ def test_it_says_which_rows_the_scores_are_of(written):
     _, page = written()
 
     assert any("the step that did best on them, so these scores are optimistic" in text for text in page.texts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(None, "–"), (0.0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (119.6, "2 min 0 s"), (7199.9, "2 h 0 min")],
+)
+def test_times_are_told_in_words(seconds, told):
+    assert duration(seconds) == told

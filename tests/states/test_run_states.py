@@ -42,7 +42,7 @@ def test_a_run_on_states_ends_with_the_prompt_of_a_run_without(parts, tmp_path, 
     calls, results = counted(monkeypatch), {}
     for states in ("off", "float32"):
         (tmp_path / states).mkdir()
-        directory = tmp_path / "shared"
+        directory = tmp_path / "float32" / "out" / "states"  # in a run's own directory, where what it spills is removed
         config = run_config(
             parts, tmp_path / states, tasks=("mood", "echo"), cached_states=states, states_directory=str(directory)
         )

@@ -214,6 +214,15 @@ def test_training_rows_have_more_preprocessors():
     assert [example.target for example in task.examples("validation")] == ["a", "e"]
 
 
+def test_a_limit_cuts_no_group_in_two():
+    """A question of which one answer of three is scored counted as answered right more often than it is."""
+    rows = [{"x": f"{n}", "y": "a", "question": question} for n, question in enumerate("ppqqq")]
+    task = Task("read", "{x}", "{y}", group_by=("question",), metrics=("group_accuracy",), train=[*rows, rows[0]])
+
+    assert [example.inputs for example in task.examples("train", limit=1)] == ["0", "1", "0"]
+    assert [example.inputs for example in task.examples("train", limit=3)] == ["0", "1", "2", "3", "4", "0"]
+
+
 def test_limit_counts_preprocessed_rows():
     task = Task(**QA, preprocess_train=("one_row_per_answer",), train=QUESTIONS)
 

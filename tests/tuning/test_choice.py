@@ -28,6 +28,10 @@ def test_with_many_rows_the_score_alone_decides():
     assert numbers(ordered(tries, rows=10_000)) == [2, 1]
 
 
+def test_a_log_probability_that_is_no_number_is_the_lowest():
+    assert numbers(ordered([tried(1, 0.80), tried(2, 0.78, -0.7)], rows=100)) == [2, 1]
+
+
 def test_without_log_probabilities_the_score_decides():
     assert numbers(ordered([tried(1, 0.77), tried(2, 0.80)], rows=100)) == [2, 1]
 
@@ -41,8 +45,12 @@ def test_without_log_probabilities_the_score_decides():
         (tried(2, 0.80, -0.7), True),
         (tried(2, 0.70, -0.1), False),
         (tried(2, None), False),
+        (tried(2, 0.82, None), False),
     ],
-    ids=["far better", "near, more likely", "near, less likely", "equal", "far worse", "no number"],
+    ids=[
+        *("far better", "near, more likely", "near, less likely", "equal", "far worse", "no number"),
+        "no log-probability that is a number",
+    ],
 )
 def test_a_new_look_replaces_the_best(new, expected):
     best = tried(1, 0.80, -0.7)

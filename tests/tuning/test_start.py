@@ -6,7 +6,7 @@ from tuning_searches import mood_task
 
 import softprompt_tf as sp
 from softprompt_tf.cli.cli import main
-from softprompt_tf.errors import BackboneError, ConfigError, DataError
+from softprompt_tf.errors import BackboneError, ConfigError, DataError, TrainingError
 from softprompt_tf.tuning import run_search, start
 
 TEXTS, LABELS = ["a good film", "a bad film", "a warm film"], ["good", "bad", "good"]
@@ -120,3 +120,15 @@ def test_the_command_refuses_minutes_and_an_unknown_task_at_once(capsys):
     said = capsys.readouterr().err
     assert "`--minutes` must be a number above 0. Received: 0." in said
     assert "Did you mean `trec`?" in said
+
+
+@pytest.mark.parametrize("name", ["mood.safetensors", "index.html", "learning_curve.svg", "work"])
+def test_a_new_search_writes_over_no_files_of_other_work(name, tmp_path):
+    """A folder `work` was removed, with all that was in it."""
+    (tmp_path / name).mkdir()
+    settings = run_search.SearchSettings("mini", tmp_path)
+
+    with pytest.raises(TrainingError, match=f"must not write over other work. Received: .*{name}, which exists"):
+        run_search.run_search(mood_task(), lambda dtype: pytest.fail("a T5 was loaded"), settings)
+
+    assert (tmp_path / name).is_dir()
