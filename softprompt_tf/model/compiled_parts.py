@@ -99,6 +99,20 @@ def check_needs_no_fit(optimizer: Any) -> None:
         )
 
 
+def check_is_not_scaled(optimizer: Any) -> None:
+    """Refuse a `LossScaleOptimizer` around an optimizer that needs `fit` to work with it, which it would hide.
+
+    Raises:
+      TrainingError: with both.
+    """
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None and (hasattr(inner, "own_callback") or keeps_average(inner)):
+        raise TrainingError(
+            f"{type(inner).__name__} needs no scaling of the loss, as a T5 does not compute in float16. Received: it in a "
+            f"{type(optimizer).__name__}. Pass it alone."
+        )
+
+
 def check_loss(loss: Any) -> None:
     """Refuse a loss by name.
 

@@ -153,6 +153,7 @@ class LabelAccuracy(_Share):
             raise ConfigError(f"`labels` must be a list of words. Received: the string {labels!r}.")
         self.labels = None if labels is None else tuple(labels)
         self.label_ids = None if label_ids is None else [[int(i) for i in row] for row in label_ids]
+        self._has_own = self.labels is not None, self.label_ids is not None
 
     def bind(self, labels: Sequence[str], tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]]) -> None:
         """Take the model's labels and tokens, where none were given.
@@ -162,16 +163,23 @@ class LabelAccuracy(_Share):
           tokenize: label words to token ids, each with its end of sequence.
 
         Raises:
-          ConfigError: if there are no labels.
+          ConfigError: if there are no labels, or another model has given it others.
         """
-        if self.label_ids is not None:
+        has_own_labels, has_own_ids = self._has_own
+        if has_own_ids:
             return
-        words = self.labels or tuple(labels)
+        words = (self.labels if has_own_labels else None) or tuple(labels)
         if not words:
             raise ConfigError(
                 "Label accuracy needs labels. Received: none. Pass `labels=[...]` to the model or to LabelAccuracy."
             )
-        self.labels, self.label_ids = words, [[int(i) for i in row] for row in tokenize(words)]
+        ids = [[int(i) for i in row] for row in tokenize(words)]
+        if self.label_ids is not None and (self.labels, self.label_ids) != (words, ids):
+            raise ConfigError(
+                "A LabelAccuracy is for the labels and the tokens of one model. Received: one that is compiled for "
+                f"{list(self.labels or ())}, and a model of {list(words)}. Make another: LabelAccuracy()."
+            )
+        self.labels, self.label_ids = words, ids
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "labels": self.labels, "label_ids": self.label_ids}

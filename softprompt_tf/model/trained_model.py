@@ -17,6 +17,7 @@ from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.model.compiled_parts import (
     MeanLoss,
     check_can_recompute,
+    check_is_not_scaled,
     check_loss,
     check_runs_on_devices,
     known_metrics,
@@ -156,6 +157,7 @@ class TrainedModel(WholeFileModel):
         if gradient_checkpointing:
             check_can_recompute(self.t5.dropout)
         check_loss(loss)
+        check_is_not_scaled(optimizer)
         metrics, weighted_metrics = (known_metrics(each, self._with_labels) for each in (metrics, weighted_metrics))
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, jit_compile=jit_compile, **kwargs)
         # Past Keras's tracking, which would report the loss twice.
@@ -217,7 +219,7 @@ class TrainedModel(WholeFileModel):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
-        if config is None:
+        if not config:  # of a model that is not compiled
             return config
         config["gradient_checkpointing"] = self.gradient_checkpointing
         config["prompt_dropout"] = self.prompt_dropout

@@ -46,10 +46,16 @@ def generator(*columns):
     yield from (batch for batch in map(Batches(*columns).__getitem__, range(3)))
 
 
+def of_unknown_rank(*columns):
+    dataset = tf.data.Dataset.from_generator(lambda: generator(*columns), output_types=(tf.string, tf.string))
+    return dataset.apply(tf.data.experimental.assert_cardinality(3))
+
+
 FORMS = {
     "lists": lambda: ((INPUTS, TARGETS), {"batch_size": 2}),
     "dictionary": lambda: (({"encoder_text": INPUTS, "decoder_text": TARGETS},), {"batch_size": 2}),
     "dataset": lambda: ((tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(2),), {}),
+    "dataset of an unknown rank": lambda: ((of_unknown_rank(INPUTS, TARGETS),), {}),
     "PyDataset": lambda: ((Batches(INPUTS, TARGETS),), {}),
     "PyDataset in threads": lambda: ((Batches(INPUTS, TARGETS, workers=2),), {}),
     "generator": lambda: ((generator(INPUTS, TARGETS),), {}),
