@@ -19,9 +19,19 @@ _IMPOSSIBLE = -1e9
 
 def per_position(sample_weight: Tensor | None) -> Tensor | None:
     """Turn a weight per row [B] into [B, 1], which broadcasts over positions; [B, U] and None stay."""
+    if sample_weight is not None and getattr(sample_weight.shape, "rank", 1) is None:
+        return _by_row(sample_weight)
     if sample_weight is None or len(sample_weight.shape) != 1:
         return sample_weight
     return ops.expand_dims(sample_weight, -1)
+
+
+def _by_row(sample_weight: Tensor) -> Tensor:
+    """[B] to [B, 1], and [B, U] as it is, where TensorFlow's graph has met both and is for either."""
+    import tensorflow as tf
+
+    rows = tf.shape(sample_weight)[0]
+    return tf.reshape(sample_weight, [rows, tf.maximum(tf.size(sample_weight) // tf.maximum(rows, 1), 1)])
 
 
 class _Share(keras.metrics.Metric):

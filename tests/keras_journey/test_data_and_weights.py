@@ -151,6 +151,16 @@ def test_weights_of_token_dictionaries_are_per_row_under_losses_of_keras(t5, mod
 # === Steps, splits and validation ===
 
 
+def test_weights_of_rows_and_of_tokens_may_follow_each_other(model, row_losses):
+    tokens, targets = model.text_batches.tokenize({"encoder_text": INPUTS, "decoder_text": TARGETS})
+    per_row = np.array(WEIGHTS)
+    per_token = per_row[:, None] * np.ones(targets.shape)
+
+    losses = [model.fit(tokens, targets, sample_weight=w, verbose=0).history["loss"] for w in (per_token, per_row)]
+
+    assert losses == [pytest.approx([mean(row_losses, WEIGHTS)], rel=1e-4)] * 2
+
+
 def test_steps_never_run_dry(model, row_losses):
     steps = Steps()
 
