@@ -17,6 +17,7 @@ from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.model.compiled_parts import (
     MeanLoss,
     check_can_recompute,
+    check_has_targets,
     check_is_not_scaled,
     check_loss,
     check_runs_on_devices,
@@ -188,6 +189,8 @@ class TrainedModel(WholeFileModel):
     ) -> Any:
         by_position = per_position(sample_weight)
         losses = [loss for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")]
+        if losses:
+            check_has_targets(y)
         self._loss_tracker.weights.next = losses[0].weight_of(y, by_position) if losses else None
         total = super().compute_loss(x, y, y_pred, by_position, training)
         for term in self._bound_terms if training else ():

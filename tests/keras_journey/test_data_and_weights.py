@@ -161,6 +161,13 @@ def test_weights_of_rows_and_of_tokens_may_follow_each_other(model, row_losses):
     assert losses == [pytest.approx([mean(row_losses, WEIGHTS)], rel=1e-4)] * 2
 
 
+def test_tokens_without_targets_are_refused(model):
+    tokens, _ = model.text_batches.tokenize({"encoder_text": INPUTS, "decoder_text": TARGETS})
+
+    with pytest.raises(DataError, match="Token dictionaries need targets beside them. Received: none"):
+        model.test_on_batch(tokens)
+
+
 def test_steps_never_run_dry(model, row_losses):
     steps = Steps()
 
