@@ -271,13 +271,16 @@ def test_a_late_prompt_follows_its_teachers_hidden_states(one_layer_t5):
 
 
 def test_a_saved_model_goes_on_with_its_terms(one_layer_t5, tmp_path):
-    distillation = Distillation(teacher_of(one_layer_t5), weight=0.25, hidden_weight=2.0)
+    teacher = teacher_of(one_layer_t5)
+    assert teacher.backbone_fingerprint == one_layer_t5.fingerprint
+    distillation = Distillation(teacher, weight=0.25, hidden_weight=2.0)
     model = model_of(one_layer_t5, NearText(TEXT, weight=0.5), distillation)
     model.save(tmp_path / "model.keras")
 
     again = sp.load_model(tmp_path / "model.keras")
 
     assert float(term_of(again)) == pytest.approx(float(term_of(model)), rel=1e-4)
+    assert again.task_prompt("it").backbone_fingerprint == one_layer_t5.fingerprint
 
 
 def two_passes(model):

@@ -22,7 +22,7 @@ from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_
 from softprompt_tf.backbones.loading.prepared_parts import prepare_parts
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
-from softprompt_tf.backbones.passes.keras_layers import decode_by_layers, encode_by_layers
+from softprompt_tf.backbones.passes.keras_layers import decode_by_layers, encode_by_layers, is_quantized
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
 from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
@@ -222,6 +222,11 @@ class FrozenT5:
         self.freeze()
         self._seen_weights = None
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether a layer is quantized."""
+        return is_quantized(self.backbone)
+
     # === Text ===
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -288,6 +293,18 @@ class FrozenT5:
         """A text that differs for other weights; cheap for 11 B parameters too."""
         self._seen_weights = weights_fingerprint(self.backbone)
         return self._seen_weights
+
+    def await_weights(self, fingerprint: str | None = None) -> None:
+        """Forget what was read of the weights, as others follow from a file.
+
+        Args:
+          fingerprint: of the float weights, where those that follow are quantized. Default: computed of what follows.
+        """
+        for name in ("stored_table", "fingerprint"):
+            self.__dict__.pop(name, None)
+        self._seen_weights = None
+        if fingerprint is not None:
+            self.fingerprint = fingerprint
 
     def freeze(self) -> None:
         """Make every weight of the backbone untrainable."""

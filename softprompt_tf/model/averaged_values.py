@@ -32,24 +32,42 @@ def averaged_values(model: Any) -> Iterator[None]:
     if not keeps_average(model.optimizer):
         yield
         return
-    values = [np.array(variable.numpy()) for variable in model.trainable_variables]
+    values = _trained_values(model)
     put_average(model)
     try:
         yield
     finally:
-        for variable, value in zip(model.trainable_variables, values, strict=True):
-            variable.assign(value)
+        _assign(model, values)
 
 
 class ValidateAverage(keras.callbacks.Callback):
-    """Holds the average in the model while `fit` validates; `fit` of a `PromptedT5` adds it by itself."""
+    """Holds the average in the model from a validation to the next epoch; `fit` of a `PromptedT5` puts it before other callbacks.
+
+    So what they keep at the end of the epoch, such as the best weights, is what was scored.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._held = contextlib.ExitStack()
+        self._values: list[np.ndarray] | None = None  # that the model trains at, while it holds the average
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self._held.enter_context(averaged_values(self.model))
+        self._go_on()
+        self._values = _trained_values(self.model)
+        put_average(self.model)
 
-    def on_test_end(self, logs: Any = None) -> None:
-        self._held.close()
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._values is not None:
+            _assign(self.model, self._values)
+            self._values = None
+
+
+def _trained_values(model: Any) -> list[np.ndarray]:
+    return [np.array(variable.numpy()) for variable in model.trainable_variables]
+
+
+def _assign(model: Any, values: list[np.ndarray]) -> None:
+    for variable, value in zip(model.trainable_variables, values, strict=True):
+        variable.assign(value)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from softprompt_tf.backbones.passes.placed import Placement
-from softprompt_tf.errors import ConfigError, TrainingError
+from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.model.averaged_values import ValidateAverage, keeps_average
 from softprompt_tf.model.token_metrics import METRICS, LabelAccuracy
 from softprompt_tf.replicas import num_replicas, sum_of_shares
@@ -96,6 +96,26 @@ def check_needs_no_fit(optimizer: Any) -> None:
     if hasattr(optimizer, "own_callback"):
         raise TrainingError(
             f"{type(optimizer).__name__} searches over several batches. Received: a call of train_on_batch. Use fit."
+        )
+
+
+def check_has_targets(targets: Any) -> None:
+    """Refuse token dictionaries without targets; a DataError."""
+    if targets is None:
+        raise DataError("Token dictionaries need targets beside them. Received: none. Pass `y`, their ids int [B, U].")
+
+
+def check_is_not_scaled(optimizer: Any) -> None:
+    """Refuse a `LossScaleOptimizer` around an optimizer that needs `fit` to work with it, which it would hide.
+
+    Raises:
+      TrainingError: with both.
+    """
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None and (hasattr(inner, "own_callback") or keeps_average(inner)):
+        raise TrainingError(
+            f"{type(inner).__name__} needs no scaling of the loss, as a T5 does not compute in float16. Received: it in a "
+            f"{type(optimizer).__name__}. Pass it alone."
         )
 
 

@@ -135,7 +135,11 @@ def _check_form(teacher: TaskPrompt, model: TrainedModel) -> None:
 
 
 def _checked_hidden_weight(weight: Any) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+    if (
+        isinstance(weight, bool)
+        or not isinstance(weight, (int, float, np.integer, np.floating))
+        or not 0 <= weight < float("inf")
+    ):
         raise ConfigError(f"`hidden_weight` must be a number, 0 or above. Received: hidden_weight={weight!r}.")
     return float(weight)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 from keras import ops
 
 from softprompt_tf.backbones.passes.cheaper_passes import HiddenStates
@@ -115,6 +116,10 @@ def bound_terms(terms: Sequence[LossTerm], model: TrainedModel, optimizer: Any) 
 
 def checked_weight(weight: Any) -> float:
     """Return the weight of a term, or raise a `ConfigError` if it is no number above 0."""
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
+    if (
+        isinstance(weight, bool)
+        or not isinstance(weight, (int, float, np.integer, np.floating))
+        or not 0 < weight < float("inf")
+    ):
         raise ConfigError(f"`weight` must be a number above 0. Received: weight={weight!r}.")
     return float(weight)

@@ -8,6 +8,7 @@ batch the same weight.
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from softprompt_tf.errors import ConfigError, TrainingError
@@ -28,7 +29,7 @@ def checked_micro_batch_size(
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ConfigError(
             f"`micro_batch_size` must be a whole number above 0, or None. Received: micro_batch_size={value!r}."
         )
@@ -45,7 +46,7 @@ def checked_micro_batch_size(
                 f"Micro-batches and {words.partition(',')[0]} do not go together. Received: micro_batch_size={value} and {words}. "
                 "Leave one of them out."
             )
-    return value
+    return int(value)
 
 
 def train_step_by_parts(model: keras.Model, data: Any, rows: int) -> dict[str, Tensor]:

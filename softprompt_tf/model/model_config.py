@@ -22,6 +22,8 @@ def config_of(model: AnsweringModel) -> dict[str, Any]:
         "backbone": keras.saving.serialize_keras_object(model.t5.backbone),
         "tokenizer_proto": base64.b64encode(model.t5.tokenizer.proto).decode("ascii"),
         "t5_name": model.t5.name,
+        # That of the float weights, which quantized ones do not tell.
+        "t5_fingerprint": model.t5.fingerprint if model.t5.is_quantized else None,
         "method": model.method.name,
         "method_settings": model.method.settings(),
         "method_seed": model.method.seed,
@@ -33,6 +35,7 @@ def config_of(model: AnsweringModel) -> dict[str, Any]:
         "max_input_tokens": model.max_input_tokens,
         "max_target_tokens": model.max_target_tokens,
         "target_format": model.target_format,
+        "sampler": keras.saving.serialize_keras_object(model.sampler) if hasattr(model.sampler, "get_config") else None,
         "name": model.name,
     }
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from softprompt_tf.errors import ConfigError, TrainingError
@@ -53,7 +54,7 @@ def checked_dropout(rate: Any, *, has_prompt: bool, t5_dropout: float, optimizer
       ConfigError: if it is no number from 0 up to 1.
       TrainingError: if nothing could be dropped here.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)) or not 0 <= rate < 1:
         raise ConfigError(f"`prompt_dropout` must be a number from 0 up to 1. Received: prompt_dropout={rate!r}.")
     if not rate:
         return 0.0
@@ -67,7 +68,7 @@ def checked_dropout(rate: Any, *, has_prompt: bool, t5_dropout: float, optimizer
             f"Prompt dropout needs an optimizer that takes steps. Received: {type(optimizer).__name__}, which compares losses. "
             "Use prompt_dropout=0."
         )
-    check_t5_drops_nothing(rate, t5_dropout)
+    check_t5_drops_nothing(float(rate), t5_dropout)
     return float(rate)
 
 

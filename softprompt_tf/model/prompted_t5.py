@@ -97,6 +97,8 @@ class PromptedT5(AnsweringModel):
 
         inputs, logits = functional_parts(t5, table)
         super().__init__(inputs=inputs, outputs=logits, name=name)
+        # The T5's, and not Keras's global one, in whose low precision every weight would be read.
+        self.dtype_policy = keras.DTypePolicy(t5.compute_dtype)
         self.t5 = t5
         self.tokenizer = t5.tokenizer
         self.prompt_table = table
@@ -249,5 +251,7 @@ class PromptedT5(AnsweringModel):
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "PromptedT5":
         t5, method, settings = parts_of_config(config, custom_objects)
         model = cls(t5, method, **settings)
-        t5.__dict__.pop("stored_table", None)  # read while the weights were not yet there
+        t5.await_weights(config.get("t5_fingerprint"))
+        if config.get("sampler"):
+            model.sampler = keras.saving.deserialize_keras_object(config["sampler"], custom_objects=custom_objects)
         return model

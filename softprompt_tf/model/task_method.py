@@ -120,7 +120,8 @@ def check_fits(prompt: TaskPrompt, t5: FrozenT5) -> None:
     check_backbone(
         prompt,
         backbone=t5.name,
-        fingerprint=t5.fingerprint,
+        # Not asked for in vain: the T5 of a saved model has no weights yet, and would keep the fingerprint of none.
+        fingerprint=t5.fingerprint if prompt.backbone_fingerprint else "",
         hidden_dim=t5.hidden_dim,
         tokenizer_fingerprint=t5.tokenizer_fingerprint,
         sizes=t5.sizes,

@@ -105,6 +105,7 @@ class TextModel(TrainedModel):
             held_out = feeds.validation(
                 validation_data, batch_size=validation_batch_size, else_size=batch_size, steps=validation_steps
             )
+        self._assert_compile_called("fit")
         size = validation_batch_size or batch_size
         with self._feed.plainly(feed, held_out):
             history = super().fit(
@@ -191,6 +192,7 @@ class TextModel(TrainedModel):
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Take one step on one batch as `keras.Model.train_on_batch` does; texts and weights as `fit` takes them."""
+        self._assert_compile_called("train_on_batch")
         check_needs_no_fit(self.optimizer)
         feed = self._feed.one_batch(x, y, sample_weight, class_weight=class_weight)
         with self._feed.plainly(feed):

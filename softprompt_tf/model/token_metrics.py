@@ -19,9 +19,19 @@ _IMPOSSIBLE = -1e9
 
 def per_position(sample_weight: Tensor | None) -> Tensor | None:
     """Turn a weight per row [B] into [B, 1], which broadcasts over positions; [B, U] and None stay."""
+    if sample_weight is not None and getattr(sample_weight.shape, "rank", 1) is None:
+        return _by_row(sample_weight)
     if sample_weight is None or len(sample_weight.shape) != 1:
         return sample_weight
     return ops.expand_dims(sample_weight, -1)
+
+
+def _by_row(sample_weight: Tensor) -> Tensor:
+    """[B] to [B, 1], and [B, U] as it is, where TensorFlow's graph has met both and is for either."""
+    import tensorflow as tf
+
+    rows = tf.shape(sample_weight)[0]
+    return tf.reshape(sample_weight, [rows, tf.maximum(tf.size(sample_weight) // tf.maximum(rows, 1), 1)])
 
 
 class _Share(keras.metrics.Metric):
@@ -153,6 +163,7 @@ class LabelAccuracy(_Share):
             raise ConfigError(f"`labels` must be a list of words. Received: the string {labels!r}.")
         self.labels = None if labels is None else tuple(labels)
         self.label_ids = None if label_ids is None else [[int(i) for i in row] for row in label_ids]
+        self._has_own = self.labels is not None, self.label_ids is not None
 
     def bind(self, labels: Sequence[str], tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]]) -> None:
         """Take the model's labels and tokens, where none were given.
@@ -162,16 +173,23 @@ class LabelAccuracy(_Share):
           tokenize: label words to token ids, each with its end of sequence.
 
         Raises:
-          ConfigError: if there are no labels.
+          ConfigError: if there are no labels, or another model has given it others.
         """
-        if self.label_ids is not None:
+        has_own_labels, has_own_ids = self._has_own
+        if has_own_ids:
             return
-        words = self.labels or tuple(labels)
+        words = (self.labels if has_own_labels else None) or tuple(labels)
         if not words:
             raise ConfigError(
                 "Label accuracy needs labels. Received: none. Pass `labels=[...]` to the model or to LabelAccuracy."
             )
-        self.labels, self.label_ids = words, [[int(i) for i in row] for row in tokenize(words)]
+        ids = [[int(i) for i in row] for row in tokenize(words)]
+        if self.label_ids is not None and (self.labels, self.label_ids) != (words, ids):
+            raise ConfigError(
+                "A LabelAccuracy is for the labels and the tokens of one model. Received: one that is compiled for "
+                f"{list(self.labels or ())}, and a model of {list(words)}. Make another: LabelAccuracy()."
+            )
+        self.labels, self.label_ids = words, ids
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "labels": self.labels, "label_ids": self.label_ids}

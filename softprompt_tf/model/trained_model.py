@@ -17,6 +17,8 @@ from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.model.compiled_parts import (
     MeanLoss,
     check_can_recompute,
+    check_has_targets,
+    check_is_not_scaled,
     check_loss,
     check_runs_on_devices,
     known_metrics,
@@ -156,6 +158,7 @@ class TrainedModel(WholeFileModel):
         if gradient_checkpointing:
             check_can_recompute(self.t5.dropout)
         check_loss(loss)
+        check_is_not_scaled(optimizer)
         metrics, weighted_metrics = (known_metrics(each, self._with_labels) for each in (metrics, weighted_metrics))
         super().compile(optimizer, loss, loss_weights, metrics, weighted_metrics, jit_compile=jit_compile, **kwargs)
         # Past Keras's tracking, which would report the loss twice.
@@ -186,6 +189,8 @@ class TrainedModel(WholeFileModel):
     ) -> Any:
         by_position = per_position(sample_weight)
         losses = [loss for loss in keras.tree.flatten(self.loss) if hasattr(loss, "weight_of")]
+        if losses:
+            check_has_targets(y)
         self._loss_tracker.weights.next = losses[0].weight_of(y, by_position) if losses else None
         total = super().compute_loss(x, y, y_pred, by_position, training)
         for term in self._bound_terms if training else ():
@@ -221,7 +226,7 @@ class TrainedModel(WholeFileModel):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         config = super().get_compile_config()
-        if config is None:
+        if not config:  # of a model that is not compiled
             return config
         config["gradient_checkpointing"] = self.gradient_checkpointing
         config["prompt_dropout"] = self.prompt_dropout

@@ -74,7 +74,9 @@ def _weights_of(targets: tf.Tensor, weights: Mapping[str, float]) -> tf.Tensor:
 
 
 def _flat(column: tf.Tensor) -> tf.Tensor:
-    """[B, 1] to [B]; [B] stays."""
+    """[B, 1], and what does not say its rank, to [B]; [B] stays."""
+    if column.shape.rank is None:
+        return tf.reshape(column, [-1])
     return column[:, 0] if column.shape.rank == 2 else column
 
 

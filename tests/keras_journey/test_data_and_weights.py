@@ -46,10 +46,16 @@ def generator(*columns):
     yield from (batch for batch in map(Batches(*columns).__getitem__, range(3)))
 
 
+def of_unknown_rank(*columns):
+    dataset = tf.data.Dataset.from_generator(lambda: generator(*columns), output_types=(tf.string, tf.string))
+    return dataset.apply(tf.data.experimental.assert_cardinality(3))
+
+
 FORMS = {
     "lists": lambda: ((INPUTS, TARGETS), {"batch_size": 2}),
     "dictionary": lambda: (({"encoder_text": INPUTS, "decoder_text": TARGETS},), {"batch_size": 2}),
     "dataset": lambda: ((tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(2),), {}),
+    "dataset of an unknown rank": lambda: ((of_unknown_rank(INPUTS, TARGETS),), {}),
     "PyDataset": lambda: ((Batches(INPUTS, TARGETS),), {}),
     "PyDataset in threads": lambda: ((Batches(INPUTS, TARGETS, workers=2),), {}),
     "generator": lambda: ((generator(INPUTS, TARGETS),), {}),
@@ -143,6 +149,23 @@ def test_weights_of_token_dictionaries_are_per_row_under_losses_of_keras(t5, mod
 
 
 # === Steps, splits and validation ===
+
+
+def test_weights_of_rows_and_of_tokens_may_follow_each_other(model, row_losses):
+    tokens, targets = model.text_batches.tokenize({"encoder_text": INPUTS, "decoder_text": TARGETS})
+    per_row = np.array(WEIGHTS)
+    per_token = per_row[:, None] * np.ones(targets.shape)
+
+    losses = [model.fit(tokens, targets, sample_weight=w, verbose=0).history["loss"] for w in (per_token, per_row)]
+
+    assert losses == [pytest.approx([mean(row_losses, WEIGHTS)], rel=1e-4)] * 2
+
+
+def test_tokens_without_targets_are_refused(model):
+    tokens, _ = model.text_batches.tokenize({"encoder_text": INPUTS, "decoder_text": TARGETS})
+
+    with pytest.raises(DataError, match="Token dictionaries need targets beside them. Received: none"):
+        model.test_on_batch(tokens)
 
 
 def test_steps_never_run_dry(model, row_losses):

@@ -1,5 +1,7 @@
 """Whatever a Keras user touches, the T5 stays as it was, or `fit` and `save_prompt` say no."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -90,3 +92,6 @@ def test_a_quantized_t5_still_trains_and_saves(tmp_path):
     model.save_prompt(tmp_path / "p.safetensors", task_id="mood")
 
     assert sp.load_prompt(tmp_path / "p.safetensors").backbone_fingerprint == fingerprint
+    again = copy.deepcopy(model)  # through a `.keras` file
+    assert again.t5.fingerprint == fingerprint
+    again.t5.check_frozen()

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_user import INPUTS, TARGETS, make_model
 
 import softprompt_tf as sp
-from softprompt_tf.errors import BackboneError, ConfigError, DataError, PromptError
+from softprompt_tf.errors import BackboneError, ConfigError, DataError, PromptError, TrainingError
 
 pytestmark = pytest.mark.thorough
 
@@ -47,6 +47,36 @@ def test_optimizers_of_keras_train_the_prompt(t5, optimizer):
 
     assert history["loss"][-1] < history["loss"][0]
     assert np.all(model.prompt_value() != before)
+
+
+@pytest.mark.parametrize("call", ["fit", "train_on_batch", "evaluate", "test_on_batch"])
+def test_a_model_must_be_compiled_first(t5, call):
+    with pytest.raises(ValueError, match=r"You must call `compile\(\)` before"):
+        getattr(make_model(t5), call)(INPUTS, TARGETS)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_the_global_policy_of_keras_does_not_round_the_weights(t5, row_losses, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = make_model(t5)
+        model.compile("sgd", loss=sp.TargetCrossEntropy(z_loss=0.0), run_eagerly=True)
+        loss = model.evaluate(INPUTS, TARGETS, verbose=0)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+    losses, tokens = row_losses
+    assert loss == pytest.approx(losses.sum() / tokens.sum(), rel=1e-5)
+    assert not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+@pytest.mark.parametrize(
+    "inner", [sp.training.ScheduleFreeAdam(0.1), sp.training.AutoPrompt()], ids=["average", "search"]
+)
+def test_an_optimizer_that_works_with_fit_is_not_hidden_in_another(t5, inner):
+    with pytest.raises(TrainingError, match="Received: it in a LossScaleOptimizer"):
+        make_model(t5).compile(keras.optimizers.LossScaleOptimizer(inner), sp.TargetCrossEntropy())
 
 
 def test_callbacks_see_the_masked_accuracy_and_stop_on_it(t5, tmp_path):

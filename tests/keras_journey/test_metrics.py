@@ -141,6 +141,17 @@ def test_label_accuracy_needs_labels(t5):
         sp.LabelAccuracy().update_state(TRUE, LOGITS)
 
 
+def test_label_accuracy_is_for_the_labels_of_one_model(t5):
+    metric = sp.LabelAccuracy()
+    make_model(t5).compile(metrics=[metric])
+
+    make_model(t5).compile(metrics=[metric])  # the same labels
+    with pytest.raises(
+        ConfigError, match=r"compiled for \['good', 'no', 'a bad one'\], and a model of \['no', 'good'\]"
+    ):
+        make_model(t5, labels=("no", "good")).compile(metrics=[metric])
+
+
 @pytest.mark.parametrize(
     "make", [sp.TokenAccuracy, sp.ExactMatch, lambda: sp.LabelAccuracy(label_ids=[[2, 1], [3, 4, 1]])]
 )

@@ -142,6 +142,15 @@ def test_a_model_and_its_t5_can_be_copied(saved, t5, again):
     assert sp.PromptedT5(other_t5, model.task_prompt("mood")).generate("a") == model.generate("a")
 
 
+def test_a_model_that_is_not_compiled_comes_back_so_with_its_sampler(t5):
+    model = make_model(t5)
+    model.sampler = sp.Beam(3)
+
+    again = copy.deepcopy(model)
+
+    assert (again.compiled, again.sampler) == (False, sp.Beam(3))
+
+
 def test_clone_model_is_refused_with_what_to_do(saved, t5):
     for model in (saved[0], make_model(t5)):
         with pytest.raises(PromptError, match="`clone_model` would give a model of new random weights.*deepcopy"):

@@ -1,6 +1,7 @@
 """The prompt methods and the first value of their tables."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods import METHODS, PromptMethod, Vocabulary, init, prompt_tuning
+from softprompt_tf.methods import METHODS, PromptMethod, Vocabulary, init, lora, prompt_tuning
 
 SIZES = BackboneSizes(hidden_dim=4, encoder_layers=3, decoder_layers=2, num_heads=2, head_dim=5)
 
@@ -101,6 +102,14 @@ def test_an_initializer_of_the_wrong_shape_is_an_error(vocabulary):
 
     with pytest.raises(PromptError, match=r"`init` must return finite rows \[3, 4\]\. Received: shape \[4\]"):
         method.start(vocabulary, SIZES)
+
+
+def test_numbers_of_numpy_are_numbers():
+    rank, alpha, seed = np.array([4, 3, 1])
+    method = lora(rank, alpha=np.float32(alpha), seed=seed)
+
+    assert method == lora(4, alpha=3.0, seed=1)
+    assert json.loads(json.dumps(method.settings())) == method.settings()  # as a saved model has them
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def whole_batch(one_layer_t5):
     return trained(one_layer_t5)
 
 
-@pytest.mark.parametrize("rows", [2, 9], ids="{} rows".format)
+@pytest.mark.parametrize("rows", [np.int64(2), 9], ids="{} rows".format)
 def test_parts_train_as_the_whole_batch(one_layer_t5, whole_batch, rows):
     whole, history = whole_batch
     parts, of_parts = trained(one_layer_t5, micro_batch_size=rows)

@@ -63,10 +63,11 @@ def _run_decoder_layer(layer: keras.Layer, states: Tensor, encoder_output: Tenso
 def _on_its_device(
     layer: keras.Layer, plain: Callable[..., Any], device: str | None, recompute: bool
 ) -> Callable[..., Any]:
-    return placed(device, _remat(plain) if recompute else plain, waits=_is_quantized(layer))
+    return placed(device, _remat(plain) if recompute else plain, waits=is_quantized(layer))
 
 
-def _is_quantized(layer: keras.Layer) -> bool:
+def is_quantized(layer: keras.Layer) -> bool:
+    """Say whether a layer, or one in it, is quantized."""
     return any(getattr(part, "quantization_mode", None) for part in layer._flatten_layers())
 
 

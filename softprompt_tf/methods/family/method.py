@@ -45,6 +45,10 @@ class PromptMethod:
     sees: str = "all"
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.number):  # such as an entry of an array of lengths; JSON has none
+                object.__setattr__(self, field.name, value.item())
         check_integer("length", self.length, minimum=1)
         check_integer("seed", self.seed, minimum=0)
         _check_task_ids(self.task_ids)
@@ -161,8 +165,8 @@ def drawn_seed(seed: int | None) -> int:
 
 
 def check_integer(name: str, value: object, *, minimum: int) -> None:
-    """Refuse what is no integer from `minimum`, 0 or 1, up."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    """Refuse what is no integer, NumPy's included, from `minimum`, 0 or 1, up."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
         kind = "a positive integer" if minimum else "an integer, 0 or more"
         raise PromptError(f"`{name}` must be {kind}. Received: {name}={value!r}.")
 
