@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measured_tables import (
+    batch_growth,
     late_layers,
     load_memory,
     many_workers,
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "measurements"
 RESULTS = ROOT / "benchmarks" / "results"
 MEASUREMENTS: dict[str, Any] = {
+    "batch_growth": batch_growth.KEPT,
     "late_layers": late_layers,
     "load_memory": load_memory.KEPT,
     "many_workers": many_workers.KEPT,

@@ -15,6 +15,17 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.typing import Tensor
 
 _SLOTS = ("first_value", "weighted_sum", "mean", "mean_square")  # p0, s, m and v
+_OWN_SETTINGS = (
+    "beta_1",
+    "beta_2",
+    "beta_3",
+    "epsilon",
+    "use_bias_correction",
+    "safeguard_warmup",
+    "d0",
+    "d_coef",
+    "growth_rate",
+)
 
 
 @keras.saving.register_keras_serializable(package="softprompt_tf")
@@ -75,11 +86,12 @@ class Prodigy(keras.optimizers.Optimizer):
         name: str = "prodigy",
         **kwargs: Any,
     ):
-        own = {"beta_1": beta_1, "beta_2": beta_2, "beta_3": beta_3, "epsilon": epsilon, "d0": d0, "d_coef": d_coef}
-        own |= {"growth_rate": growth_rate}
-        _check({"weight_decay": weight_decay, **own})
         super().__init__(learning_rate=learning_rate, name=name, weight_decay=weight_decay, **kwargs)
-        self._own = {**own, "use_bias_correction": use_bias_correction, "safeguard_warmup": safeguard_warmup}
+        self.beta_1, self.beta_2 = beta_1, beta_2
+        self.beta_3 = math.sqrt(max(beta_2, 0.0)) if beta_3 is None else beta_3
+        self.epsilon, self.d0, self.d_coef, self.growth_rate = epsilon, d0, d_coef, growth_rate
+        self.use_bias_correction, self.safeguard_warmup = use_bias_correction, safeguard_warmup
+        self._check_settings()
         self._pass = 0
 
     def build(self, variables: list[keras.Variable]) -> None:
@@ -90,21 +102,21 @@ class Prodigy(keras.optimizers.Optimizer):
             {name: self.add_variable(variable.shape, dtype="float32", name=name) for name in _SLOTS}
             for variable in variables
         ]
-        first = keras.initializers.Constant(self._own["d0"])
+        first = keras.initializers.Constant(self.d0)
         self.d, self._largest_d = (self._scalar(name, first) for name in ("d", "largest_d"))
         names = ("numerator", "added_numerator", "denominator", "steps", "step_size")
         self._numerator, self._added, self._denominator, self._steps, self._step_size = map(self._scalar, names)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self._own}
+        return {**super().get_config(), **{name: getattr(self, name) for name in _OWN_SETTINGS}}
 
     # === One step, in three passes ===
 
     def _backend_update_step(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
-        # d is of all variables together, so each is looked at before one moves. Keras sums the gradients of the replicas in the
-        # method above, and then calls `update_step`, so it is called once for each pass.
+        # d is of all variables together, so all are looked at before one moves. Each pass is Keras's own loop over `update_step`, in
+        # which replicas sum their gradients first: they sum them twice a step.
         for self._pass, count in ((0, len(grads)), (1, 1), (2, len(grads))):
             super()._backend_update_step(grads[:count], trainable_variables[:count], learning_rate)
 
@@ -122,18 +134,18 @@ class Prodigy(keras.optimizers.Optimizer):
 
     def _look(self, gradient: Tensor, value: Tensor, slots: dict[str, keras.Variable], rate: Tensor) -> None:
         """Take a gradient into the moments and the sums."""
-        own, d, is_active = self._own, ops.convert_to_tensor(self.d), rate > 0.0
+        d, is_active = ops.convert_to_tensor(self.d), rate > 0.0
         size = rate * d * self._correction()
         old = {name: ops.convert_to_tensor(slot) for name, slot in slots.items()}
         is_first = ops.equal(self._steps, 0.0)
         first = ops.where(is_first, value, old["first_value"])  # the prompt may be set after `build`
-        weight = d / own["d0"]
+        weight = d / self.d0
         new = {
             "first_value": first,
-            "weighted_sum": self._beta_3 * old["weighted_sum"]
-            + weight * (d if own["safeguard_warmup"] else size) * gradient,
-            "mean": own["beta_1"] * old["mean"] + (1.0 - own["beta_1"]) * d * gradient,
-            "mean_square": own["beta_2"] * old["mean_square"] + (1.0 - own["beta_2"]) * ops.square(d * gradient),
+            "weighted_sum": self.beta_3 * old["weighted_sum"]
+            + weight * (d if self.safeguard_warmup else size) * gradient,
+            "mean": self.beta_1 * old["mean"] + (1.0 - self.beta_1) * d * gradient,
+            "mean_square": self.beta_2 * old["mean_square"] + (1.0 - self.beta_2) * ops.square(d * gradient),
         }
         added = weight * size * ops.sum(gradient * (first - value))
         for name, slot in slots.items():
@@ -147,11 +159,11 @@ class Prodigy(keras.optimizers.Optimizer):
         d, largest, numerator, added, denominator, steps = map(ops.convert_to_tensor, scalars)
         is_active = denominator > 0.0  # not at a rate of 0, nor before the first gradient
 
-        new_numerator = self._beta_3 * numerator + added
-        found = self._own["d_coef"] * ops.divide_no_nan(new_numerator, denominator)
+        new_numerator = self.beta_3 * numerator + added
+        found = self.d_coef * ops.divide_no_nan(new_numerator, denominator)
         new_largest = ops.maximum(largest, found)
-        is_at_start = ops.equal(d, ops.cast(self._own["d0"], "float32"))
-        new_d = ops.minimum(new_largest, ops.where(is_at_start, ops.maximum(d, found), d) * self._own["growth_rate"])
+        is_at_start = ops.equal(d, ops.cast(self.d0, "float32"))
+        new_d = ops.minimum(new_largest, ops.where(is_at_start, ops.maximum(d, found), d) * self.growth_rate)
 
         self.assign(self._step_size, ops.where(is_active, rate * d * self._correction(), 0.0))
         self.assign(self.d, ops.where(is_active, new_d, d))
@@ -164,7 +176,7 @@ class Prodigy(keras.optimizers.Optimizer):
     def _move(self, variable: keras.Variable, value: Tensor, slots: dict[str, keras.Variable]) -> None:
         """Take the step; its size is 0 where nothing is to change."""
         mean, square = ops.convert_to_tensor(slots["mean"]), ops.convert_to_tensor(slots["mean_square"])
-        direction = mean / (ops.sqrt(square) + self.d * self._own["epsilon"])
+        direction = mean / (ops.sqrt(square) + self.d * self.epsilon)
         if self.weight_decay and self._use_weight_decay(variable):
             direction = direction + self.weight_decay * value
         self.assign(variable, ops.cast(value - self._step_size * direction, variable.dtype))
@@ -172,43 +184,26 @@ class Prodigy(keras.optimizers.Optimizer):
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
         """Do nothing: `_move` decays, by a rate that Keras does not know."""
 
-    @property
-    def _beta_3(self) -> float:
-        return float(self._own["beta_3"] or math.sqrt(self._own["beta_2"]))
-
     def _correction(self) -> Tensor | float:
-        if not self._own["use_bias_correction"]:
+        if not self.use_bias_correction:
             return 1.0
         step = self._steps + 1.0
         # 1 - beta^step, which loses 4 digits in float32 where the two are subtracted.
-        first, second = (-ops.expm1(step * math.log(self._own[beta])) for beta in ("beta_1", "beta_2"))
+        first, second = (-ops.expm1(step * math.log(beta)) for beta in (self.beta_1, self.beta_2))
         return ops.sqrt(second) / first
+
+    def _check_settings(self) -> None:
+        """Refuse settings that make no step; a ConfigError."""
+        for name in ("beta_1", "beta_2", "beta_3"):
+            if not 0 < (value := getattr(self, name)) < 1:
+                raise ConfigError(f"`{name}` must be above 0 and below 1. Received: {name}={value}.")
+        for name in ("epsilon", "d0", "d_coef"):
+            if not (value := getattr(self, name)) > 0:
+                raise ConfigError(f"`{name}` must be above 0. Received: {name}={value}.")
+        if self.weight_decay is not None and self.weight_decay < 0:
+            raise ConfigError(f"`weight_decay` must be 0 or above. Received: weight_decay={self.weight_decay}.")
+        if not self.growth_rate > 1:
+            raise ConfigError(f"`growth_rate` must be above 1. Received: growth_rate={self.growth_rate}.")
 
     def _scalar(self, name: str, initializer: Any = "zeros") -> keras.Variable:
         return self.add_variable((), initializer=initializer, dtype="float32", name=name)
-
-
-_RANGES = {  # lowest, whether it may be that, highest, which it may not be
-    "beta_1": (0.0, False, 1.0),
-    "beta_2": (0.0, False, 1.0),
-    "beta_3": (0.0, False, 1.0),
-    "epsilon": (0.0, False, math.inf),
-    "weight_decay": (0.0, True, math.inf),
-    "d0": (0.0, False, math.inf),
-    "d_coef": (0.0, False, math.inf),
-}
-
-
-def _check(settings: dict[str, float | None]) -> None:
-    """Refuse settings that make no step; a ConfigError."""
-    growth = settings["growth_rate"]
-    if growth is None or not growth > 1:
-        raise ConfigError(f"`growth_rate` must be above 1. Received: growth_rate={growth}.")
-    for name, (lowest, is_allowed, highest) in _RANGES.items():
-        value = settings[name]
-        if value is None:
-            continue
-        if not (lowest < value < highest or (is_allowed and value == lowest)):
-            above = f"{lowest:g} or above" if is_allowed else f"above {lowest:g}"
-            below = "" if highest == math.inf else f" and below {highest:g}"
-            raise ConfigError(f"`{name}` must be {above}{below}. Received: {name}={value}.")
