@@ -115,8 +115,8 @@ class Prodigy(keras.optimizers.Optimizer):
     def _backend_update_step(
         self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
-        # d is of all variables together, so all are looked at before one moves. Each pass is Keras's own loop over `update_step`, in
-        # which replicas sum their gradients first: they sum them twice a step.
+        # d is of all variables together, so all are looked at before one moves. Each pass is Keras's loop over `update_step`;
+        # replicas sum their gradients at its begin, so they do it for each pass.
         for self._pass, count in ((0, len(grads)), (1, 1), (2, len(grads))):
             super()._backend_update_step(grads[:count], trainable_variables[:count], learning_rate)
 
