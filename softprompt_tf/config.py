@@ -44,18 +44,13 @@ class TrainingConfig(_Section):
     )
     optimizer: Literal["adafactor", "adam", "schedule_free_adam", "prodigy", "autoprompt"] = Field(
         default="adafactor",
-        description="adafactor, adam, schedule_free_adam, prodigy (which finds its rate), or autoprompt (a search for pieces "
-        "of the vocabulary)",
+        description="adafactor, adam, schedule_free_adam, prodigy, or autoprompt (a search for pieces of the vocabulary)",
     )
     search_candidates: int = Field(
         default=10, gt=0, description=f"{_WHOLE_NUMBER} (of autoprompt: pieces that are tried at a position)"
     )
     search_window: int = Field(default=10, gt=0, description=f"{_WHOLE_NUMBER} (of autoprompt: batches of one search)")
-    learning_rate: float = Field(
-        default_factory=_usual_rate,
-        gt=0,
-        description="a number above 0 (per step; of prodigy a factor of the rate that it finds), or null for 0.3, of prodigy 1.0",
-    )
+    learning_rate: float = Field(default_factory=_usual_rate, gt=0, description="a number above 0 (per step), or null")
     schedule: Literal["constant", "cosine", "cosine_restarts"] = Field(
         default="constant", description="constant, cosine (down to 0), or cosine_restarts (several of them)"
     )
