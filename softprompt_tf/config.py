@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from softprompt_tf.config_paths import localise_run, localise_task, read_task
 from softprompt_tf.errors import ConfigError
@@ -25,6 +25,10 @@ from softprompt_tf.settings.yaml_tree import Tree, dump_yaml
 _UNION_TAGS = ("one task", "several tasks")
 
 
+def _usual_rate(settings: Mapping[str, Any]) -> float:
+    return 1.0 if settings.get("optimizer") == "prodigy" else 0.3
+
+
 class TrainingConfig(_Section):
     """The recipe of Lester et al. 2021 (arXiv:2104.08691); configs/defaults.yaml gives the source of each value."""
 
@@ -38,15 +42,15 @@ class TrainingConfig(_Section):
         gt=0,
         description=f"{_WHOLE_NUMBER} (tokens; compiled steps meet few widths; 1 = the longest row's)",
     )
-    optimizer: Literal["adafactor", "adam", "schedule_free_adam", "autoprompt"] = Field(
+    optimizer: Literal["adafactor", "adam", "schedule_free_adam", "prodigy", "autoprompt"] = Field(
         default="adafactor",
-        description="adafactor, adam, schedule_free_adam, or autoprompt (a search for pieces of the vocabulary)",
+        description="adafactor, adam, schedule_free_adam, prodigy, or autoprompt (a search for pieces of the vocabulary)",
     )
     search_candidates: int = Field(
         default=10, gt=0, description=f"{_WHOLE_NUMBER} (of autoprompt: pieces that are tried at a position)"
     )
     search_window: int = Field(default=10, gt=0, description=f"{_WHOLE_NUMBER} (of autoprompt: batches of one search)")
-    learning_rate: float = Field(default=0.3, gt=0, description="a number above 0 (per step)")
+    learning_rate: float = Field(default_factory=_usual_rate, gt=0, description="a number above 0 (per step), or null")
     schedule: Literal["constant", "cosine", "cosine_restarts"] = Field(
         default="constant", description="constant, cosine (down to 0), or cosine_restarts (several of them)"
     )
@@ -110,6 +114,14 @@ class TrainingConfig(_Section):
     states_directory: str | None = Field(
         default=None, min_length=1, description="a directory that runs share their cached states in, or null for none"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_usual_rate(cls, values: Any) -> Any:
+        """Take a rate of null as one that was left out."""
+        if isinstance(values, Mapping) and "learning_rate" in values and values["learning_rate"] is None:
+            return {key: value for key, value in values.items() if key != "learning_rate"}
+        return values
 
 
 def _task_tag(value: Any) -> str | None:

@@ -66,7 +66,21 @@ def answers(t5):
         for old, new in zip(before, t5.backbone.weights, strict=True)
     ]
     found["moved_weights"] = max(moved)
+    found["prodigy"] = after_prodigy()
     return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in found.items()}
+
+
+def after_prodigy():
+    """Return what five steps of Prodigy make of a vector that is pulled to ones."""
+    import keras
+
+    from softprompt_tf.training import Prodigy
+
+    variable = keras.Variable(np.array([0.5, -1.0, 2.0], "float32"))
+    optimizer = Prodigy(d0=1e-2, use_bias_correction=True)
+    for _ in range(5):
+        optimizer.apply([variable - 1.0], [variable])
+    return variable
 
 
 def with_drawn_values(model):

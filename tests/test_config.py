@@ -512,6 +512,8 @@ def test_shipped_defaults_are_the_defaults_of_the_code(write):
 
     assert config.training == TrainingConfig()
     assert config == RunConfig(backbone="mini", task=TaskConfig(name="a", inputs="{x}"), output_dir="out")
+    assert config.training.learning_rate == 0.3
+    assert load_config(write(run), ["training.optimizer=prodigy"]).training.learning_rate == 1.0
 
 
 def test_a_method_that_is_named_on_top_drops_the_settings_of_the_one_below(tmp_path):

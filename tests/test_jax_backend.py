@@ -82,6 +82,7 @@ def run_under(backend, code, **options):
         "losses",  # with a teacher's answers and hidden states
         "evaluated",
         "prompt",
+        "prodigy",
     ],
 )
 def test_the_numbers_are_those_of_tensorflow(under_jax, under_tensorflow, name):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measured_tables import (
+    batch_growth,
     late_layers,
     load_memory,
     many_workers,
@@ -21,6 +22,7 @@ from benchmarks.measured_tables import (
     methods_by_tasks,
     planned_memory,
     process_floor,
+    prodigy,
     serving,
     shared_encoding,
     shared_texts,
@@ -33,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "measurements"
 RESULTS = ROOT / "benchmarks" / "results"
 MEASUREMENTS: dict[str, Any] = {
+    "batch_growth": batch_growth.KEPT,
     "late_layers": late_layers,
     "load_memory": load_memory.KEPT,
     "many_workers": many_workers.KEPT,
@@ -40,6 +43,7 @@ MEASUREMENTS: dict[str, Any] = {
     "methods_by_tasks": methods_by_tasks,
     "planned_memory": planned_memory.KEPT,
     "process_floor": process_floor.KEPT,
+    "prodigy": prodigy,
     "shared_encoding": shared_encoding,
     "shared_texts": shared_texts.KEPT,
     "speed": speed,

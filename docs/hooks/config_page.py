@@ -94,7 +94,7 @@ def _table(section: type[BaseModel], notes: dict[str, str], *, with_forms: bool 
     """Return a row per key: its default, and its note or the form that its value must have, or both."""
     rows = []
     for name, field in section.model_fields.items():
-        default = _default(field.is_required(), field.get_default(call_default_factory=True))
+        default = _default(field.is_required(), field.get_default(call_default_factory=True, validated_data={}))
         form, note = field.description or "", notes.get(name, "")
         text = _with_form(form, note) if with_forms and note else note or form
         rows.append(f"| `{name}` | {default} | {_cell(text)} |")

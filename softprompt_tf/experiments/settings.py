@@ -143,6 +143,8 @@ class Experiment(RunSettings):
           UnknownKeyError: for a dotted key that is not known.
         """
         own = self.model_dump(mode="json", include=set(RunSettings.model_fields))
+        if "learning_rate" not in self.training.model_fields_set:
+            own["training"]["learning_rate"] = None  # that of the optimizer, which may change
         return with_changes(own, change, written=self.prompt.model_fields_set)
 
 

@@ -119,7 +119,7 @@ def _settings(arguments: argparse.Namespace, config: RunConfig) -> dict[str, Any
     if training.optimizer == "autoprompt":
         raise ConfigError(
             "A plan is for optimizers with slots. Received: training.optimizer=autoprompt. "
-            "Use adafactor, adam or schedule_free_adam."
+            "Use adafactor, adam, schedule_free_adam or prodigy."
         )
     precision = "float32" if training.precision == "auto" else training.precision
     return {

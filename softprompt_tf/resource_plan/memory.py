@@ -12,7 +12,7 @@ from softprompt_tf.training.adafactor import slot_shapes
 
 FLOAT32 = 4
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
-_SLOTS = {"adam": 2, "schedule_free_adam": 3}  # of the size of a variable
+_SLOTS = {"adam": 2, "schedule_free_adam": 3, "prodigy": 4}  # of the size of a variable
 QUANTIZATIONS = (None, "int8", "int4")
 _GROUP = 128  # inputs of an int4 kernel that share a scale and a zero point of one byte
 
@@ -33,7 +33,7 @@ def memory_parts(work: Work, *, quantization: str | None, optimizer: str, num_ta
     Args:
       work: one training step.
       quantization: "int8", "int4" or None.
-      optimizer: "adafactor", "adam" or "schedule_free_adam".
+      optimizer: "adafactor", "adam", "schedule_free_adam" or "prodigy".
       num_tasks: the tasks that one model trains.
     """
     activations, transient = kept_bytes(work), largest_transient(work)

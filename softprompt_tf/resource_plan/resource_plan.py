@@ -19,7 +19,7 @@ from softprompt_tf.resource_plan.source_form import form_of
 from softprompt_tf.resource_plan.work import Work
 from softprompt_tf.settings.spelling import nearest
 
-OPTIMIZERS = ("adafactor", "adam", "schedule_free_adam")
+OPTIMIZERS = ("adafactor", "adam", "schedule_free_adam", "prodigy")
 _TWO_LABELS = ("negative", "positive")  # of a method by its name, where it trains rows for labels
 _FILE_METADATA = 2_000  # settings and identity in a task file
 
@@ -95,7 +95,7 @@ def plan(
       quantization: None, or "int8" or "int4" for the projections.
       gradient_checkpointing, micro_batch_size: as in `compile`.
       cached_states: as in `fit`: the encoder's layers below the method do not run. "auto": where that is possible, as in a run.
-      optimizer: "adafactor", "adam" or "schedule_free_adam".
+      optimizer: "adafactor", "adam", "schedule_free_adam" or "prodigy".
       served_tasks: tasks of an export.
       devices: how many share the T5's layers, as in `load_t5`.
       memory: what the plan has to fit into, in bytes or such as "16GB".

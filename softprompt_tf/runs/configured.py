@@ -27,6 +27,7 @@ from softprompt_tf.training import (
     Distillation,
     LossTerm,
     NearText,
+    Prodigy,
     ScheduleFreeAdam,
     TargetCrossEntropy,
 )
@@ -122,6 +123,9 @@ def make_optimizer(training: TrainingConfig, *, seed: int = 0) -> keras.optimize
         return keras.optimizers.Adam(rate)
     if training.optimizer == "schedule_free_adam":
         return ScheduleFreeAdam(rate)
+    if training.optimizer == "prodigy":
+        rises = training.warmup_steps > 0 or training.schedule == "cosine_restarts"
+        return Prodigy(rate, safeguard_warmup=rises)  # as its authors advise
     return Adafactor(rate, weight_decay_rate=training.weight_decay, initial_step=training.initial_step)
 
 

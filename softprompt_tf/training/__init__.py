@@ -14,6 +14,7 @@ from softprompt_tf.training.best_prompt import BestSoFar, Evaluation, KeepBestPr
 from softprompt_tf.training.callbacks import BatchLogs, StopOnNonFiniteLoss
 from softprompt_tf.training.cosine_restarts import CosineRestarts
 from softprompt_tf.training.losses import TargetCrossEntropy
+from softprompt_tf.training.prodigy import Prodigy
 from softprompt_tf.training.progress import progress
 from softprompt_tf.training.prompt_checkpoint import PromptCheckpoint
 from softprompt_tf.training.schedule_free import ScheduleFreeAdam
@@ -36,6 +37,7 @@ __all__ = [
     "KeepBestPrompt",
     "LossTerm",
     "NearText",
+    "Prodigy",
     "PromptCheckpoint",
     "ScheduleFreeAdam",
     "StopOnNonFiniteLoss",

@@ -27,9 +27,9 @@ def steps_done(model: keras.Model) -> int:
 
 
 def learning_rate(model: keras.Model) -> float:
-    """Return the rate of the next step; a mirrored variable cannot be cast by `float` itself."""
-    rate = model.optimizer.learning_rate
-    return float(rate.numpy() if hasattr(rate, "numpy") else rate)
+    """Return the rate of the next step, of `Prodigy` with what it found; `float` cannot cast a mirrored variable itself."""
+    factors = (model.optimizer.learning_rate, getattr(model.optimizer, "d", 1.0))
+    return math.prod(float(each.numpy() if hasattr(each, "numpy") else each) for each in factors)
 
 
 def is_due(previous: int, step: int, every_steps: int) -> bool:

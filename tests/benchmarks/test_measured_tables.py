@@ -5,7 +5,15 @@ import re
 
 import pytest
 
-from benchmarks.measured_tables import late_layers, methods_by_tasks, precision, shared_encoding, time_to_accuracy
+from benchmarks.measured_tables import (
+    batch_growth,
+    late_layers,
+    methods_by_tasks,
+    precision,
+    prodigy,
+    shared_encoding,
+    time_to_accuracy,
+)
 from benchmarks.measured_tables.__main__ import MEASUREMENTS, PAGES, RESULTS, all_tables
 from benchmarks.measured_tables.pages import written_page
 from benchmarks.time_to_accuracy.__main__ import RATES, RUNS
@@ -93,10 +101,11 @@ def test_results_that_do_not_go_together_are_refused(tmp_path, steps, score, mes
     assert (tmp_path / "late_layers.json").read_text() == before
 
 
-def family(directory, *runs, prompt=None):
+def family(directory, *runs, prompt=None, **changed):
     """Write results (method, task, seed, rate, score) as a sweep does."""
     for method, task, seed, rate, score in runs:
         training = {"steps": 200, "batch_size": 32, "optimizer": "adam", "learning_rate": rate, "schedule": "cosine"}
+        training |= {"warmup_steps": 20, **changed}
         run = {"backbone": "mini", "rows": {"train": 2000, "validation": 500}, "prompt": prompt or {"method": method}}
         run |= {"training": training, "seed": seed, "tasks": [task]}
         settings = {"experiment": method, "arm": "a", "x": rate, "task": task, "eval_task": task, "seed": seed}
@@ -121,6 +130,40 @@ def test_a_methods_rate_is_the_best_one_of_the_first_seed(tmp_path):
         "|---|---|---|---|",
         "| `lora` | 0.003 | 82.0 ± 2.8 (2) | 55.0 |",
         "| `ia3` | 0.03 | 60.0 |  |",
+    ]
+
+
+def test_prodigy_stands_beside_the_chosen_rate_with_the_same_seeds(tmp_path):
+    runs = [("ia3", "trec", 1, 0.3, 85.0), ("ia3", "trec", 1, 0.03, 78.0), ("ia3", "trec", 2, 0.3, 83.0)]
+    methods_by_tasks.take([family(tmp_path / "1", *runs, ("ia3", "rte", 1, 0.3, 60.0))], tmp_path)
+    found = family(tmp_path / "2", ("ia3", "trec", 1, 1.0, 80.0), ("ia3", "rte", 2, 1.0, 55.0), optimizer="prodigy")
+    steady = family(tmp_path / "3", ("ia3", "trec", 1, 1.0, 81.0), optimizer="prodigy", warmup_steps=0)
+    longer = family(tmp_path / "4", ("prompt_tuning", "trec", 1, 1.0, 79.0), optimizer="prodigy", steps=400)
+
+    prodigy.take([found, steady, longer], tmp_path)
+
+    assert prodigy.table(tmp_path).splitlines()[:6] == [
+        "| method, steps | optimizer | TREC | RTE |",
+        "|---|---|---|---|",
+        "| `prompt_tuning`, 400 | Prodigy | 79.0 |  |",
+        "| `ia3`, 200 | Prodigy, no warm-up | 81.0 |  |",
+        "| `ia3`, 200 | Prodigy | 80.0 | 55.0 |",
+        "| `ia3`, 200 | Adam at 0.3 | 85.0 |  |",
+    ]
+
+
+def test_growing_batches_stand_below_steady_ones():
+    runs = [("trec", "32", 1, [0.5, 0.75]), ("trec", "32", 2, [0.7, 0.75]), ("sst2", "8, 32", 1, [0.6, 0.625])]
+    scores = [dict(zip(("task", "batch", "seed", "scores"), run, strict=True)) for run in runs]
+    training = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine"}
+
+    table = batch_growth.table_of({"scored_every": 1_600, "rows": 3_200, "training": training, "scores": scores})
+
+    assert table.splitlines()[:4] == [
+        "| task | rows of a batch | 1,600 rows | 3,200 rows |",
+        "|---|---|---|---|",
+        "| TREC | 32 | 60.0 ± 14.1 (2) | 75.0 ± 0.0 (2) |",
+        "| SST-2 | 8, 32 | 60.0 | 62.5 |",
     ]
 
 

@@ -62,6 +62,17 @@ def test_variants_change_several_keys(tmp_path):
     assert settings[2][1].training.steps == 8
 
 
+def test_a_rate_that_is_left_out_is_that_of_each_optimizer(tmp_path):
+    variants = {name: {"training.optimizer": name} for name in ("adam", "prodigy")}
+    both = {"tasks": ["trec"], "variants": variants}
+    cases = (({}, [0.3, 1.0]), ({"optimizer": "prodigy"}, [0.3, 1.0]), ({"learning_rate": 0.1}, [0.1, 0.1]))
+
+    for training, rates in cases:
+        sweep = read(tmp_path, {"both": {**both, "training": training}})
+
+        assert [settings.training.learning_rate for _, settings in sweep["both"].settings()] == rates
+
+
 def test_a_file_includes_others(tmp_path):
     write_yaml(tmp_path / "base.yaml", {"training": {"steps": 5}, "experiments": {"one": {"tasks": ["trec"]}}})
     sweep = {"include": "base.yaml", "experiments": {"one": {"seeds": [4]}, "two": {"tasks": ["sst2"]}}}

@@ -221,7 +221,7 @@ def test_the_command_says_what_would_fit(capsys):
     assert "one training step, at least" in printed
 
 
-@pytest.mark.parametrize(("optimizer", "slots"), [("adam", 2), ("schedule_free_adam", 3)])
+@pytest.mark.parametrize(("optimizer", "slots"), [("adam", 2), ("schedule_free_adam", 3), ("prodigy", 4)])
 def test_the_command_reads_the_config_of_a_run(optimizer, slots, tmp_path, capsys):
     task = {"name": "mood", "inputs": "{text}", "max_input_tokens": 64, "max_target_tokens": 4}
     config = {"backbone": "mini", "task": task, "prompt": {"method": "lora", "rank": 4}, "output_dir": "out"}

@@ -35,8 +35,10 @@ def test_two_replicas_with_uneven_token_counts_equal_one_device(forked):
     done = forked.run(script)
 
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert (report["replicas"], report["steps"]) == (2, 6)
-    assert report["moved"] > 0.1
-    for name in ["loss", "prompt", "slot", "copies"]:
-        assert report[name] < 1e-5, name
+    reports = json.loads(done.stdout)
+    assert list(reports) == ["adafactor", "prodigy"]
+    for optimizer, report in reports.items():
+        assert (report["replicas"], report["steps"]) == (2, 6)
+        assert report["moved"] > 0.05
+        for name in ["loss", "prompt", "slots", "copies"]:
+            assert report[name] < 1e-5, (optimizer, name)

@@ -16,7 +16,9 @@ tf.config.set_logical_device_configuration(
 
 import tiny_run
 
-from softprompt_tf.training import make_strategy, train_prompt
+from softprompt_tf.training import Adafactor, Prodigy, make_strategy, train_prompt
+
+OPTIMIZERS = {"adafactor": lambda: Adafactor(0.3), "prodigy": lambda: Prodigy(d0=1e-2)}
 
 
 class Losses(tiny_run.keras.callbacks.Callback):
@@ -28,9 +30,9 @@ class Losses(tiny_run.keras.callbacks.Callback):
         self.values.append(logs["loss"])
 
 
-def train(strategy, directory, steps):
+def train(strategy, optimizer, directory, steps):
     with strategy.scope():
-        model = tiny_run.make_model()
+        model = tiny_run.make_model(OPTIMIZERS[optimizer]())
     losses = Losses()
     train_prompt(
         model,
@@ -50,20 +52,25 @@ def largest(first, second):
     return float(np.max(np.abs(np.asarray(first) - np.asarray(second))))
 
 
-if __name__ == "__main__":
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def compared(optimizer, mirrored):
+    """Return the differences between one device and two replicas that were stopped after half of the steps."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        single_model, single_losses = train(make_strategy("default"), one, 6)
-        train(mirrored, two, 3)
-        model, losses = train(mirrored, two, 6)
+        single_model, single_losses = train(make_strategy("default"), optimizer, one, 6)
+        train(mirrored, optimizer, two, 3)
+        model, losses = train(mirrored, optimizer, two, 6)
     copies = model.prompt_variable.value.values
-    report = {
+    pairs = zip(single_model.optimizer.variables[2:], model.optimizer.variables[2:], strict=True)
+    return {
         "replicas": mirrored.num_replicas_in_sync,
         "steps": int(model.optimizer.iterations.numpy()),
         "loss": largest(single_losses[3:], losses),
         "prompt": largest(single_model.prompt_variable.numpy(), model.prompt_variable.numpy()),
         "copies": largest(copies[0].numpy(), copies[1].numpy()),
-        "slot": largest(single_model.optimizer.variables[2].numpy(), model.optimizer.variables[2].numpy()),
+        "slots": max(largest(one.numpy(), two.numpy()) for one, two in pairs),
         "moved": largest(single_model.prompt_variable.numpy(), tiny_run.make_model().prompt_variable.numpy()),
     }
-    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    json.dump({optimizer: compared(optimizer, mirrored) for optimizer in OPTIMIZERS}, sys.stdout)
