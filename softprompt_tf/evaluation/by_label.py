@@ -59,8 +59,7 @@ def label_scores(task: Task, predictions: Sequence[Prediction]) -> tuple[LabelSc
       >>> from softprompt_tf.tasks import load_task
       >>> task = load_task("film.yaml")
       >>> scores = evaluate_examples(model, task, task.examples("validation"))
-      >>> for each in label_scores(task, scores.predictions):
-      ...     print(each.label, each.rows, each.recall, dict(each.taken_for))
+      >>> taken_for = {each.label: each.taken_for for each in label_scores(task, scores.predictions)}
     """
     if not task.label_words:
         raise ConfigError(f"Scores by label need a task with `labels`. Received: task {task.name}, which has none.")
