@@ -35,7 +35,9 @@ class Described:
 
     def messages(self, error: ValidationError) -> str:
         """Return a line for each mistake that pydantic found; one mistake is told once, whatever it tried."""
-        return "\n".join(dict.fromkeys(self._message(dict(detail)) for detail in error.errors()))
+        # A value that follows from others is not made where one of those is wrong, which is told.
+        mistakes = (detail for detail in error.errors() if detail["type"] != "default_factory_not_called")
+        return "\n".join(dict.fromkeys(self._message(dict(detail)) for detail in mistakes))
 
     def _message(self, detail: Mapping[str, Any]) -> str:
         found = self._found(detail["loc"], is_missing=detail["type"] == "missing")

@@ -235,7 +235,7 @@ def test_the_list_tells_methods_and_bytes(base, capsys):
     assert capsys.readouterr().out.splitlines() == [
         f"front  3 rows, {3 * 16 * each:,} bytes",
         f"deep  prefix_tuning, 2 x 4 rows, {8 * 48 * each:,} bytes",
-        f"late  prefix_tuning, 1 rows, {48 * each:,} bytes  labels: a, b",
+        f"late  prefix_tuning, 1 row, {48 * each:,} bytes  labels: a, b",
         f"second  2 rows, {2 * 16 * each:,} bytes",
         f"third  prefix_tuning, 3 rows, {6 * 48 * each:,} bytes",
     ]
@@ -275,7 +275,8 @@ def test_a_task_with_a_tensor_that_the_graph_has_no_table_of_is_not_added(base):
 
 
 def test_tasks_that_vote_must_have_the_same_tensors(tiny_t5):
-    message = r"Task 'x': .* the same tensors\. Received: decoder_key_values and encoder_key_values\."
+    told = r"prefix_tuning \(decoder_key_values\) and prefix_tuning \(encoder_key_values\)\."
+    message = rf"Task 'x': .* the same tensors\. Received: {told}"
     with pytest.raises(ExportError, match=message):
         build_served_tasks(tiny_t5, {"x": [prefix(1, 2, DECODER), prefix(1, 2, ENCODER)]})
     lengths = [prefix(1, 2, DECODER), dataclasses.replace(prefix(1, 3, DECODER))]
