@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import select
 
 import pytest
 
@@ -86,7 +87,9 @@ def test_a_terminal_that_does_not_know_its_size_gets_a_bar_too():
     with open(writing, "w") as stream, Progress(2, unit="run", stream=stream) as progress:
         progress.advance(2)
         progress.close()
-        shown = os.read(reading, 10_000).decode()
+        shown = ""
+        while "2/2" not in shown and select.select([reading], [], [], 5.0)[0]:  # a terminal hands on a part at a time
+            shown += os.read(reading, 10_000).decode(errors="replace")
 
     os.close(reading)
     assert "2/2" in shown
