@@ -13,6 +13,7 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.methods import TaskPrompt, kept_tensors, load_prompt
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, text_places
 from softprompt_tf.model.divergences import divergences, hidden_distances, mean_over_targets
+from softprompt_tf.model.given_numbers import is_number
 from softprompt_tf.model.loss_terms import BoundTerm, TrainedModel, checked_weight
 from softprompt_tf.model.prompted_inputs import tuned_outputs
 from softprompt_tf.model.task_method import check_fits
@@ -135,11 +136,7 @@ def _check_form(teacher: TaskPrompt, model: TrainedModel) -> None:
 
 
 def _checked_hidden_weight(weight: Any) -> float:
-    if (
-        isinstance(weight, bool)
-        or not isinstance(weight, (int, float, np.integer, np.floating))
-        or not 0 <= weight < float("inf")
-    ):
+    if not is_number(weight) or not 0 <= weight < float("inf"):
         raise ConfigError(f"`hidden_weight` must be a number, 0 or above. Received: hidden_weight={weight!r}.")
     return float(weight)
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
-import numpy as np
 from keras import ops
 
 from softprompt_tf.backbones.passes.cheaper_passes import HiddenStates
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.methods import TaskTable
 from softprompt_tf.methods.task_tensors import prompt_name
+from softprompt_tf.model.given_numbers import is_number
 from softprompt_tf.replicas import num_replicas
 from softprompt_tf.typing import Tensor
 
@@ -116,10 +116,6 @@ def bound_terms(terms: Sequence[LossTerm], model: TrainedModel, optimizer: Any) 
 
 def checked_weight(weight: Any) -> float:
     """Return the weight of a term, or raise a `ConfigError` if it is no number above 0."""
-    if (
-        isinstance(weight, bool)
-        or not isinstance(weight, (int, float, np.integer, np.floating))
-        or not 0 < weight < float("inf")
-    ):
+    if not is_number(weight) or not 0 < weight < float("inf"):
         raise ConfigError(f"`weight` must be a number above 0. Received: weight={weight!r}.")
     return float(weight)

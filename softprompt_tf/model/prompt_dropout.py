@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.keras_backend import require_tensorflow
+from softprompt_tf.model.given_numbers import is_number
 from softprompt_tf.replicas import num_replicas, replica_number
 from softprompt_tf.typing import Tensor
 
@@ -54,7 +54,7 @@ def checked_dropout(rate: Any, *, has_prompt: bool, t5_dropout: float, optimizer
       ConfigError: if it is no number from 0 up to 1.
       TrainingError: if nothing could be dropped here.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)) or not 0 <= rate < 1:
+    if not is_number(rate) or not 0 <= rate < 1:
         raise ConfigError(f"`prompt_dropout` must be a number from 0 up to 1. Received: prompt_dropout={rate!r}.")
     if not rate:
         return 0.0
