@@ -41,7 +41,12 @@ async def measure(arguments: argparse.Namespace, texts: list[str]) -> dict[str, 
                 if started >= begin:
                     taken[task].append(time.monotonic() - started)
 
-        await asyncio.gather(*(call(number) for number in range(arguments.callers)))
+        try:
+            async with asyncio.TaskGroup() as callers:
+                for number in range(arguments.callers):
+                    callers.create_task(call(number))
+        except ExceptionGroup as failures:  # the first failure ends the other callers, before the client is closed
+            raise failures.exceptions[0]  # noqa: B904  its cause is the RPC's error
     return taken
 
 
