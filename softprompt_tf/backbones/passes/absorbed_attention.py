@@ -11,8 +11,9 @@ import keras
 from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend
-from softprompt_tf.backbones.passes.frozen_blocks import Shape, norm, norm_gradient
+from softprompt_tf.backbones.passes.frozen_blocks import norm, norm_gradient
 from softprompt_tf.backbones.passes.frozen_kernels import Kernel, frozen
+from softprompt_tf.backbones.passes.heads import Shape, move_small
 from softprompt_tf.backbones.passes.layer_changes import Changes
 from softprompt_tf.typing import Tensor
 
@@ -52,7 +53,7 @@ class AbsorbedAttention(NamedTuple):
 
         def by_head(kernel: Tensor) -> Tensor:
             split = ops.reshape(kernel, (kernel.shape[0], attention.num_heads, attention.key_value_dim))
-            return ops.transpose(split, (1, 0, 2))  # [N, H, D]
+            return move_small(split, (1, 0, 2))  # [N, H, D]; it never has a gradient
 
         return cls(
             scale=frozen(norm.weight, dtype),
@@ -132,23 +133,23 @@ def is_cheaper(num_queries: Any, source_length: Any, hidden_dim: int, head_dim: 
 
 def _by_head(rows: Tensor, shape: Shape) -> Tensor:
     """[B * U, N * D] to [N, B * U, D]."""
-    return ops.transpose(ops.reshape(rows, (-1, shape.heads, shape.width)), (1, 0, 2))
+    return shape.moved(ops.reshape(rows, (-1, shape.heads, shape.width)), (1, 0, 2))
 
 
 def _from_head(heads: Tensor, shape: Shape) -> Tensor:
     """[N, B * U, D] to [B * U, N * D]."""
-    return ops.reshape(ops.transpose(heads, (1, 0, 2)), (-1, shape.heads * shape.width))
+    return ops.reshape(shape.moved(heads, (1, 0, 2)), (-1, shape.heads * shape.width))
 
 
 def _by_row(heads: Tensor, shape: Shape) -> Tensor:
     """[N, B * U, H] to [B, N * U, H]."""
     hidden_dim = heads.shape[-1]
     split = ops.reshape(heads, (shape.heads, -1, shape.length, hidden_dim))
-    return ops.reshape(ops.transpose(split, (1, 0, 2, 3)), (-1, shape.heads * shape.length, hidden_dim))
+    return ops.reshape(shape.moved(split, (1, 0, 2, 3)), (-1, shape.heads * shape.length, hidden_dim))
 
 
 def _from_row(rows: Tensor, shape: Shape) -> Tensor:
     """[B, N * U, H] to [N, B * U, H]."""
     hidden_dim = rows.shape[-1]
     split = ops.reshape(rows, (-1, shape.heads, shape.length, hidden_dim))
-    return ops.reshape(ops.transpose(split, (1, 0, 2, 3)), (shape.heads, -1, hidden_dim))
+    return ops.reshape(shape.moved(split, (1, 0, 2, 3)), (shape.heads, -1, hidden_dim))

@@ -20,8 +20,8 @@ from softprompt_tf.backbones.passes.attention import (
 )
 from softprompt_tf.backbones.passes.cheaper_passes import by_cost
 from softprompt_tf.backbones.passes.encoder_views import EncoderView
-from softprompt_tf.backbones.passes.frozen_blocks import Shape, join_heads
 from softprompt_tf.backbones.passes.frozen_stacks import run_decoder
+from softprompt_tf.backbones.passes.heads import Shape, join_heads
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
 from softprompt_tf.typing import Tensor
 
@@ -99,7 +99,7 @@ def decode_step(
     """
     beams = token_ids.shape[1]
     states = t5.embed(ops.reshape(token_ids, (-1,)))  # [B * G, H]
-    one_token = Shape(ops.shape(states)[0], 1, t5.num_heads, t5.head_dim)
+    one_token = Shape(ops.shape(states)[0], 1, t5.num_heads, t5.head_dim, is_small=True)
     of_a_row = one_token._replace(batch=ops.shape(token_ids)[0], length=beams)
     bias = biases.at(index, beams)
     place = index + _width(biases.injected)

@@ -12,8 +12,8 @@ from keras import ops
 from softprompt_tf.backbones.frozen_t5 import FrozenT5
 from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention
 from softprompt_tf.backbones.passes.attention import by_layer, source_mask_bias
-from softprompt_tf.backbones.passes.frozen_blocks import Shape
 from softprompt_tf.backbones.passes.frozen_stacks import CrossAttention, FrozenStack
+from softprompt_tf.backbones.passes.heads import Shape
 from softprompt_tf.backbones.passes.placed import on_device
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
 from softprompt_tf.injection import NO_INJECTION, Injection, InvertibleAdapter

@@ -14,22 +14,8 @@ from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend, in_front
 from softprompt_tf.backbones.passes.frozen_kernels import Kernel, Projection, frozen, projection
+from softprompt_tf.backbones.passes.heads import Shape, join_heads, split_heads
 from softprompt_tf.typing import Tensor
-
-
-class Shape(NamedTuple):
-    """How rows [M, N * D] fall into heads.
-
-    Args:
-      batch, length: B and S with M = B * S, numbers or scalars of a graph.
-      heads, width: N and D.
-    """
-
-    batch: Any
-    length: Any
-    heads: int
-    width: int
-
 
 # === Running a block ===
 
@@ -238,16 +224,3 @@ def split_injected(count: Any, keys: Tensor, values: Tensor) -> tuple[tuple[Tens
         return (), keys, values
     injected = ops.stack([keys[:, :, :count], values[:, :, :count]])
     return (injected,), keys[:, :, count:], values[:, :, count:]
-
-
-# === Shapes ===
-
-
-def split_heads(rows: Tensor, shape: Shape) -> Tensor:
-    """Split [B * S, N * D] into heads [B, N, S, D]."""
-    return ops.transpose(ops.reshape(rows, (-1, shape.length, shape.heads, shape.width)), (0, 2, 1, 3))
-
-
-def join_heads(heads: Tensor, shape: Shape) -> Tensor:
-    """Join heads [B, N, S, D] to [B * S, N * D]."""
-    return ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), (-1, shape.heads * shape.width))

@@ -20,7 +20,7 @@ from softprompt_tf.backbones.passes.attention import (
     sight_bias,
     source_mask_bias,
 )
-from softprompt_tf.backbones.passes.frozen_blocks import Norm, Shape
+from softprompt_tf.backbones.passes.frozen_blocks import Norm
 from softprompt_tf.backbones.passes.frozen_stacks import (
     CrossAttention,
     FrozenLayer,
@@ -31,6 +31,7 @@ from softprompt_tf.backbones.passes.frozen_stacks import (
     run_encoder,
     run_feed_forward,
 )
+from softprompt_tf.backbones.passes.heads import Shape
 from softprompt_tf.backbones.passes.known_layers import changed_part
 from softprompt_tf.backbones.passes.layer_changes import (
     changes_by_layer,
@@ -160,7 +161,7 @@ class FrozenForward:
           Decoder states [B, U, H].
         """
         stack = self.stack(AbsorbedAttention if is_short else ProjectedAttention)
-        shape = self._shape(embeddings)
+        shape = self._shape(embeddings)._replace(is_small=True)
         own_bias = ops.cast(ops.stop_gradient(bias), self._dtype)
         source_bias = source_mask_bias(padding_mask, cross, self._dtype)
         own, others = by_layer(key_values, self._dtype), by_layer(cross, self._dtype)

@@ -12,8 +12,9 @@ import keras
 
 from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention
 from softprompt_tf.backbones.passes.called_feed_forward import CalledFeedForward
-from softprompt_tf.backbones.passes.frozen_blocks import Norm, SelfAttention, Shape, run_block
+from softprompt_tf.backbones.passes.frozen_blocks import Norm, SelfAttention, run_block
 from softprompt_tf.backbones.passes.frozen_feed_forward import feed_forward_of
+from softprompt_tf.backbones.passes.heads import Shape
 from softprompt_tf.backbones.passes.layer_changes import (
     ChangedFeedForward,
     Changes,
@@ -174,8 +175,10 @@ def attend_to_self(
     count: int | None = None,
 ) -> Tensor:
     """Run a self-attention block; `count` rows in front have a gradient, where that is not all."""
-    forward = partial(block.forward, bias=bias, shape=shape)
     inputs = (states,) if prefix is None else (states, prefix)
+    if tuning and not block.has_gradient:
+        shape = shape._replace(is_small=False)
+    forward = partial(block.forward, bias=bias, shape=shape)
     if not (tuning and block.has_gradient):
         return forward(*inputs)[0]
     if count is not None and prefix is None:
@@ -200,6 +203,8 @@ def attend_to_source(
     Only `moving`, its first `count` positions, has a gradient. Default: all of it has one.
     """
     prefixes = () if prefix is None else (prefix,)
+    if tuning and not block.has_gradient:
+        shape = shape._replace(is_small=False)
     if not (tuning and block.has_gradient):
         return block.forward(states, encoder_output, *prefixes, bias=bias, shape=shape)[0]
 

@@ -12,13 +12,11 @@ from softprompt_tf.backbones.passes.attention import attend, in_front
 from softprompt_tf.backbones.passes.frozen_blocks import (
     KeptAttention,
     SelfAttention,
-    Shape,
     attended_gradient,
-    join_heads,
     num_injected,
-    split_heads,
     split_injected,
 )
+from softprompt_tf.backbones.passes.heads import Shape, join_heads, split_heads
 from softprompt_tf.backbones.passes.layer_changes import Changes, with_changes
 from softprompt_tf.typing import Tensor
 
@@ -109,7 +107,7 @@ class ProjectedAttention(NamedTuple):
 
 
 def _source(encoder_output: Tensor, shape: Shape) -> Shape:
-    return shape._replace(length=ops.shape(encoder_output)[1])
+    return shape._replace(length=ops.shape(encoder_output)[1], is_small=False)
 
 
 def _flat(encoder_output: Tensor) -> Tensor:
