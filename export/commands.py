@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.settings.spelling import check_files
+
+_OUT_OF_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # ends of lines, controls, turns of direction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--remove", action="append", default=[], metavar="ID", help="remove a task from an export; may be repeated"
     )
-    parser.add_argument("--list", action="store_true", help="print the tasks of an export's newest version")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the tasks of an export's newest version; of another one where DIRECTORY is that, such as exports/t5/1",
+    )
     parser.add_argument(
         "--backbone", help=f"with --prompt: {BACKBONE_HELP}. Default: the one that the first prompt names"
     )
@@ -128,11 +135,16 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import list_tasks
 
     for task in list_tasks(directory):
-        labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""
+        labels = f"  labels: {', '.join(map(_in_one_line, task.labels))}" if task.labels else ""
         times = f"{task.num_members} x " if task.num_members > 1 else ""
         method = "" if task.method == "prompt_tuning" else f"{task.method}, "
         rows = f"{task.prompt_length} row{'' if task.prompt_length == 1 else 's'}"
-        print(f"{task.task_id}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
+        print(f"{_in_one_line(task.task_id)}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
+
+
+def _in_one_line(text: str) -> str:
+    """Return a text as it is, or as Python writes it where it would end the line or turn its order, or has blanks at its ends."""
+    return repr(text) if _OUT_OF_LINE.search(text) or text != text.strip() else text
 
 
 def _directory(arguments: argparse.Namespace) -> str:

@@ -28,7 +28,7 @@ Source = str | Path | Iterable[Any]
 
 
 def open_text(path: str | Path) -> IO[str]:
-    """Open a text file for reading as UTF-8; `.gz` and `.xz` are unpacked on the way.
+    """Open a text file for reading as UTF-8, without a byte order mark; `.gz` and `.xz` are unpacked on the way.
 
     Raises:
       DataError: if there is no such file.
@@ -37,10 +37,10 @@ def open_text(path: str | Path) -> IO[str]:
     if not path.is_file():
         raise DataError(f"A corpus file must exist. Received: {path}.")
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8-sig")
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
+        return lzma.open(path, "rt", encoding="utf-8-sig")
+    return open(path, encoding="utf-8-sig")
 
 
 def read_documents(source: Source) -> Iterator[str]:

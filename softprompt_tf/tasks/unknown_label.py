@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.settings.spelling import look_alike
 from softprompt_tf.tasks.rows import Row
 
 _MOST_VALUES = 10
@@ -45,4 +46,4 @@ def _advice(value: str, known: Collection[str]) -> str:
     alike = [each for each in known if each.strip().casefold() == value.strip().casefold()]
     if alike:
         return f" Spaces and capitals count: write {alike[0]!r}, or add {value!r} to `labels`, with the same word."
-    return " Correct the row, or add the value to `labels`."
+    return f"{look_alike(value, known)} Correct the row, or add the value to `labels`."

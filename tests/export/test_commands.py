@@ -67,6 +67,31 @@ def test_tasks_are_listed(base, capsys):
     ]
 
 
+def test_tasks_of_an_older_version_are_listed_by_its_directory(base, capsys):
+    run("--remove", "story", base, "--no-verify")
+    run("--list", base / "1")
+
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["mood", "story", "reply"]
+
+
+def test_each_task_has_one_line_whatever_its_name(base, file, capsys):
+    names = ("größe 情感", "می\u200cشود", "two\nlines", " blank", "\u202eturned")
+    run(*(part for name in names for part in ("--add", f"{name}={file}")), base, "--no-verify")
+    run("--list", base)
+
+    lines = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()[-5:]]
+    assert lines == ["größe 情感", "می\u200cشود", r"'two\nlines'", "' blank'", r"'\u202eturned'"]
+
+
+def test_a_task_that_looks_like_another_one_is_told(base, file):
+    run("--add", f"gr\u00f6\u00dfe={file}", base, "--no-verify")
+
+    with pytest.raises(
+        ExportError, match=r"Did you mean 'gr\\xf6\\xdfe'\? It looks the same, but has other characters than"
+    ):
+        run("--remove", "gro\u0308\u00dfe", base)
+
+
 def test_the_files_of_an_ensemble_are_parted_by_commas(base, task_prompts, tmp_path, capsys):
     other = dataclasses.replace(task_prompts["mood"], prompt=task_prompts["mood"].prompt + 0.1)
     files = [tmp_path / name for name in ("seed1.safetensors", "seed2, again.safetensors", "1,2,3.safetensors")]

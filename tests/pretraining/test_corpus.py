@@ -21,7 +21,7 @@ def write_numbered(path, count):
 @pytest.mark.parametrize("name", OPENERS)
 def test_plain_and_packed_files_hold_the_same_documents(name, tmp_path):
     with OPENERS[name](tmp_path / name, "wt", encoding="utf-8") as file:
-        file.write(f"  {ENOUGH}  \n\n{TOO_LITTLE}\n{ENOUGH} last line without an end")
+        file.write(f"\ufeff  {ENOUGH}  \n\n{TOO_LITTLE}\n{ENOUGH} last line without an end")
 
     documents = list(read_documents(tmp_path / name))
 
