@@ -100,6 +100,7 @@ def test_one_error_names_all_values_that_are_no_label():
     [
         (" ", "Fill the cell, or leave the row out."),
         ("hr", "Correct the row, or add the value to `labels`."),
+        ("true", "Correct the row, or add the value to `labels`, in quotes."),
         (
             "Sales\u200b",
             r"Did you mean 'Sales'\? It looks the same, but has other characters than 'Sales\\u200b'. Correct .*",
