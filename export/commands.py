@@ -160,8 +160,8 @@ def _pairs(values: Sequence[str], option: str) -> "dict[str, str | list[str]]":
     """Return task id -> file, or the files of an ensemble."""
     pairs: dict[str, str | list[str]] = {}
     for value in values:
-        name, equals, path = value.partition("=")
-        if not (name and equals and path):
+        name, path = _parted(value)
+        if not (name and path):
             raise ConfigError(f"`{option}` must be ID=FILE, such as film=film.safetensors. Received: {value!r}.")
         if name in pairs:
             raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
@@ -170,6 +170,14 @@ def _pairs(values: Sequence[str], option: str) -> "dict[str, str | list[str]]":
             raise ConfigError(f"`{option}` must be ID=FILE or ID=FILE,FILE. Received: {value!r}.")
         pairs[name] = files if len(files) > 1 else files[0]
     return pairs
+
+
+def _parted(value: str) -> tuple[str, str]:
+    """Part ID=FILE at the first `=` behind which files are that are there, as an id may have one too; else at the first."""
+    places = [place for place, character in enumerate(value) if character == "="]
+    parts = [(value[:place], value[place + 1 :]) for place in places]
+    fitting = (part for part in parts if all(part) and all(Path(file).exists() for file in _files(part[1])))
+    return next(fitting, parts[0] if parts else (value, ""))
 
 
 def _check_prompts(prompts: Mapping[str, str | list[str]]) -> list[str]:

@@ -75,12 +75,12 @@ def test_tasks_of_an_older_version_are_listed_by_its_directory(base, capsys):
 
 
 def test_each_task_has_one_line_whatever_its_name(base, file, capsys):
-    names = ("größe 情感", "می\u200cشود", "two\nlines", " blank", "\u202eturned")
+    names = ("größe 情感", "می\u200cشود", "two\nlines", " blank", "\u202eturned", "a=b")
     run(*(part for name in names for part in ("--add", f"{name}={file}")), base, "--no-verify")
     run("--list", base)
 
-    lines = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()[-5:]]
-    assert lines == ["größe 情感", "می\u200cشود", r"'two\nlines'", "' blank'", r"'\u202eturned'"]
+    lines = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()[-6:]]
+    assert lines == ["größe 情感", "می\u200cشود", r"'two\nlines'", "' blank'", r"'\u202eturned'", "a=b"]
 
 
 def test_a_task_that_looks_like_another_one_is_told(base, file):
