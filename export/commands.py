@@ -119,9 +119,11 @@ def _add(directory: str, arguments: argparse.Namespace) -> None:
     _check_prompts(prompts)
     from softprompt_tf.export.versions.task_changes import add_tasks
 
+    there = set(_newest_tasks(directory)) if arguments.replace else set()
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
-    added = "added or replaced" if arguments.replace else "added"
-    print(f"{version}: {_tasks(prompts)} {added}, {_checked(arguments)}")
+    done = {"added": prompts.keys() - there, "replaced": prompts.keys() & there}
+    said = ", ".join(f"{_tasks(tasks)} {what}" for what, tasks in done.items() if tasks)
+    print(f"{version}: {said}, {_checked(arguments)}")
 
 
 def _remove(directory: str, arguments: argparse.Namespace) -> None:

@@ -45,9 +45,13 @@ def test_a_task_is_replaced_where_that_is_asked_for(base, file, capsys):
     with pytest.raises(ExportError, match="or pass `replace`"):
         run("--add", f"story={file}", base, "--no-verify")
     run("--add", f"story={file}", "--replace", "--output", base, "--no-verify")
+    run("--add", f"stroy={file}", "--add", f"story={file}", "--replace", base, "--no-verify")
 
-    assert capsys.readouterr().out == f"{base / '2'}: 1 task added or replaced, not checked\n"
-    assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{base / '2'}: 1 task replaced, not checked",
+        f"{base / '3'}: 1 task added, 1 task replaced, not checked",
+    ]
+    assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12, 3]
 
 
 def test_tasks_are_removed(base, capsys):
