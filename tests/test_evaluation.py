@@ -196,13 +196,15 @@ def test_the_majority_baseline_answers_with_the_commonest_training_target(moods)
 
 
 def test_predictions_are_json_lines(moods, tmp_path):
-    scores = evaluate_examples(FakeModel(), CHOICES, [*moods, *examples_of(CHOICES, [("ein süßer \u2028 Film", "p")])])
+    scores = evaluate_examples(
+        FakeModel(), CHOICES, [*moods, *examples_of(CHOICES, [("ein süßer \u2028\x85\u2029 Film", "p")])]
+    )
 
     write_predictions(tmp_path / "predictions.jsonl", scores.predictions)
 
-    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines[:-1]]
-    assert (len(rows), lines[-1]) == (5, "")
+    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines]
+    assert [line[-1] for line in lines] == ["\n"] * 5
     assert rows[0] == {
         "inputs": "say a good film",
         "target": "positive",
@@ -213,7 +215,7 @@ def test_predictions_are_json_lines(moods, tmp_path):
         "references": None,
         "answer": None,
     }
-    assert rows[4]["inputs"] == "say ein süßer \u2028 Film"
+    assert rows[4]["inputs"] == "say ein süßer \u2028\x85\u2029 Film"
     assert "süßer" in lines[4]
 
 
