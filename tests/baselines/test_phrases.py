@@ -42,8 +42,11 @@ def test_answers_of_several_words_are_found_without_case_and_punctuation():
     assert [each.text for each in found] == ["said:", "she said:"]
 
 
-def test_a_phrase_does_not_reach_over_the_end_of_a_sentence():
-    assert [each.text for each in mine_phrases(["It rained. So great"], ["great"])] == ["So"]
+@pytest.mark.parametrize(
+    "text", ["It rained. So great", "هل تمطر؟ So great", "बारिश हुई। So great", "„Es regnet.“ So great"]
+)
+def test_a_phrase_does_not_reach_over_the_end_of_a_sentence(text):
+    assert [each.text for each in mine_phrases([text], ["great"])] == ["So"]
 
 
 @pytest.mark.parametrize(
