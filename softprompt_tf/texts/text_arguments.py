@@ -51,7 +51,7 @@ def check_has_rows(x: Any) -> None:
 
 def _num_rows(array: Any) -> int | None:
     """Return the rows of an array, or 0 of a data set that is known to be empty; None where it cannot be said."""
-    if hasattr(array, "cardinality"):
+    if callable(getattr(type(array), "cardinality", None)):  # of a `DistributedDataset` it is a property
         return 0 if int(array.cardinality()) == 0 else None
     shape = getattr(array, "shape", None)
     return shape[0] if shape else None
