@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,14 @@ def test_the_load_test_measures_each_task_and_tells_a_bad_one(served):
     assert failed.stderr.startswith(
         "load_test: 1 of 1 rows could not be answered. Received: row 0: Unknown task id 'nobody'."
     )
+
+
+def test_a_line_of_the_load_test_exceeds_no_time_that_was_taken():
+    line = runpy.run_path(str(EXAMPLES / "load_test.py"))["line"]
+
+    assert line("mood", [0.0, 0.1], 4.0) == "mood  0.5  50  95"
+    assert line("mood", [0.02], 4.0) == "mood  0.2  20  20"
+    assert line("mood", [], 4.0) == "mood  0.0  nan  nan"
 
 
 def test_the_rest_example_prints_versions_rows_and_columns(served, keras_models):
