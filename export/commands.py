@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.settings.spelling import check_files
-
-_OUT_OF_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # ends of lines, controls, turns of direction
+from softprompt_tf.shown_text import in_one_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,16 +135,11 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import list_tasks
 
     for task in list_tasks(directory):
-        labels = f"  labels: {', '.join(map(_in_one_line, task.labels))}" if task.labels else ""
+        labels = f"  labels: {', '.join(map(in_one_line, task.labels))}" if task.labels else ""
         times = f"{task.num_members} x " if task.num_members > 1 else ""
         method = "" if task.method == "prompt_tuning" else f"{task.method}, "
         rows = f"{task.prompt_length} row{'' if task.prompt_length == 1 else 's'}"
-        print(f"{_in_one_line(task.task_id)}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
-
-
-def _in_one_line(text: str) -> str:
-    """Return a text as it is, or as Python writes it where it would end the line or turn its order, or has blanks at its ends."""
-    return repr(text) if _OUT_OF_LINE.search(text) or text != text.strip() else text
+        print(f"{in_one_line(task.task_id)}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
 
 
 def _directory(arguments: argparse.Namespace) -> str:

@@ -24,7 +24,7 @@ LAYERS = [
         "progress",
         "held_errors",
         "import_hook",
-        "shown_width",
+        "shown_text",
     ),
     ("injection", "quiet"),
     ("files", "keras_backend"),
