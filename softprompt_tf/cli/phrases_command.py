@@ -93,10 +93,9 @@ def _candidates(arguments: argparse.Namespace, t5: Any, task: Any) -> list[Any]:
 
 
 def _lines(path: str) -> Iterator[str]:
-    from softprompt_tf.pretraining.corpus import open_text
+    from softprompt_tf.pretraining.corpus import text_lines
 
-    with open_text(path) as file:
-        yield from (line.strip() for line in file if line.strip())
+    yield from (line.strip() for line in text_lines(path) if line.strip())
 
 
 def _described(ranked: Any) -> dict[str, Any]:

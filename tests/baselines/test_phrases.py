@@ -170,6 +170,9 @@ def test_phrases_writes_the_best_candidates_of_a_corpus_as_tasks(tiny_t5, tmp_pa
 
     assert main(asked) == 2
     assert "Received: none of them" in capsys.readouterr().err
+    (tmp_path / "latin1.txt").write_bytes("größe\n".encode("latin1"))
+    assert main([*asked, "--corpus", str(tmp_path / "latin1.txt")]) == 2
+    assert "A corpus file must be UTF-8 text. Received: " in capsys.readouterr().err
     assert main([*asked, "--corpus", str(tmp_path / "corpus.txt"), "--keep", "2", "--max-words", "3"]) == 0
 
     *lines, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -92,3 +92,15 @@ def test_file_of_short_lines_is_refused(tmp_path):
 
     with pytest.raises(DataError, match=r"lines of at least 80 characters\. Received: .*short\.txt"):
         load_corpora([("book", tmp_path / "short.txt")])
+
+
+def test_bytes_of_a_dataset_that_are_no_text_are_told():
+    class Data:
+        def as_numpy_iterator(self):
+            return iter([ENOUGH.encode(), {"text": "größe".encode("latin1")}])
+
+    documents = read_documents(Data())
+
+    assert next(documents) == ENOUGH
+    with pytest.raises(DataError, match=r"row 2: field `text` must be UTF-8 text \(invalid start byte at byte 2\)"):
+        next(documents)
