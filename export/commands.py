@@ -10,6 +10,7 @@ from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.settings.spelling import check_files
+from softprompt_tf.shown_text import in_one_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--remove", action="append", default=[], metavar="ID", help="remove a task from an export; may be repeated"
     )
-    parser.add_argument("--list", action="store_true", help="print the tasks of an export's newest version")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the tasks of an export's newest version; of another one where DIRECTORY is that, such as exports/t5/1",
+    )
     parser.add_argument(
         "--backbone", help=f"with --prompt: {BACKBONE_HELP}. Default: the one that the first prompt names"
     )
@@ -112,9 +117,11 @@ def _add(directory: str, arguments: argparse.Namespace) -> None:
     _check_prompts(prompts)
     from softprompt_tf.export.versions.task_changes import add_tasks
 
+    there = set(_newest_tasks(directory)) if arguments.replace else set()
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
-    added = "added or replaced" if arguments.replace else "added"
-    print(f"{version}: {_tasks(prompts)} {added}, {_checked(arguments)}")
+    done = {"added": prompts.keys() - there, "replaced": prompts.keys() & there}
+    said = ", ".join(f"{_tasks(tasks)} {what}" for what, tasks in done.items() if tasks)
+    print(f"{version}: {said}, {_checked(arguments)}")
 
 
 def _remove(directory: str, arguments: argparse.Namespace) -> None:
@@ -128,11 +135,11 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import list_tasks
 
     for task in list_tasks(directory):
-        labels = f"  labels: {', '.join(task.labels)}" if task.labels else ""
+        labels = f"  labels: {', '.join(map(in_one_line, task.labels))}" if task.labels else ""
         times = f"{task.num_members} x " if task.num_members > 1 else ""
         method = "" if task.method == "prompt_tuning" else f"{task.method}, "
         rows = f"{task.prompt_length} row{'' if task.prompt_length == 1 else 's'}"
-        print(f"{task.task_id}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
+        print(f"{in_one_line(task.task_id)}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
 
 
 def _directory(arguments: argparse.Namespace) -> str:
@@ -148,8 +155,8 @@ def _pairs(values: Sequence[str], option: str) -> "dict[str, str | list[str]]":
     """Return task id -> file, or the files of an ensemble."""
     pairs: dict[str, str | list[str]] = {}
     for value in values:
-        name, equals, path = value.partition("=")
-        if not (name and equals and path):
+        name, path = _parted(value)
+        if not (name and path):
             raise ConfigError(f"`{option}` must be ID=FILE, such as film=film.safetensors. Received: {value!r}.")
         if name in pairs:
             raise ConfigError(f"Every task id may be given once. Received: {name!r} twice.")
@@ -158,6 +165,14 @@ def _pairs(values: Sequence[str], option: str) -> "dict[str, str | list[str]]":
             raise ConfigError(f"`{option}` must be ID=FILE or ID=FILE,FILE. Received: {value!r}.")
         pairs[name] = files if len(files) > 1 else files[0]
     return pairs
+
+
+def _parted(value: str) -> tuple[str, str]:
+    """Part ID=FILE at the first `=` behind which files are that are there, as an id may have one too; else at the first."""
+    places = [place for place, character in enumerate(value) if character == "="]
+    parts = [(value[:place], value[place + 1 :]) for place in places]
+    fitting = (part for part in parts if all(part) and all(Path(file).exists() for file in _files(part[1])))
+    return next(fitting, parts[0] if parts else (value, ""))
 
 
 def _check_prompts(prompts: Mapping[str, str | list[str]]) -> list[str]:

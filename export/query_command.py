@@ -1,11 +1,11 @@
 """`softprompt query`: ask a model server, and print one JSON line per text. TensorFlow is not needed."""
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.files.json_lines import json_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     ) as client:
         ask = client.classify if arguments.classify else client.generate
         for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
-            print(json.dumps({"inputs": text, **asdict(answer)}, ensure_ascii=False))
+            print(json_line({"inputs": text, **asdict(answer)}))
 
 
 def _check_target(target: str) -> None:

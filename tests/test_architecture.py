@@ -16,7 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each part may import itself and what stands above it in this list, unless FORBIDDEN says otherwise.
 LAYERS = [
     ("version", "errors", "lazy_names"),
-    ("typing", "target_format", "backbone_sizes", "prompt_places", "progress", "held_errors", "import_hook"),
+    (
+        "typing",
+        "target_format",
+        "backbone_sizes",
+        "prompt_places",
+        "progress",
+        "held_errors",
+        "import_hook",
+        "shown_text",
+    ),
     ("injection", "quiet"),
     ("files", "keras_backend"),
     ("workers",),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from softprompt_tf.errors import ConfigError, DataError
-from softprompt_tf.evaluation.by_label import label_scores, label_table
+from softprompt_tf.evaluation.by_label import LabelScore, label_scores, label_table
 from softprompt_tf.evaluation.evaluation import evaluate_examples
 from softprompt_tf.evaluation.scores import majority_baseline, score_answers, write_predictions
 from softprompt_tf.inference.answers import Classification, Generation
@@ -70,6 +70,15 @@ def test_each_label_has_its_scores_and_what_it_was_taken_for():
         "account      1  0.0000     0.0000  0.0000  billing 1",
         "other        0       -          -       -",
     ]
+
+
+def test_columns_are_straight_beside_words_of_any_script():
+    # Letters with an accent of its own, of two columns, with a joint that is not seen; and the columns of each word.
+    columns = {"gro\u0308\u00dfe": 5, "情感": 4, "می\u200cشود": 5, "ab": 2}
+
+    _, *lines = label_table([LabelScore(word, 1, 1, 1, {}) for word in columns])
+
+    assert [line.index("1") - len(word) + columns[word] for word, line in zip(columns, lines, strict=True)] == [10] * 4
 
 
 def test_a_task_without_labels_has_no_scores_by_label():
@@ -187,13 +196,15 @@ def test_the_majority_baseline_answers_with_the_commonest_training_target(moods)
 
 
 def test_predictions_are_json_lines(moods, tmp_path):
-    scores = evaluate_examples(FakeModel(), CHOICES, [*moods, *examples_of(CHOICES, [("ein süßer \u2028 Film", "p")])])
+    scores = evaluate_examples(
+        FakeModel(), CHOICES, [*moods, *examples_of(CHOICES, [("ein süßer \u2028\x85\u2029 Film", "p")])]
+    )
 
     write_predictions(tmp_path / "predictions.jsonl", scores.predictions)
 
-    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
-    rows = [json.loads(line) for line in lines[:-1]]
-    assert (len(rows), lines[-1]) == (5, "")
+    lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines]
+    assert [line[-1] for line in lines] == ["\n"] * 5
     assert rows[0] == {
         "inputs": "say a good film",
         "target": "positive",
@@ -204,7 +215,7 @@ def test_predictions_are_json_lines(moods, tmp_path):
         "references": None,
         "answer": None,
     }
-    assert rows[4]["inputs"] == "say ein süßer \u2028 Film"
+    assert rows[4]["inputs"] == "say ein süßer \u2028\x85\u2029 Film"
     assert "süßer" in lines[4]
 
 

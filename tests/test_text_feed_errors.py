@@ -29,6 +29,7 @@ def as_data(*parts):
     return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0]).batch(2)
 
 
+NO_TOKENS = {"encoder_token_ids": np.zeros((0, 4), np.int32)}
 REFUSED = {
     "no targets": (lambda f: train(f, INPUTS), "must come with encoder_text and decoder_text"),
     "no targets in a dictionary": (lambda f: train(f, {"encoder_text": INPUTS}), "must come with encoder_text and"),
@@ -44,6 +45,10 @@ REFUSED = {
     "fewer weights": (lambda f: train(f, INPUTS, TARGETS, [1.0]), "same number of rows.*'sample_weight': 1"),
     "no rows": (lambda f: train(f, [], []), "at least one"),
     "no rows in a dictionary": (lambda f: train(f, {"encoder_text": [], "decoder_text": []}), "at least one"),
+    "no rows of tokens": (lambda f: train(f, NO_TOKENS, 1), "at least one row. Received: none in encoder_token_ids"),
+    "no rows of tokens to evaluate": (lambda f: f.evaluation(NO_TOKENS, 1), "none in encoder_token_ids"),
+    "no rows of tokens in a batch": (lambda f: f.one_batch(NO_TOKENS, 1), "none in encoder_token_ids"),
+    "no batch in a dataset": (lambda f: train(f, as_data(INPUTS, TARGETS).take(0)), "Received: none in _TakeDataset"),
     "None": (
         lambda f: train(f, [None], ["a"]),
         r"Every text must be a string. Received: None \(NoneType\). It is a missing value",

@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--model-name", required=True)
     parser.add_argument("--task-id", required=True)
     arguments = parser.parse_args()
-    texts = sys.stdin.read().splitlines()
+    texts = [line.rstrip("\n") for line in sys.stdin]
     try:
         rows = asyncio.run(label(arguments.target, arguments.model_name, arguments.task_id, texts))
     except (ServingError, TimeoutError) as error:

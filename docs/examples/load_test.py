@@ -29,6 +29,7 @@ async def measure(arguments: argparse.Namespace, texts: list[str]) -> dict[str, 
     limits = {"max_batch_size": arguments.rows, "max_concurrent_requests": arguments.callers}
 
     async with AsyncPredictionClient(arguments.target, model_name=arguments.model_name, **limits) as client:
+        ask = client.generate if arguments.generate else client.classify
 
         async def call(first: int) -> None:
             lines = islice(cycle(texts), first, None)
@@ -37,7 +38,7 @@ async def measure(arguments: argparse.Namespace, texts: list[str]) -> dict[str, 
                 if started >= begin + arguments.seconds:
                     return
                 task = arguments.task_id[number % len(arguments.task_id)]
-                await client.classify(list(islice(lines, arguments.rows)), task_id=task)
+                await ask(list(islice(lines, arguments.rows)), task_id=task)
                 if started >= begin:
                     taken[task].append(time.monotonic() - started)
 
@@ -50,17 +51,28 @@ async def measure(arguments: argparse.Namespace, texts: list[str]) -> dict[str, 
     return taken
 
 
+def line(task: str, seconds: list[float], during_s: float) -> str:
+    """Return a task's line: requests per second, the median of their times, and what 95 % of them stay below."""
+    milliseconds = [1000 * each for each in seconds] or [float("nan")]
+    # "inclusive", as the other method gives more than the longest time where there are few.
+    most = statistics.quantiles(milliseconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else milliseconds[0]
+    return f"{task}  {len(seconds) / during_s:.1f}  {statistics.median(milliseconds):.0f}  {most:.0f}"
+
+
 def main() -> int:
     """Read, ask and print."""
     parser = argparse.ArgumentParser(description="how long a model server's answers take")
     parser.add_argument("target", metavar="HOST:PORT")
     parser.add_argument("--model-name", required=True)
     parser.add_argument("--task-id", action="append", required=True, help="may be repeated")
+    parser.add_argument("--generate", action="store_true", help="ask for texts, as of tasks that have no labels")
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--rows", type=int, default=1, help="of a request")
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
-    texts = sys.stdin.read().splitlines() or [""]
+    if arguments.seconds <= 0:
+        parser.error("--seconds must be above 0")
+    texts = [line.rstrip("\n") for line in sys.stdin] or [""]
     try:
         taken = asyncio.run(measure(arguments, texts))
     except SoftPromptError as error:
@@ -68,9 +80,7 @@ def main() -> int:
         return 1
     print("task  requests/s  median ms  95 % ms")
     for task, seconds in taken.items():
-        milliseconds = [1000 * each for each in seconds] or [float("nan")]
-        most = statistics.quantiles(milliseconds, n=20)[-1] if len(milliseconds) > 1 else milliseconds[0]
-        print(f"{task}  {len(seconds) / arguments.seconds:.1f}  {statistics.median(milliseconds):.0f}  {most:.0f}")
+        print(line(task, seconds, arguments.seconds))
     return 0
 
 

@@ -11,6 +11,7 @@ from softprompt_tf.export.bulk.questions import Question
 from softprompt_tf.export.bulk.records import framed
 from softprompt_tf.export.bulk.row_fields import as_json, parsed_example
 from softprompt_tf.export.bulk.settings import AnswerSettings
+from softprompt_tf.files.json_lines import json_line
 
 _INT64 = range(-(2**63), 2**63)
 _LARGEST_FLOAT32 = 3.4028234e38
@@ -45,7 +46,7 @@ class RowWriter:
         return {self.settings.prefix + name: value for name, value in named.items()}
 
     def _json(self, question: Question, answer: Mapping[str, Any]) -> bytes:
-        text = json.dumps(as_json({**question.fields, **answer}), ensure_ascii=False, allow_nan=False)
+        text = json_line(as_json({**question.fields, **answer}), allow_nan=False)
         return text.encode() + b"\n"
 
     def _csv(self, question: Question, answer: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 There is no step that waits for all rows, so that what is answered is on the disk within seconds.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from softprompt_tf.export.bulk.questions import AskedChunk, BadRow, read_chunk
 from softprompt_tf.export.bulk.settings import AskedTask
 from softprompt_tf.export.bulk.work_directory import WorkDirectory
 from softprompt_tf.export.bulk.worker_signals import WorkerSignals
+from softprompt_tf.files.json_lines import json_line
 
 
 def pipeline_options(runner: str, options: Sequence[str]) -> PipelineOptions:
@@ -106,4 +106,4 @@ class _WritePart(beam.DoFn):
 
 def _line(row: BadRow) -> bytes:
     # The name of a file may hold bytes that are no UTF-8; they become escapes of JSON.
-    return json.dumps(row.as_json(), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    return json_line(row.as_json()).encode("utf-8", "backslashreplace") + b"\n"

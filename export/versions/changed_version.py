@@ -10,7 +10,7 @@ from pathlib import Path
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import ServedTask
-from softprompt_tf.export.versions.export_files import link_files, write_fingerprint
+from softprompt_tf.export.versions.export_files import link_files, open_as, write_fingerprint
 from softprompt_tf.export.versions.task_shards import StoredTasks
 from softprompt_tf.export.versions.verify_change import verify_change
 from softprompt_tf.export.versions.version_directory import publish, staged_version
@@ -72,6 +72,7 @@ def write_changed(
             changed.write(staging)
             write_fingerprint(staging, source)
             _take_over(staging, source, export, changed)
+            open_as(staging, source)
             if verify:
                 verify_change(source, staging, kept=changed.kept, added=changed.added)
                 then(staging, export.record)

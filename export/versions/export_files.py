@@ -1,6 +1,7 @@
 """Take over the files of a version that do not depend on its tasks, read its backbone's first variable, write its fingerprint."""
 
 import secrets
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def link_files(staging: Path, source: Path, *, but: Collection[Path] = ()) -> No
         if path.is_file() and relative.parts[0] != "variables" and relative not in {*but, FINGERPRINT_FILE}:
             (staging / relative).parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(path, staging / relative)
+
+
+def open_as(staging: Path, source: Path) -> None:
+    """Let those read what a version has of its own who may read the version before, whatever the mask of this process."""
+    index = index_file(source)
+    modes = {is_folder: path.stat().st_mode & 0o555 for is_folder, path in ((True, index.parent), (False, index))}
+    for path in staging.rglob("*"):
+        found = path.stat()
+        is_own = path.is_dir() or found.st_nlink == 1  # others are files of the version before
+        if is_own and modes[path.is_dir()] & ~found.st_mode:
+            path.chmod(stat.S_IMODE(found.st_mode) | modes[path.is_dir()])
 
 
 def write_fingerprint(staging: Path, source: Path) -> None:

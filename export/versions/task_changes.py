@@ -16,8 +16,10 @@ from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_prompts import ServedPrompt, load_served_prompts
 from softprompt_tf.export.graph.served_tasks import ServedTask, ServedTasks, serve_tasks
 from softprompt_tf.export.versions.changed_version import NewestVersion, TaskChange, newest_version, write_changed
-from softprompt_tf.export.versions.task_shards import append_tasks, write_tasks
+from softprompt_tf.export.versions.task_shards import StoredTasks, append_tasks, write_tasks
+from softprompt_tf.files.local_paths import local_source
 from softprompt_tf.methods import TaskPrompt
+from softprompt_tf.settings.spelling import look_alike
 
 if TYPE_CHECKING:
     from softprompt_tf.backbones import FrozenT5
@@ -126,7 +128,7 @@ def remove_tasks(
         if unknown or not asked or isinstance(task_ids, str):
             raise ExportError(
                 f"Only tasks that are there can be removed. Received: {unknown or task_ids!r}. "
-                f"{export.tasks.directory} holds: {_brief(export.names)}."
+                f"{export.tasks.directory} holds: {_brief(export.names)}.{look_alike(unknown[0], export.names) if unknown else ''}"
             )
         rows = tuple(task for task in export.tasks.rows if task.task_id not in asked)
         if not rows:
@@ -142,6 +144,9 @@ def remove_tasks(
 def list_tasks(directory: str | Path) -> tuple[ListedTask, ...]:
     """Return the tasks of an export's newest version, in the order of its tables.
 
+    Args:
+      directory: the model's base directory; or a version's own, such as exports/t5/1, for the tasks of that one.
+
     Raises:
       ExportError: if there is no export that this library can list.
 
@@ -150,18 +155,23 @@ def list_tasks(directory: str | Path) -> tuple[ListedTask, ...]:
       >>> [(task.task_id, task.prompt_length) for task in list_tasks("exports/t5")]
       [('film', 5)]
     """
-    export = newest_version(Path(directory))
-    each = _BYTES[export.record.table_dtype]
+    directory = local_source(directory, error_type=ExportError)
+    if (directory / "saved_model.pb").is_file():
+        record, tasks = ExportRecord.read(directory), StoredTasks.read(directory)
+    else:
+        export = newest_version(directory)
+        record, tasks = export.record, export.tasks
+    each = _BYTES[record.table_dtype]
     return tuple(
         ListedTask(
             task.task_id,
             task.prompt_length,
             task.labels,
-            sum(task.num_rows(name) * width * each for name, width in export.tasks.tables.items()),
+            sum(task.num_rows(name) * width * each for name, width in tasks.tables.items()),
             task.num_members,
             task.method,
         )
-        for task in export.tasks.rows
+        for task in tasks.rows
     )
 
 

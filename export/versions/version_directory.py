@@ -1,8 +1,11 @@
 """Write a version into a model's base directory completely or not at all: staging, syncing, one move."""
 
 import errno
+import functools
+import operator
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -48,7 +51,9 @@ def staged_version(base: Path) -> Iterator[Path]:
 def publish(staging: Path, target: Path) -> bool:
     """Flush a staged version to the disk and rename it; return whether it is there, False if another took its number."""
     _sync(staging)
-    staging.chmod(0o755)
+    # Open to all, as `mkdtemp` lets in its owner alone; and to whom the folders in it are, such as a group that may write.
+    folders = [path.stat().st_mode for path in staging.iterdir() if path.is_dir()]
+    staging.chmod(functools.reduce(operator.or_, map(stat.S_IMODE, folders), 0o755))
     if target.exists():
         return False
     try:

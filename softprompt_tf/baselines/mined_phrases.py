@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from softprompt_tf.errors import ConfigError, DataError
 
-_SENTENCE_END = re.compile(r"[.!?…][\"')\]]*$")
+_SENTENCE_END = re.compile(r"[.!?…؟۔।。！？][\"')\]“”’»]*$")  # of Latin, Arabic, Urdu, Hindi, Chinese
 _EDGES = re.compile(r"^\W+|\W+$")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.files.json_lines import json_line
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.settings.spelling import check_files
 
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     kept = best_of_one_length(ranked, count=arguments.keep) if arguments.one_length else ranked[: arguments.keep]
     files = _write(target, ranked, kept)
     for file, each in zip(files, kept, strict=True):
-        print(json.dumps({"file": str(file), **_described(each)}, ensure_ascii=False))
+        print(json_line({"file": str(file), **_described(each)}))
     told = {"task": task.name, "split": arguments.split, "rows": len(examples), "tried": len(ranked)}
     print(json.dumps({**told, "without_phrase": _without_phrase(t5, task, examples)}))
 
@@ -92,10 +93,9 @@ def _candidates(arguments: argparse.Namespace, t5: Any, task: Any) -> list[Any]:
 
 
 def _lines(path: str) -> Iterator[str]:
-    from softprompt_tf.pretraining.corpus import open_text
+    from softprompt_tf.pretraining.corpus import text_lines
 
-    with open_text(path) as file:
-        yield from (line.strip() for line in file if line.strip())
+    yield from (line.strip() for line in text_lines(path) if line.strip())
 
 
 def _described(ranked: Any) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """`softprompt predict`: answer texts or rows with a prompt, or several that vote, one JSON line each."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import add_backbone_option, backbone_of
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.files.json_lines import json_line
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.settings.spelling import check_files
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         line = {"inputs": text, **asdict(answer)}
         if task is not None and task.postprocess:
             line["answer"] = _postprocessed(answer, task, row)
-        print(json.dumps(line, ensure_ascii=False))
+        print(json_line(line))
 
 
 def _rows(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.evaluation.scores import Prediction
+from softprompt_tf.shown_text import in_one_line, padded, shown_width
 from softprompt_tf.tasks import Task
 
 
@@ -73,11 +74,17 @@ def label_scores(task: Task, predictions: Sequence[Prediction]) -> tuple[LabelSc
 def label_table(scores: Sequence[LabelScore]) -> list[str]:
     """Return lines with the scores of each label; "-" where there is none."""
     head = ("label", "rows", "recall", "precision", "f1")
-    cells = [head, *((s.label, str(s.rows), _told(s.recall), _told(s.precision), _told(s.f1)) for s in scores)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    mistakes = ["taken for", *(", ".join(f"{word} {count}" for word, count in s.taken_for.items()) for s in scores)]
+    cells = [
+        head,
+        *((in_one_line(s.label), str(s.rows), _told(s.recall), _told(s.precision), _told(s.f1)) for s in scores),
+    ]
+    widths = [max(map(shown_width, column)) for column in zip(*cells, strict=True)]
+    mistakes = [
+        "taken for",
+        *(", ".join(f"{in_one_line(word)} {count}" for word, count in s.taken_for.items()) for s in scores),
+    ]
     return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:]), wrong]).rstrip()
+        "  ".join([padded(row[0], widths[0]), *map(str.rjust, row[1:], widths[1:]), wrong]).rstrip()
         for row, wrong in zip(cells, mistakes, strict=True)
     ]
 

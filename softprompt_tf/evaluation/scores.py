@@ -1,6 +1,5 @@
 """Score answers against a task's rows: metrics, and one prediction for each row. No model is asked here."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from softprompt_tf.errors import DataError
 from softprompt_tf.evaluation.asking import TaskAnswers
 from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.json_lines import json_line
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.tasks import Example, Task, compute_metrics, postprocessed
@@ -97,7 +97,7 @@ def majority_baseline(task: Task, train: Sequence[Example], examples: Sequence[E
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
     """Write one JSON object per line and prediction, completely or not at all; files by their own names."""
     rows = [{**asdict(prediction), "location": own_name(prediction.location)} for prediction in predictions]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    lines = [json_line(row) for row in rows]
     write_atomically(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8"), error_type=DataError)
 
 

@@ -7,7 +7,7 @@ OUTPUT/plots/NAME.svg    each experiment's plot
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
 from softprompt_tf.experiments.current_results import current_results
@@ -16,6 +16,9 @@ from softprompt_tf.experiments.precisions import with_kept_precisions
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
 from softprompt_tf.report import check_plots_can_be_drawn, write_markdown_report, write_report
+
+if TYPE_CHECKING:
+    from softprompt_tf.methods import TaskPrompt
 
 
 def run_experiments(
@@ -93,25 +96,29 @@ def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None
 
 
 def _inspected(plan: Plan, output: Path, tell: Tell) -> dict[str, Any] | None:
-    """Return what the first finished prompt of each task says, of the first backbone; None where there is none."""
+    """Return what the first finished prompt of each task says, of the first backbone; None where there is none.
+
+    Methods that have no prompt's rows say nothing.
+    """
     from softprompt_tf.backbones import load_t5
     from softprompt_tf.interpretability import inspect_prompts
     from softprompt_tf.methods import load_prompt
+    from softprompt_tf.methods.task_tensors import prompt_name
 
-    found: dict[str, tuple[Path, Any]] = {}
+    found: dict[str, tuple[TaskPrompt, str]] = {}
     for scoring in plan.scorings:
-        trial = scoring.trial
+        trial, name = scoring.trial, scoring.task.name
         path = output / "trials" / trial.name / "prompt.safetensors"
-        if trial.arm == "prompt_tuning" and scoring.x is None and path.is_file():
-            found.setdefault(scoring.task.name, (path, trial.settings))
+        if trial.arm == "prompt_tuning" and scoring.x is None and name not in found and path.is_file():
+            prompt = load_prompt(path)
+            if prompt_name(prompt.tensors) is not None:
+                found[name] = prompt, trial.settings.backbone
     if not found:
         return None
-    first = next(iter(found.values()))[1]
-    named = [
-        (name, load_prompt(path)) for name, (path, settings) in found.items() if settings.backbone == first.backbone
-    ]
+    _, first = next(iter(found.values()))
+    named = [(name, prompt) for name, (prompt, backbone) in found.items() if backbone == first]
     try:
-        return inspect_prompts(named, t5=load_t5(first.backbone)).to_json()
+        return inspect_prompts(named, t5=load_t5(first)).to_json()
     except SoftPromptError as error:
         tell(f"What the prompts say is not in the report: {error}")
         return None

@@ -2,21 +2,27 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
+
+from softprompt_tf.files.atomic_file import short_name
 
 _PATH_KEYS = frozenset(
     {"backbone", "train", "validation", "test", "output_dir", "init", "language", "sources", "distill_from"}
 )  # of a run's config
 _SLICE = re.compile(r"\[\d*:\d*\]$")
 _FILE_PREFIX = "file:"
-_LONGEST = 200  # characters of a file's name, with room for an ending
+_REFUSED = frozenset('/\\:*?"<>|%')  # of names of files, by Windows; and what begins an encoded character
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
     """Return name -> a file's name without ending, each another one also where a file system does not look at the case.
+
+    Letters of any script stay. What some file system refuses or what cannot be seen, such as a slash or a control character, is
+    percent-encoded.
 
     Args:
       names: such as task ids; where two come to the same file, the later one has a number behind it.
@@ -24,12 +30,22 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        file, number = quote(name, safe=" ")[:_LONGEST], 1
-        while (found := file if number == 1 else f"{file}-{number}").lower() in taken:
+        file, number = short_name("".join(map(_portable_character, name))), 1
+        while _as_compared(found := file if number == 1 else f"{file}-{number}") in taken:
             number += 1
-        taken.add(found.lower())
+        taken.add(_as_compared(found))
         files[name] = found
     return files
+
+
+def _portable_character(character: str) -> str:
+    is_visible = character == " " or unicodedata.category(character)[0] not in "CZ"
+    return character if is_visible and character not in _REFUSED else quote(character, safe="")
+
+
+def _as_compared(name: str) -> str:
+    """Return a file's name as file systems compare it that tell neither capitals nor the two spellings of an accent apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def own_name(text: str) -> str:

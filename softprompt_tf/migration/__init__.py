@@ -9,6 +9,7 @@ from softprompt_tf.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from softprompt_tf.migration.agreement import TaskAgreement as TaskAgreement
+    from softprompt_tf.migration.lines import read_lines as read_lines
     from softprompt_tf.migration.migration import Migration as Migration
     from softprompt_tf.migration.migration import migrate as migrate
     from softprompt_tf.migration.recycle import recycled_task as recycled_task
@@ -19,6 +20,7 @@ _HOME = {
     "MigrationSettings": "settings",
     "TaskAgreement": "agreement",
     "migrate": "migration",
+    "read_lines": "lines",
     "recycled_task": "recycle",
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softprompt_tf.migration.answers import Answers
+from softprompt_tf.shown_text import in_one_line, padded, shown_width
 
 _SMALLEST = 1e-12  # probabilities below are counted as this, so that a divergence is finite
 _COLUMNS = ("task", "lines", "held out", "at start", "agreement", "one answer", "KL")
@@ -84,17 +85,26 @@ def agreement_metrics(old: Answers, new: Answers) -> dict[str, float]:
 def table_lines(tasks: Sequence[TaskAgreement]) -> list[str]:
     """Return a table with a line for each task, and notes below it."""
     rows = [_COLUMNS, *(_cells(task) for task in tasks if not task.error)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    widths = [max(shown_width(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = [
         "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            [padded(row[0], widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         )
         for row in rows
     ]
-    return [*(lines if len(rows) > 1 else []), *(f"{task.task_id}: {task.note}" for task in tasks if task.note)]
+    return [
+        *(lines if len(rows) > 1 else []),
+        *(f"{in_one_line(task.task_id)}: {task.note}" for task in tasks if task.note),
+    ]
 
 
 def _cells(task: TaskAgreement) -> tuple[str, ...]:
     shares = (task.at_start, task.agreement, task.one_answer)
     divergence = "-" if task.kl is None else f"{task.kl:.3f}"
-    return (task.task_id, str(task.lines), str(task.held_out), *(f"{share:.3f}" for share in shares), divergence)
+    return (
+        in_one_line(task.task_id),
+        str(task.lines),
+        str(task.held_out),
+        *(f"{share:.3f}" for share in shares),
+        divergence,
+    )

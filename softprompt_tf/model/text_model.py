@@ -10,6 +10,7 @@ from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.model.compiled_parts import check_needs_no_fit, with_own_callback
 from softprompt_tf.model.trained_model import TrainedModel
 from softprompt_tf.texts.feed import Feed, tell_all, with_telling
+from softprompt_tf.texts.text_arguments import check_has_rows
 from softprompt_tf.texts.token_feed import TokenFeed
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ class TextModel(TrainedModel):
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return logits of token dictionaries as `keras.Model.predict` does; `generate`, `classify` and `score` answer texts."""
+        check_has_rows(x)
         return super().predict(self._feed.without_texts(x, "predict"), *args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:

@@ -28,7 +28,7 @@ Source = str | Path | Iterable[Any]
 
 
 def open_text(path: str | Path) -> IO[str]:
-    """Open a text file for reading as UTF-8; `.gz` and `.xz` are unpacked on the way.
+    """Open a text file for reading as UTF-8, without a byte order mark; `.gz` and `.xz` are unpacked on the way.
 
     Raises:
       DataError: if there is no such file.
@@ -37,10 +37,10 @@ def open_text(path: str | Path) -> IO[str]:
     if not path.is_file():
         raise DataError(f"A corpus file must exist. Received: {path}.")
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8-sig")
     if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
+        return lzma.open(path, "rt", encoding="utf-8-sig")
+    return open(path, encoding="utf-8-sig")
 
 
 def read_documents(source: Source) -> Iterator[str]:
@@ -100,15 +100,17 @@ def _texts(source: Source) -> Iterator[str]:
         name, _, field = source.partition("#")
         yield from _field_of(tfds_rows(name), field or "text", name)
     elif isinstance(source, str | Path):
-        yield from _lines(source)
+        yield from text_lines(source)
     elif hasattr(source, "as_numpy_iterator"):
+        from softprompt_tf.tasks.rows import text_of
+
         for number, element in enumerate(source.as_numpy_iterator(), start=1):
             value = element.get("text") if isinstance(element, dict) else element
             if not isinstance(value, bytes):
                 raise DataError(
                     f"row {number}: must be a string, or a dictionary with a string `text`. Received: {type(value).__name__}."
                 )
-            yield value.decode("utf-8")
+            yield text_of(value, "text", f"row {number}")
     else:
         yield from source
 
@@ -117,7 +119,12 @@ def _is_tfds_name(source: str) -> bool:
     return "@" in source and not Path(source).is_file()
 
 
-def _lines(path: str | Path) -> Iterator[str]:
+def text_lines(path: str | Path) -> Iterator[str]:
+    """Yield the lines of a text file, each with its end.
+
+    Raises:
+      DataError: if there is no such file, or it is no UTF-8, or damaged; names the file.
+    """
     try:
         with open_text(path) as lines:
             yield from lines

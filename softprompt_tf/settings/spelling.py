@@ -1,6 +1,7 @@
 """Suggest the known name that a user most likely meant."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,10 +12,23 @@ from softprompt_tf.files.local_paths import local_source
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean `x`?" for the known name that is closest to a wrong one, else the known names."""
     names = sorted(known)
+    if alike := look_alike(name, names):
+        return alike
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" Did you mean `{close[0]}`?"
     return f" Known: {', '.join(names[:30]) or 'none'}."
+
+
+def look_alike(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean ...?" for a known name that is shown as a wrong one is, but has other characters; "" without such.
+
+    An accent may be a part of its letter or a character of its own, and some characters cannot be seen.
+    """
+    alike = [each for each in known if each != name and _as_seen(each) == _as_seen(name)]
+    if not alike:
+        return ""
+    return f" Did you mean {alike[0]!a}? It looks the same, but has other characters than {name!a}."
 
 
 def nearest_file(path: Path) -> str:
@@ -45,3 +59,8 @@ def _kind(name: str) -> str:
     """Return a name's ending, without that of a packed file."""
     path = Path(name)
     return path.with_suffix("").suffix if path.suffix in (".gz", ".xz") else path.suffix
+
+
+def _as_seen(name: str) -> str:
+    visible = [each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf"]
+    return " ".join("".join(visible).split())

@@ -32,7 +32,9 @@ Labels = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
 class TaskConfig(Section):
     """One task: where its rows lie and how they become text. `softprompt_tf.tasks.Task` says what each field means."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="a name of letters, digits, `_`, `.` and `-`")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+$", description="a name of the letters a to z and A to Z, digits, `_`, `.` and `-`"
+    )
     inputs: str = Field(description='a template, such as "sst2 sentence: {sentence}"')
     targets: str = Field(default="{label}", description='a template, such as "{label}"')
     labels: Labels | None = Field(

@@ -116,6 +116,11 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
+            if "new-line character" in str(error):
+                raise DataError(
+                    f"{path}:{number}: a line must end as on Linux or Windows. Received: a carriage return alone. Save the file "
+                    "as CSV in UTF-8."
+                ) from None
             raise DataError(f"{path}:{number}: malformed CSV record ({error}).") from None
         if record:
             yield number, record

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.settings.spelling import look_alike
 
 _SEPARATORS = ";\t,|"
 
@@ -35,5 +36,7 @@ def separator_hint(columns: Sequence[str]) -> str:
 def _hint(field: str, known: list[str]) -> str:
     if separated := separator_hint(known):
         return separated
+    if alike := look_alike(field, known):
+        return alike
     close = difflib.get_close_matches(field, known, n=1)
     return f" Did you mean `{close[0]}`?" if close else ""

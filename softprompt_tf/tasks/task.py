@@ -54,7 +54,7 @@ class Task:
     """One task.
 
     Args:
-      name: letters, digits, `_`, `.` and `-`; also the task id of a served prompt.
+      name: letters from a to z and A to Z, digits, `_`, `.` and `-`; also the task id of a served prompt.
       inputs: template of what T5 reads, such as "sst2 sentence: {sentence}".
       targets: template of what T5 should write. Default "{label}".
       labels: raw value -> label word, in label order; raw values are compared as `str(value)`. With it, `targets` must
@@ -111,7 +111,9 @@ class Task:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ConfigError(f"A task's name must be of letters, digits, `_`, `.` and `-`. Received: {self.name!r}.")
+            raise ConfigError(
+                f"A task's name must be of the letters a to z and A to Z, digits, `_`, `.` and `-`. Received: {self.name!r}."
+            )
         for limit in ("max_input_tokens", "max_target_tokens"):
             value = getattr(self, limit)
             if value is not None and value < 1:

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.settings.spelling import look_alike
 from softprompt_tf.tasks.rows import Row
 
 _MOST_VALUES = 10
+_OTHERS_IN_YAML = frozenset({"true", "false", "null", "~"})  # words that are no text there
 
 
 def unknown_label(
@@ -42,7 +44,10 @@ def _others(field: str, known: Collection[str], rows: Sequence[Row]) -> str:
 def _advice(value: str, known: Collection[str]) -> str:
     if not value.strip():
         return " Fill the cell, or leave the row out."
+    quoted = ", in quotes" if value.casefold() in _OTHERS_IN_YAML else ""
     alike = [each for each in known if each.strip().casefold() == value.strip().casefold()]
     if alike:
-        return f" Spaces and capitals count: write {alike[0]!r}, or add {value!r} to `labels`, with the same word."
-    return " Correct the row, or add the value to `labels`."
+        return (
+            f" Spaces and capitals count: write {alike[0]!r}, or add {value!r} to `labels`{quoted}, with the same word."
+        )
+    return f"{look_alike(value, known)} Correct the row, or add the value to `labels`{quoted}."

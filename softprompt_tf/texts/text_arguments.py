@@ -1,8 +1,10 @@
 """Checks of the arguments of `fit` and `evaluate` that go with texts."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
@@ -31,6 +33,28 @@ def check_no_class_weight(class_weight: Any) -> None:
             "`class_weight` needs target texts. Received: token ids, whose classes are positions to Keras. Pass sample_weight, one "
             "number for each row."
         )
+
+
+def check_has_rows(x: Any) -> None:
+    """Refuse token arrays, or a data set, without a row: Keras fails in itself, or does nothing.
+
+    Raises:
+      DataError: with the name of what is empty.
+    """
+    parts = x.items() if isinstance(x, Mapping) else [(type(x).__name__, x)]
+    empty = [name for name, part in parts if any(_num_rows(each) == 0 for each in keras.tree.flatten(part))]
+    if empty or (isinstance(x, list | tuple | Mapping) and not x):
+        raise DataError(
+            f"Data must have at least one row. Received: none in {empty[0] if empty else type(x).__name__}."
+        )
+
+
+def _num_rows(array: Any) -> int | None:
+    """Return the rows of an array, or 0 of a data set that is known to be empty; None where it cannot be said."""
+    if callable(getattr(type(array), "cardinality", None)):  # of a `DistributedDataset` it is a property
+        return 0 if int(array.cardinality()) == 0 else None
+    shape = getattr(array, "shape", None)
+    return shape[0] if shape else None
 
 
 def split_at(num_rows: int, validation_split: float) -> int:

@@ -15,7 +15,13 @@ from softprompt_tf.texts import text_rows
 from softprompt_tf.texts.feed import Feed
 from softprompt_tf.texts.passing_texts import PassingTexts
 from softprompt_tf.texts.plain_failures import told_plainly
-from softprompt_tf.texts.text_arguments import check_alone, check_no_class_weight, checked_size, split_at
+from softprompt_tf.texts.text_arguments import (
+    check_alone,
+    check_has_rows,
+    check_no_class_weight,
+    checked_size,
+    split_at,
+)
 from softprompt_tf.texts.text_batches import TextBatches
 from softprompt_tf.texts.text_datasets import check_text_dataset, has_texts, own_columns
 from softprompt_tf.texts.text_rows import WEIGHT, Columns, columns_of, holds_texts
@@ -69,8 +75,7 @@ class TextFeed:
             check_alone(x, y, sample_weight, batch_size, validation_split)
             return self._of_batches(x, weights, shuffle), None
         if not holds_texts(x):
-            check_no_class_weight(class_weight)
-            return Feed(x, y, sample_weight, is_batched=False), None
+            return _of_tokens(x, y, sample_weight, class_weight), None
         rows = self._rows(x, y, sample_weight, weights)
         if not validation_split:
             return self._of_rows(rows, batch_size, shuffle, steps, repeat=bool(steps)), None
@@ -95,7 +100,7 @@ class TextFeed:
             check_alone(x, y, sample_weight, batch_size)
             return self._of_batches(x, None, shuffle=False)
         if not holds_texts(x):
-            return Feed(x, y, sample_weight, is_batched=False)
+            return _of_tokens(x, y, sample_weight)
         return self._of_rows(self._rows(x, y, sample_weight, None), batch_size, steps=steps)
 
     def validation(
@@ -112,8 +117,7 @@ class TextFeed:
     def one_batch(self, x: Any, y: Any = None, sample_weight: Any = None, *, class_weight: Any = None) -> Feed:
         """Return the feed of `train_on_batch` and `test_on_batch`: tokens, targets and weights."""
         if not holds_texts(x):
-            check_no_class_weight(class_weight)
-            return Feed(x, y, sample_weight, is_batched=False)
+            return _of_tokens(x, y, sample_weight, class_weight)
         weights = self._class_weights(class_weight, sample_weight)
         columns = self._with_tasks(columns_of(x, y, sample_weight))
         if weights is not None:
@@ -198,6 +202,7 @@ class TextFeed:
 
     def _of_batches(self, x: Any, weights: Mapping[str, float] | None, shuffle: bool) -> Feed:
         if isinstance(x, tf.data.Dataset):
+            check_has_rows(x)
             if not has_texts(x):
                 check_no_class_weight(weights)
                 return Feed(x)
@@ -260,6 +265,12 @@ class TextFeed:
         for name, take in (states or {}).items():
             tokens[name] = take(columns[_ROW], tf.shape(tokens["encoder_token_ids"])[1])
         return (tokens, targets, columns[WEIGHT]) if WEIGHT in columns else (tokens, targets)
+
+
+def _of_tokens(x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> Feed:
+    check_no_class_weight(class_weight)
+    check_has_rows(x)
+    return Feed(x, y, sample_weight, is_batched=False)
 
 
 def without_texts(x: Any, name: str) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.texts.feed import Feed
-from softprompt_tf.texts.text_arguments import check_no_class_weight
+from softprompt_tf.texts.text_arguments import check_has_rows, check_no_class_weight
 from softprompt_tf.texts.text_rows import holds_texts
 
 
@@ -25,6 +25,7 @@ class TokenFeed:
     def evaluation(self, x: Any, y: Any = None, sample_weight: Any = None, **others: Any) -> Feed:
         """Return the feed of `evaluate`."""
         _refuse_texts(x)
+        check_has_rows(x)
         return Feed(x, y, sample_weight, is_batched=False)
 
     def validation(self, data: Any, **others: Any) -> Feed:

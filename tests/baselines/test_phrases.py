@@ -42,8 +42,11 @@ def test_answers_of_several_words_are_found_without_case_and_punctuation():
     assert [each.text for each in found] == ["said:", "she said:"]
 
 
-def test_a_phrase_does_not_reach_over_the_end_of_a_sentence():
-    assert [each.text for each in mine_phrases(["It rained. So great"], ["great"])] == ["So"]
+@pytest.mark.parametrize(
+    "text", ["It rained. So great", "هل تمطر؟ So great", "बारिश हुई। So great", "„Es regnet.“ So great"]
+)
+def test_a_phrase_does_not_reach_over_the_end_of_a_sentence(text):
+    assert [each.text for each in mine_phrases([text], ["great"])] == ["So"]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,9 @@ def test_phrases_writes_the_best_candidates_of_a_corpus_as_tasks(tiny_t5, tmp_pa
 
     assert main(asked) == 2
     assert "Received: none of them" in capsys.readouterr().err
+    (tmp_path / "latin1.txt").write_bytes("größe\n".encode("latin1"))
+    assert main([*asked, "--corpus", str(tmp_path / "latin1.txt")]) == 2
+    assert "A corpus file must be UTF-8 text. Received: " in capsys.readouterr().err
     assert main([*asked, "--corpus", str(tmp_path / "corpus.txt"), "--keep", "2", "--max-words", "3"]) == 0
 
     *lines, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -3,16 +3,19 @@
 import os
 import re
 import sys
+import types
 
+import numpy as np
 import pytest
 from tiny_run import write_yaml
 
 from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.experiments.plan import make_plan
-from softprompt_tf.experiments.reproduce import run_experiments
+from softprompt_tf.experiments.reproduce import _inspected, run_experiments
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import result_store
+from softprompt_tf.methods import TaskPrompt, write_prompt
 
 pytest.importorskip("matplotlib")
 
@@ -46,6 +49,16 @@ def test_a_sweep_ends_in_a_report_of_its_results(place, tmp_path, tell):
         assert f"{(first + second) / 2:.2f}" in report
     assert "What the prompts say" in report  # of the trained one
     assert tell[-1] == f"4 results in {tmp_path / 'report.html'}"
+
+
+def test_a_method_without_rows_of_a_prompt_has_nothing_to_say_and_is_not_told_of(tmp_path, tell):
+    scales = {"decoder_feed_forward_scale": np.ones((1, 1, 8), np.float32)}
+    trial = types.SimpleNamespace(arm="prompt_tuning", name="mood-1", settings=None)
+    scoring = types.SimpleNamespace(trial=trial, x=None, task=types.SimpleNamespace(name="mood"))
+    write_prompt(tmp_path / "trials" / "mood-1" / "prompt.safetensors", TaskPrompt(tensors=scales, method="ia3"))
+
+    assert _inspected(types.SimpleNamespace(scorings=[scoring]), tmp_path, tell) is None
+    assert tell == []
 
 
 @pytest.mark.slow

@@ -38,7 +38,8 @@ def json_fields(content):
 
 
 def test_json_keeps_every_value():
-    row = json.loads(written("jsonl"))
+    (line,) = written("jsonl").decode().splitlines()
+    row = json.loads(line)
 
     assert {name: row[name] for name in VALUES} == VALUES
     assert list(row)[-4:] == ["answer_row", "answer_task", "answer_label", "answer_probability"]

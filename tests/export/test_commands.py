@@ -45,9 +45,13 @@ def test_a_task_is_replaced_where_that_is_asked_for(base, file, capsys):
     with pytest.raises(ExportError, match="or pass `replace`"):
         run("--add", f"story={file}", base, "--no-verify")
     run("--add", f"story={file}", "--replace", "--output", base, "--no-verify")
+    run("--add", f"stroy={file}", "--add", f"story={file}", "--replace", base, "--no-verify")
 
-    assert capsys.readouterr().out == f"{base / '2'}: 1 task added or replaced, not checked\n"
-    assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{base / '2'}: 1 task replaced, not checked",
+        f"{base / '3'}: 1 task added, 1 task replaced, not checked",
+    ]
+    assert [task.prompt_length for task in list_tasks(base)] == [3, 3, 12, 3]
 
 
 def test_tasks_are_removed(base, capsys):
@@ -65,6 +69,31 @@ def test_tasks_are_listed(base, capsys):
         "story  7 rows, 448 bytes",
         "reply  12 rows, 768 bytes  labels: yes, no, nobody could say",
     ]
+
+
+def test_tasks_of_an_older_version_are_listed_by_its_directory(base, capsys):
+    run("--remove", "story", base, "--no-verify")
+    run("--list", base / "1")
+
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["mood", "story", "reply"]
+
+
+def test_each_task_has_one_line_whatever_its_name(base, file, capsys):
+    names = ("größe 情感", "می\u200cشود", "two\nlines", " blank", "\u202eturned", "a=b")
+    run(*(part for name in names for part in ("--add", f"{name}={file}")), base, "--no-verify")
+    run("--list", base)
+
+    lines = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()[-6:]]
+    assert lines == ["größe 情感", "می\u200cشود", r"'two\nlines'", "' blank'", r"'\u202eturned'", "a=b"]
+
+
+def test_a_task_that_looks_like_another_one_is_told(base, file):
+    run("--add", f"gr\u00f6\u00dfe={file}", base, "--no-verify")
+
+    with pytest.raises(
+        ExportError, match=r"Did you mean 'gr\\xf6\\xdfe'\? It looks the same, but has other characters than"
+    ):
+        run("--remove", "gro\u0308\u00dfe", base)
 
 
 def test_the_files_of_an_ensemble_are_parted_by_commas(base, task_prompts, tmp_path, capsys):

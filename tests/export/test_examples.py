@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -84,11 +85,11 @@ def test_the_grpc_example_uses_no_more_than_it_says():
 
 
 def test_the_asyncio_example_answers_every_line_in_order(served, keras_models):
-    texts = [f"text number {row}" for row in range(70)]
+    texts = [f"text\u2028number {row}" for row in range(70)]  # a separator that ends no line
 
     result = run_asyncio(served, task_id="mood", texts=texts)
 
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    rows = [json.loads(line) for line in result.stdout.rstrip("\n").split("\n")]
     assert result.returncode == 0, result.stderr
     assert [row["text"] for row in rows] == texts
     assert [row["label"] for row in rows] == [answer.label for answer in keras_models["mood"].classify(rendered(texts))]
@@ -116,6 +117,7 @@ def test_the_load_test_measures_each_task_and_tells_a_bad_one(served):
     command = [sys.executable, EXAMPLES / "load_test.py", f"127.0.0.1:{served.grpc_port}", "--model-name=tiny"]
 
     result = run(*command, "--task-id=mood", "--seconds=0.5", "--rows=2", text="\n".join(TEXTS))
+    written = run(*command, "--task-id=story", "--seconds=0.2", "--callers=1", "--generate", text="x")
     failed = run(*command, "--task-id=mood", "--task-id=nobody", "--callers=16", text="x")
 
     head, line = result.stdout.splitlines()
@@ -123,10 +125,19 @@ def test_the_load_test_measures_each_task_and_tells_a_bad_one(served):
     assert (head, task) == ("task  requests/s  median ms  95 % ms", "mood")
     assert float(requests) > 0
     assert 0 < float(median) <= float(most)
+    assert (written.returncode, written.stdout.split()[-4]) == (0, "story")
     assert failed.returncode == 1
     assert failed.stderr.startswith(
         "load_test: 1 of 1 rows could not be answered. Received: row 0: Unknown task id 'nobody'."
     )
+
+
+def test_a_line_of_the_load_test_exceeds_no_time_that_was_taken():
+    line = runpy.run_path(str(EXAMPLES / "load_test.py"))["line"]
+
+    assert line("mood", [0.0, 0.1], 4.0) == "mood  0.5  50  95"
+    assert line("mood", [0.02], 4.0) == "mood  0.2  20  20"
+    assert line("mood", [], 4.0) == "mood  0.0  nan  nan"
 
 
 def test_the_rest_example_prints_versions_rows_and_columns(served, keras_models):

@@ -1,6 +1,7 @@
 """Tasks come and go without the backbone being written again, and the others answer as they did, bit for bit."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -500,6 +501,19 @@ def test_a_damaged_version_is_refused_and_nothing_is_written(base, tiny_t5, name
     with pytest.raises(ExportError, match=message):
         add_tasks(base, {"mood": new_prompt(tiny_t5)}, replace=True, verify=False)
     assert [version.name for version in base.iterdir()] == ["1"]
+
+
+def test_a_server_may_read_a_version_as_the_one_before_whatever_the_mask_of_the_writer(base, tiny_t5):
+    mask = os.umask(0o077)
+    try:
+        add_tasks(base, {"review": new_prompt(tiny_t5)}, verify=False)
+    finally:
+        os.umask(mask)
+
+    modes = {path.is_dir(): set() for path in (base / "2").rglob("*")}
+    for path in (base / "2").rglob("*"):
+        modes[path.is_dir()].add(path.stat().st_mode & 0o055)
+    assert modes == {True: {0o055}, False: {0o044}}
 
 
 def test_a_directory_without_versions_is_refused(base, tiny_t5, tmp_path):

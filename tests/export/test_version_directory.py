@@ -64,6 +64,16 @@ def test_a_number_is_taken_once(tmp_path):
     assert (tmp_path / "1" / "saved_model.pb").read_text() == first.name
 
 
+@pytest.mark.parametrize(("folder", "version"), [(0o775, 0o775), (0o700, 0o755)])
+def test_a_version_is_open_to_all_and_to_a_group_that_may_write_in_it(folder, version, tmp_path):
+    with staged_version(tmp_path) as staging:
+        (staging / "variables").mkdir()
+        (staging / "variables").chmod(folder)
+        publish(staging, tmp_path / "1")
+
+    assert (tmp_path / "1").stat().st_mode & 0o777 == version
+
+
 def test_a_number_that_is_taken_in_the_last_moment_is_not_overwritten(tmp_path, monkeypatch):
     from softprompt_tf.export.versions import version_directory
 

@@ -217,6 +217,9 @@ def test_logits_of_texts_are_refused_and_those_of_tokens_are_given(model):
     for ask in (model.predict, model.predict_on_batch):
         with pytest.raises(DataError, match="returns logits.*Use generate, classify or score"):
             ask(INPUTS)
+    for none in ({name: value[:0] for name, value in tokens.items()}, tf.data.Dataset.from_tensors(tokens).take(0), []):
+        with pytest.raises(DataError, match="at least one row. Received: none in"):
+            model.predict(none, verbose=0)
 
 
 def test_an_error_in_the_users_data_ends_fit_as_it_was(model):

@@ -145,3 +145,12 @@ def test_the_table_shows_each_task_and_says_where_agreement_means_nothing():
         "one: the old model gives one answer to all lines: use other text",
         "bad: failed: no text",
     ]
+
+
+def test_a_task_has_one_line_of_the_table_and_one_note_whatever_its_name():
+    tasks = [TaskAgreement(name, 8, 2, agreement=0.5, one_answer=0.5, answers=2) for name in ("two\nlines", "情感")]
+
+    _, *lines = table_lines(tasks)
+
+    assert [line.partition("  ")[0] for line in lines[:2]] == [r"'two\nlines'", "情感"]
+    assert lines[2:] == [f"{name}: no better than one answer for all" for name in (r"'two\nlines'", "情感")]

@@ -21,7 +21,7 @@ def write_numbered(path, count):
 @pytest.mark.parametrize("name", OPENERS)
 def test_plain_and_packed_files_hold_the_same_documents(name, tmp_path):
     with OPENERS[name](tmp_path / name, "wt", encoding="utf-8") as file:
-        file.write(f"  {ENOUGH}  \n\n{TOO_LITTLE}\n{ENOUGH} last line without an end")
+        file.write(f"\ufeff  {ENOUGH}  \n\n{TOO_LITTLE}\n{ENOUGH} last line without an end")
 
     documents = list(read_documents(tmp_path / name))
 
@@ -92,3 +92,15 @@ def test_file_of_short_lines_is_refused(tmp_path):
 
     with pytest.raises(DataError, match=r"lines of at least 80 characters\. Received: .*short\.txt"):
         load_corpora([("book", tmp_path / "short.txt")])
+
+
+def test_bytes_of_a_dataset_that_are_no_text_are_told():
+    class Data:
+        def as_numpy_iterator(self):
+            return iter([ENOUGH.encode(), {"text": "größe".encode("latin1")}])
+
+    documents = read_documents(Data())
+
+    assert next(documents) == ENOUGH
+    with pytest.raises(DataError, match=r"row 2: field `text` must be UTF-8 text \(invalid start byte at byte 2\)"):
+        next(documents)

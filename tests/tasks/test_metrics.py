@@ -21,6 +21,21 @@ def test_accuracy_counts_equal_texts():
     assert only("accuracy", TARGETS, PREDICTIONS) == pytest.approx(3 / 6)
 
 
+# A target, and what T5 writes for it: its tokenizer knows no accent apart from its letter, no wide digit, no end of a line.
+FREE_TEXTS = ["gro\u0308\u00dfe", "\uff11\uff12", "a\n b", "\u0645\u0648"], ["gr\u00f6\u00dfe", "12", "a b", "\u0645"]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "group_accuracy", "exact_match", "token_f1", "macro_f1"])
+def test_free_text_is_compared_in_the_form_that_t5_can_write(name):
+    groups = {"groups": range(4)} if name == "group_accuracy" else {}
+
+    assert compute_metrics([name], *FREE_TEXTS, **groups) == {name: 3 / 4}
+
+
+def test_labels_are_compared_as_they_are():
+    assert only("accuracy", ["\uff11"], ["1"], ("1", "\uff11")) == 0.0
+
+
 def test_f1_takes_the_last_label_as_positive_and_a_stray_text_as_wrong():
     # "yes": 2 hits, 2 false alarms, one of them "?", 1 miss; "no": 1 hit, 1 false alarm, 2 misses, one of them "?".
     assert only("f1", TARGETS, PREDICTIONS, LABELS) == pytest.approx(2 * 2 / (2 * 2 + 2 + 1))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from softprompt_tf.errors import ConfigError
+from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.tasks import Task, compute_metrics
 
 ROUGE = ("rouge1", "rouge2", "rouge_lsum")
@@ -32,6 +32,15 @@ def test_rouge_is_the_mean_over_rows_of_the_best_reference():
     pytest.importorskip("rouge_score")
 
     assert compute_metrics(["rouge1"], [("red", "blue"), "green"], ["blue", "blue"]) == {"rouge1": 0.5}
+
+
+def test_rouge_is_refused_where_it_can_count_nothing():
+    pytest.importorskip("rouge_score")
+
+    with pytest.raises(
+        DataError, match="letters a to z and digits alone. Received: '情感', and no right answer with such"
+    ):
+        compute_metrics(["rouge1"], ["情感", ("ещё",)], ["情感", "a"])
 
 
 def test_a_task_with_rouge_is_refused_where_the_package_is_missing(monkeypatch):

@@ -104,6 +104,7 @@ def test_slice_behind_a_file_name_takes_a_part_of_its_rows(tmp_path, part, numbe
             r"a.csv:2: must have 1 column \(x;y\). Received: 2. The columns .* separated by `;`",
         ),
         ("a.csv", 'x\n1\n"open\nends never\n', r"a.csv:3: malformed CSV record \(unexpected end of data\)"),
+        ("a.csv", "x\rgut\r", "a.csv:1: a line must end as on Linux or Windows. Received: a carriage return alone"),
         ("a.tsv", "x\tx\n1\t2\n", "a.tsv:1: the header must name every column once. Received: `x` twice"),
         ("a.tsv", b"x\n\xff\n", r"a.tsv:2: must be UTF-8 text \(invalid start byte at byte 0\)"),
         ("a.csv", b"x\nok\nb\xff\n", "a.csv:3: must be UTF-8 text .*Save the file as UTF-8"),

@@ -97,7 +97,15 @@ def test_one_error_names_all_values_that_are_no_label():
 
 @pytest.mark.parametrize(
     ("value", "advice"),
-    [(" ", "Fill the cell, or leave the row out."), ("hr", "Correct the row, or add the value to `labels`.")],
+    [
+        (" ", "Fill the cell, or leave the row out."),
+        ("hr", "Correct the row, or add the value to `labels`."),
+        ("true", "Correct the row, or add the value to `labels`, in quotes."),
+        (
+            "Sales\u200b",
+            r"Did you mean 'Sales'\? It looks the same, but has other characters than 'Sales\\u200b'. Correct .*",
+        ),
+    ],
 )
 def test_an_unknown_label_is_told_with_what_to_do(value, advice):
     task = Task("t", "{x}", "{team}", labels={"Sales": "sales"}, train=[{"x": "a", "team": value}])
@@ -126,8 +134,9 @@ def test_target_token_limit_is_the_longest_label_or_32(settings, limit):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "a b"}, "must be of letters, digits, `_`, `.` and `-`. Received: 'a b'"),
+        ({"name": "a b"}, "must be of the letters a to z and A to Z, digits, `_`, `.` and `-`. Received: 'a b'"),
         ({"name": ""}, "Received: ''"),
+        ({"name": "größe"}, "must be of the letters a to z and A to Z.* Received: 'größe'"),
         ({"max_input_tokens": 0}, "`max_input_tokens` must be a whole number above 0. Received: 0"),
         ({"max_target_tokens": -1}, "`max_target_tokens` must be a whole number above 0. Received: -1"),
         ({"target_format": "span"}, "`target_format` must be one of text, sentinel. Received: 'span'"),

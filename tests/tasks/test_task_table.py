@@ -57,7 +57,7 @@ def test_words_for_no_and_yes_need_no_quotes(tmp_path):
         ("name: t\n", "Missing key `inputs` in .*t.yaml. It must be a template, such as"),
         (
             'name: a b\ninputs: "{x}"\n',
-            r"`name` must be a name of letters, digits, .* Received: 'a b' \(.*t.yaml:1\)",
+            r"`name` must be a name of the letters a to z and A to Z, digits, .* Received: 'a b' \(.*t.yaml:1\)",
         ),
         (
             'name: t\ninputs: "{x}"\nlabels:\n  0: 1\n',

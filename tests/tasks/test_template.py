@@ -122,6 +122,7 @@ def test_malformed_templates_are_refused(text, message):
     [
         ({"text": "a"}, "data/train.tsv:17: the row has no field `x`. Its fields: text."),
         ({"xx": "a", "y": "b"}, "Its fields: xx, y. Did you mean `xx`[?]$"),
+        ({"x\ufeff": "a"}, r"Did you mean 'x\\ufeff'[?] It looks the same, but has other characters than 'x'.$"),
         ({"x;y": "a;b"}, "Its fields: x;y. The columns seem to be separated by `;`: a .csv file needs commas"),
         ({"x": None}, "data/train.tsv:17: field `x` has no value. Received: None."),
         ({"x": float("nan")}, "data/train.tsv:17: field `x` has no value. Received: nan."),

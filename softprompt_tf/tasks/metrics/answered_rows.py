@@ -1,5 +1,6 @@
 """What a metric looks at: rows with their right answers and with what was written, and which of them belong together."""
 
+import unicodedata
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -45,9 +46,23 @@ class AnsweredRows:
         """The first right answer of each row."""
         return [answers[0] for answers in self.references]
 
+    def is_right(self) -> list[bool]:
+        """Say of each row whether its prediction is one of its right answers; of free text, in the form that `plain_form` gives."""
+        form = str if self.labels else plain_form
+        pairs = zip(self.references, self.predictions, strict=True)
+        return [form(text) in map(form, answers) for answers, text in pairs]
+
     def members(self) -> dict[Hashable, list[int]]:
         """Return the row numbers of each group, in order; a row without a group is one by itself."""
         members: dict[Hashable, list[int]] = {}
         for number, group in enumerate(self.groups or range(len(self.predictions))):
             members.setdefault(group, []).append(number)
         return members
+
+
+def plain_form(text: str) -> str:
+    """Return a text in the one form that T5 can write: Unicode's NFKC, and one space between words.
+
+    T5's tokenizer reads other spellings of a text, such as an accent that is a character of its own, as this one.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).split())

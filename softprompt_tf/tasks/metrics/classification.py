@@ -3,12 +3,15 @@
 from typing import Any
 
 from softprompt_tf.errors import ConfigError
-from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
+from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows, plain_form
 
 
 def accuracy(rows: AnsweredRows) -> float:
-    """Return the share of predictions that equal their target, or any of several right answers."""
-    right = [text in answers for answers, text in zip(rows.references, rows.predictions, strict=True)]
+    """Return the share of predictions that equal their target, or any of several right answers.
+
+    Without `labels`, spaces and the Unicode form of a text (NFKC) do not count: T5's tokenizer does not keep them.
+    """
+    right = rows.is_right()
     return sum(right) / len(right)
 
 
@@ -37,17 +40,16 @@ def macro_f1(rows: AnsweredRows) -> float:
     """Return the mean of the F1 of each label, all labels weighted alike: CB's "mean 3-class F1".
 
     A text that is no label is a miss for its target and no label of its own. Without `labels`, the targets' texts are
-    the labels.
+    the labels, compared as for `accuracy`.
     """
-    words = list(rows.labels or dict.fromkeys(rows.targets))
-    return float(
-        _scikit_learn().f1_score(rows.targets, list(rows.predictions), labels=words, average="macro", zero_division=0.0)
-    )
+    targets, predictions = _compared(rows)
+    words = list(rows.labels or dict.fromkeys(targets))
+    return float(_scikit_learn().f1_score(targets, predictions, labels=words, average="macro", zero_division=0.0))
 
 
 def matthews_correlation(rows: AnsweredRows) -> float:
     """Return Matthews' correlation, for two labels or more, from -1 to 1."""
-    return float(_scikit_learn().matthews_corrcoef(rows.targets, list(rows.predictions)))
+    return float(_scikit_learn().matthews_corrcoef(*_compared(rows)))
 
 
 def group_accuracy(rows: AnsweredRows) -> float:
@@ -62,9 +64,15 @@ def group_accuracy(rows: AnsweredRows) -> float:
     """
     if not rows.groups:
         raise ConfigError("The metric `group_accuracy` needs a task with `group_by`. Received: none.")
-    right = [text in answers for answers, text in zip(rows.references, rows.predictions, strict=True)]
+    right = rows.is_right()
     groups = rows.members().values()
     return sum(all(right[number] for number in members) for members in groups) / len(groups)
+
+
+def _compared(rows: AnsweredRows) -> tuple[list[str], list[str]]:
+    """Return targets and predictions; of free text, in the form that `plain_form` gives."""
+    form = str if rows.labels else plain_form
+    return [*map(form, rows.targets)], [*map(form, rows.predictions)]
 
 
 def _scikit_learn() -> Any:

@@ -5,7 +5,7 @@ import string
 from collections import Counter
 from collections.abc import Callable
 
-from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows
+from softprompt_tf.tasks.metrics.answered_rows import AnsweredRows, plain_form
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -42,7 +42,7 @@ def _mean_of_best(rows: AnsweredRows, compare: Callable[[list[str], list[str]], 
 
 
 def _words(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split()
+    return _ARTICLES.sub(" ", plain_form(text).lower().translate(_WITHOUT_PUNCTUATION)).split()
 
 
 def _shared_words_f1(right: list[str], written: list[str]) -> float:
