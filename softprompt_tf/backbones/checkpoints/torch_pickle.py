@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from softprompt_tf.backbones.checkpoints.checkpoint import StoredTensor
+from softprompt_tf.backbones.checkpoints.safetensors_weights import unreadable_dtype
 from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.files.large_file_pointer import refuse_pointer
 
@@ -43,7 +44,13 @@ def open_torch_pickle(path: Path) -> dict[str, StoredTensor]:
             f"{path} must hold the weights of one model by their names. Received: more of them inside {', '.join(nested[:6])}. "
             "Save the model's `state_dict()` alone."
         )
-    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    # Without their gradients: a file of `named_parameters()` holds parameters.
+    tensors = {name: value.detach() for name, value in state.items() if isinstance(value, torch.Tensor)}
+    for name, value in tensors.items():
+        if value.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+            raise unreadable_dtype(path, name, str(value.dtype).removeprefix("torch."))
+        if value.layout != torch.strided:
+            raise BackboneError(f"Weight {name} of {path} must be a dense tensor. Received: {value.layout}.")
     return {name: StoredTensor(name, tuple(value.shape), partial(_to_numpy, value)) for name, value in tensors.items()}
 
 
