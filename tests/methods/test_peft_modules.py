@@ -1,5 +1,6 @@
 """PEFT adapters that change modules of a T5: what is read of them and written, and what is refused by its name."""
 
+import dataclasses
 import json
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptFileError
 from softprompt_tf.methods import TaskPrompt, check_backbone, load_prompt, write_peft_adapter, write_prompt
 
@@ -66,7 +68,9 @@ def added(task, name, layer, width_in):
 # === LoRA is read ===
 
 
-@pytest.mark.parametrize(("settings", "scale"), [({}, 2.5), ({"use_rslora": True}, 5 / math.sqrt(2))])
+@pytest.mark.parametrize(
+    ("settings", "scale"), [({}, 2.5), ({"use_rslora": True}, 5 / math.sqrt(2)), ({"bias": "lora_only"}, 2.5)]
+)
 def test_each_projection_gets_what_peft_adds_to_it(tmp_path, settings, scale):
     tensors = lora_tensors(all_modules("qvo"))
 
@@ -210,6 +214,19 @@ def test_a_t5_of_another_width_is_refused_though_the_sum_of_the_widths_is_the_sa
         BackboneMismatchError, match=r"made for an unnamed backbone \(H=6\). Received: model t5 \(H=8\)"
     ):
         check_backbone(task, backbone="t5", fingerprint="f", hidden_dim=8, tokenizer_fingerprint="t")
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "what_to_do"),
+    [("", "If it was trained on this T5 without its last layers, save it for all layers"), ("f", "Train a new prompt")],
+)
+def test_an_adapter_of_fewer_layers_says_what_that_may_mean(tmp_path, fingerprint, what_to_do):
+    task = load_prompt(write_adapter(tmp_path / "film", lora_tensors(all_modules())))
+    task = dataclasses.replace(task, backbone_fingerprint=fingerprint)
+    sizes = BackboneSizes(hidden_dim=6, encoder_layers=4, decoder_layers=2, num_heads=2, head_dim=4)
+
+    with pytest.raises(BackboneMismatchError, match=rf"delta \[P, 4, 14\]\)\. {what_to_do}"):
+        check_backbone(task, backbone="t5", fingerprint="f", hidden_dim=6, tokenizer_fingerprint="t", sizes=sizes)
 
 
 # === LoRA is written ===

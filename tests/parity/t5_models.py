@@ -174,6 +174,13 @@ def prefix_rows(case):
     return np.random.default_rng(8).normal(size=(PROMPT_LENGTH, width)).astype(np.float32)
 
 
+def own_prefix(case):
+    """Return keys and values [P, L, 2, N, D] of the decoder, of which no two layers have the same."""
+    config = CASES[case]
+    shape = (PROMPT_LENGTH, config["num_decoder_layers"], 2, config["num_heads"], config["d_kv"])
+    return np.random.default_rng(13).normal(size=shape).astype(np.float32)
+
+
 def module_values(shapes):
     """Return values for an adapter's tensors, by name, of a size at which rounding is far below what is compared."""
     generator = np.random.default_rng(10)

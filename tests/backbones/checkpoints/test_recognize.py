@@ -71,6 +71,15 @@ def test_weights_without_a_config_say_that_it_is_missing(tmp_path):
         load_t5(tmp_path)
 
 
+def test_the_folder_of_an_adapter_is_no_t5(tmp_path):
+    (tmp_path / "adapter_config.json").touch()
+
+    with pytest.raises(
+        BackboneError, match=r"It holds an adapter, .* the directory of the T5 that it was trained on\.$"
+    ):
+        load_t5(tmp_path)
+
+
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(
         BackboneError, match=r"A backbone's path must be a KerasHub preset directory .* Received: .*absent\."
