@@ -1,8 +1,11 @@
 """Hugging Face directories in all the forms in which they lie around, and one clear line for each damaged one."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import answers
 import ml_dtypes
@@ -473,6 +476,20 @@ def test_a_torch_file_of_something_else_is_refused(torch, copy_of):
 
 
 # === What is refused ===
+
+
+@pytest.mark.parametrize("version", ["2.9.1+cpu", "1.13.1", "unknown"])
+def test_a_torch_that_a_file_could_make_run_code_reads_none(copy_of, monkeypatch, version):
+    loads = []
+    fake = SimpleNamespace(__version__=version, __spec__=None, load=lambda *args, **kwargs: loads.append(args))
+    monkeypatch.setattr(torch_pickle.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    directory = copy_of("t5_1_1")
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+
+    with pytest.raises(BackboneError, match=rf"torch 2\.10 or newer.*Received: torch {re.escape(version)}\. Update it"):
+        load_t5(directory)
+    assert loads == []
 
 
 def test_a_torch_file_without_torch_says_what_to_do(copy_of, monkeypatch):
