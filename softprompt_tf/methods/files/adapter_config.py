@@ -20,6 +20,13 @@ _FILES = (
 _SHOWN = 4  # names in a message
 
 
+def is_of_adapters(path: Path) -> bool:
+    """Say whether a path is the folder of an adapter, or of several in folders of their own, or a file of one."""
+    if not path.is_dir():
+        return path.name in _FILES
+    return (path / ADAPTER_CONFIG).exists() or (not (path / _MODEL_CONFIG).exists() and bool(_adapters_in(path)))
+
+
 def refuse_file_of_adapter(path: Path) -> None:
     """Refuse a file of an adapter's folder, which is read as a whole.
 
@@ -54,11 +61,15 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
 
 def _meant_instead(folder: Path) -> str:
     """Return what somebody may have meant by a folder that is no adapter."""
-    adapters = sorted(config.parent for config in folder.glob(f"*/{ADAPTER_CONFIG}"))
+    adapters = _adapters_in(folder)
     if adapters:
-        names = ", ".join(f"`{adapter}`" for adapter in adapters[:_SHOWN])
-        return f"It holds {len(adapters)} adapters in folders of their own. Did you mean one of {names}?"
+        names = " or ".join(f"`{adapter}`" for adapter in adapters[:_SHOWN])
+        return f"It holds folders of adapters. Did you mean {names}?"
     if (folder / _MODEL_CONFIG).is_file():
         return "It holds a model and no prompt: a T5 is the backbone."
     files = sorted(folder.glob("*.safetensors"))
     return f"Did you mean `{files[0]}`?" if files else "Name the .safetensors file of a prompt."
+
+
+def _adapters_in(folder: Path) -> list[Path]:
+    return sorted(config.parent for config in folder.glob(f"*/{ADAPTER_CONFIG}"))
