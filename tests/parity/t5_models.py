@@ -76,6 +76,7 @@ MODULE_ADAPTERS = {
         {"target_modules": r".*decoder.*(SelfAttention|EncDecAttention)\.(k|v)", "r": 2, "lora_alpha": 3},
     ),
     "t5_1_1_ia3": ("t5_1_1", "IA3Config", {}),
+    "mt5_ia3": ("mt5", "IA3Config", {}),  # the outputs of wi_1, where others have the inputs of wo
     "t5_1_0_ia3": (
         "t5_1_0",
         "IA3Config",
