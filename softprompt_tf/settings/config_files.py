@@ -91,9 +91,14 @@ def _value_of_override(text: str, place: str) -> tuple[Any, list[KeyPath]]:
         if is_plain:
             return text.strip(), []
         raise
-    if is_plain and isinstance(parsed, Mapping) and None in parsed.values():  # "Is it good? Review:"
+    if is_plain and _has_key_alone(parsed):  # "Is it good? Review:", "film: {text}"
         return text.strip(), []
     return parsed, below
+
+
+def _has_key_alone(value: Any) -> bool:
+    """Say whether a mapping, or one inside it, has a key without a value."""
+    return isinstance(value, Mapping) and any(each is None or _has_key_alone(each) for each in value.values())
 
 
 def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:
