@@ -254,6 +254,10 @@ def test_mistake_in_an_included_file_names_that_file(write):
         ("task.metrics=[accuracy, f1]", lambda config: config.tasks[0].metrics == ("accuracy", "f1")),
         ("task.labels.2=both=neither", lambda config: config.tasks[0].labels["2"] == "both=neither"),
         ("prompt.init=text:a film", lambda config: config.prompt.init == "text:a film"),
+        ("prompt.init=text:Good? Review:", lambda config: config.prompt.init == "text:Good? Review:"),
+        ("prompt.init=text:Task: mood. Text:", lambda config: config.prompt.init == "text:Task: mood. Text:"),
+        ("task.inputs=film: {text}", lambda config: config.tasks[0].inputs == "film: {text}"),
+        ("task.labels=2: neither", lambda config: config.tasks[0].labels["2"] == "neither"),
         ("task.train=own.tsv", lambda config: config.tasks[0].train == str(Path.cwd() / "own.tsv")),
     ],
 )

@@ -10,8 +10,8 @@ from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.backbones import load_t5
 from softprompt_tf.cli.convert import convert
-from softprompt_tf.errors import BackboneError, ConfigError
-from softprompt_tf.methods import TaskPrompt, load_prompt, write_prompt
+from softprompt_tf.errors import BackboneError, ConfigError, PromptFileError
+from softprompt_tf.methods import TaskPrompt, load_prompt, write_peft_adapter, write_prompt
 
 pytestmark = pytest.mark.thorough
 
@@ -131,6 +131,13 @@ def test_what_does_not_go_with_a_prompt_is_refused(tmp_path, target, options, me
 def test_a_backbone_does_not_become_a_prompt(checkpoint, tmp_path):
     with pytest.raises(ConfigError, match="becomes a preset directory. Received: the output .*a.npy"):
         convert(checkpoint, tmp_path / "a.npy")
+
+
+def test_a_folder_of_several_adapters_is_no_backbone(tmp_path):
+    write_peft_adapter(tmp_path / "adapters" / "film", TaskPrompt(np.ones((2, 4), np.float32)))
+
+    with pytest.raises(PromptFileError, match=r"It holds folders of adapters\. Did you mean `.*film`\?$"):
+        convert(tmp_path / "adapters", tmp_path / "film.safetensors")
 
 
 def test_a_directory_with_files_is_not_overwritten(checkpoint, tmp_path):

@@ -26,6 +26,11 @@ PROMPT = TaskPrompt(prompt=np.ones((1, 4), np.float32), task_id="mood", template
         ({}, []),
         ({"task_id": "", "template": "", "labels": ()}, []),  # a .npy file knows none of them
         ({"task_id": "topic"}, ["task id 'topic', not 'mood'"]),
+        ({"task_id": "mood_adapter", "template": "", "labels": ()}, []),  # the name of a folder of PEFT
+        (
+            {"task_id": "topic", "template": "", "labels": (), "backbone_fingerprint": "f"},
+            ["task id 'topic', not 'mood'"],
+        ),
         ({"labels": ("good", "bad")}, ["labels ['good', 'bad'], not ['bad', 'good']"]),
         ({"template": "book: {text}"}, ["template 'book: {text}', not 'film: {text}'"]),
         ({"target_format": "sentinel"}, ["target format 'sentinel', not 'text'"]),

@@ -6,7 +6,7 @@ from softprompt_tf.backbones import load_t5, write_preset
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.methods import load_prompt, write_adapterhub_adapter, write_npy, write_peft_adapter, write_prompt
-from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG
+from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG, is_of_adapters
 from softprompt_tf.methods.task_tensors import ADAPTERS, prompt_name
 
 _PROMPT_FILES = (".safetensors", ".npy")
@@ -33,7 +33,7 @@ def convert(
       BackboneError, PromptFileError: if the source cannot be read or the target cannot be written.
     """
     target = local_target(target, error_type=ConfigError)
-    if Path(source).suffix in _PROMPT_FILES or (Path(source) / ADAPTER_CONFIG).exists():
+    if Path(source).suffix in _PROMPT_FILES or is_of_adapters(Path(source)):
         if dtype is not None or vocabulary is not None:
             raise ConfigError(f"`dtype` and `vocabulary` are for backbones. Received: the prompt {source}.")
         return _convert_prompt(Path(source), target)

@@ -23,6 +23,9 @@ class SaysItsTask(Protocol):
     @property
     def target_format(self) -> str: ...
 
+    @property
+    def backbone_fingerprint(self) -> str: ...
+
 
 @dataclass(frozen=True)
 class TrainedFor:
@@ -35,33 +38,38 @@ class TrainedFor:
 
     @classmethod
     def of(cls, prompt: SaysItsTask) -> "TrainedFor":
-        """Return what a prompt says, without its vectors."""
-        return cls(prompt.task_id, prompt.template, tuple(prompt.labels), prompt.target_format)
+        """Return what a prompt says, without its vectors.
+
+        Files of other tools say nothing of their task: the task id is then the name of the file or the folder.
+        """
+        says_more = prompt.backbone_fingerprint or prompt.template or prompt.labels
+        return cls(prompt.task_id if says_more else "", prompt.template, tuple(prompt.labels), prompt.target_format)
 
 
 @runtime_checkable
 class KnowsItsTasks(Protocol):
     """A model that can say what its prompts were trained for: `PromptedT5` and `PromptEnsemble` are such."""
 
-    def trained_for(self, task_id: Any = None) -> Sequence[SaysItsTask]:
+    def trained_for(self, task_id: Any = None) -> Sequence[TrainedFor]:
         """Return an entry for each prompt that is used for the rows of a task; none where nothing is known."""
         ...
 
 
-def task_differences(prompt: SaysItsTask, task: Task) -> list[str]:
+def task_differences(prompt: SaysItsTask | TrainedFor, task: Task) -> list[str]:
     """Return a text for each difference; what a prompt file does not say is not compared."""
+    own = prompt if isinstance(prompt, TrainedFor) else TrainedFor.of(prompt)
     pairs = {
-        "task id": (prompt.task_id, task.name),
-        "labels": (list(prompt.labels), list(task.label_words)),
-        "template": (prompt.template, task.inputs),
+        "task id": (own.task_id, task.name),
+        "labels": (list(own.labels), list(task.label_words)),
+        "template": (own.template, task.inputs),
     }
-    differences = [f"{name} {own!r}, not {asked!r}" for name, (own, asked) in pairs.items() if own and own != asked]
-    if prompt.template and prompt.target_format != task.target_format:
-        differences.append(f"target format {prompt.target_format!r}, not {task.target_format!r}")
+    differences = [f"{name} {said!r}, not {asked!r}" for name, (said, asked) in pairs.items() if said and said != asked]
+    if own.template and own.target_format != task.target_format:
+        differences.append(f"target format {own.target_format!r}, not {task.target_format!r}")
     return differences
 
 
-def warn_of_another_task(prompt: SaysItsTask, task: Task, *, name: str = "The prompt") -> None:
+def warn_of_another_task(prompt: SaysItsTask | TrainedFor, task: Task, *, name: str = "The prompt") -> None:
     """Say that a prompt was trained for another task.
 
     Warns:

@@ -13,6 +13,7 @@ SOURCE_SUFFIXES = (".jsonl", ".json-lines", ".json", ".csv", ".tsv", ".txt", ".p
 
 _SUFFIX = "|".join(map(re.escape, SOURCE_SUFFIXES))
 _SOURCE_FILE = re.compile(rf"(\.{{1,2}}/.*|.*({_SUFFIX})(\.gz|\.xz)?(\[\d*:\d*\])?)")
+_PLAIN_LINE = re.compile(r"\s*\w.*")
 _PACKAGE_VARIABLE = "SOFTPROMPT_PACKAGE"
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 
@@ -71,7 +72,7 @@ def apply_override(tree: Tree, text: str, *, localise: Localise) -> None:
         raise ConfigError(f"An override must have the form key=value. Received: {text!r}. Example: training.steps=50.")
     place = f"override `{text}`"
     top = Tree({}, {path[:depth]: place for depth in range(1, len(path) + 1)})
-    parsed, below = parse_value(value, place)
+    parsed, below = _value_of_override(value, place)
     top.places.update({(*path, *inner): place for inner in below})
     level = top.values
     for name in path[:-1]:
@@ -79,6 +80,25 @@ def apply_override(tree: Tree, text: str, *, localise: Localise) -> None:
     level[path[-1]] = parsed
     localise(top, Path.cwd())
     merge(tree, top)
+
+
+def _value_of_override(text: str, place: str) -> tuple[Any, list[KeyPath]]:
+    """Read the value of an override. A line that is no YAML for its colons is a text: a shell takes the quotes around it."""
+    is_plain = _PLAIN_LINE.fullmatch(text) is not None
+    try:
+        parsed, below = parse_value(text, place)
+    except ConfigError:
+        if is_plain:
+            return text.strip(), []
+        raise
+    if is_plain and _has_key_alone(parsed):  # "Is it good? Review:", "film: {text}"
+        return text.strip(), []
+    return parsed, below
+
+
+def _has_key_alone(value: Any) -> bool:
+    """Say whether a mapping, or one inside it, has a key without a value."""
+    return isinstance(value, Mapping) and any(each is None or _has_key_alone(each) for each in value.values())
 
 
 def resolve_source(text: str, *, directory: Path, key: str, place: str) -> str:

@@ -196,6 +196,9 @@ def test_a_sentinel_is_found_in_one_space_and_in_none(tmp_path):
     [
         {"added_tokens": {"<ORG>": 220}},
         {"tokenizer_config": {"added_tokens_decoder": {"220": {"content": "<ORG>", "lstrip": True}}}},
+        {"tokenizer_config": {"additional_special_tokens": ["<extra_id_0>", "<ORG>"]}},
+        {"tokenizer_config": {"extra_special_tokens": {"org_token": "<ORG>"}, "mask_token": None}},
+        {"special_tokens_map": {"sep_token": {"content": "<ORG>", "lstrip": True}, "eos_token": "</s>"}},
     ],
 )
 def test_tokens_added_beside_a_sentencepiece_file_are_read(tmp_path, files):
@@ -206,6 +209,18 @@ def test_tokens_added_beside_a_sentencepiece_file_are_read(tmp_path, files):
     assert ids == [*pieces.encode(["the"])[0], 220]
     assert pieces.decode(ids) == "the<ORG>"
     assert pieces.answer_tokens == (220,)
+
+
+def test_special_tokens_without_ids_get_the_next_ones_as_in_transformers(tmp_path):
+    # What transformers 5.23 makes of these files; 4 is the word, 19 the piece "er".
+    files = {
+        "tokenizer_config": {"additional_special_tokens": ["<ORG>"], "mask_token": "[MASK]", "cls_token": "er"},
+        "added_tokens": {"<new>": 220},
+    }
+
+    pieces = write_directory(tmp_path, **files)
+
+    assert pieces.encode(["<ORG>[MASK] the<new>er"]) == [[222, 221, 4, 220, 19]]
 
 
 def test_extra_ids_of_the_config_are_the_sentinels(tmp_path):

@@ -190,8 +190,10 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
         (
             PROMPT,
             {"peft_type": "LOHA"},
-            r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING or LORA or IA3\. Received: peft_type='LOHA'",
+            r"sst2 must be of type PROMPT_TUNING or P_TUNING or PREFIX_TUNING or LORA or IA3\. Received: peft_type='LOHA'\. "
+            r"PEFT can save it as LoRA: peft\.save_as_lora\.$",
         ),
+        (PROMPT, {"peft_type": "ADALORA"}, r"Received: peft_type='ADALORA'\.$"),
         (PROMPT, {"peft_type": ["LORA"]}, r"Received: peft_type=\['LORA'\]"),
         (PROMPT, {"peft_type": {}}, r"Received: peft_type=\{\}"),
         (PROMPT, {"num_virtual_tokens": 4}, r"Received: num_virtual_tokens=4, .*tensor \[5, 8\]"),
@@ -212,6 +214,7 @@ def test_an_adapter_of_any_floating_dtype_is_read(dtype, tmp_path):
     ],
     ids=[
         "type",
+        "another type",
         "type is a list",
         "type is a mapping",
         "length",
@@ -266,6 +269,32 @@ def test_a_folder_without_an_adapter_config_is_an_error(tmp_path):
     (tmp_path / "prompt.safetensors").touch()  # as in the directory of a run
     with pytest.raises(PromptFileError, match=r"Did you mean `.*prompt\.safetensors`\?$"):
         load_prompt(tmp_path)
+
+
+def test_a_folder_of_several_adapters_names_them(tmp_path):
+    folders = [write_adapter(tmp_path / name, PROMPT) for name in ("rte", "sst2")]
+
+    with pytest.raises(PromptFileError) as caught:
+        load_prompt(tmp_path)
+
+    assert str(caught.value).endswith(f"It holds folders of adapters. Did you mean `{folders[0]}` or `{folders[1]}`?")
+
+
+def test_the_directory_of_a_model_is_no_prompt(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+
+    with pytest.raises(PromptFileError, match=r"It holds a model and no prompt: a T5 is the backbone\.$"):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "adapter_model.bin"])
+def test_a_file_of_an_adapter_names_its_folder(tmp_path, name):
+    folder = write_adapter(tmp_path / "sst2", PROMPT)
+    (folder / "adapter_model.bin").touch()
+
+    with pytest.raises(PromptFileError, match=rf"by its folder\. Received: .*{name}\. Did you mean `{folder}`\?$"):
+        load_prompt(folder / name)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000], ids=["cut", "list", "deep"])

@@ -1,5 +1,6 @@
 """PEFT adapters that change modules of a T5: what is read of them and written, and what is refused by its name."""
 
+import dataclasses
 import json
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptFileError
 from softprompt_tf.methods import TaskPrompt, check_backbone, load_prompt, write_peft_adapter, write_prompt
 
@@ -66,7 +68,9 @@ def added(task, name, layer, width_in):
 # === LoRA is read ===
 
 
-@pytest.mark.parametrize(("settings", "scale"), [({}, 2.5), ({"use_rslora": True}, 5 / math.sqrt(2))])
+@pytest.mark.parametrize(
+    ("settings", "scale"), [({}, 2.5), ({"use_rslora": True}, 5 / math.sqrt(2)), ({"bias": "lora_only"}, 2.5)]
+)
 def test_each_projection_gets_what_peft_adds_to_it(tmp_path, settings, scale):
     tensors = lora_tensors(all_modules("qvo"))
 
@@ -212,6 +216,19 @@ def test_a_t5_of_another_width_is_refused_though_the_sum_of_the_widths_is_the_sa
         check_backbone(task, backbone="t5", fingerprint="f", hidden_dim=8, tokenizer_fingerprint="t")
 
 
+@pytest.mark.parametrize(
+    ("fingerprint", "what_to_do"),
+    [("", "If it was trained on this T5 without its last layers, save it for all layers"), ("f", "Train a new prompt")],
+)
+def test_an_adapter_of_fewer_layers_says_what_that_may_mean(tmp_path, fingerprint, what_to_do):
+    task = load_prompt(write_adapter(tmp_path / "film", lora_tensors(all_modules())))
+    task = dataclasses.replace(task, backbone_fingerprint=fingerprint)
+    sizes = BackboneSizes(hidden_dim=6, encoder_layers=4, decoder_layers=2, num_heads=2, head_dim=4)
+
+    with pytest.raises(BackboneMismatchError, match=rf"delta \[P, 4, 14\]\)\. {what_to_do}"):
+        check_backbone(task, backbone="t5", fingerprint="f", hidden_dim=6, tokenizer_fingerprint="t", sizes=sizes)
+
+
 # === LoRA is written ===
 
 
@@ -284,6 +301,16 @@ def ia3_tensors(parts=("k", "v"), *, feed_forward=True):
     return {f"base_model.model.{name}.ia3_l": value.astype(np.float32) for name, value in vectors.items()}
 
 
+def ia3_of_wi_1(encoder_layers):
+    """Return vectors of wi_1 of the encoder's layers and of the decoder's two: 3, and ones."""
+    places = [("encoder", layer, 1) for layer in encoder_layers] + [("decoder", layer, 2) for layer in range(2)]
+    vector = np.array([3, *[1] * 9], np.float32)[:, None]
+    return {
+        f"base_model.model.{stack}.block.{layer}.layer.{number}.DenseReluDense.wi_1.ia3_l": vector
+        for stack, layer, number in places
+    }
+
+
 def write_ia3(folder, tensors, **changes):
     targets = {"target_modules": ["k", "v", "wo"], "feedforward_modules": ["wo"]}
     return write_adapter(folder, tensors, **{"peft_type": "IA3", "r": None, "lora_alpha": None, **targets, **changes})
@@ -311,6 +338,27 @@ def test_each_vector_of_ia3_becomes_a_scale_and_is_written_again(tmp_path, setti
     np.testing.assert_array_equal(task.tensors["encoder_feed_forward_scale"][0, 2], expected)
     for name, value in task.tensors.items():
         np.testing.assert_array_equal(again.tensors[name], value)
+
+
+def test_outputs_of_wi_1_are_scaled_as_inputs_of_wo_and_times_what_these_have(tmp_path):
+    tensors = {**ia3_tensors(), **ia3_of_wi_1(range(3))}
+
+    task = load_prompt(write_ia3(tmp_path / "film", tensors, target_modules=["k", "v", "wo", "wi_1"]))
+
+    expected = tensors["base_model.model.encoder.block.2.layer.1.DenseReluDense.wo.ia3_l"][0] * [3, *[1] * 9]
+    np.testing.assert_allclose(task.tensors["encoder_feed_forward_scale"][0, 2], expected, rtol=1e-6)
+
+
+def test_vectors_of_wi_1_alone_are_read(tmp_path):
+    targets = {"target_modules": ["wi_1"], "feedforward_modules": []}
+
+    task = load_prompt(write_ia3(tmp_path / "film", ia3_of_wi_1(range(3)), **targets))
+
+    assert {name: value.shape for name, value in task.tensors.items()} == {
+        "encoder_feed_forward_scale": (1, 3, 10),
+        "decoder_feed_forward_scale": (1, 2, 10),
+    }
+    np.testing.assert_array_equal(task.tensors["encoder_feed_forward_scale"][0, 1], [3, *[1] * 9])
 
 
 def test_what_ia3_leaves_out_is_scaled_by_1(tmp_path):
@@ -351,9 +399,19 @@ def test_ia3_of_one_attention_is_written_with_a_pattern(tmp_path):
         (ia3_tensors(), {"target_modules": ["k", "v"]}, r"have no effect in PEFT. Received: also .*DenseReluDense.wo"),
         (ia3_tensors(feed_forward=False), {}, r"Received: none of encoder.*DenseReluDense.wo"),
         (
+            ia3_of_wi_1([0, 2]),
+            {"target_modules": ["wi_1"], "feedforward_modules": []},
+            r"Received: none of encoder\.block\.1.*wi_1",
+        ),
+        (
+            ia3_of_wi_1(range(3)),
+            {"target_modules": ["wi_1"], "feedforward_modules": ["wi_1"]},
+            r"Received: the inputs of .*\.wi_1",
+        ),
+        (
             {**ia3_tensors(), "base_model.model.encoder.block.0.layer.1.DenseReluDense.wi.ia3_l": np.ones((1, 6), "f")},
             {},
-            r"must change q, k, v and o of the attentions and wo alone, .*Received: .*DenseReluDense.wi.ia3_l",
+            r"must change q, k, v and o of the attentions, wo and wi_1 alone, .*Received: .*DenseReluDense.wi.ia3_l",
         ),
         (ia3_tensors(), {"use_something": True}, r"settings than those .*Received: use_something=True"),
         (

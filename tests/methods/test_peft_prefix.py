@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from softprompt_tf.errors import PromptFileError
-from softprompt_tf.methods import TaskPrompt, load_prompt, write_peft_adapter
+from softprompt_tf.backbone_sizes import BackboneSizes
+from softprompt_tf.errors import BackboneMismatchError, PromptFileError
+from softprompt_tf.methods import TaskPrompt, check_backbone, load_prompt, write_peft_adapter
 
 CONFIG = {
     "peft_type": "PREFIX_TUNING",
@@ -101,6 +102,16 @@ def test_a_prefix_that_does_not_fit_is_refused(changes, message, tmp_path):
         load_prompt(folder)
 
 
+def test_a_prefix_of_more_layers_than_the_decoder_says_what_to_do(tmp_path):
+    task = load_prompt(write_adapter(tmp_path / "rte", numbered(4)))
+    sizes = BackboneSizes(hidden_dim=8, encoder_layers=4, decoder_layers=1, num_heads=3, head_dim=2)
+
+    with pytest.raises(
+        BackboneMismatchError, match=r"\[P, 1, 2, 3, 2\]\)\. If .* the encoder's layers, cut its layers to 1\.$"
+    ):
+        check_backbone(task, backbone="t5", fingerprint="f", hidden_dim=8, tokenizer_fingerprint="t", sizes=sizes)
+
+
 # === Writing ===
 
 
@@ -143,10 +154,17 @@ def test_keys_of_the_encoder_cannot_be_written(tmp_path):
     assert not (tmp_path / "rte").exists()
 
 
-def test_layers_that_peft_ties_and_that_differ_cannot_be_written(tmp_path):
-    values = prefix(4).tensors["decoder_past_key_values"].copy()
-    values[1, 3, 0, 2, 1] += 1
+@pytest.mark.parametrize("num_layers", [2, 4, 6])
+def test_layers_that_differ_are_written_for_one_layer_more(num_layers, tmp_path):
+    values = np.random.default_rng(1).normal(size=(2, num_layers, 2, 3, 2)).astype(np.float32)
     task_prompt = TaskPrompt(tensors={"decoder_past_key_values": values}, method="prefix_tuning")
 
-    with pytest.raises(PromptFileError, match=r"layers i and i \+ 2 .*Received: a task whose layers 1 and 3 differ"):
-        write_peft_adapter(tmp_path / "rte", task_prompt)
+    folder = write_peft_adapter(tmp_path / "rte", task_prompt)
+
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["num_layers"], config["token_dim"]) == (num_layers + 1, 6)
+    rows = safetensors.numpy.load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
+    pairs = rows.reshape(2, num_layers + 1, 2, 3, 2)
+    for layer in range(num_layers):  # what PEFT gives it
+        np.testing.assert_array_equal(pairs[:, 2 * layer % (num_layers + 1)], values[:, layer])
+    np.testing.assert_array_equal(load_prompt(folder).tensors["decoder_past_key_values"], values)

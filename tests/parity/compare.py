@@ -26,7 +26,7 @@ from answers import (
 from tiny_t5 import tiny_vocabulary
 
 from softprompt_tf.backbones import load_t5
-from softprompt_tf.methods import load_prompt, write_adapterhub_adapter
+from softprompt_tf.methods import TaskPrompt, load_prompt, write_adapterhub_adapter
 from softprompt_tf.methods.files.foreign_formats import write_peft_adapter
 
 LIMIT = 1e-4
@@ -47,7 +47,16 @@ def prefix_is_good(output, case, t5):
         print(f"| {case}, a prefix{kind.replace('_', ' ')} | | | | | {apart:.1e} | {same} of {len(tokens)} |")
         is_good &= bool(apart <= LIMIT) and same == len(tokens)
     write_peft_adapter(output / f"{case}_prefix_ours", task_prompt)
+    write_own_prefix(output, case, t5)
     return is_good
+
+
+def write_own_prefix(output, case, t5):
+    """Write a prefix that PEFT cannot train, as no two layers of it have the same, and keep our answers for `peft_reads_ours`."""
+    tensors = {"decoder_past_key_values": t5_models.own_prefix(case)}
+    logits, tokens = answers_under_tensors(t5, case, tensors)
+    np.savez_compressed(output / f"{case}_own_prefix.npz", logits=logits, tokens=tokens)
+    write_peft_adapter(output / f"{case}_own_prefix_ours", TaskPrompt(tensors=tensors, method="prefix_tuning"))
 
 
 def made_prompts_are_good(output, case, t5):

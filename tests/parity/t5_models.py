@@ -76,6 +76,7 @@ MODULE_ADAPTERS = {
         {"target_modules": r".*decoder.*(SelfAttention|EncDecAttention)\.(k|v)", "r": 2, "lora_alpha": 3},
     ),
     "t5_1_1_ia3": ("t5_1_1", "IA3Config", {}),
+    "mt5_ia3": ("mt5", "IA3Config", {}),  # the outputs of wi_1, where others have the inputs of wo
     "t5_1_0_ia3": (
         "t5_1_0",
         "IA3Config",
@@ -172,6 +173,13 @@ def prefix_rows(case):
     config = CASES[case]
     width = config["num_layers"] * 2 * config["num_heads"] * config["d_kv"]
     return np.random.default_rng(8).normal(size=(PROMPT_LENGTH, width)).astype(np.float32)
+
+
+def own_prefix(case):
+    """Return keys and values [P, L, 2, N, D] of the decoder, of which no two layers have the same."""
+    config = CASES[case]
+    shape = (PROMPT_LENGTH, config["num_decoder_layers"], 2, config["num_heads"], config["d_kv"])
+    return np.random.default_rng(13).normal(size=shape).astype(np.float32)
 
 
 def module_values(shapes):

@@ -1,23 +1,29 @@
 """Read the tokens that were added to a Hugging Face tokenizer, from whichever of its files has them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import sentencepiece
 
 from softprompt_tf.backbones.checkpoints.hugging_face import read_json
 from softprompt_tf.backbones.tokenization.byte_vocabulary import NUM_BYTE_PIECES, byte_texts
 from softprompt_tf.backbones.tokenization.piece_model import NUM_SENTINELS, sentinel_tokens
-from softprompt_tf.backbones.tokenization.text_rules import SPECIAL, AddedToken
+from softprompt_tf.backbones.tokenization.text_rules import SENTINEL, SPECIAL, AddedToken
 from softprompt_tf.errors import BackboneError
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 ADDED_TOKENS = "added_tokens.json"
 _NUM_BYTE_SENTINELS = 125
+_CONFIGS = (TOKENIZER_CONFIG, "special_tokens_map.json")
+_NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 def added_tokens(directory: Path, model: bytes, *, normalizes: bool) -> tuple[AddedToken, ...]:
     """Return the added tokens of a directory, each text once; `tokenizer.json` goes before the other files.
+
+    A special token that is named and has no id gets the next one, as in transformers.
 
     Args:
       directory: the tokenizer's.
@@ -35,6 +41,11 @@ def added_tokens(directory: Path, model: bytes, *, normalizes: bool) -> tuple[Ad
     if not (directory / TOKENIZER).is_file():
         for token in _default_tokens(directory, model):
             found.setdefault(token.text, token)
+    for entry in _named_tokens(directory):
+        text = str(entry.get("content"))
+        if text not in found and not SENTINEL.match(text):
+            token_id = _id_of_named(text, model, found.values())
+            found[text] = _token(directory, {**entry, "id": token_id}, normalizes=normalizes)
     return tuple(sorted(found.values(), key=lambda token: token.token_id))
 
 
@@ -52,6 +63,27 @@ def _entries(directory: Path) -> Iterator[Mapping[str, Any]]:
                 yield {"id": token_id, "content": text}
     except (AttributeError, TypeError, ValueError) as error:
         raise BackboneError(f"The added tokens in {directory} must have ids and texts. Received: {error}.") from error
+
+
+def _named_tokens(directory: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the special tokens that are named without an id, in the order in which transformers gives them the next ids."""
+    configs = [read_json(path) for name in _CONFIGS if (path := directory / name).is_file()]
+    values = [config.get(f"{name}_token") for name in _NAMED for config in configs]
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        more = configs[0].get(key) if (directory / TOKENIZER_CONFIG).is_file() else None
+        values += more.values() if isinstance(more, dict) else more if isinstance(more, list) else []
+    for value in values:
+        if isinstance(value, str) and value:
+            yield {"content": value}
+        elif isinstance(value, dict):
+            yield value
+
+
+def _id_of_named(text: str, model: bytes, added: Collection[AddedToken]) -> int:
+    """Return the id of the piece that a token is, or the first that is free."""
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    token_id = int(pieces.piece_to_id(text))
+    return max(len(pieces), *(token.token_id + 1 for token in added)) if token_id == pieces.unk_id() else token_id
 
 
 def _token(directory: Path, entry: Mapping[str, Any], *, normalizes: bool) -> AddedToken:

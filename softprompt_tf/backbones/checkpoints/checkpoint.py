@@ -84,6 +84,7 @@ def match_names(
     stored: Mapping[str, StoredTensor],
     *,
     is_ignored: Callable[[str], bool],
+    reason: str = "",
 ) -> Checkpoint:
     """Give every weight of a model its tensor in the file.
 
@@ -93,6 +94,7 @@ def match_names(
       names: this library's name -> the file's name, and whether the file holds the transpose.
       stored: the file's tensors by the file's names.
       is_ignored: whether a name in the file is known to be no weight of the model, such as an optimizer's slot.
+      reason: why the names may not fit, a sentence with a space in front.
 
     Raises:
       BackboneError: naming what is missing and what was left over, if anything.
@@ -103,7 +105,7 @@ def match_names(
     if missing or left_over:
         raise BackboneError(
             f"Checkpoint {path} must hold every weight of a T5 and no other. Received: {_listed('missing', missing)}; "
-            f"{_listed('left over', left_over)}."
+            f"{_listed('left over', left_over)}.{reason}"
         )
     tensors = {
         name: replace(stored[file_name], is_transposed=is_transposed)

@@ -7,16 +7,14 @@ installed. What the head is, tied or not, is seen in the file and not in the con
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from softprompt_tf.backbones.checkpoints.architecture import T5Architecture
 from softprompt_tf.backbones.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
 from softprompt_tf.backbones.checkpoints.feed_forward_form import feed_forward_form
+from softprompt_tf.backbones.checkpoints.model_kind import MODEL_TYPES, difference_of, other_class
+from softprompt_tf.backbones.checkpoints.safetensors_weights import open_safetensors
 from softprompt_tf.backbones.checkpoints.shared_table import (
     HEAD,
     TABLE,
@@ -35,7 +33,6 @@ SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 TORCH = "pytorch_model.bin"
 TORCH_INDEX = "pytorch_model.bin.index.json"
-MODEL_TYPES = ("t5", "mt5")
 # Early releases carry this table though no layer reads it.
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
@@ -52,10 +49,17 @@ def open_hugging_face(directory: Path) -> Checkpoint:
         if TABLE not in stored and copy in stored:
             stored[TABLE] = stored[copy]
     check_one_table(directory, stored)
-    check_head(directory, config, stored)
+    check_head(directory, config, stored, scales_logits=_scales_logits(config))
     architecture = _architecture(directory, config, stored)
     ignored = {*TABLE_COPIES, _UNUSED, *([HEAD] if architecture.has_tied_head else [])}
-    return match_names(directory, architecture, file_names(architecture), stored, is_ignored=ignored.__contains__)
+    return match_names(
+        directory,
+        architecture,
+        file_names(architecture),
+        stored,
+        is_ignored=ignored.__contains__,
+        reason=other_class(config),
+    )
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     if model_type not in MODEL_TYPES:
         raise BackboneError(
             f"A Hugging Face checkpoint must be a T5 (model_type {' or '.join(MODEL_TYPES)}). Received: "
-            f"model_type={model_type!r} in {directory / CONFIG}."
+            f"model_type={model_type!r} in {directory / CONFIG}.{difference_of(model_type)}"
         )
     return config
 
@@ -92,7 +96,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _architecture(directory: Path, config: Mapping[str, Any], stored: Mapping[str, StoredTensor]) -> T5Architecture:
     for key, wanted in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
-        if config.get(key, wanted) not in (wanted, None):
+        if config.get(key, wanted) not in (wanted, None, [wanted]):
             raise BackboneError(f"`{key}` of {directory / CONFIG} must be {wanted}. Received: {config[key]!r}.")
     activation, is_gated = feed_forward_form(config, directory / CONFIG)
     sizes = {
@@ -171,7 +175,7 @@ def file_names(architecture: T5Architecture) -> dict[str, tuple[str, bool]]:
 def _stored_tensors(directory: Path) -> dict[str, StoredTensor]:
     """Return the tensors of whichever files the directory has, by their names there."""
     openers: list[tuple[str, str, Callable[[Path], dict[str, StoredTensor]]]] = [
-        (SAFETENSORS, SAFETENSORS_INDEX, _open_safetensors),
+        (SAFETENSORS, SAFETENSORS_INDEX, open_safetensors),
         (TORCH, TORCH_INDEX, open_torch_pickle),
     ]
     for whole, index, opener in openers:
@@ -210,19 +214,3 @@ def _open_shards(
             )
         tensors |= held
     return tensors
-
-
-def _open_safetensors(path: Path) -> dict[str, StoredTensor]:
-    refuse_pointer(path, error_type=BackboneError)
-    try:
-        with safe_open(path, framework="np") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError) as error:
-        raise BackboneError(f"{path} must be a whole safetensors file. Received: {error}.") from error
-    return {name: StoredTensor(name, shape, partial(_read_safetensor, path, name)) for name, shape in shapes.items()}
-
-
-def _read_safetensor(path: Path, name: str, rows: slice) -> np.ndarray:
-    # Opened for each block: a file that stays open stays mapped, and its pages would count as this process's memory.
-    with safe_open(path, framework="np") as file:
-        return np.asarray(file.get_slice(name)[rows])

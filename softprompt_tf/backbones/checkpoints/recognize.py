@@ -8,6 +8,7 @@ from softprompt_tf.backbones.checkpoints.mesh_tensorflow import find_prefix, ope
 from softprompt_tf.backbones.checkpoints.t5x_index import INDEX, is_t5x_index
 from softprompt_tf.errors import BackboneError
 
+_ADAPTER_CONFIG = "adapter_config.json"  # of PEFT and AdapterHub
 FORMATS = (
     "a KerasHub preset directory (config.json, tokenizer.json, model.weights.h5), a Hugging Face T5 directory (config.json, "
     "model.safetensors), a T5X checkpoint directory (checkpoint, target.*), or a Mesh TensorFlow checkpoint (model.ckpt-*)"
@@ -46,6 +47,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         return open_mesh_tensorflow(prefix)
     held = sorted(child.name for child in path.iterdir())
     hint = f" {CONFIG} is missing beside the weights." if SAFETENSORS in held else ""
+    if _ADAPTER_CONFIG in held:
+        hint = " It holds an adapter, which is a prompt here. Its backbone is the directory of the T5 that it was trained on."
     raise BackboneError(f"A backbone's directory must be {FORMATS}. Received: {path} with {held[:12]}.{hint}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.backbones.checkpoints.checkpoint import StoredTensor
+from softprompt_tf.backbones.checkpoints.model_kind import has_no_head
 from softprompt_tf.errors import BackboneError
 
 TABLE = "shared.weight"
@@ -37,12 +38,21 @@ def check_one_table(directory: Path, stored: Mapping[str, StoredTensor]) -> None
             )
 
 
-def check_head(directory: Path, config: Mapping[str, Any], stored: Mapping[str, StoredTensor]) -> None:
+def check_head(
+    directory: Path, config: Mapping[str, Any], stored: Mapping[str, StoredTensor], *, scales_logits: bool
+) -> None:
     """Refuse a model that says that its head is not the table, and has no head.
+
+    transformers 5 does not say so of a T5 1.1. There, a class without a head tells, as a T5 1.0 alone scales its logits.
 
     Raises:
       BackboneError: naming the weight that is missing.
     """
+    if has_no_head(config) and not scales_logits and HEAD not in stored:
+        raise BackboneError(
+            f"A T5 1.1 must have a head of its own. Received: no weight {HEAD} in {directory}, whose config says "
+            f"{config['architectures'][0]}. Load the T5ForConditionalGeneration that it was made from."
+        )
     if config.get("tie_word_embeddings", True) is False and HEAD not in stored:
         raise BackboneError(
             f"A T5 with `tie_word_embeddings: false` must have a head of its own. Received: no weight {HEAD} in {directory}. "

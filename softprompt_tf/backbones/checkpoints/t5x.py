@@ -21,6 +21,7 @@ from zarr.storage import LocalStore
 
 from softprompt_tf.backbones.checkpoints.architecture import T5Architecture
 from softprompt_tf.backbones.checkpoints.checkpoint import Checkpoint, StoredTensor, match_names
+from softprompt_tf.backbones.checkpoints.finite_values import check_floating
 from softprompt_tf.backbones.checkpoints.google_layout import Landmarks, architecture_of
 from softprompt_tf.backbones.checkpoints.t5x_index import INDEX
 from softprompt_tf.errors import BackboneError
@@ -135,7 +136,9 @@ def _zarr_tensor(directory: Path, name: str, leaf: Any) -> StoredTensor:
         )
     place = directory / Path(str(leaf["kvstore"].get("path", ""))).name
     try:
-        shape = tuple(_open_zarr(place).shape)
+        array = _open_zarr(place)
+        check_floating(_dtype_of(array))  # before a byte is read: the codecs of objects may run code
+        shape = tuple(array.shape)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackboneError(
             f"Weight {name} of T5X checkpoint {directory} must lie in {place.name}/ as a zarr array. Received: "
@@ -153,8 +156,11 @@ def _read_zarr(place: Path, rows: slice) -> np.ndarray:
     missing = [key for key in _chunk_files(array) if not (place / key).exists()]
     if missing:  # zarr itself would hand out the fill value
         raise FileNotFoundError(f"chunk {missing[0]} of {place.name} is missing")
-    value = np.asarray(array[rows])
-    return value.view(ml_dtypes.bfloat16) if value.dtype == np.uint16 else value
+    return np.asarray(array[rows]).view(_dtype_of(array))
+
+
+def _dtype_of(array: zarr.Array) -> np.dtype:
+    return np.dtype(ml_dtypes.bfloat16) if array.dtype == np.uint16 else np.dtype(array.dtype)
 
 
 def _chunk_files(array: zarr.Array) -> Iterator[str]:

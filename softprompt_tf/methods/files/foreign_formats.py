@@ -22,21 +22,13 @@ from softprompt_tf.files.npy_errors import NPY_ERRORS
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.methods.files import peft_ia3, peft_lora, peft_prefix
 from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG, read_adapter_config
+from softprompt_tf.methods.files.peft_kind import PEFT_TASK, PEFT_TYPES, check_peft_kind
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.files.tensor_file import read_tensor, read_tensors
 from softprompt_tf.methods.task_tensors import DECODER_PAST_KEY_VALUES, DELTAS, KEY_VALUES, PROMPT, SCALES
 
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_TENSOR = "prompt_embeddings"
-PEFT_TASK = "SEQ_2_SEQ_LM"
-# PEFT's name -> the method here. PEFT keeps the rows that a prompt encoder (P_TUNING) made, not its network.
-_PEFT_TYPES = {
-    "PROMPT_TUNING": "prompt_tuning",
-    "P_TUNING": "p_tuning",
-    peft_prefix.PREFIX_TYPE: peft_prefix.METHOD,
-    peft_lora.LORA_TYPE: peft_lora.METHOD,
-    peft_ia3.IA3_TYPE: peft_ia3.METHOD,
-}
 _DTYPES = ("F32", "F16", "BF16", "F64")
 NPY_MAGIC = b"\x93NUMPY"
 
@@ -93,14 +85,14 @@ def read_peft_adapter(path: str | Path) -> TaskPrompt:
     """
     path = Path(path)
     config = read_adapter_config(path)
-    _check_peft_kind(path, config)
+    check_peft_kind(path, config)
     if not (path / PEFT_WEIGHTS).exists():
         raise PromptFileError(
             f"PEFT adapter {path} must hold {PEFT_WEIGHTS}. Received: {sorted(item.name for item in path.iterdir())}. "
             "Pickle files (.bin) are never read: save the adapter with safe_serialization=True."
         )
     known = {"task_id": path.resolve().name, "backbone": str(config.get("base_model_name_or_path") or "")}
-    known["method"] = _PEFT_TYPES[config["peft_type"]]
+    known["method"] = PEFT_TYPES[config["peft_type"]]
     return task_prompt_of(path, **_peft_fields(path, config), **known)
 
 
@@ -114,24 +106,6 @@ def _peft_fields(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     if config["peft_type"] == peft_prefix.PREFIX_TYPE:
         return {"tensors": {DECODER_PAST_KEY_VALUES: peft_prefix.key_values_of(path, config, rows)}}
     return {"prompt": rows[: _checked_length(path, config, rows)]}
-
-
-def _check_peft_kind(path: Path, config: dict[str, Any]) -> None:
-    peft_type, task_type, modules = (config.get(key) for key in ("peft_type", "task_type", "modules_to_save"))
-    if not isinstance(peft_type, str) or peft_type not in _PEFT_TYPES:
-        raise PromptFileError(
-            f"PEFT adapter {path} must be of type {' or '.join(_PEFT_TYPES)}. Received: peft_type={peft_type!r}."
-        )
-    if task_type not in (PEFT_TASK, None):
-        raise PromptFileError(
-            f"PEFT adapter {path} must be for an encoder-decoder (task_type {PEFT_TASK}). Received: task_type={task_type!r}, "
-            f"made for {config.get('base_model_name_or_path')}. A prompt for another kind of model means nothing to a T5."
-        )
-    if modules:
-        raise PromptFileError(
-            f"PEFT adapter {path} must leave the T5's weights as they are. Received: modules_to_save={modules}, which change "
-            "them. Train it without."
-        )
 
 
 def _checked_length(path: Path, config: dict[str, Any], rows: np.ndarray) -> int:

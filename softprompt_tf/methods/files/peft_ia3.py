@@ -1,7 +1,8 @@
 """Convert a PEFT (IA)^3 adapter to what scales projections and feed-forwards, and back.
 
 PEFT keeps a vector for each module: [F_out, 1], which multiplies its outputs, or [1, F_in] for a feed-forward module, which
-multiplies its inputs. Layers that an adapter leaves out have ones.
+multiplies its inputs. Layers that an adapter leaves out have ones. A gated feed-forward is wo (gelu(wi_0 x) * wi_1 x): there, a
+vector that multiplies the outputs of wi_1 is one that multiplies the inputs of wo.
 
 Source: huggingface/peft:src/peft/tuners/ia3, 0.21.2.
 """
@@ -56,24 +57,25 @@ def scales_of(path: Path, config: Mapping[str, Any], tensors: Mapping[str, np.nd
       tensors: its tensors by their names.
 
     Raises:
-      PromptFileError: if it changes other modules than projections of the attentions and `wo`, has settings that are not known
-        here, or holds other tensors than its config says.
+      PromptFileError: if it changes other modules than projections of the attentions, `wo` and `wi_1`, has settings that are not
+        known here, or holds other tensors than its config says.
     """
     check_settings(path, config, (*_READ, *_WITHOUT_EFFECT))
     stored = stored_modules(path, tensors, ends=(_VECTOR,), blocks=_BLOCKS)
     check_targets(path, config, stored, _DEFAULT_TARGETS)
-    scales: dict[str, dict[int, np.ndarray]] = {}
+    scales: dict[str, list[tuple[int, np.ndarray]]] = {}
     for module, values in stored.items():
-        scales.setdefault(_name(module), {})[module.layer] = _vector(path, config, module, values[_VECTOR])
+        vector = _vector(path, config, module, values[_VECTOR])
+        scales.setdefault(_name(module), []).append((module.layer, vector))
     found = {}
-    for name, by_layer in scales.items():
-        widths = {vector.size for vector in by_layer.values()}
+    for name, vectors in scales.items():
+        widths = {vector.size for _, vector in vectors}
         if len(widths) > 1:
             raise PromptFileError(f"PEFT adapter {path} must have one width for {name}. Received: {sorted(widths)}.")
         layers = num_layers(stored, "encoder" if CHANGES[name][0] == "encoder" else "decoder")
         rows = np.ones((1, layers, widths.pop()), np.float64)
-        for layer, vector in by_layer.items():
-            rows[0, layer] = vector
+        for layer, vector in vectors:
+            rows[0, layer] *= vector  # wi_1 and wo of a layer may have one each
         found[name] = rows
     return found
 
@@ -115,10 +117,10 @@ def _vector(path: Path, config: Mapping[str, Any], module: Module, value: np.nda
     feed_forwards = config.get("feedforward_modules")
     feed_forwards = _DEFAULT_FEED_FORWARDS if feed_forwards is None else feed_forwards
     multiplies_inputs = is_named(path, feed_forwards, module.name)
-    if multiplies_inputs != (module.block == FEED_FORWARD):
+    if multiplies_inputs != (module.part == "wo"):
         what = "inputs" if multiplies_inputs else "outputs"
         raise PromptFileError(
-            f"PEFT adapter {path} must scale the outputs of q, k, v and o, and the inputs of wo. Received: the {what} of "
+            f"PEFT adapter {path} must scale the outputs of q, k, v, o and wi_1, and the inputs of wo. Received: the {what} of "
             f"{listed([module.name])}, by feedforward_modules={feed_forwards}."
         )
     if value.ndim != 2 or value.shape[0 if multiplies_inputs else 1] != 1:

@@ -23,8 +23,9 @@ _BLOCKS = {
 }
 FEED_FORWARD = "DenseReluDense"
 PROJECTIONS = {"q": "query", "k": "key", "v": "value", "o": "output"}  # transformers' name -> this library's
-# What every T5 has of a block; a feed-forward's first projections differ by its form.
-_PARTS = {"SelfAttention": ("q", "k", "v", "o"), "EncDecAttention": ("q", "k", "v", "o"), FEED_FORWARD: ("wo",)}
+GATED = "wi_1"  # the projection beside the gate, where the feed-forwards have one
+# What can be changed of a block.
+_PARTS = {"SelfAttention": ("q", "k", "v", "o"), "EncDecAttention": ("q", "k", "v", "o"), FEED_FORWARD: ("wo", GATED)}
 # Of less than 100 layers, as all of them are looked at up to the last one that a file names.
 _NAME = re.compile(r"(encoder|decoder)\.block\.([0-9]{1,2})\.layer\.([0-9])\.(\w+)\.(\w+)")
 _ALL_LINEAR = "all-linear"
@@ -38,7 +39,7 @@ class Module(NamedTuple):
       stack: "encoder" or "decoder".
       layer: from 0.
       block: "SelfAttention", "EncDecAttention" or "DenseReluDense".
-      part: "q", "k", "v", "o" or "wo".
+      part: "q", "k", "v", "o", "wo" or "wi_1".
     """
 
     stack: str
@@ -85,7 +86,7 @@ def stored_modules(
         else:
             stored.setdefault(module, {})[end] = value
     if others or not stored:
-        changed = "q, k, v and o of the attentions" + (" and wo" if FEED_FORWARD in blocks else "")
+        changed = "q, k, v and o of the attentions" + (", wo and wi_1" if FEED_FORWARD in blocks else "")
         raise PromptFileError(
             f"PEFT adapter {path} must change {changed} alone, by tensors that end in {' and '.join(ends)}. "
             f"Received: {listed(sorted(others))}. Train it with other target_modules."
@@ -199,11 +200,15 @@ def _split(name: str, ends: Sequence[str]) -> tuple[Module | None, str]:
 
 
 def _all_modules(held: Collection[Module]) -> Iterator[Module]:
-    """Yield the modules of as many layers as an adapter reaches; of a stack that it does not reach, those of the first."""
+    """Yield the modules of as many layers as an adapter reaches; of a stack that it does not reach, those of the first.
+
+    Not every T5 has `GATED`, so it is one where the adapter reaches some.
+    """
+    is_gated = any(module.part == GATED for module in held)
     for stack, blocks in _BLOCKS.items():
         for layer in range(max(num_layers(held, stack), 1)):
             for block in blocks:
-                yield from (Module(stack, layer, block, part) for part in _PARTS[block])
+                yield from (Module(stack, layer, block, part) for part in _PARTS[block] if part != GATED or is_gated)
 
 
 def _is_target(config: Mapping[str, Any], name: str, default: Sequence[str]) -> bool:

@@ -2,8 +2,11 @@
 
 PEFT keeps P rows, each L pairs of keys and values [N, D]. For an encoder-decoder it lays the pairs behind themselves, gives two of
 them in turn to each layer of the decoder, and throws the second away: so layer i has pair 2i mod L. With an even L, layers
-i and i + L / 2 share a pair, and every second pair has no effect. Nothing reaches the encoder or the cross-attention. The keys
-stand in front of the target's, and T5's bias of positions lies on them.
+i and i + L / 2 share a pair, and every second pair has no effect. With an odd L, each layer has a pair of its own. So a prefix
+whose layers differ is written for one layer more, with zeros; the decoder has no such layer, and PEFT passes over it.
+
+Nothing reaches the encoder or the cross-attention. The keys stand in front of the target's, and T5's bias of positions lies on
+them.
 
 Source: huggingface/peft:src/peft/peft_model.py (`get_prompt`), 0.21.2.
 """
@@ -35,7 +38,7 @@ def key_values_of(path: Path, config: Mapping[str, Any], rows: np.ndarray) -> np
       rows: [P, L * 2 * N * D], its tensor.
 
     Returns:
-      [P, L, 2, N, D], of the dtype of `rows`.
+      [P, L, 2, N, D], of the dtype of `rows`; L is one less than in the config where `rows_of` added a layer.
 
     Raises:
       PromptFileError: if config and rows do not fit, or the adapter is not for an encoder-decoder.
@@ -55,15 +58,16 @@ def key_values_of(path: Path, config: Mapping[str, Any], rows: np.ndarray) -> np
             f"token_dim a multiple of num_attention_heads. Received: {told}, tensor {list(rows.shape)}."
         )
     pairs = rows.reshape(length, layers, 2, heads, width // heads)
-    return np.take(pairs, _pair_of_layer(layers), axis=1)
+    key_values = np.take(pairs, _pair_of_layer(layers), axis=1)
+    has_added_layer = layers > 1 and layers % 2 == 1 and not key_values[:, -1].any()
+    return key_values[:, :-1] if has_added_layer else key_values
 
 
 def rows_of(task_prompt: TaskPrompt) -> np.ndarray:
     """Return the rows [P, L * 2 * N * D] with which PEFT gives its layers what the task's have.
 
     Raises:
-      PromptFileError: if the task has other tensors than keys and values of the decoder's self-attention, or two layers differ
-        that share a pair in PEFT.
+      PromptFileError: if the task has other tensors than keys and values of the decoder's self-attention.
     """
     others = [name for name in task_prompt.tensors if name != DECODER_PAST_KEY_VALUES]
     if others:
@@ -71,23 +75,15 @@ def rows_of(task_prompt: TaskPrompt) -> np.ndarray:
             f"A prefix reaches only the decoder's self-attention in PEFT. Received: a task with {', '.join(others)}. "
             "Write a .safetensors file, or train prefix_tuning(encoder=False, cross=False, positions=True)."
         )
-    key_values = task_prompt.tensors[DECODER_PAST_KEY_VALUES]
+    key_values = _in_layers_of_peft(task_prompt)
     pairs = np.zeros_like(key_values)
-    order = _pair_of_layer(key_values.shape[1])
-    pairs[:, order] = key_values
-    tied = np.flatnonzero((pairs[:, order] != key_values).any(axis=(0, 2, 3, 4)))
-    if tied.size:
-        raise PromptFileError(
-            f"With an even number of layers, PEFT gives layers i and i + {key_values.shape[1] // 2} of the decoder the same keys "
-            f"and values. Received: a task whose layers {tied[0]} and {tied[0] + key_values.shape[1] // 2} differ. "
-            "Write a .safetensors file."
-        )
+    pairs[:, _pair_of_layer(key_values.shape[1])] = key_values
     return pairs.reshape(len(pairs), -1)
 
 
 def config_of(task_prompt: TaskPrompt) -> dict[str, Any]:
     """Return the fields of PEFT's config that are a prefix's own."""
-    length, layers, _, heads, head_dim = task_prompt.tensors[DECODER_PAST_KEY_VALUES].shape
+    length, layers, _, heads, head_dim = _in_layers_of_peft(task_prompt).shape
     return {
         "encoder_hidden_size": heads * head_dim,
         "num_attention_heads": heads,
@@ -98,6 +94,15 @@ def config_of(task_prompt: TaskPrompt) -> dict[str, Any]:
         "prefix_projection": False,
         "token_dim": heads * head_dim,
     }
+
+
+def _in_layers_of_peft(task_prompt: TaskPrompt) -> np.ndarray:
+    """Return a task's keys and values, with zeros for one layer more where two layers differ that would share a pair."""
+    key_values = task_prompt.tensors[DECODER_PAST_KEY_VALUES]
+    layers = key_values.shape[1]
+    if layers % 2 or np.array_equal(key_values[:, : layers // 2], key_values[:, layers // 2 :]):
+        return key_values
+    return np.concatenate([key_values, np.zeros_like(key_values[:, :1])], axis=1)
 
 
 def _pair_of_layer(num_layers: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from softprompt_tf.errors import PromptError, PromptFileError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.local_paths import local_source
 from softprompt_tf.files.portable_names import own_name, portable
-from softprompt_tf.methods.files.adapter_config import read_adapter_config
+from softprompt_tf.methods.files.adapter_config import read_adapter_config, refuse_file_of_adapter
 from softprompt_tf.methods.files.adapterhub import fields_of, is_adapterhub, write_adapterhub_adapter
 from softprompt_tf.methods.files.foreign_formats import (
     read_npy,
@@ -91,6 +91,7 @@ def load_prompt(path: str | Path) -> TaskPrompt:
         return read_peft_adapter(path)
     if path.suffix.lower() == ".npy":
         return read_npy(path)
+    refuse_file_of_adapter(path)
     metadata = read_metadata(path)
     _check_format(path, metadata.get("format"))
     if metadata["format"] == _OLDER_FORMAT:

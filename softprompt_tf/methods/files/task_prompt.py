@@ -10,7 +10,7 @@ import numpy as np
 from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import BackboneMismatchError, PromptError
 from softprompt_tf.methods.files.field_checks import check_count, check_text, checked_labels, checked_metrics
-from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors
+from softprompt_tf.methods.files.tensor_checks import check_tensors_of_method, checked_tensors, other_depth
 from softprompt_tf.methods.task_tensors import (
     LABEL_ROWS,
     LATE_PROMPTS,
@@ -221,10 +221,12 @@ def _check_rows(
     task_prompt: TaskPrompt, made_for: str, backbone: str, *, hidden_dim: int, sizes: BackboneSizes | None
 ) -> None:
     for name, value in task_prompt.tensors.items():
+        what_to_do = None
         if name in (PROMPT, *PLACED_PROMPTS, LABEL_ROWS):
             form, own, models = "H={}", str(value.shape[1]), str(hidden_dim)
         elif sizes is not None:
             form, own, models = f"{name} [P, {{}}]", _listed(value.shape[1:]), _listed(row_shape(name, sizes))
+            what_to_do = other_depth(name, value.shape[1:], row_shape(name, sizes))
         else:
             continue
         if sizes is not None and LATE_PROMPTS.get(name, 0) >= sizes.encoder_layers:
@@ -232,7 +234,8 @@ def _check_rows(
         if own != models:
             raise BackboneMismatchError(
                 f"{_subject(task_prompt)} was made for {made_for} ({form.format(own)}). "
-                f"Received: model {backbone} ({form.format(models)}). Train a new prompt or load that model."
+                f"Received: model {backbone} ({form.format(models)}). "
+                f"{(not task_prompt.backbone_fingerprint and what_to_do) or 'Train a new prompt or load that model.'}"
             )
 
 

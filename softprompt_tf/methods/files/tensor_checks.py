@@ -7,6 +7,8 @@ import numpy as np
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
+    CHANGES,
+    DECODER_PAST_KEY_VALUES,
     DELTAS,
     FEED_FORWARD_ADAPTERS,
     INVERTIBLE_ADAPTER,
@@ -62,6 +64,22 @@ def check_tensors_of_method(tensors: Mapping[str, object], method: str) -> None:
         raise PromptError(
             f"A task of the method {method} has the tensors: {' and '.join(wanted)}. Received: {received or 'none'}."
         )
+
+
+def other_depth(name: str, own: Sequence[int], models: Sequence[int]) -> str | None:
+    """Return what to do where an adapter's row differs from a model's in its number of layers alone; None where there is nothing.
+
+    The folder of an adapter does not say how many layers its T5 has.
+    """
+    if own[1:] != models[1:]:
+        return None
+    if name in CHANGES and own[0] < models[0]:
+        return "If it was trained on this T5 without its last layers, save it for all layers, in PEFT or AdapterHub."
+    if name == DECODER_PAST_KEY_VALUES and own[0] > models[0]:
+        return (
+            f"If it was trained on this T5 with PEFT, which counts the encoder's layers, cut its layers to {models[0]}."
+        )
+    return None
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,8 +1,11 @@
 """Hugging Face directories in all the forms in which they lie around, and one clear line for each damaged one."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import answers
 import ml_dtypes
@@ -231,6 +234,25 @@ def test_an_untied_model_without_a_head_is_refused(copy_of):
 # === The head's scale, as it is said in each version's config ===
 
 
+@pytest.mark.parametrize(("case", "name"), [("t5_1_1", "T5Model"), ("mt5", "MT5Model")])
+def test_a_t5_1_1_that_transformers_5_wrote_without_a_head_is_refused(copy_of, case, name):
+    directory = copy_of(case)
+    change_config(directory, architectures=[name], tie_word_embeddings=True, scale_decoder_outputs=False)
+    weights = t5_models.weights(case)
+    del weights[HEAD]
+    write_weights(directory, weights)
+
+    with pytest.raises(BackboneError, match=rf"head of its own.*no weight lm_head\.weight in .* says {name}\. Load"):
+        open_checkpoint(directory)
+
+
+def test_a_t5_1_0_without_a_head_is_complete(copy_of, hugging_face):
+    directory = copy_of("t5_1_0")
+    change_config(directory, architectures=["T5Model"])
+
+    assert_same_checkpoint(directory, hugging_face("t5_1_0"))
+
+
 def test_tied_without_scaling_gives_logits_that_are_larger_by_the_root_of_the_width(copy_of):
     directory = copy_of("t5_1_0")
     change_config(directory, tie_word_embeddings=True, scale_decoder_outputs=False)
@@ -365,14 +387,19 @@ def test_a_bfloat16_file_with_nan_is_refused(copy_of):
         load_t5(directory, dtype="bfloat16")
 
 
-def test_a_weight_in_integers_is_refused(copy_of):
+@pytest.mark.parametrize(
+    ("dtype", "called"), [(np.int8, "I8"), (ml_dtypes.float8_e4m3fn, "F8_E4M3")], ids=["integers", "8 bits"]
+)
+@pytest.mark.parametrize("name", ["encoder.block.0.layer.1.DenseReluDense.wo.weight", HEAD])
+def test_a_weight_of_a_quantized_model_is_refused(copy_of, name, dtype, called):
     directory = copy_of("t5_1_1")
     weights = t5_models.weights("t5_1_1")
-    name = "encoder.block.0.layer.1.DenseReluDense.wo.weight"
-    write_weights(directory, {**weights, name: weights[name].astype(np.int8)})
+    write_weights(directory, {**weights, name: weights[name].astype(dtype)})
 
-    with pytest.raises(BackboneError, match=rf"Weight {name} .* dtype must be one of float32.* and is int8"):
-        load_t5(directory)
+    with pytest.raises(
+        BackboneError, match=rf"Weight {name} .* dtype must be one of float32.* and is {called}\..*not quan"
+    ):
+        open_checkpoint(directory)
 
 
 def test_a_weight_in_two_shards_is_refused(copy_of):
@@ -416,6 +443,27 @@ def test_a_bfloat16_torch_file_is_read_as_bfloat16(torch, copy_of):
     np.testing.assert_array_equal(read["head"], weights[HEAD].T.astype(ml_dtypes.bfloat16))
 
 
+def test_a_torch_file_of_parameters_is_read(torch, copy_of, hugging_face):
+    directory = copy_of("t5_1_1")
+    (directory / "model.safetensors").unlink()
+    weights = t5_models.weights("t5_1_1")
+    state = {name: torch.nn.Parameter(torch.from_numpy(value)) for name, value in weights.items()}
+    torch.save({**state, "encoder.embed_tokens.weight": state[TABLE]}, directory / "pytorch_model.bin")
+
+    assert_same_checkpoint(directory, hugging_face("t5_1_1"))
+
+
+@pytest.mark.parametrize("name", ["encoder.block.0.layer.1.DenseReluDense.wo.weight", HEAD])
+def test_a_torch_file_of_a_quantized_model_is_refused(torch, copy_of, name):
+    directory = copy_of("t5_1_1")
+    (directory / "model.safetensors").unlink()
+    state = {key: torch.from_numpy(value) for key, value in t5_models.weights("t5_1_1").items()}
+    torch.save({**state, name: state[name].to(torch.int8)}, directory / "pytorch_model.bin")
+
+    with pytest.raises(BackboneError, match=rf"Weight {name} .* dtype must be one of float32.* and is int8\."):
+        open_checkpoint(directory)
+
+
 def test_a_torch_file_of_something_else_is_refused(torch, copy_of):
     directory = copy_of("t5_1_1")
     (directory / "model.safetensors").unlink()
@@ -428,6 +476,20 @@ def test_a_torch_file_of_something_else_is_refused(torch, copy_of):
 
 
 # === What is refused ===
+
+
+@pytest.mark.parametrize("version", ["2.9.1+cpu", "1.13.1", "unknown"])
+def test_a_torch_that_a_file_could_make_run_code_reads_none(copy_of, monkeypatch, version):
+    loads = []
+    fake = SimpleNamespace(__version__=version, __spec__=None, load=lambda *args, **kwargs: loads.append(args))
+    monkeypatch.setattr(torch_pickle.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    directory = copy_of("t5_1_1")
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+
+    with pytest.raises(BackboneError, match=rf"torch 2\.10 or newer.*Received: torch {re.escape(version)}\. Update it"):
+        load_t5(directory)
+    assert loads == []
 
 
 def test_a_torch_file_without_torch_says_what_to_do(copy_of, monkeypatch):
@@ -513,6 +575,23 @@ def test_a_weight_too_many_is_named(copy_of):
         load_t5(directory)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("T5EncoderModel", "an encoder alone"),
+        ("MT5ForSequenceClassification", "a classifier"),
+        ("T5ForQuestionAnswering", "a model that marks answers in a text"),
+    ],
+)
+def test_weights_of_another_class_are_refused_with_its_name(copy_of, name, kind):
+    directory = copy_of("t5_1_1")
+    change_config(directory, architectures=[name])
+    write_weights(directory, {**t5_models.weights("t5_1_1"), "classifier.weight": np.ones((2, 2), np.float32)})
+
+    with pytest.raises(BackboneError, match=rf"1 left over .*\. Its config says {name}, {kind}\. Load the T5ForCond"):
+        open_checkpoint(directory)
+
+
 def test_of_many_missing_weights_some_are_named(copy_of):
     directory = copy_of("t5_1_1")
     write_weights(
@@ -576,6 +655,13 @@ def test_an_unknown_feed_forward_is_refused(copy_of, projection):
 
     with pytest.raises(BackboneError, match=r"`feed_forward_proj` of .* must be one of relu, gated-relu.* Received: "):
         load_t5(directory)
+
+
+def test_a_list_of_the_one_end_of_sequence_is_that_one(copy_of, hugging_face):
+    directory = copy_of("t5_1_1")
+    change_config(directory, eos_token_id=[1])
+
+    assert_same_checkpoint(directory, hugging_face("t5_1_1"))
 
 
 @pytest.mark.parametrize("key", ["pad_token_id", "eos_token_id", "decoder_start_token_id"])

@@ -71,6 +71,15 @@ def test_weights_without_a_config_say_that_it_is_missing(tmp_path):
         load_t5(tmp_path)
 
 
+def test_the_folder_of_an_adapter_is_no_t5(tmp_path):
+    (tmp_path / "adapter_config.json").touch()
+
+    with pytest.raises(
+        BackboneError, match=r"It holds an adapter, .* the directory of the T5 that it was trained on\.$"
+    ):
+        load_t5(tmp_path)
+
+
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(
         BackboneError, match=r"A backbone's path must be a KerasHub preset directory .* Received: .*absent\."
@@ -96,8 +105,21 @@ def test_a_config_that_is_a_list_is_refused(tmp_path):
         load_t5(tmp_path)
 
 
-@pytest.mark.parametrize("model_type", ["bert", "gpt2", "umt5", "longt5", None, ["t5"]])
-def test_a_hugging_face_model_of_another_type_is_refused_by_its_type(tmp_path, model_type):
+@pytest.mark.parametrize(
+    ("model_type", "difference"),
+    [
+        ("bert", ""),
+        ("gpt2", ""),
+        (
+            "umt5",
+            " Each layer of umT5 has relative positions of its own; in a T5 all share the first layer's. Use an mT5.",
+        ),
+        ("longt5", " The encoder of a LongT5 attends to near tokens only, or to summaries of blocks. Use a T5 1.1."),
+        (None, ""),
+        (["t5"], ""),
+    ],
+)
+def test_a_hugging_face_model_of_another_type_is_refused_by_its_type(tmp_path, model_type, difference):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, "hidden_size": 8}))
 
     with pytest.raises(BackboneError) as error:
@@ -105,7 +127,7 @@ def test_a_hugging_face_model_of_another_type_is_refused_by_its_type(tmp_path, m
 
     expected = (
         f"A Hugging Face checkpoint must be a T5 (model_type t5 or mt5). Received: model_type={model_type!r} in "
-        f"{tmp_path / 'config.json'}."
+        f"{tmp_path / 'config.json'}.{difference}"
     )
     assert str(error.value) == expected
 

@@ -1,11 +1,14 @@
 """T5X checkpoints: written ones in each form that T5X has had, and a real one."""
 
 import json
+import os
+import pickle
 import shutil
 
 import google_writers
 import ml_dtypes
 import msgpack
+import numcodecs.pickles
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -239,6 +242,33 @@ def test_a_missing_chunk_is_no_zeros_but_an_error(written, vocabulary_file):
     message = rf"Weight decoder\.logits_dense\.kernel of .* cannot be read: chunk 1\.0 of {HEAD} is missing"
     with pytest.raises(BackboneError, match=message):
         load_t5(written, vocabulary=vocabulary_file)
+
+
+class _RunsCode:
+    """An object whose pickle makes a directory when it is read."""
+
+    def __init__(self, directory):
+        self._directory = directory
+
+    def __reduce__(self):
+        return os.mkdir, (str(self._directory),)
+
+
+def test_an_array_of_objects_is_refused_and_its_pickle_not_read(written, tmp_path, vocabulary_file, monkeypatch):
+    monkeypatch.setattr(
+        numcodecs.pickles, "ALLOW_UNSAFE_PICKLE_DECODE", True, raising=False
+    )  # as in its older versions
+    made = tmp_path / "made by the pickle"
+    settings = json.loads((written / HEAD / ".zarray").read_text())
+    filters = [{"id": "vlen-utf8"}, {"id": "pickle"}]
+    settings |= {"dtype": "|O", "fill_value": None, "compressor": None, "filters": filters}
+    (written / HEAD / ".zarray").write_text(json.dumps(settings))
+    for chunk in (written / HEAD).glob("[0-9]*"):
+        chunk.write_bytes(pickle.dumps([_RunsCode(made), (1,)]))
+
+    with pytest.raises(BackboneError, match=rf"must lie in {HEAD}/ as a zarr array.*dtype must be one of float32"):
+        load_t5(written, vocabulary=vocabulary_file)
+    assert not made.exists()
 
 
 def test_a_damaged_chunk_is_refused(written, vocabulary_file):
