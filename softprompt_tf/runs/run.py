@@ -109,7 +109,9 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     config = with_chosen_precision(config, lambda: measured_run(config, data))
     has_begun = is_chief() and check_settings(output_dir, config)
     if is_chief() and not has_begun:  # such as where the checkpoints of a finished run were deleted
-        check_no_others(output_dir, [file.name for file in _prompt_files(data, config).values()], error_type=TrainingError)
+        check_no_others(
+            output_dir, [file.name for file in _prompt_files(data, config).values()], error_type=TrainingError
+        )
     record = RunRecord(output_dir, has_begun=has_begun, is_kept=is_chief())
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
