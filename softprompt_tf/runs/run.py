@@ -93,8 +93,8 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
 
     Raises:
       ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
-      TrainingError: if the run directory holds a run of other settings, rows or backbone, or a prompt without the checkpoints of its
-        run; another process is using it, or the training cannot go on.
+      TrainingError: if the run directory holds a run of other settings, rows or backbone, or a prompt without the checkpoints of
+        its run; if another process is using it, or the training cannot go on.
       WorkerLostError: if another worker of `training.strategy: multi_worker` ends before the run does, or never comes. The chief
         alone writes files and calls `on_start`.
     """
