@@ -62,7 +62,8 @@ def _start_guard(held: int, shown: int) -> tuple[int, int] | None:
         os.close(watched)
         return guard, alive
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # which a group of processes gets together
+            signal.signal(number, signal.SIG_IGN)
         os.close(alive)
         os.read(watched, 1)  # returns when this process's parent is no more
         _write(held, shown)

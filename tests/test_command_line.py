@@ -260,7 +260,9 @@ def test_help_says_which_backbones_there_are(command, capsys):
     assert "KerasHub, Hugging Face, T5X or Mesh TensorFlow" in help_of(command, capsys)
 
 
-def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
+# A shell lets its background jobs, and all that they start, ignore SIGINT.
+@pytest.mark.parametrize(("interrupts", "sent"), [(signal.SIG_DFL, signal.SIGINT), (signal.SIG_IGN, signal.SIGTERM)])
+def test_an_interrupted_import_ends_without_a_traceback(interrupts, sent, tmp_path):
     (tmp_path / "slow.py").write_text(
         "import sys, time\n"
         "class Slow:\n"
@@ -274,15 +276,12 @@ def test_an_interrupted_import_ends_without_a_traceback(tmp_path):
         "sys.exit(main())\n"
     )
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A shell lets its background jobs, and all that they start, ignore the signal.
-    heeds_interrupts = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "slow.py"), "configs"], **streams, preexec_fn=heeds_interrupts
-    )
+    heeds = functools.partial(signal.signal, signal.SIGINT, interrupts)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "slow.py"), "configs"], **streams, preexec_fn=heeds)
     assert process.stdout.readline() == "importing\n"
     time.sleep(0.2)
 
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, sent)
 
     assert process.communicate(timeout=30)[1] == "softprompt: interrupted\n"
     assert process.returncode == 130

@@ -435,6 +435,18 @@ def test_other_first_values_are_refused(place, tmp_path):
         train_run(place.config(tmp_path / "out", overrides=overrides))
 
 
+@pytest.mark.parametrize(("tasks", "name"), [(("mood",), "prompt"), (("mood", "echo"), "echo")], ids=["one", "several"])
+def test_a_prompt_without_the_checkpoints_of_its_run_is_not_written_over(place, tmp_path, tasks, name):
+    file = tmp_path / f"{name}.safetensors"
+    file.write_bytes(b"of a finished run")
+
+    with pytest.raises(TrainingError, match=rf"must not write over other work\. Received: {file}, which exists"):
+        train_run(place.config(tmp_path, tasks))
+
+    assert file.read_bytes() == b"of a finished run"
+    assert [path.name for path in tmp_path.glob("[!.]*")] == [file.name]
+
+
 def test_a_run_directory_in_use_is_refused(result, place, tmp_path):
     with (
         locked(tmp_path / "out", error_type=TrainingError),

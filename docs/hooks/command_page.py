@@ -15,7 +15,7 @@ order: `train` (or `tune`), `evaluate`, `predict`, `export`, `serve`, `query`.
 | 1 | an export does not answer as it should, or a fault of this library |
 | 2 | a mistake in what was asked, reported in one line |
 | 75 | another [worker](../how_to/many_machines.md) of the training was lost: start all of them again |
-| 130 | interrupted with Ctrl-C |
+| 130 | interrupted with Ctrl-C or SIGTERM |
 """
 
 

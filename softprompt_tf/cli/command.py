@@ -1,4 +1,4 @@
-"""Start the command line, so that Ctrl-C ends it without a traceback from the first import on."""
+"""Start the command line, so that Ctrl-C and SIGTERM end it without a traceback from the first import on."""
 
 import signal
 import sys
@@ -13,8 +13,15 @@ def main() -> int:
         interrupts.append(number)
         raise KeyboardInterrupt
 
+    def terminate(number: int, frame: FrameType | None) -> None:
+        # As Ctrl-C does at this moment. In the background of a shell that is ignored, and SIGTERM ends the command all the same.
+        now = signal.getsignal(signal.SIGINT)
+        (now if callable(now) else interrupt)(number, frame)
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
     try:
         from softprompt_tf.quiet import open_closed_streams
 

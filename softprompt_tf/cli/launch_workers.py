@@ -70,11 +70,13 @@ def launch(arguments: Sequence[str], count: int, *, program: Sequence[str] = PRO
 def end_with_launcher() -> None:
     """In a worker: be interrupted when the launcher that started it has ended, in whatever way.
 
-    A shell lets what it starts in the background ignore interrupts; the launcher's own come through all the same.
+    A shell lets what it starts in the background ignore interrupts; the launcher's own come through all the same. By SIGTERM the
+    launcher ends it at once.
     """
     descriptor = os.environ.get(_LIFELINE)
     if descriptor is not None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         threading.Thread(target=_interrupt_at_end_of, args=(int(descriptor),), daemon=True).start()
 
 

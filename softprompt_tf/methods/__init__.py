@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.constructors import *  # noqa: F403
     from softprompt_tf.methods.family.kept_tensors import kept_tensors as kept_tensors
     from softprompt_tf.methods.family.method import PromptMethod as PromptMethod
+    from softprompt_tf.methods.family.method_config import LengthConfig as LengthConfig
+    from softprompt_tf.methods.family.method_config import MethodConfig as MethodConfig
+    from softprompt_tf.methods.family.method_config import TaskStart as TaskStart
+    from softprompt_tf.methods.family.method_config import task_ids_of as task_ids_of
     from softprompt_tf.methods.files.members import check_members as check_members
     from softprompt_tf.methods.files.members import mixture_weights as mixture_weights
     from softprompt_tf.methods.files.members import with_weight as with_weight
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from softprompt_tf.methods.injection import prepend as prepend
     from softprompt_tf.methods.injection import put_in_front as put_in_front
     from softprompt_tf.methods.injection import with_offsets as with_offsets
+    from softprompt_tf.methods.method_row import MethodRow as MethodRow
     from softprompt_tf.methods.neighbours import nearest_neighbours as nearest_neighbours
     from softprompt_tf.methods.registry import METHODS as METHODS
     from softprompt_tf.methods.task_table import TaskTable as TaskTable
@@ -38,10 +43,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(constructors.__all__, "constructors"),
+    "LengthConfig": "family.method_config",
     "METHODS": "registry",
+    "MethodConfig": "family.method_config",
+    "MethodRow": "method_row",
     "PromptInitializer": "initializers",
     "PromptMethod": "family.method",
     "TaskPrompt": "files.prompt_file",
+    "TaskStart": "family.method_config",
     "TaskTable": "task_table",
     "Vocabulary": "vocabulary",
     "check_backbone": "files.prompt_file",
@@ -54,6 +63,7 @@ _HOME = {
     "nearest_neighbours": "neighbours",
     "prepend": "injection",
     "put_in_front": "injection",
+    "task_ids_of": "family.method_config",
     "with_offsets": "injection",
     "with_weight": "files.members",
     "write_adapterhub_adapter": "files.prompt_file",

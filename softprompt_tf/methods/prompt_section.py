@@ -1,9 +1,10 @@
 """The section `prompt` of a config, which is of the method that it names."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Discriminator, Tag
+from pydantic import PlainValidator, SerializeAsAny
+from pydantic_core import PydanticKnownError
 
 from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
@@ -25,12 +26,21 @@ def method_section(value: Any) -> type[MethodConfig]:
     return PromptTuningConfig if tag == _UNKNOWN_METHOD else METHODS[tag].config
 
 
+def _checked(value: Any) -> MethodConfig:
+    """Return the section of the method that a value names; of `METHODS` as it is now, to which programs may add."""
+    if isinstance(value, MethodConfig):
+        return value
+    if isinstance(value, Mapping) and _method_tag(value) == _UNKNOWN_METHOD:
+        known = {"discriminator": "method", "tag": str(value["method"]), "expected_tags": ", ".join(METHODS)}
+        raise PydanticKnownError("union_tag_invalid", known)
+    return method_section(value).model_validate(value)
+
+
 if TYPE_CHECKING:
     AnyMethodConfig = MethodConfig
 else:
     # The section `prompt` of a config, of whichever method it names.
-    _Methods = Union[tuple(Annotated[row.config, Tag(name)] for name, row in METHODS.items())]  # noqa: UP007
-    AnyMethodConfig = Annotated[_Methods, Discriminator(_method_tag)]
+    AnyMethodConfig = Annotated[SerializeAsAny[MethodConfig], PlainValidator(_checked)]
 
 
 def drop_settings_of_other_methods(tree: Tree) -> None:
@@ -39,7 +49,7 @@ def drop_settings_of_other_methods(tree: Tree) -> None:
     if not isinstance(prompt, dict) or prompt.get("method") not in tuple(METHODS):
         return
     method = str(prompt["method"])
-    known = {key for row in METHODS.values() for key in row.config.model_fields}
+    known = {key for row in METHODS.that_load().values() for key in row.config.model_fields}
     named_in = _file_of(tree.place(("prompt", "method")))
     for key in sorted(known & set(prompt) - set(METHODS[method].config.model_fields)):
         place = tree.place(("prompt", key))

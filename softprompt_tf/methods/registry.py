@@ -1,7 +1,9 @@
-"""The prompt methods by name. Another method is one file in `family` and one row here."""
+"""The prompt methods by name. Another method is one file in `family` and one row here, or is in a package of its own.
 
-from collections.abc import Callable
-from typing import NamedTuple
+A program may put a `MethodRow` into `METHODS` at any time.
+"""
+
+from importlib.metadata import entry_points
 
 from softprompt_tf.methods.family.adapters import AdaptersConfig, adapters
 from softprompt_tf.methods.family.attempt import AttemptConfig, attempt
@@ -11,8 +13,6 @@ from softprompt_tf.methods.family.late_prompts import LatePromptsConfig, late_pr
 from softprompt_tf.methods.family.lora import LoRAConfig, lora
 from softprompt_tf.methods.family.low_rank import LowRankConfig, low_rank
 from softprompt_tf.methods.family.mad_x import MadXConfig, mad_x
-from softprompt_tf.methods.family.method import PromptMethod
-from softprompt_tf.methods.family.method_config import MethodConfig
 from softprompt_tf.methods.family.mpt import MptConfig, mpt
 from softprompt_tf.methods.family.multitask_prompts import MultitaskPromptsConfig, multitask_prompts
 from softprompt_tf.methods.family.p_tuning import PTuningConfig, p_tuning
@@ -24,16 +24,10 @@ from softprompt_tf.methods.family.soft_words import SoftWordsConfig, soft_words
 from softprompt_tf.methods.family.superpos import SuperPosConfig, superpos
 from softprompt_tf.methods.family.ulpt import UlptConfig, ulpt
 from softprompt_tf.methods.family.warp import WarpConfig, warp
+from softprompt_tf.methods.method_row import MethodRow as MethodRow
+from softprompt_tf.methods.other_packages import GROUP, Methods
 
-
-class MethodRow(NamedTuple):
-    """A method: its constructor, and its section of a config."""
-
-    make: Callable[..., PromptMethod]
-    config: type[MethodConfig]
-
-
-METHODS: dict[str, MethodRow] = {
+_OWN = {
     "prompt_tuning": MethodRow(prompt_tuning, PromptTuningConfig),
     "prefix_tuning": MethodRow(prefix_tuning, PrefixTuningConfig),
     "p_tuning_v2": MethodRow(p_tuning_v2, PTuningV2Config),
@@ -54,3 +48,4 @@ METHODS: dict[str, MethodRow] = {
     "soft_words": MethodRow(soft_words, SoftWordsConfig),
     "warp": MethodRow(warp, WarpConfig),
 }
+METHODS = Methods(_OWN, entry_points(group=GROUP))

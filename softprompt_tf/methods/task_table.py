@@ -83,6 +83,8 @@ class TaskTable(keras.layers.Layer):
     def _initializer(self, name: str, values: Mapping[str, np.ndarray] | None) -> Any:
         if values is None:
             return keras.initializers.RandomUniform(-0.5, 0.5)
+        if name not in values:
+            raise PromptError(f"A method must draw first values for `{name}`. Received: {', '.join(values) or 'none'}.")
         value, shape = values[name], self._full_shape(name)
         if np.shape(value) != shape:
             raise PromptError(

@@ -1,6 +1,7 @@
 """What an optimizer such as `ScheduleFreeAdam` averages, in the model while it is scored.
 
-Such an optimizer says `keeps_average = True`, and puts the average into variables by `finalize_variable_values`.
+Such an optimizer says `keeps_average = True`. It puts the average into variables by `finalize_variable_values`, and the values that
+it trains at back by `resume_variable_values`.
 """
 
 import contextlib
@@ -43,7 +44,8 @@ def averaged_values(model: Any) -> Iterator[None]:
 class ValidateAverage(keras.callbacks.Callback):
     """Holds the average in the model from a validation to the next epoch; `fit` of a `PromptedT5` puts it before other callbacks.
 
-    So what they keep at the end of the epoch, such as the best weights, is what was scored.
+    So what they keep at the end of the epoch, such as the best weights, is what was scored. Where the model holds an average from
+    before, such as that of an earlier `fit` or of `BackupAndRestore`, the training goes on at the values that belong to it.
     """
 
     def __init__(self) -> None:
@@ -57,6 +59,7 @@ class ValidateAverage(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._go_on()
+        self.model.optimizer.resume_variable_values(self.model.trainable_variables)
 
     def _go_on(self) -> None:
         if self._values is not None:

@@ -34,6 +34,29 @@ def check_runs_on_devices(placement: Placement | None, *, jit_compile: bool, num
         )
 
 
+def check_runs_on_replicas(strategy: Any, optimizer: Any, *, steps_per_execution: int) -> None:
+    """Refuse what Keras cannot do with the replicas of a `MirroredStrategy`: it ends in words about its graph.
+
+    Raises:
+      TrainingError: for accumulated gradients, and for several steps in one call.
+    """
+    import tensorflow as tf
+
+    num_replicas = strategy.num_replicas_in_sync
+    if num_replicas == 1 or isinstance(strategy, tf.distribute.TPUStrategy):
+        return
+    settings = {
+        "gradient_accumulation_steps": getattr(optimizer, "gradient_accumulation_steps", None) or 1,
+        "steps_per_execution": steps_per_execution,
+    }
+    for name, value in settings.items():
+        if value > 1:
+            raise TrainingError(
+                f"Keras takes each step of several replicas alone. Received: {name}={value} and {num_replicas} replicas. Leave "
+                f"{name} out, or train on one device."
+            )
+
+
 def check_can_recompute(t5_dropout: float) -> None:
     """Refuse gradient checkpointing of a T5 that drops, whose second run would drop other values; a TrainingError."""
     if t5_dropout:

@@ -23,6 +23,7 @@ from softprompt_tf.methods import (
     prompt_tuning,
 )
 from softprompt_tf.methods.family.kept_tensors import unknown_tensors
+from softprompt_tf.methods.files.tensor_checks import check_folded
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, PROMPT
 
 
@@ -45,7 +46,9 @@ def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
         dtype=t5.backbone.dtype_policy,
         name="prompt",
     )
-    if goes_inside(injection_of(table.tensors())):
+    tensors = table.tensors()
+    check_folded(tensors, method.name, t5.sizes, has_tasks=method.num_tasks is not None)
+    if goes_inside(injection_of(tensors)):
         check_has_no_dropout(method, t5)
     return table
 
@@ -101,6 +104,11 @@ def method_of_config(config: Mapping[str, Any], t5: FrozenT5) -> PromptMethod:
     seed = config.get("method_seed", 0)  # files of earlier versions have none; it has drawn the first values long ago
     position = {"position": config.get("position", "front"), "sees": config.get("sees", "all")}  # likewise
     if config.get("method_settings"):
+        if config["method"] not in METHODS:
+            raise PromptError(
+                f"The method of a saved model must be a name of `softprompt_tf.methods.METHODS`. Received: {config['method']!r}. "
+                "Install the package that has it, or put its MethodRow there."
+            )
         made = METHODS[config["method"]].make(**config["method_settings"], task_ids=task_ids, seed=seed)
         return dataclasses.replace(made, **position)
     # Files of earlier versions hold rows in front of the input alone, and their number.

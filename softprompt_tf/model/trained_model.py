@@ -21,6 +21,7 @@ from softprompt_tf.model.compiled_parts import (
     check_is_not_scaled,
     check_loss,
     check_runs_on_devices,
+    check_runs_on_replicas,
     known_metrics,
 )
 from softprompt_tf.model.loss_terms import LossTerm, bound_terms
@@ -144,7 +145,8 @@ class TrainedModel(WholeFileModel):
         Raises:
           TrainingError: for micro-batches with dropout, XLA or several replicas; for gradient checkpointing of a T5 with
             dropout, whose second run would drop others; for prompt dropout of a T5 with dropout, or of a method without rows
-            in front of the text; for a term that does not go with the model; for XLA or replicas of a T5 on several devices.
+            in front of the text; for a term that does not go with the model; for XLA or replicas of a T5 on several devices; for
+            accumulated gradients or several steps per execution with several replicas.
           ConfigError: for a loss or another metric by name: Keras's own would count padding; for a rate that is no number
             from 0 up to 1.
 
@@ -165,6 +167,10 @@ class TrainedModel(WholeFileModel):
         object.__setattr__(self, "_loss_tracker", MeanLoss())
         num_replicas = self.distribute_strategy.num_replicas_in_sync if is_tensorflow() else 1
         check_runs_on_devices(self.t5.placement, jit_compile=self.jit_compile, num_replicas=num_replicas)
+        if num_replicas > 1:
+            check_runs_on_replicas(
+                self.distribute_strategy, self.optimizer, steps_per_execution=self.steps_per_execution
+            )
         self.sampler = sampler
         self.gradient_checkpointing = gradient_checkpointing
         self.micro_batch_size = checked_micro_batch_size(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from softprompt_tf.pretraining.bits_per_byte import MeasuredText
 
+STATE = "state.safetensors"
 _FREE_TO_CHANGE = ("steps", "cooldown_steps", "checkpoint_every", "log_every", "measure_every")
 # Steps that JAX may be behind; their losses are read late, so that the device never waits.
 _STEPS_IN_FLIGHT = 0 if is_tensorflow() else 16
@@ -139,7 +140,7 @@ class Pretrainer:
             self.optimizer.build(backbone.trainable_variables)
         self.take_step = _make_step(backbone, self.optimizer, run.precision, strategy)
         self._saved = SavedRun(
-            Checkpoints(self.directory, name="state.safetensors"),
+            Checkpoints(self.directory, name=STATE),
             lambda: {"trainable": backbone.weights, "optimizer": self.optimizer.variables},
             seed=run.seed,
             settings=run.fixed,

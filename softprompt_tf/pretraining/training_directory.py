@@ -18,18 +18,20 @@ from softprompt_tf.backbones.tokenization.piece_model import NUM_SENTINELS
 from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.files.new_files import check_no_others
 from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
 from softprompt_tf.pretraining.bits_per_byte import MeasuredText, cut_windows
 from softprompt_tf.pretraining.corpus import Corpus, Source, draw_documents, load_corpora
 from softprompt_tf.pretraining.passages import PassageSource
-from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
+from softprompt_tf.pretraining.pretrainer import STATE, Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.ranges import check_least
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.settings.spelling import nearest
 
 HELD_OUT_BATCHES = 8
+_PRESET = "preset"
 _MAX_VOCABULARY_DOCUMENTS = 60_000
 
 
@@ -70,7 +72,8 @@ def pretrain(
     Raises:
       ConfigError: if `kind_weights` names no kind of the texts, or leaves none.
       DataError: if a text is missing or holds no document, or the vocabulary is missing or unfit.
-      TrainingError: if `output` holds a run of other settings or texts, or another process is using it.
+      TrainingError: if `output` holds a run of other settings or texts, or a preset without the state of its run; or another
+        process is using it.
     """
     output, shape = Path(output), shape or BackboneShape()
     # Besides the sentinels: padding, end of sequence, unknown, and a piece.
@@ -120,7 +123,8 @@ def adapt(
     Raises:
       BackboneError: if the backbone cannot be loaded.
       DataError: if a text is missing or holds no document.
-      TrainingError: if `output` holds a run of other settings or texts, or another process is using it.
+      TrainingError: if `output` holds a run of other settings or texts, or a preset without the state of its run; or another
+        process is using it.
     """
     output = Path(output)
     _check_kinds([kind for kind, _ in texts], kind_weights or {})
@@ -172,7 +176,7 @@ def _train(
     if measured:
         text = MeasuredText(trainer.backbone, tokenizer, cut_windows(measured, tokenizer, window=mixture.window))
     trainer.fit(train_batches, fixed_batches, text)
-    preset = trainer.directory / "preset"
+    preset = trainer.directory / _PRESET
     write_preset(trainer.backbone, proto, preset)
     print(f"wrote {preset}", flush=True)
     return preset
@@ -253,7 +257,12 @@ def _digest(corpora: Sequence[Corpus]) -> str:
 
 
 def _check_settings(path: Path, settings: dict[str, object]) -> None:
-    """Keep the settings of a new run; refuse to go on with others than a run was started with."""
+    """Keep the settings of a new run; refuse to go on with others than a run was started with.
+
+    A new run is refused, too, where the preset of one is whose state was deleted.
+    """
+    if not (path.parent / STATE).exists():
+        check_no_others(path.parent, [_PRESET], error_type=TrainingError)
     content = json.dumps(settings, indent=2) + "\n"
     if not path.is_file():
         write_atomically(path, content.encode("utf-8"), error_type=TrainingError)

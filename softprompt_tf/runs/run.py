@@ -32,6 +32,7 @@ from softprompt_tf.evaluation.scores import TaskScores, majority_baseline, write
 from softprompt_tf.evaluation.shared_answers import shared_answers
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.files.new_files import check_no_others
 from softprompt_tf.files.portable_names import file_names
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
@@ -92,8 +93,8 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
 
     Raises:
       ConfigError, DataError, BackboneError: for a mistake in the config, its data or its backbone.
-      TrainingError: if the run directory holds a run of other settings, rows or backbone, another process is using it, or the
-        training cannot go on.
+      TrainingError: if the run directory holds a run of other settings, rows or backbone, or a prompt without the checkpoints of
+        its run; if another process is using it, or the training cannot go on.
       WorkerLostError: if another worker of `training.strategy: multi_worker` ends before the run does, or never comes. The chief
         alone writes files and calls `on_start`.
     """
@@ -107,6 +108,10 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     output_dir = Path(config.output_dir)
     config = with_chosen_precision(config, lambda: measured_run(config, data))
     has_begun = is_chief() and check_settings(output_dir, config)
+    if is_chief() and not has_begun:  # such as where the checkpoints of a finished run were deleted
+        check_no_others(
+            output_dir, [file.name for file in _prompt_files(data, config).values()], error_type=TrainingError
+        )
     record = RunRecord(output_dir, has_begun=has_begun, is_kept=is_chief())
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
@@ -217,11 +222,15 @@ def _score_all(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dic
     }
 
 
+def _prompt_files(data: Sequence[TaskData], config: RunConfig) -> dict[str, Path]:
+    names = {data[0].task.name: "prompt"} if len(data) == 1 else file_names(each.task.name for each in data)
+    return {task: Path(config.output_dir) / f"{name}.safetensors" for task, name in names.items()}
+
+
 def _save_prompts(
     model: PromptedT5, data: Sequence[TaskData], scores: Mapping[str, TaskScores], config: RunConfig
 ) -> dict[str, Path]:
-    names = {data[0].task.name: "prompt"} if len(data) == 1 else file_names(each.task.name for each in data)
-    files = {task: Path(config.output_dir) / f"{name}.safetensors" for task, name in names.items()}
+    files = _prompt_files(data, config)
     for each in data:
         task = each.task
         if not is_chief():

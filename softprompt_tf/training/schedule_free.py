@@ -7,6 +7,7 @@ of a warm-up like all others, and leaves the training's values in the model wher
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -26,8 +27,8 @@ class ScheduleFreeAdam(keras.optimizers.Optimizer):
         y <- (1 - beta_1) z + beta_1 x
 
     The model holds y while it is trained, and x at the end of `fit`. `fit` and `train_prompt` score x. A loop of your
-    own puts x into the model by `optimizer.finalize_variable_values(model.trainable_variables)`. The optimizer keeps x
-    and z, so give another prompt a new optimizer.
+    own puts x into the model by `optimizer.finalize_variable_values(model.trainable_variables)`, and y back by
+    `resume_variable_values`. The optimizer keeps x and z, so give another prompt a new optimizer.
 
     Args:
       learning_rate: float or a Keras `LearningRateSchedule`. Steady after a warm-up. Default 0.0025.
@@ -89,16 +90,33 @@ class ScheduleFreeAdam(keras.optimizers.Optimizer):
         weight_sum = weight_sum + weight
         share = ops.where(weight_sum > 0.0, ops.divide_no_nan(weight, weight_sum), 1.0)
         x = (1.0 - share) * x + share * z
-        y = (1.0 - self.beta_1) * z + self.beta_1 * x
 
-        for slot, new in zip((*slots, variable), (z, x, v, weight_sum, y), strict=True):
+        for slot, new in zip((*slots, variable), (z, x, v, weight_sum, self._between(z, x)), strict=True):
             self.assign(slot, ops.cast(new, slot.dtype))
 
     def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
         """Put the average x into the model's variables; Keras's `fit` does it at its end."""
-        if self.built and self.variables[0].numpy() > 0:  # the count of batches
+        if self._has_stepped():
             for variable in var_list:
                 variable.assign(self._averages[self._get_variable_index(variable)].numpy())
+
+    def resume_variable_values(self, var_list: list[keras.Variable]) -> None:
+        """Put y back where variables hold the average x, as they do after `fit`; other values stay. `fit` does it as it begins."""
+        if not self._has_stepped():
+            return
+        for variable in var_list:
+            index = self._get_variable_index(variable)
+            z, x = self._points[index].numpy(), self._averages[index].numpy()
+            if np.array_equal(variable.numpy(), x):
+                z, x = (ops.cast(ops.convert_to_tensor(each), "float32") for each in (z, x))
+                variable.assign(ops.cast(self._between(z, x), variable.dtype))
+
+    def _between(self, z: Tensor, x: Tensor) -> Tensor:
+        return (1.0 - self.beta_1) * z + self.beta_1 * x
+
+    def _has_stepped(self) -> bool:
+        # The first variable counts batches, of which a step may take several.
+        return self.built and int(self.variables[0].numpy()) >= (self.gradient_accumulation_steps or 1)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

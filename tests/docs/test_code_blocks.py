@@ -35,6 +35,7 @@ GUIDES = (
     "docs/how_to/plan.md",
     "docs/how_to/save_memory.md",
     "docs/how_to/prompt_in_words.md",
+    "docs/how_to/own_method.md",
 )
 NOT_RUN = ("pip ", "softprompt demo")  # an install, and what tests/demo runs
 

@@ -25,14 +25,18 @@ def flat(value):
     return [number for part in value for number in flat(part)] if isinstance(value, list) else [value]
 
 
-def test_two_devices_report_what_one_reports(forked):
+def test_two_devices_report_what_one_reports_and_refuse_what_keras_cannot(forked):
     done = forked.run(HERE / "two_replicas.py")
 
     assert done.returncode == 0, done.stderr
-    one, two = json.loads(done.stdout.strip().splitlines()[-1])
+    one, two, refused = json.loads(done.stdout.strip().splitlines()[-1])
     for name, expected in one.items():
         assert flat(two[name]) == pytest.approx(flat(expected), rel=1e-4, abs=1e-5), name
     assert len({round(loss, 4) for loss, *_ in one["evaluate"]}) == 1
+    for said, setting in zip(refused, ("gradient_accumulation_steps=2", "steps_per_execution=3"), strict=True):
+        assert said.startswith(
+            f"Keras takes each step of several replicas alone. Received: {setting} and 2 replicas. Leave"
+        )
 
 
 @pytest.mark.parametrize(

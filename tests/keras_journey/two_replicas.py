@@ -19,6 +19,7 @@ from keras_user import INPUTS, TARGETS, make_model
 from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
+from softprompt_tf.errors import TrainingError
 from softprompt_tf.training.callbacks import BatchLogs, MeanLogs, batch_weights
 
 WEIGHTS = [1.0, 0.5, 2.0, 0.0, 3.0]
@@ -44,6 +45,19 @@ def means_over_batches(model):
     add = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: means.add(logs, batch_weights(model)))
     model.fit(batches(), verbose=0, callbacks=[BatchLogs(), add])
     return {name: value for name, value in means.take().items() if name != "seconds_per_step"}
+
+
+def refused(scope):
+    """Return what is said of settings that Keras cannot do on several devices."""
+    said = []
+    with scope:
+        model = make_model(make_tiny_t5(num_layers=1))
+        for optimizer, steps in ((keras.optimizers.Adam(gradient_accumulation_steps=2), 1), ("adam", 3)):
+            try:
+                model.compile(optimizer, sp.TargetCrossEntropy(), steps_per_execution=steps)
+            except TrainingError as error:
+                said.append(str(error))
+    return said
 
 
 def report(scope):
@@ -80,4 +94,4 @@ def report(scope):
 
 if __name__ == "__main__":
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    print(json.dumps([report(contextlib.nullcontext()), report(mirrored.scope())]))
+    print(json.dumps([report(contextlib.nullcontext()), report(mirrored.scope()), refused(mirrored.scope())]))

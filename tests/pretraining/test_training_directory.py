@@ -169,3 +169,16 @@ def test_a_finished_run_may_be_called_again_and_says_that_nothing_is_trained(pre
     assert "finished before: nothing is trained" in capsys.readouterr().out
     assert preset == pretrained / "preset"
     assert (pretrained / "state.safetensors").read_bytes() == before
+
+
+def test_a_preset_without_the_state_of_its_run_is_not_written_over(pretrained, texts, tmp_path):
+    state = (pretrained / "state.safetensors").rename(tmp_path / "state")
+    log = (pretrained / "log.jsonl").read_bytes()
+
+    try:
+        with pytest.raises(TrainingError, match=r"must not write over other work\. Received: .*preset, which exists"):
+            pretrain(texts, pretrained, RUN, mixture=SPANS, shape=SHAPE)
+    finally:
+        state.rename(pretrained / "state.safetensors")
+
+    assert (pretrained / "log.jsonl").read_bytes() == log

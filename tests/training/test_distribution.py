@@ -36,7 +36,7 @@ def test_two_replicas_with_uneven_token_counts_equal_one_device(forked):
 
     assert done.returncode == 0, done.stderr
     reports = json.loads(done.stdout)
-    assert list(reports) == ["adafactor", "prodigy"]
+    assert list(reports) == ["adafactor", "prodigy", "schedule_free_adam"]
     for optimizer, report in reports.items():
         assert (report["replicas"], report["steps"]) == (2, 6)
         assert report["moved"] > 0.05

@@ -140,6 +140,40 @@ def test_fit_validates_the_average_and_keeps_it(tiny, restores):
     assert model.evaluate(rows, verbose=0) == history.history["val_loss"][-1 if restores == "last" else 0]
 
 
+@pytest.mark.parametrize("by", ["a second fit", pytest.param("a backup", marks=pytest.mark.thorough)])
+def test_training_goes_on_from_an_average_as_if_it_had_not_stopped(tiny, tmp_path, by):
+    rows = tiny.RandomBatches(last_step=2).dataset(first_step=0)
+
+    def fit(model, epochs):
+        kept = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False) if by == "a backup" else []
+        callbacks = with_own_callback(model, None, kept)
+        model.fit(rows, validation_data=rows, epochs=epochs, verbose=0, callbacks=callbacks)
+        return model
+
+    again = fit(tiny.make_model(ScheduleFreeAdam(0.3)), 1)
+    if by == "a backup":
+        again = fit(tiny.make_model(ScheduleFreeAdam(0.3)), 2)  # another process, which does the second epoch alone
+    else:
+        fit(again, 1)
+
+    alone = tiny.make_model(ScheduleFreeAdam(0.3))
+    alone.fit(rows, epochs=2, verbose=0)
+    assert int(again.optimizer.iterations) == 4
+    np.testing.assert_array_equal(again.prompt_variable.numpy(), alone.prompt_variable.numpy())
+
+
+def test_values_stay_until_the_batches_of_the_first_step_are_there():
+    optimizer, variable = ScheduleFreeAdam(0.3, gradient_accumulation_steps=3), keras.Variable([2.0])
+    found = []
+    for _ in range(3):
+        optimizer.apply([tf.constant([1.0])], [variable])
+        optimizer.finalize_variable_values([variable])
+        found.append(float(variable.numpy()[0]))
+
+    # z = 2 - rate * sqrt(1 - beta_2) * g / sqrt((1 - beta_2) g^2) = 2 - 0.3, and the average of one step is z.
+    np.testing.assert_allclose(found, [2.0, 2.0, 1.7], rtol=1e-5)
+
+
 def test_config_round_trip():
     optimizer = ScheduleFreeAdam(WARM_UP, beta_1=0.8, beta_2=0.9, epsilon=1e-6)
 

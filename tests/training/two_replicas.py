@@ -16,9 +16,13 @@ tf.config.set_logical_device_configuration(
 
 import tiny_run
 
-from softprompt_tf.training import Adafactor, Prodigy, make_strategy, train_prompt
+from softprompt_tf.training import Adafactor, Prodigy, ScheduleFreeAdam, make_strategy, train_prompt
 
-OPTIMIZERS = {"adafactor": lambda: Adafactor(0.3), "prodigy": lambda: Prodigy(d0=1e-2)}
+OPTIMIZERS = {
+    "adafactor": lambda: Adafactor(0.3),
+    "prodigy": lambda: Prodigy(d0=1e-2),
+    "schedule_free_adam": lambda: ScheduleFreeAdam(0.1),
+}
 
 
 class Losses(tiny_run.keras.callbacks.Callback):

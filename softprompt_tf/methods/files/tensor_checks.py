@@ -1,9 +1,11 @@
 """Check a task's named tensors: known names, finite values, the right shapes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
@@ -27,6 +29,7 @@ from softprompt_tf.methods.task_tensors import (
     TEXT_OFFSETS,
     MethodTensors,
     num_axes,
+    row_shape,
 )
 from softprompt_tf.settings.spelling import nearest
 
@@ -80,6 +83,28 @@ def other_depth(name: str, own: Sequence[int], models: Sequence[int]) -> str | N
             f"If it was trained on this T5 with PEFT, which counts the encoder's layers, cut its layers to {models[0]}."
         )
     return None
+
+
+def check_folded(tensors: Mapping[str, Any], method: str, sizes: BackboneSizes, *, has_tasks: bool) -> None:
+    """Refuse what a method makes of its variables where no task could have it.
+
+    Args:
+      tensors: name -> [P, ...], or [K, P, ...] where there are tasks.
+      method: its name.
+      sizes: of the backbone.
+      has_tasks: whether each tensor has an axis of tasks.
+
+    Raises:
+      PromptError: for unknown names, for those that the method does not have, and for rows of another shape.
+    """
+    check_tensors_of_method(tensors, method)
+    for name, value in tensors.items():
+        shape, row = list(value.shape)[has_tasks:], list(row_shape(name, sizes))
+        if shape[1:] != row:
+            raise PromptError(
+                f"`{name}` of the method {method} must have the shape {_FORMS[name]}, on this T5 [.., {str(row)[1:]}. Received: "
+                f"shape {shape}."
+            )
 
 
 def _listed(names: Sequence[str]) -> str:
