@@ -9,7 +9,6 @@ from softprompt_tf.backbone_sizes import BackboneSizes
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.task_tensors import (
     ADAPTERS,
-    CHANGES,
     DECODER_PAST_KEY_VALUES,
     DELTAS,
     FEED_FORWARD_ADAPTERS,
@@ -76,7 +75,7 @@ def other_depth(name: str, own: Sequence[int], models: Sequence[int]) -> str | N
     """
     if own[1:] != models[1:]:
         return None
-    if name in CHANGES and own[0] < models[0]:
+    if name in (*DELTAS, *SCALES, *ADAPTERS) and own[0] < models[0]:
         return "If it was trained on this T5 without its last layers, save it for all layers, in PEFT or AdapterHub."
     if name == DECODER_PAST_KEY_VALUES and own[0] > models[0]:
         return (
