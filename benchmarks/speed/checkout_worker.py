@@ -78,12 +78,33 @@ def classification(length: int) -> Callable[[], object]:
     return lambda: model.classify(TEXTS)
 
 
+def step_behind(length: int) -> Callable[[], object]:
+    """Return one step of `mini` with rows behind the encoder, on cached states of 32 short texts with 2 target tokens."""
+    model = sp.PromptedT5(sp.load_t5("mini"), sp.late_prompts(length, seed=1))
+    rng = np.random.default_rng(1)
+    ids, targets = (rng.integers(3, 8000, (32, size)).astype("int32") for size in (14, 2))
+    tokens = {"encoder_token_ids": ids, "decoder_token_ids": np.pad(targets[:, :-1], ((0, 0), (1, 0)))}
+    tokens |= {"encoder_padding_mask": np.ones_like(ids), "decoder_padding_mask": np.ones_like(targets)}
+    tokens["encoder_states"] = rng.normal(size=(*ids.shape, 256)).astype("float32")
+    model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
+    return lambda: model.train_on_batch(tokens, targets)
+
+
+def one_text(length: int, *, method: str = "classify") -> Callable[[], object]:
+    """Return the answer of `mini` to one text."""
+    model = sp.PromptedT5(sp.load_t5("mini"), sp.prompt_tuning(length, seed=1), labels=["yes", "no", "maybe"])
+    return lambda: getattr(model, method)(["a short and friendly text"])
+
+
 CASES: dict[str, Callable[[int], Callable[[], object]]] = {
     "train": training_step,
     "train_checkpointed": lambda length: training_step(length, gradient_checkpointing=True),
     "generate_8": lambda length: generation(length, max_tokens=8),
     "generate_32": lambda length: generation(length, max_tokens=32),
     "classify": classification,
+    "step_behind": step_behind,
+    "classify_one": one_text,
+    "generate_one": lambda length: one_text(length, method="generate"),
 }
 
 if __name__ == "__main__":

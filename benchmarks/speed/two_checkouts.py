@@ -1,4 +1,4 @@
-"""Compare two checkouts of this library: `python -m benchmarks.speed.two_checkouts OLD NEW [--rounds 16]`.
+"""Compare two checkouts of this library: `python -m benchmarks.speed.two_checkouts OLD NEW [--rounds 16] [--only step]`.
 
 OLD and NEW are directories of checkouts, each with its own `.venv`. Both sides run as processes of their own and take turns, so
 that a machine that slows down slows both; ratios are taken round by round. Below 1 means that NEW is faster.
@@ -18,6 +18,9 @@ CASES = (
     ("generate_8", 20),
     ("generate_32", 20),
     ("classify", 20),
+    ("step_behind", 20),  # these with `mini`, the others with the shape of T5 1.1 Small
+    ("classify_one", 20),
+    ("generate_one", 20),
 )
 WORKER = Path(__file__).with_name("checkout_worker.py")
 
@@ -28,9 +31,10 @@ def main() -> None:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--only", default="", help="the cases whose name holds this")
     arguments = parser.parse_args()
     print("| case | prompt | old, ms | new, ms | new / old (quartiles) |\n|---|---|---|---|---|")
-    for case, length in CASES:
+    for case, length in (each for each in CASES if arguments.only in each[0]):
         print(_row(case, length, [arguments.old, arguments.new], arguments.rounds), flush=True)
 
 
