@@ -21,9 +21,11 @@ from softprompt_tf.backbones.frozen_weights import check_unchanged, check_untrai
 from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_home
 from softprompt_tf.backbones.loading.prepared_parts import prepare_parts
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
+from softprompt_tf.backbones.passes.frozen_head import project_to_vocabulary
+from softprompt_tf.backbones.passes.frozen_kernels import frozen
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
 from softprompt_tf.backbones.passes.keras_layers import decode_by_layers, encode_by_layers, is_quantized
-from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate
+from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate, has_plain_head
 from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
 from softprompt_tf.backbones.quantized_projections import Filters, quantize_projections
@@ -188,11 +190,20 @@ class FrozenT5:
             self.backbone, self.placement, embeddings, encoder_output, encoder_padding_mask, recompute=recompute
         )
 
-    def logits(self, states: Tensor, invertible: InvertibleAdapter | None = None) -> Tensor:
-        """Map decoder states [..., H] to logits [..., V] in float32; the inverse of an adapter, [B, ...], comes before the head."""
+    def logits(self, states: Tensor, invertible: InvertibleAdapter | None = None, *, tuning: bool = False) -> Tensor:
+        """Map decoder states [..., H] to logits [..., V] in float32.
+
+        Args:
+          states: of the decoder.
+          invertible: whose inverse, [B, ...], comes before the head.
+          tuning: whether the gradient of the states will be asked for.
+        """
 
         def project(states: Tensor) -> Tensor:
-            return ops.cast(self.backbone.token_embedding(states, reverse=True), "float32")
+            table = self.backbone.token_embedding
+            if tuning and has_plain_head(self.backbone):
+                return project_to_vocabulary(states, frozen(table.reverse_embeddings, self.compute_dtype))
+            return ops.cast(table(states, reverse=True), "float32")
 
         states = uncoupled(self.head_inputs(states), invertible)
         return placed(None if self.placement is None else self.placement.head, project)(states)

@@ -125,7 +125,9 @@ def logits_of(t5: FrozenT5, states: Tensor, injection: Injection) -> Tensor:
     """Return logits of decoder states [B, U, H]: over the vocabulary [B, U, V], or over labels with rows [B, 1, 1 + C]."""
     if injection.labels is not None:
         return label_logits(t5, states, injection.labels.rows)
-    return t5.logits(states, None if isinstance(states, keras.KerasTensor) else injection.invertible)
+    if isinstance(states, keras.KerasTensor):
+        return t5.logits(states)
+    return t5.logits(states, injection.invertible, tuning=True)
 
 
 def tied(embeddings: Tensor, injection: Injection) -> Tensor:

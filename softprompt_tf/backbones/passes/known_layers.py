@@ -31,7 +31,14 @@ def _own_call(kind: type) -> Any:
 
 _CALLS = {
     kind: _own_call(kind)
-    for kind in (T5TransformerLayer, T5MultiHeadAttention, T5LayerNorm, keras.layers.Dense, keras.layers.Dropout)
+    for kind in (
+        T5TransformerLayer,
+        T5MultiHeadAttention,
+        T5LayerNorm,
+        keras.layers.Dense,
+        keras.layers.Dropout,
+        keras.layers.ReversibleEmbedding,
+    )
 }
 _CALLS[built_layers.T5TransformerLayer] = _CALLS[T5TransformerLayer]
 Kinds = tuple[type, ...]
@@ -40,6 +47,7 @@ _ATTENTION: Kinds = (T5MultiHeadAttention,)
 _NORM: Kinds = (T5LayerNorm,)
 _DENSE: Kinds = (keras.layers.Dense,)
 _DROPOUT: Kinds = (keras.layers.Dropout,)
+_TABLE: Kinds = (keras.layers.ReversibleEmbedding,)
 
 
 def changed_part(backbone: keras_hub.models.T5Backbone) -> str | None:
@@ -62,6 +70,14 @@ def changed_parts(backbone: keras_hub.models.T5Backbone) -> Iterator[str]:
         change = _change_of(norm, _NORM) or _setting_of(norm, norm, epsilon) or _dtype_of(norm, backbone.compute_dtype)
         if change:
             yield _named(norm, change)
+
+
+def has_plain_head(backbone: keras_hub.models.T5Backbone) -> bool:
+    """Say whether the output projection is a product with a matrix of its own, in the backbone's dtype, and nothing else."""
+    table, dtype = backbone.token_embedding, backbone.compute_dtype
+    if _change_of(table, _TABLE) or _dtype_of(table, dtype):
+        return False
+    return not table.tie_weights and table.reverse_dtype in (None, dtype) and table.logit_soft_cap is None
 
 
 def dropout_rate(backbone: keras_hub.models.T5Backbone) -> float:
