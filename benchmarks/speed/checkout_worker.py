@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 import keras_hub
 import numpy as np
+import tensorflow as tf
 
 import softprompt_tf as sp
 
@@ -87,7 +88,9 @@ def step_behind(length: int) -> Callable[[], object]:
     tokens |= {"encoder_padding_mask": np.ones_like(ids), "decoder_padding_mask": np.ones_like(targets)}
     tokens["encoder_states"] = rng.normal(size=(*ids.shape, 256)).astype("float32")
     model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy(z_loss=1e-4))
-    return lambda: model.train_on_batch(tokens, targets)
+    model.make_train_function()  # `train_on_batch` would take the token ids, and encode them
+    batches = iter(tf.data.Dataset.from_tensors((tokens, targets)).repeat())
+    return lambda: float(model.train_function(batches)["loss"])
 
 
 def one_text(length: int, *, method: str = "classify") -> Callable[[], object]:
