@@ -14,7 +14,7 @@ def main() -> int:
         raise KeyboardInterrupt
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        # As Ctrl-C does at this moment. In the background of a shell that is ignored, and SIGTERM ends the command all the same.
+        # Do what Ctrl-C does at this moment. A shell lets its background jobs ignore Ctrl-C: interrupt those too.
         now = signal.getsignal(signal.SIGINT)
         (now if callable(now) else interrupt)(number, frame)
 

@@ -176,11 +176,9 @@ def attend_to_self(
 ) -> Tensor:
     """Run a self-attention block; `count` rows in front have a gradient, where that is not all."""
     inputs = (states,) if prefix is None else (states, prefix)
-    if tuning and not block.has_gradient:
-        shape = shape._replace(is_small=False)
-    forward = partial(block.forward, bias=bias, shape=shape)
     if not (tuning and block.has_gradient):
-        return forward(*inputs)[0]
+        return block.forward(*inputs, bias=bias, shape=_movable(shape, tuning=tuning))[0]
+    forward = partial(block.forward, bias=bias, shape=shape)
     if count is not None and prefix is None:
         return run_block(forward, partial(block.gradient_in_front, shape=shape, count=count), *inputs)
     return run_block(forward, partial(block.gradient, shape=shape), *inputs)
@@ -203,9 +201,8 @@ def attend_to_source(
     Only `moving`, its first `count` positions, has a gradient. Default: all of it has one.
     """
     prefixes = () if prefix is None else (prefix,)
-    if tuning and not block.has_gradient:
-        shape = shape._replace(is_small=False)
     if not (tuning and block.has_gradient):
+        shape = _movable(shape, tuning=tuning)
         return block.forward(states, encoder_output, *prefixes, bias=bias, shape=shape)[0]
 
     def forward(states: Tensor, source: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
@@ -217,6 +214,11 @@ def attend_to_source(
         return block.gradient(upstream, *kept, shape=shape, count=count)
 
     return run_block(forward, gradient, states, encoder_output if moving is None else moving, *prefixes)
+
+
+def _movable(shape: Shape, *, tuning: bool) -> Shape:
+    """Return how heads move in a block without a gradient of its own: with an automatic one where it will be asked for."""
+    return shape._replace(is_small=False) if tuning else shape
 
 
 def run_feed_forward(block: Any, states: Tensor, epsilon: float, *, tuning: bool) -> Tensor:
