@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from softprompt_tf.export.client.async_client import AsyncPredictionClient as AsyncPredictionClient
     from softprompt_tf.export.client.client import PredictionClient as PredictionClient
     from softprompt_tf.export.client.client_options import tls_credentials as tls_credentials
+    from softprompt_tf.export.client.task_info import TaskInfo as TaskInfo
     from softprompt_tf.export.server.serve_until_stopped import serve as serve
     from softprompt_tf.export.server.server import ModelServer as ModelServer
     from softprompt_tf.export.versions.saved_model import write_saved_model as write_saved_model
@@ -32,6 +33,7 @@ _MODULE_OF = {
     "FileAnswers": "bulk.answer_files",
     "ModelServer": "server.server",
     "PredictionClient": "client.client",
+    "TaskInfo": "client.task_info",
     "add_tasks": "versions.task_changes",
     "answer_files": "bulk.answer_files",
     "list_tasks": "versions.task_changes",

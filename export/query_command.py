@@ -1,4 +1,4 @@
-"""`softprompt query`: ask a model server, and print one JSON line per text. TensorFlow is not needed."""
+"""`softprompt query`: ask a model server, and print one JSON line per text or per task. TensorFlow is not needed."""
 
 import argparse
 from dataclasses import asdict
@@ -14,10 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model-name", required=True, help="the model's name; by default that of the directory that is served"
     )
+    parser.add_argument("--task-id", help="the task whose prompt answers; `--list` shows them")
+    parser.add_argument("--text", action="append", help="a text; may be given several times")
     parser.add_argument(
-        "--task-id", required=True, help="the task whose prompt answers; `softprompt export --list` shows them"
+        "--list", action="store_true", help="ask for no answer, but for the server's tasks, one line for each"
     )
-    parser.add_argument("--text", action="append", required=True, help="a text; may be given several times")
     parser.add_argument(
         "--classify", action="store_true", help="answer with the most likely label instead of generated text"
     )
@@ -38,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Ask, and print one line per text.
+    """Ask, and print one line per text, or per task with --list.
 
     Raises:
-      ConfigError: if an option is out of range, or a certificate file cannot be used.
+      ConfigError: if an option is missing or out of range, or a certificate file cannot be used.
       ServingError: if the server does not answer, or not all rows.
     """
     _check_target(arguments.target)
+    _check_question(arguments)
     from softprompt_tf.export.client.client import PredictionClient
     from softprompt_tf.export.client.client_options import tls_credentials
 
@@ -57,9 +59,24 @@ def run(arguments: argparse.Namespace) -> None:
         timeout_s=arguments.timeout,
         attempt_timeout_s=arguments.attempt_timeout,
     ) as client:
+        if arguments.list:
+            for task in client.tasks():
+                print(json_line(asdict(task)))
+            return
         ask = client.classify if arguments.classify else client.generate
         for text, answer in zip(arguments.text, ask(arguments.text, task_id=arguments.task_id), strict=True):
             print(json_line({"inputs": text, **asdict(answer)}))
+
+
+def _check_question(arguments: argparse.Namespace) -> None:
+    given = [name for name in ("task_id", "text", "classify") if getattr(arguments, name)]
+    fits = not given if arguments.list else {"task_id", "text"} <= set(given)
+    if not fits:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in (["list"] if arguments.list else []) + given)
+        raise ConfigError(
+            "`query` takes --task-id and --text, or --list alone, which shows the server's tasks. "
+            f"Received: {options or 'none of them'}."
+        )
 
 
 def _check_target(target: str) -> None:

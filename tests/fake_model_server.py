@@ -124,3 +124,20 @@ def generations(inputs):
         "score": np.array([-len(text) for text in texts], np.float32),
         "status": strings(*[b"unknown task" if task == b"nope" else b"" for task in ids]),
     }
+
+
+def task_outputs(inputs):
+    """Two tasks, an ensemble without labels last, whose ids begin with the prefix that is asked for."""
+    (prefix,) = inputs["prefix"].tolist()
+    numbers = {
+        "num_labels": [2, 0],
+        "max_input_tokens": [64, 512],
+        "max_target_tokens": [5, 32],
+        "num_prompts": [1, 2],
+    }
+    return {
+        "task_id": np.array([[(prefix or b"/") + b"en", (prefix or b"/") + b"de"]], object),
+        "labels": np.array([[[b"bad", b"good"], [b"", b""]]], object),
+        "status": strings(b""),
+        **{name: np.array([values], np.int32) for name, values in numbers.items()},
+    }

@@ -165,6 +165,7 @@ def test_the_public_names_are_these():
         "FileAnswers",
         "ModelServer",
         "PredictionClient",
+        "TaskInfo",
         "add_tasks",
         "answer_files",
         "list_tasks",

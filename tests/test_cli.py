@@ -262,6 +262,9 @@ def test_an_export_that_fails_its_check_is_a_fault_of_ours(run, inputs, prompt, 
     assert (status, error) == (1, "softprompt: it answers otherwise\n")
 
 
+LISTED = [("mood", ["negative", "positive"]), ("again", ["negative", "positive"])]
+
+
 def test_query_asks_a_server_without_tensorflow(base_directory, prompt, backbone):
     with ModelServer(base_directory, model_name="tiny", grpc_port=0, rest_port=None) as server:
         code = (
@@ -274,7 +277,13 @@ def test_query_asks_a_server_without_tensorflow(base_directory, prompt, backbone
             subprocess.run([sys.executable, "-c", code, "query", *options, *rest], capture_output=True, text=True)
             for rest in (["mood", *texts], ["again", *texts[:2]], ["mod", *texts])
         ]
+        listing = subprocess.run(
+            [sys.executable, "-c", code, "query", *options[:-1], "--list"], capture_output=True, text=True
+        )
 
+    *tasks, end = listing.stdout.splitlines()
+    assert [(task["task_id"], task["labels"]) for task in map(json.loads, tasks)] == LISTED
+    assert end == "[] 0"
     classified, generated, refused = (result.stdout.splitlines() for result in done)
     expected = PromptedT5(backbone, load_prompt(prompt)).classify(["film: a good book", "film: a dull film"])
     assert [json.loads(line)["label"] for line in classified[:-1]] == [choice.label for choice in expected]

@@ -47,6 +47,10 @@ MISTAKES = {
     "(`softprompt configs runs` lists examples), or let `softprompt tune mood.yaml` choose",
     "evaluate a.npy --task run.yaml": "must have the key `inputs`. Received: run.yaml, which is a run's config.",
     "query localhost --model-name m --task-id a --text x": "Received: localhost. Did you mean `localhost:8500`?",
+    "query h:1 --model-name m --task-id a": "takes --task-id and --text, or --list alone, which shows the server's tasks."
+    " Received: --task-id.",
+    "query h:1 --model-name m": "Received: none of them.",
+    "query h:1 --model-name m --list --classify": "Received: --list, --classify.",
     "query http://h:8501 --model-name m --task-id a --text x": "Leave out `http://`",
     "serve e --grpc-port 99999": "`--grpc-port` must be a port from 0 to 65535. Received: 99999.",
     "serve e --grpc-port 0 --rest-port -1": "`--rest-port` must be a port from 0 to 65535. Received: -1.",

@@ -16,15 +16,15 @@ _SHOWN_BAD_ROWS = 5
 
 def read_generations(outputs: Outputs) -> list[Generation]:
     """Return one generation per row from `output` [B] and `score` [B]."""
-    texts, scores = _decode(_strings(outputs, "output").values), _numbers(outputs, "score").values
+    texts, scores = decoded(strings_of(outputs, "output").values), _numbers(outputs, "score").values
     return [Generation(text, score) for text, score in zip(texts, scores, strict=True)]
 
 
 def read_classifications(outputs: Outputs) -> list[Classification]:
     """Return one classification per row from `label` [B], `probability` [B], `labels` and `log_probabilities` [B, C]."""
-    best = _decode(_strings(outputs, "label").values)
+    best = decoded(strings_of(outputs, "label").values)
     probabilities = _numbers(outputs, "probability").values
-    labels, log_probabilities = _strings(outputs, "labels", rank=2), _numbers(outputs, "log_probabilities", rank=2)
+    labels, log_probabilities = strings_of(outputs, "labels", rank=2), _numbers(outputs, "log_probabilities", rank=2)
     if labels.shape != log_probabilities.shape:
         raise DataError(
             f"`labels` and `log_probabilities` must match. Received: {labels.shape}, {log_probabilities.shape}."
@@ -36,7 +36,7 @@ def read_classifications(outputs: Outputs) -> list[Classification]:
 def _real(labels: Sequence[bytes], log_probabilities: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Leave out what fills up tasks with fewer labels: `NO_SCORE`, and in older exports -inf."""
     kept = [(label, log) for label, log in zip(labels, log_probabilities, strict=True) if log > NO_SCORE]
-    return tuple(_decode([label for label, _ in kept])), tuple(log for _, log in kept)
+    return tuple(decoded([label for label, _ in kept])), tuple(log for _, log in kept)
 
 
 def read_log_likelihoods(outputs: Outputs) -> list[float]:
@@ -46,7 +46,7 @@ def read_log_likelihoods(outputs: Outputs) -> list[float]:
 
 def read_statuses(outputs: Outputs) -> list[str]:
     """Return `status` [B]: "" for a good row, else what is wrong with it."""
-    return _decode(_strings(outputs, "status").values)
+    return decoded(strings_of(outputs, "status").values)
 
 
 def describe_bad_rows(statuses: Sequence[str]) -> str:
@@ -58,8 +58,19 @@ def describe_bad_rows(statuses: Sequence[str]) -> str:
     )
 
 
-def _strings(outputs: Outputs, name: str, *, rank: int = 1) -> TensorValues:
+def strings_of(outputs: Outputs, name: str, *, rank: int = 1) -> TensorValues:
+    """Return an output of strings of this rank."""
     return _output(outputs, name, dtypes=("string",), rank=rank)
+
+
+def counts_of(outputs: Outputs, name: str, *, rank: int = 1) -> TensorValues:
+    """Return an output of whole numbers of this rank."""
+    return _output(outputs, name, dtypes=("int32", "int64"), rank=rank)
+
+
+def decoded(values: Sequence[bytes]) -> list[str]:
+    """Return texts of UTF-8; what is none gets replacement characters."""
+    return [value.decode(errors="replace") for value in values]
 
 
 def _numbers(outputs: Outputs, name: str, *, rank: int = 1) -> TensorValues:
@@ -71,10 +82,6 @@ def _output(outputs: Outputs, name: str, *, dtypes: Sequence[str], rank: int) ->
         raise DataError(f"The answer must have an output `{name}`. Received: {', '.join(sorted(outputs)) or 'none'}.")
     output = outputs[name]
     if output.dtype not in dtypes or len(output.shape) != rank:
-        expected = "strings" if dtypes == ("string",) else "floats"
+        expected = {"string": "strings", "int32": "whole numbers"}.get(dtypes[0], "floats")
         raise DataError(f"Output `{name}` must be {expected} of rank {rank}. Received: {output.dtype}, {output.shape}.")
     return output
-
-
-def _decode(values: Sequence[bytes]) -> list[str]:
-    return [value.decode(errors="replace") for value in values]

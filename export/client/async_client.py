@@ -25,6 +25,7 @@ from softprompt_tf.export.client.client_options import (
 )
 from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 from softprompt_tf.export.client.prompt_width import GET_METADATA, PromptWidth, metadata_request
+from softprompt_tf.export.client.task_info import TaskInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,6 +123,10 @@ class AsyncPredictionClient:
             self._width.check(call.prompt)
         with self._width.sending():
             return await self._ask(call, timeout_s)
+
+    async def tasks(self, prefix: str = "", *, timeout_s: float | None = None) -> list[TaskInfo]:
+        """Return what the server says of the tasks whose ids begin with `prefix`, as `PredictionClient.tasks` does."""
+        return (await self._ask(calls.tasks_call(prefix), timeout_s))[0]
 
     async def status(self, *, timeout_s: float | None = None) -> list[tuple[int, str]]:
         """Return (version, state) of every version that the server knows, such as (2, "AVAILABLE")."""

@@ -25,6 +25,7 @@ from softprompt_tf.export.client.client_options import (
 )
 from softprompt_tf.export.client.client_retries import Attempts, RetryBudget
 from softprompt_tf.export.client.prompt_width import GET_METADATA, PromptWidth, metadata_request
+from softprompt_tf.export.client.task_info import TaskInfo as TaskInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,6 +173,24 @@ class PredictionClient:
             self._width.check(call.prompt)
         with self._width.sending():
             return self._ask(call, timeout_s)
+
+    def tasks(self, prefix: str = "", *, timeout_s: float | None = None) -> list[TaskInfo]:
+        """Return what the server says of its tasks, in the order in which they were exported.
+
+        Args:
+          prefix: only the tasks whose ids begin with it; "" for all.
+          timeout_s: seconds for the request, in place of the client's.
+
+        Raises:
+          DataError: if `prefix` is no str.
+          ServingError: if the request failed, as where the export is of version 0.1, which cannot list its tasks.
+
+        Examples:
+          >>> with PredictionClient("localhost:8500", model_name="t5") as client:
+          ...     [(task.task_id, task.labels) for task in client.tasks()]
+          [('film', ('negative', 'positive'))]
+        """
+        return self._ask(calls.tasks_call(prefix), timeout_s)[0]
 
     def status(self, *, timeout_s: float | None = None) -> list[tuple[int, str]]:
         """Return (version, state) of every version that the server knows, such as (2, "AVAILABLE")."""

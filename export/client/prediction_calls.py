@@ -22,6 +22,7 @@ from softprompt_tf.export.client.answers import (
 )
 from softprompt_tf.export.client.client_errors import Asked, unreadable_answer
 from softprompt_tf.export.client.client_options import MAX_MESSAGE_BYTES, ClientOptions
+from softprompt_tf.export.client.task_info import TaskInfo, read_tasks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,15 +73,19 @@ class PredictionCall(Generic[Answer]):
         if len(set(rows.values())) != 1 or not all(isinstance(value, bytes) for value in _values(self.columns)):
             raise DataError(f"Every column must hold bytes, one per row. Received: {rows}.")
         if self.prompt is not None:
-            _check_prompt_rows(self.prompt, rows=len(self.columns["text"]))
+            _check_prompt_rows(self.prompt, rows=self.num_rows)
+
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return len(next(iter(self.columns.values())))
 
     def chunks(self, max_batch_size: int) -> list[slice]:
         """Return the rows of each request, so that its prompts [B, P, H] fill at most half of a message."""
         step = max_batch_size
         if self.prompt is not None and self.prompt.size:
             step = max(1, min(step, MAX_MESSAGE_BYTES // 2 // self.prompt[0].nbytes))
-        rows = len(self.columns["text"])
-        return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+        return [slice(start, min(start + step, self.num_rows)) for start in range(0, self.num_rows, step)]
 
     def request(self, spec: Any, rows: slice) -> Request:
         """Return the request for these rows, at least one, to the model of `spec`."""
@@ -168,6 +173,11 @@ def generate_with_prompt_call(prompt: "np.ndarray", texts: Sequence[str]) -> Pre
     columns = {"text": _column("texts", texts)}
     prompt_rows = _prompt_rows(prompt, rows=len(columns["text"]))
     return PredictionCall("generate_with_prompt", columns, read_generations, prompt=prompt_rows)
+
+
+def tasks_call(prefix: str) -> PredictionCall[list[TaskInfo]]:
+    """Ask which tasks have ids that begin with `prefix`; the answer is one row."""
+    return PredictionCall("tasks", {"prefix": _column("prefix", [prefix])}, read_tasks)
 
 
 def status_request(spec: Any) -> Any:

@@ -145,9 +145,9 @@ class TensorValues:
     values: list[Any]
 
     def rows(self) -> list[list[Any]]:
-        """Return the rows of a tensor [B, C]."""
-        width = self.shape[1]
-        return [self.values[row * width : (row + 1) * width] for row in range(self.shape[0])]
+        """Return the rows of a tensor [..., C], B of a tensor [B, C]."""
+        width = self.shape[-1]
+        return [self.values[row * width : (row + 1) * width] for row in range(math.prod(self.shape[:-1]))]
 
 
 def encode_column(name: str, values: Sequence[str], *, rows: int | None = None) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from softprompt_tf.backbones import EOS_ID, FrozenT5
+from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.export.graph.graph_functions import DECODER_TENSORS, ENCODER_TENSORS, GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.graph.served_labels import ServedLabels
@@ -25,7 +25,9 @@ from softprompt_tf.export.graph.served_tasks import (
 from softprompt_tf.export.graph.served_texts import ServedTexts
 from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
 from softprompt_tf.export.graph.task_columns import MEMBERS
+from softprompt_tf.export.graph.task_listing import list_tasks
 from softprompt_tf.export.graph.task_tables import TaskTables
+from softprompt_tf.export.graph.written_texts import written_texts
 from softprompt_tf.inference.answers import NO_SCORE
 from softprompt_tf.inference.decoding import Greedy, Sampler
 from softprompt_tf.methods.task_tensors import PROMPT
@@ -77,7 +79,7 @@ class ServingModule(tf.Module):
         limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
         encoded = self._encode(rows)
         ids, scores = self._shared.value.decode(*encoded, limits)
-        texts, scores = self._labels.texts(encoded, rows.task, rows.members, self._texts(ids), scores)
+        texts, scores = self._labels.texts(encoded, rows.task, rows.members, written_texts(self._t5.value, ids), scores)
         voted = vote_for_texts(rows.members, texts, scores)
         texts, scores = self._mixtures.texts(rows.task, rows.members, texts, scores, voted)
         return written_answers(texts, scores, rows.status)
@@ -150,7 +152,11 @@ class ServingModule(tf.Module):
         encoded = functions.encode(prompt, prompt_mask, ids, mask, *alone, *self._nothing(ENCODER_TENSORS, num_rows))
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
         ids, scores = self._shared.value.decode(*encoded, *self._nothing(DECODER_TENSORS, num_rows), limits)
-        return written_answers(self._texts(ids), scores, status)
+        return written_answers(written_texts(self._t5.value, ids), scores, status)
+
+    def tasks(self, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
+        """List the tasks whose ids begin with each prefix [B]; see `list_tasks`."""
+        return list_tasks(self.tables, prefix)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Return the signatures; every input and output has the batch as its first dimension.
@@ -159,11 +165,13 @@ class ServingModule(tf.Module):
         """
         task_id, text, target = (tf.TensorSpec([None], tf.string, name=name) for name in ("task_id", "text", "target"))
         prompt = tf.TensorSpec([None, None, self._t5.value.hidden_dim], tf.float32, name="prompt")
+        prefix = tf.TensorSpec([None], tf.string, name="prefix")
         inputs: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
             "serving_default": (self.generate, [task_id, text]),
             "classify": (self.classify, [task_id, text]),
             "score": (self.score, [task_id, text, target]),
             "generate_with_prompt": (self.generate_with_prompt, [prompt, text]),
+            "tasks": (self.tasks, [prefix]),
         }
         return {
             name: tf.function(with_a_row(method), input_signature=specs, autograph=False).get_concrete_function()
@@ -234,18 +242,6 @@ class ServingModule(tf.Module):
 
     def _having(self, names: Collection[str]) -> list[str]:
         return [name for name in names if name in self.tables.row_shapes]
-
-    def _texts(self, ids: tf.Tensor) -> tf.Tensor:
-        """Turn ids [B, U] into texts [B], leaving out padding, ends of sequence, sentinels, and ids that are no token's."""
-        num_pieces = self._t5.value.tokenizer.vocabulary_size()
-        sentinels = tf.constant(self._t5.value.sentinel_pieces, tf.int32)  # of T5's own vocabulary none
-        is_sentinel = tf.reduce_any(ids[:, :, None] == sentinels, axis=-1)
-        is_word = (ids > EOS_ID) & (ids < num_pieces) & ~is_sentinel
-        added = self._t5.value.text_pieces.answer_tokens
-        if added:
-            is_word |= tf.reduce_any(ids[:, :, None] == tf.constant(added, tf.int32), axis=-1)
-        pieces = tf.ragged.boolean_mask(ids, is_word)
-        return self.tokenizer.detokenize(pieces)
 
 
 class _Untracked:

@@ -134,13 +134,19 @@ class TaskTables(tf.Module):
 
         C and U are the batch's largest, so that a task of many labels costs nothing where it is not asked.
         """
-        num_labels = self.of("num_labels", row)
-        place = tf.range(tf.maximum(tf.reduce_max(num_labels), 1))[None, :]
-        is_label = place < num_labels[:, None]
-        label = tf.where(is_label, self.of("label_starts", row)[:, None] + place, 0)  # [B, C]
+        label, is_label = self.label_rows(self.of("num_labels", row), self.of("label_starts", row))
         ids = tf.gather(self.columns["label_ids"], label)
         longest = tf.reduce_max(tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=-1))
         return tf.gather(self.columns["label_words"], label), ids[:, :, :longest], is_label
+
+    def label_rows(self, num_labels: tf.Tensor, label_starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return where the labels of tasks stand, int32 [..., C], 0 where there is none, and which are labels, bool [..., C].
+
+        C is the largest of `num_labels` [...], at least 1.
+        """
+        place = tf.range(tf.maximum(tf.reduce_max(num_labels), 1))
+        is_label = place < num_labels[..., None]
+        return tf.where(is_label, label_starts[..., None] + place, 0), is_label
 
     def most_labels(self) -> tf.Tensor:
         """Return the largest number of labels of any task, at least 1."""

@@ -46,6 +46,7 @@ def _requests(task_id: str, hidden_dim: int) -> list[predict_pb2.PredictRequest]
         _request("classify", **row),
         _request("score", **row, target=["word"]),
         _request("generate_with_prompt", prompt=np.zeros((1, 1, hidden_dim), np.float32), text=[_TEXT]),
+        _request("tasks", prefix=[""]),
     ]
 
 

@@ -8,7 +8,7 @@ import threading
 import grpc
 import numpy as np
 import pytest
-from fake_model_server import FakeServer, generations, strings
+from fake_model_server import FakeServer, generations, strings, task_outputs
 
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
 from softprompt_tf.export.client import client as blocking
@@ -97,6 +97,13 @@ def test_all_tasks_are_asked_of_each_text(server):
         [("rte", "rte"), ("cb", "cb")]
     ] * 2
     assert server.requests[0].inputs["text"].string_val[:] == [b"x", b"x", b"y", b"y"]
+
+
+def test_tasks_are_asked_by_the_beginning_of_their_ids(server):
+    server.predict = task_outputs
+
+    assert [task.task_id for task in run(server, lambda client: client.tasks("film/"))] == ["film/en", "film/de"]
+    assert server.requests[0].inputs["prefix"].string_val[:] == [b"film/"]
 
 
 def test_score_returns_floats(server):

@@ -11,7 +11,7 @@ import grpc
 import ml_dtypes
 import numpy as np
 import pytest
-from fake_model_server import FakeServer, generations, strings
+from fake_model_server import FakeServer, generations, strings, task_outputs
 
 from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError
 from softprompt_tf.export.client import wire
@@ -20,6 +20,7 @@ from softprompt_tf.export.client.client_errors import Asked, request_failed
 from softprompt_tf.export.client.client_options import ClientOptions, OptionArguments
 from softprompt_tf.export.client.client_retries import Attempts
 from softprompt_tf.export.client.prediction_calls import PredictionCall
+from softprompt_tf.export.client.task_info import TaskInfo
 
 PROMPTS_THAT_DO_NOT_FIT = {
     "1d": np.zeros(3),
@@ -124,6 +125,20 @@ def test_classify_drops_the_padding_labels(client, server):
     assert (first.labels, first.log_probabilities) == (("yes", "no"), (-0.25, -1.5))
     assert (second.labels, second.log_probabilities) == (("a", "b", "c"), (-2.0, -1.0, -0.5))
     assert server.requests[0].model_spec.signature_name == "classify"
+
+
+def test_tasks_are_asked_by_the_beginning_of_their_ids(client, server):
+    server.predict = task_outputs
+
+    assert client.tasks("film/") == [
+        TaskInfo("film/en", ("bad", "good"), 64, 5, 1),
+        TaskInfo("film/de", (), 512, 32, 2),
+    ]
+    assert client.tasks()[1].task_id == "/de"
+    assert [request.model_spec.signature_name for request in server.requests] == ["tasks"] * 2
+    assert [request.inputs["prefix"].string_val[:] for request in server.requests] == [[b"film/"], [b""]]
+    with pytest.raises(DataError, match="`prefix` must hold str only. Received: int"):
+        client.tasks(3)
 
 
 def labelled(inputs):

@@ -29,11 +29,13 @@ if TYPE_CHECKING or not _is_in_softprompt_tf():
     from softprompt_client.client_options import tls_credentials
     from softprompt_client.errors import ConfigError, DataError, RowError, ServingError, SoftPromptError
     from softprompt_client.row_answers import Classification, Generation
+    from softprompt_client.task_info import TaskInfo
 else:
     from softprompt_tf.errors import ConfigError, DataError, RowError, ServingError, SoftPromptError
     from softprompt_tf.export.client.async_client import AsyncPredictionClient
     from softprompt_tf.export.client.client import PredictionClient
     from softprompt_tf.export.client.client_options import tls_credentials
+    from softprompt_tf.export.client.task_info import TaskInfo
     from softprompt_tf.inference.answers import Classification, Generation
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "RowError",
     "ServingError",
     "SoftPromptError",
+    "TaskInfo",
     "__version__",
     "tls_credentials",
 ]
