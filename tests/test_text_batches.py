@@ -128,3 +128,26 @@ def test_inference_gives_each_row_its_own_task(task_batches):
     for numbers, batch in got:
         tasks[numbers] = batch["task_id"]
     np.testing.assert_array_equal(tasks, [1, 0, 1])
+
+
+def test_labels_have_a_short_width_and_long_or_many_targets_have_none(tiny_t5, batches):
+    """Each has the tokens of its text and the end of sequence, and is cut at 5."""
+    assert batches.short_width(["good", "no", "good"]) == rows(tiny_t5, ["good", "no"], 5).shape[1]
+    assert batches.short_width([*TARGETS, "a warm and charming film"]) == 5
+    assert TextBatches(tiny_t5, 12, 9).short_width([*TARGETS, "one that is much longer than the others"]) is None
+    assert batches.short_width([""]) is None  # of one token
+    assert batches.short_width([f"text {k}" for k in range(1_001)]) is None
+
+
+def test_targets_are_padded_to_a_known_width(tiny_t5, batches):
+    texts = {"encoder_text": tf.constant(["a", "b"]), "decoder_text": tf.constant(["", "no"])}
+    tokenize = tf.function(lambda columns: batches.tokenize(columns, target_width=5), autograph=False)
+
+    tokens, targets = tokenize(texts)
+
+    no = [*tiny_t5.tokenize(["no"])[0], 1]
+    expected = [[1, 0, 0, 0, 0], no + [0] * (5 - len(no))]
+    assert tokenize.get_concrete_function(texts).structured_outputs[1].shape[1] == 5
+    assert targets.numpy().tolist() == expected
+    assert tokens["decoder_token_ids"].numpy().tolist() == [[0, *row[:-1]] for row in expected]
+    assert tokens["decoder_padding_mask"].numpy().tolist() == [[1, 0, 0, 0, 0], [1] * len(no) + [0] * (5 - len(no))]

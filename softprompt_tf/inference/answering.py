@@ -19,6 +19,7 @@ from softprompt_tf.texts.text_rows import listed
 from softprompt_tf.typing import Tensor
 
 BATCH_SIZE = 32
+_FEW_TOKENS = 12
 
 Encode = Callable[[dict[str, Tensor]], Encoded]
 """A token dictionary to what the decoder needs of it."""
@@ -122,8 +123,13 @@ class Answerer:
                 return score_targets(self._t5, target_ids, *encoded)
             return tf.gather(_label_log_probabilities(self._t5, encoded), target_ids[:, :, 0], batch_dims=1)
 
-        traced = self._traced("score", run, self._text_batches.spec, tf.TensorSpec([None, None, None], tf.int32))
         ids = self._text_batches.target_ids(targets)  # [B, C, U]
+        num_targets, length = ids.shape[1:]
+        # The sizes of a few labels are known to the graph, which then has one way through the decoder and is traced sooner.
+        is_small = min(num_targets, length) > 1 and num_targets * length <= _FEW_TOKENS
+        sizes = (num_targets, length) if is_small else (None, None)
+        spec = tf.TensorSpec([None, *sizes], tf.int32)
+        traced = self._traced(("score", *sizes), run, self._text_batches.spec, spec)
         scores = np.zeros(ids.shape[:2], np.float32)
         for rows, batch in self._batches(texts, task_id):
             scores[rows] = traced(batch, tf.constant(ids[rows])).numpy()

@@ -11,7 +11,7 @@ from softprompt_tf.backbones import START_ID
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.states.ragged_rows import RaggedRows
 from softprompt_tf.states.text_states import TextStates
-from softprompt_tf.tasks import BatchStream, prefetched
+from softprompt_tf.tasks import BatchStream, is_short, mapped, prefetched
 from softprompt_tf.texts.text_batches import TextBatches
 
 
@@ -55,7 +55,7 @@ class StateBatchStream:
         size = len(self._order.rows(first_step))
         plan = tf.TensorSpec((None, size), tf.int64)
         rows = tf.data.Dataset.from_generator(plans, output_signature=plan).unbatch()
-        return prefetched(rows.map(self._batch, num_parallel_calls=2, deterministic=True))
+        return prefetched(mapped(rows, self._batch, num_parallel_calls=2, deterministic=True))
 
     def _texts_of(self, step: int) -> np.ndarray:
         numbers: np.ndarray = self._numbers[self._order.rows(step)]
@@ -65,7 +65,10 @@ class StateBatchStream:
         ids, mask = self._inputs.take(rows)
         ids, mask = (self._widened(part) for part in (ids * mask, mask))
         states, _ = self._states.rows.take(tf.gather(tf.constant(self._numbers), rows), width=tf.shape(ids)[1])
-        targets, decoder_mask = self._targets.take(rows, width=self._order.target_width or None)
+        width = self._order.target_width
+        targets, decoder_mask = self._targets.take(rows, width=width or None)
+        if is_short(width):
+            targets, decoder_mask = (tf.ensure_shape(part, [None, width]) for part in (targets, decoder_mask))
         targets = targets * decoder_mask
         decoder_ids = tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID) * decoder_mask
         x = {

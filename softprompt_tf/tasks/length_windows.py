@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from softprompt_tf.tasks.prefetched import mapped
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -33,7 +35,7 @@ def shuffled_by_length(
     rows = rows.shuffle(num_rows, reshuffle_each_iteration=True)
     if length_buckets == 1 or num_rows <= batch_size:
         return rows.batch(batch_size)
-    batches = rows.batch(length_buckets * batch_size).map(_sorted).rebatch(batch_size)
+    batches = mapped(rows.batch(length_buckets * batch_size), _sorted).rebatch(batch_size)
     return batches.shuffle(-(-num_rows // batch_size), reshuffle_each_iteration=True)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchStream", "TokenizedExamples", "evaluation_batches", "tokenize_examples"]
 
+SHORT_TARGETS = 8  # of so few tokens are padded to the same width in every batch, so that a graph knows it
+
 _Rows = npt.NDArray[np.int64]
 
 
@@ -34,7 +36,7 @@ class BatchStream:
       seed: from 0 up.
       length_buckets: batches per window, from the shortest rows to the longest; 1 leaves the permutation as it is.
       pad_to_multiple_of: inputs are padded to such a width, and targets to that of the longest of all, so that compiled steps
-        meet few widths; 1: both to the longest row's of a batch.
+        meet few widths; 1: inputs to the longest row's of a batch, and targets too, unless all are short (`SHORT_TARGETS`).
       with_task_id: whether the batches hold `task_id`.
       pad_id: fills token ids.
       start_id: the decoder's first token.
@@ -70,7 +72,8 @@ class BatchStream:
             raise ConfigError(f"`seed` must be a whole number from 0 up to 2^64. Received: {seed}.")
         check_part(part, batch_size)
         self.examples = examples
-        self.target_width = max(map(len, examples.target_token_ids)) if pad_to_multiple_of > 1 else 0
+        longest = max(map(len, examples.target_token_ids))
+        self.target_width = longest if pad_to_multiple_of > 1 or is_short(longest) else 0
         self._part = slice(part[0], None, part[1])
         self._batch_size = batch_size
         self._seed = seed
@@ -112,11 +115,10 @@ class BatchStream:
                 yield self.batch(step)
                 step += 1
 
-        x, y = self.batch(first_step)
-        signature = (
-            {key: tf.TensorSpec((None,) * value.ndim, tf.int32) for key, value in x.items()},
-            tf.TensorSpec((None,) * y.ndim, tf.int32),
-        )
+        x, _ = self.batch(first_step)
+        targets = tf.TensorSpec((None, self.target_width if is_short(self.target_width) else None), tf.int32)
+        inputs = {key: tf.TensorSpec((None,) * value.ndim, tf.int32) for key, value in x.items()}
+        signature = (inputs | dict.fromkeys(("decoder_token_ids", "decoder_padding_mask"), targets), targets)
         return prefetched(tf.data.Dataset.from_generator(batches, output_signature=signature))
 
     def _plan(self, epoch: int) -> _Rows:
@@ -143,6 +145,11 @@ class BatchStream:
     @cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
         return _row_lengths(self.examples)
+
+
+def is_short(width: int) -> bool:
+    """Say whether a graph shall know the width of targets; 1 it shall not, as Keras warns of a softmax over one score."""
+    return 1 < width <= SHORT_TARGETS
 
 
 def evaluation_batches(

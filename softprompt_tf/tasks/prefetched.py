@@ -1,6 +1,7 @@
-"""Make batches ahead of time, without TensorFlow's tuner."""
+"""Run data sets of batches: made ahead of time, without TensorFlow's tuner and without AutoGraph."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -20,3 +21,13 @@ def prefetched(batches: "tf.data.Dataset") -> "tf.data.Dataset":
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.prefetch(_BATCHES_AHEAD).with_options(options)
+
+
+def mapped(batches: "tf.data.Dataset", function: Callable[..., Any], **settings: Any) -> "tf.data.Dataset":
+    """Return `batches.map(function)`, traced as it is: AutoGraph reads and rewrites each function below it, which takes 0.7 s.
+
+    Settings are those of `tf.data.Dataset.map`.
+    """
+    import tensorflow as tf
+
+    return batches.map(tf.autograph.experimental.do_not_convert(function), **settings)

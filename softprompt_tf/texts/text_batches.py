@@ -18,10 +18,11 @@ from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.prompt_places import NO_PLACES, TOO_MANY_ROWS, TOO_MANY_ROWS_HINT, TextPlaces
 from softprompt_tf.target_format import TARGET_FORMATS
-from softprompt_tf.tasks import ended_ids, label_id
+from softprompt_tf.tasks import ended_ids, is_short, label_id
 from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.texts.text_rows import as_text, listed
 
+_MANY_TARGETS = 1_000  # that differ are no labels
 NotePieces = Callable[[tf.RaggedTensor, tf.RaggedTensor], None]
 
 
@@ -48,13 +49,14 @@ class TextBatches:
     label_words: tuple[str, ...] = ()
 
     def tokenize(
-        self, texts: Mapping[str, tf.Tensor], note: NotePieces | None = None
+        self, texts: Mapping[str, tf.Tensor], note: NotePieces | None = None, *, target_width: int | None = None
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Turn a batch of texts into the model's inputs and its targets, inside a graph.
 
         Args:
           texts: `encoder_text` and `decoder_text`, string [B]; with several tasks `task_id` [B], names or indices.
           note: is shown the pieces of inputs and targets, ragged [B, None], before they are cut.
+          target_width: U, where no target is longer. Default: that of the batch's longest.
 
         Returns:
           The token dictionary (see `PromptedT5`) and target ids int32 [B, U], 0 where padded.
@@ -66,6 +68,9 @@ class TextBatches:
         else:
             targets, _ = pieces_to_ids(target_pieces, self.max_target_tokens)
             targets = put_in_front(targets, tf.fill(tf.shape(targets)[:1], self.opening_id))
+            if target_width is not None:
+                targets = tf.pad(targets, [[0, 0], [0, target_width - tf.shape(targets)[1]]])
+                targets.set_shape([None, target_width])
         tokens = {
             "encoder_token_ids": inputs,
             "encoder_padding_mask": input_mask,
@@ -104,6 +109,14 @@ class TextBatches:
         length = max((len(ids) for ids in ends.values()), default=1)
         padded = {text: ids + [0] * (length - len(ids)) for text, ids in ends.items()}
         return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
+
+    def short_width(self, targets: Sequence[str]) -> int | None:
+        """Return U of these targets where all are short (see `is_short`), as labels are; None where any is longer."""
+        different = list(dict.fromkeys(targets))
+        if len(different) > _MANY_TARGETS:
+            return None
+        width = self.target_ids([different]).shape[2]
+        return width if is_short(width) else None
 
     @property
     def spec(self) -> dict[str, tf.TensorSpec]:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.tasks import prefetched, shuffled_by_length, tell_cut_texts
+from softprompt_tf.tasks import mapped, prefetched, shuffled_by_length, tell_cut_texts
 from softprompt_tf.texts import text_rows
 from softprompt_tf.texts.feed import Feed
 from softprompt_tf.texts.passing_texts import PassingTexts
@@ -197,8 +197,12 @@ class TextFeed:
         else:
             batched = tf.data.Dataset.from_tensor_slices(rows).batch(size)
         batched = batched.apply(tf.data.experimental.assert_cardinality(math.ceil(num_rows / size)))
-        batched = (batched.repeat() if repeat else batched).map(lambda columns: self._tokenized(columns, states=states))
-        return Feed(prefetched(batched))
+        width = self.batches.short_width(rows["decoder_text"])
+        tokenized = mapped(
+            batched.repeat() if repeat else batched,
+            lambda columns: self._tokenized(columns, states=states, target_width=width),
+        )
+        return Feed(prefetched(tokenized))
 
     def _of_batches(self, x: Any, weights: Mapping[str, float] | None, shuffle: bool) -> Feed:
         if isinstance(x, tf.data.Dataset):
@@ -208,8 +212,10 @@ class TextFeed:
                 return Feed(x)
             check_text_dataset(x, self.batches)
             passing = self._passing()
-            tokenized = x.map(
-                lambda *part: self._tokenized(own_columns(part, weights), passing), num_parallel_calls=tf.data.AUTOTUNE
+            tokenized = mapped(
+                x,
+                lambda *part: self._tokenized(own_columns(part, weights), passing),
+                num_parallel_calls=tf.data.AUTOTUNE,
             )
             return Feed(tokenized, tell=passing.tell)
         stream = Stream(x, shuffle=shuffle)
@@ -245,7 +251,7 @@ class TextFeed:
         columns(stream.first)  # what is wrong with it is said before anything runs
         passing = self._passing()
         dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
-        dataset = dataset.map(lambda batch: self._tokenized(batch, passing))
+        dataset = mapped(dataset, lambda batch: self._tokenized(batch, passing))
         if stream.num_batches is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(stream.num_batches))
         return Feed(dataset, failures=failures, tell=passing.tell)
@@ -259,9 +265,11 @@ class TextFeed:
         columns: Mapping[str, tf.Tensor],
         passing: PassingTexts | None = None,
         states: Mapping[str, TakeStates] | None = None,
+        target_width: int | None = None,
     ) -> tuple[Any, ...]:
         """Turn a batch of columns into `(tokens, targets)`, or `(tokens, targets, weights)`, inside a graph."""
-        tokens, targets = self.batches.tokenize(columns, None if passing is None else passing.note)
+        note = None if passing is None else passing.note
+        tokens, targets = self.batches.tokenize(columns, note, target_width=target_width)
         for name, take in (states or {}).items():
             tokens[name] = take(columns[_ROW], tf.shape(tokens["encoder_token_ids"])[1])
         return (tokens, targets, columns[WEIGHT]) if WEIGHT in columns else (tokens, targets)

@@ -18,6 +18,7 @@ from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.methods import TaskTable
 from softprompt_tf.model.prompted_inputs import tuned_logits
+from softprompt_tf.tasks import mapped
 from softprompt_tf.training.callbacks import Logs, steps_done
 from softprompt_tf.training.fit import TrainingResult
 from softprompt_tf.training.losses import TargetCrossEntropy
@@ -96,7 +97,7 @@ def _train_until_one_ends(
 ) -> None:
     """Take steps of all, until one of them takes no more or it is late."""
     datasets = [entry.batches.dataset(first_step=steps_done(entry.candidate)) for entry in active]
-    batches = iter(tf.data.Dataset.zip(tuple(datasets)).map(_joined).prefetch(2))
+    batches = iter(mapped(tf.data.Dataset.zip(tuple(datasets)), _joined).prefetch(2))
     report = progress(last_step=max(entry.steps for entry in active)) if report is None else report
     report.set_model(active[0].candidate)
     report.on_train_begin()
@@ -157,6 +158,8 @@ def _joined(*batches: Batch) -> Batch:
 
 
 def _padded(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    if parts[0].shape[1] is not None and len({part.shape[1] for part in parts}) == 1:
+        return tf.concat(parts, axis=0)  # so that the width stays known
     width = tf.reduce_max([tf.shape(part)[1] for part in parts])
     rest = [[0, 0]] * (len(parts[0].shape) - 2)
     return tf.concat([tf.pad(part, [[0, 0], [0, width - tf.shape(part)[1]], *rest]) for part in parts], axis=0)

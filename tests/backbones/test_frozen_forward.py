@@ -15,7 +15,7 @@ from softprompt_tf.backbones.loading.built_layers import plain_backbone
 from softprompt_tf.backbones.passes import cheaper_passes
 from softprompt_tf.backbones.passes.absorbed_attention import is_cheaper
 from softprompt_tf.backbones.passes.cached_decoder import score_targets
-from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
+from softprompt_tf.backbones.passes.cheaper_passes import by_cost, encode_embeddings
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 
 pytestmark = pytest.mark.thorough
@@ -285,3 +285,22 @@ def test_scores_are_those_over_keys_and_values(t5, length, monkeypatch):
         autograph=False,
     )
     np.testing.assert_allclose(graph(targets), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "can_branch", "taken"), [(2, True, 1), (2, False, 1), (9, True, None), (9, False, 2)]
+)
+def test_a_graph_of_few_known_tokens_has_one_way(num_tokens, can_branch, taken):
+    """With H=16 and D=6, 2 tokens on 32 positions are cheaper absorbed (2 * 2 * (32 * 10 + 96) <= 32 * 96), 9 are not."""
+    t5 = make_t5("t5_1.1")
+    ways = {"few": lambda: tf.constant(1), "many": lambda: tf.constant(2)}
+    graph = tf.function(
+        lambda states: by_cost(t5, num_tokens, tf.shape(states)[1], **ways, can_branch=can_branch),
+        input_signature=[tf.TensorSpec([None, None])],
+        autograph=False,
+    ).get_concrete_function()
+
+    branches = [node.type for node in graph.graph.get_operations() if node.type in ("If", "StatelessIf")]
+
+    assert len(branches) == (taken is None)
+    assert taken is None or int(graph(tf.zeros([1, 3]))) == taken

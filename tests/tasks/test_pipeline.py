@@ -112,6 +112,23 @@ def test_inputs_are_padded_to_the_longest_row_or_to_a_multiple():
         assert not x["encoder_token_ids"][x["encoder_padding_mask"] == 0].any()
 
 
+@pytest.mark.parametrize(("longest", "width"), [(1, None), (2, 2), (8, 8), (9, None)])
+def test_short_targets_have_one_width_that_a_graph_knows(longest, width):
+    """Rows of 1 token and one of the longest; a width of 1 is left open, as Keras warns of a softmax over one score."""
+    targets = (np.full(longest, 7, np.int32), *[np.array([1], np.int32)] * 3)
+    examples = TokenizedExamples(rows_of_length(2, 2, 2, 2).encoder_token_ids, targets, np.zeros(4, np.int32))
+    batches = stream(examples, batch_size=1)
+
+    widths = {batches.batch(step)[1].shape[1] for step in range(4)}
+    x, y = batches.dataset().element_spec
+
+    assert widths == ({width} if width else {1, longest})
+    assert [spec.shape.as_list() for spec in (x["decoder_token_ids"], x["decoder_padding_mask"], y)] == [
+        [None, width]
+    ] * 3
+    assert x["encoder_token_ids"].shape.as_list() == [None, None]
+
+
 def test_batch_size_above_the_number_of_rows_repeats_them():
     batches = stream(rows_of_length(1, 2, 3), batch_size=8)
 

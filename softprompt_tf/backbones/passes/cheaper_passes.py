@@ -16,6 +16,8 @@ from softprompt_tf.backbones.passes.known_layers import check_decoded_by_parts, 
 from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.typing import Tensor
 
+USUAL_LENGTH = 32  # of an encoder output that a graph does not know: there are seldom fewer positions, and then both ways are cheap
+
 
 class Encoded(NamedTuple):
     """What the decoder needs of a batch's inputs.
@@ -196,7 +198,8 @@ def by_cost(
     Args:
       t5: `many` is taken where its form, or a quantization, is none that `FrozenForward` knows.
       num_tokens: how many tokens the decoder reads on one encoder output. Where it or `source_length` is a tensor of
-        unknown value, the graph chooses.
+        unknown value, the graph chooses; but not for a known number that is few for `USUAL_LENGTH`, as a graph with both ways
+        takes twice as long to trace.
       source_length: S, the positions of the encoder output.
       few: looks at the encoder output with absorbed projections.
       many: looks at it with keys and values.
@@ -210,5 +213,7 @@ def by_cost(
         return many()
     is_short = t5.forward.is_short(num_tokens, source_length)
     if ops.is_tensor(is_short):
+        if not ops.is_tensor(num_tokens) and t5.forward.is_short(num_tokens, USUAL_LENGTH):
+            return few()
         return ops.cond(is_short, few, many) if can_branch else many()
     return few() if is_short else many()
