@@ -14,7 +14,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from softprompt_tf.errors import ExportError
+from softprompt_tf.errors import ExportError, first_line
+from softprompt_tf.files.atomic_file import sync_directory
 from softprompt_tf.files.local_paths import local_target
 
 _STAGING = ".writing-"
@@ -45,7 +46,7 @@ def staged_version(base: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except (OSError, tf.errors.OpError) as error:
-        raise ExportError(f"The export to {base} cannot be written: {error}.") from error
+        raise ExportError(f"The export to {base} cannot be written: {first_line(error, longest=1000)}.") from error
 
 
 def publish(staging: Path, target: Path) -> bool:
@@ -62,7 +63,7 @@ def publish(staging: Path, target: Path) -> bool:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             return False
         raise
-    _sync_path(target.parent)
+    sync_directory(target.parent)
     return True
 
 
@@ -84,12 +85,8 @@ def _last_change(directory: Path) -> float:
 def _sync(directory: Path) -> None:
     """Flush every file and directory to the disk, so that a version that is there after a crash is whole."""
     for path in [directory, *directory.rglob("*")]:
-        _sync_path(path)
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if path.is_dir():
+            sync_directory(path)
+            continue
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
