@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,13 +49,22 @@ def staged_version(base: Path) -> Iterator[Path]:
         raise ExportError(f"The export to {base} cannot be written: {first_line(error, longest=1000)}.") from error
 
 
-def publish(staging: Path, target: Path) -> bool:
-    """Flush a staged version to the disk and rename it; return whether it is there, False if another took its number."""
+def publish(staging: Path, target: Path, *, still_fits: Callable[[], bool] | None = None) -> bool:
+    """Flush a staged version to the disk and rename it.
+
+    Args:
+      staging: the directory that is written.
+      target: where it goes.
+      still_fits: asked between the two, as the first takes long where there are many bytes.
+
+    Returns:
+      Whether it is there; False if it no longer fits, or another took its number.
+    """
     _sync(staging)
     # Open to all, as `mkdtemp` lets in its owner alone; and to whom the folders in it are, such as a group that may write.
     folders = [path.stat().st_mode for path in staging.iterdir() if path.is_dir()]
     staging.chmod(functools.reduce(operator.or_, map(stat.S_IMODE, folders), 0o755))
-    if target.exists():
+    if target.exists() or (still_fits is not None and not still_fits()):
         return False
     try:
         os.rename(staging, target)  # fails if another process has put a version there since

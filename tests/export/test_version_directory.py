@@ -66,6 +66,17 @@ def test_a_number_is_taken_once(tmp_path):
     assert (tmp_path / "1" / "saved_model.pb").read_text() == first.name
 
 
+def test_what_no_longer_fits_once_it_is_flushed_is_not_published(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    with staged_version(tmp_path) as staging:
+        (staging / "file").write_text("of the version before")
+
+        assert not publish(staging, tmp_path / "1", still_fits=lambda: not flushed)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("folder", "version"), [(0o775, 0o775), (0o700, 0o755)])
 def test_a_version_is_open_to_all_and_to_a_group_that_may_write_in_it(folder, version, tmp_path):
     with staged_version(tmp_path) as staging:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from softprompt_tf.errors import DataError
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.export import answer_files
 from softprompt_tf.export.bulk.work_directory import WorkDirectory, put
 from softprompt_tf.export.bulk.worker_signals import WorkerSignals
 
@@ -62,3 +63,11 @@ def test_an_error_that_cannot_be_kept_is_raised_itself(tmp_path):
 
     with pytest.raises(DataError, match="the part"), signals.failures_told():
         raise DataError("the part")
+
+
+@pytest.mark.parametrize(("length", "behind"), [(251, ".work"), (247, ".bad.jsonl")])
+def test_a_name_that_is_too_long_for_the_files_beside_it_is_told_at_once(tmp_path, length, behind):
+    output = tmp_path / ("n" * length)
+
+    with pytest.raises(ConfigError, match=rf"nn{behind}: File name too long"):
+        answer_files(tmp_path / "export", tmp_path / "rows.jsonl", output)
