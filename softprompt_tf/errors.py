@@ -19,6 +19,10 @@
 Each one is a builtin too (`ValueError` or `RuntimeError`), so code that knows nothing of this library can catch it.
 """
 
+import re
+
+_OPERATION = re.compile(r"\{\{function_node [^}]*\}\} ?| ?\[Op:\w+\](?: name: ?)?")
+
 
 class SoftPromptError(Exception):
     """The base of every error that this library raises on purpose."""
@@ -122,6 +126,10 @@ class RowError(ServingError):
         self.answers = answers
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of another library's message, its first 200 characters, or the error's name where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def first_line(error: BaseException, *, longest: int = 200) -> str:
+    """Return the first line of another library's message, its first characters, or the error's name where it has none.
+
+    What TensorFlow says of its own operation, such as `{{function_node ...}}` and `[Op:SaveV2]`, is left out.
+    """
+    text = _OPERATION.sub("", str(error)).strip()
+    return (text.splitlines() or [type(error).__name__])[0][:longest]

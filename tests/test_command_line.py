@@ -329,3 +329,23 @@ def test_a_name_that_is_no_text_is_printed_with_its_bytes_escaped(monkeypatch):
         print("caf\u00e9 \udcff.safetensors", flush=True)
 
     assert output.buffer.getvalue().decode() == "caf\u00e9 \\udcff.safetensors\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_output_that_cannot_be_written_is_told(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        status = main(["configs"])
+
+    told = "softprompt: A file or the output cannot be read or written. Received: No space left on device.\n"
+    assert (status, capsys.readouterr().err) == (2, told)
+
+
+def test_a_file_that_no_other_message_is_about_is_told(monkeypatch, capsys):
+    def fail(parsed):
+        raise OSError(30, "Read-only file system", "x.json")
+
+    monkeypatch.setattr("softprompt_tf.cli.configs_command.run", fail)
+
+    assert main(["configs"]) == 2
+    assert "softprompt: x.json cannot be read or written. Received: Read-only file system." in capsys.readouterr().err

@@ -94,13 +94,14 @@ def answer_files(
     target = local_target(output, error_type=ConfigError)
     if target.is_dir():
         raise ConfigError(f"The output must be a file. Received: the directory {target}.")
+    work = WorkDirectory(local_target(f"{target}.work", error_type=ConfigError))
+    local_target(bad_path(target), error_type=ConfigError)  # a name may be too long with what is put behind it
     form = format_of(target, output_format, option="--output-format")
     paths = input_paths(input)
     _check_apart(paths, target)
     options = _pipeline_options(runner, beam_options)
     version = find_version(export)
     tasks = asked_tasks(settings, version.tasks)
-    work = WorkDirectory(Path(f"{target}.work"))
     if not work.path.exists():
         _check_free(target, work, force=force)
     try:

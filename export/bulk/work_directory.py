@@ -106,7 +106,20 @@ class WorkDirectory:
         return {int(name[5:-5]) for name in names if name.startswith("part-") and name.endswith(".rows")}
 
     def assemble(self, num_chunks: int, *, header: bytes, is_packed: bool) -> tuple[Path, Path, int]:
-        """Put all parts together; return the file of rows, the file of bad rows, and how many these are."""
+        """Put all parts together; return the file of rows, the file of bad rows, and how many these are.
+
+        Raises:
+          DataError: if there is no room for them; the parts stay.
+        """
+        try:
+            return self._assemble(num_chunks, header=header, is_packed=is_packed)
+        except OSError as error:
+            raise DataError(
+                f"The answers in {self.path} must fit on the disk a second time, as one file. Received: {error.strerror or error}. "
+                "They stay there. Make room, then run the same command again."
+            ) from error
+
+    def _assemble(self, num_chunks: int, *, header: bytes, is_packed: bool) -> tuple[Path, Path, int]:
         rows, bad = self.path / "assembled", self.path / "assembled.bad"
         with whole_file(rows) as file, _packed(file) if is_packed else contextlib.nullcontext(file) as target:
             target.write(header)
@@ -127,14 +140,24 @@ class WorkDirectory:
 
 
 def put(source: Path, target: Path, *, replace: bool) -> None:
-    """Move a file to its final place.
+    """Move a file to its final place. Where that is a symbolic link, the file that it leads to is written, and the link stays.
 
     Raises:
       ConfigError: if another file is there, and is not to be replaced.
+      DataError: if it cannot be written.
     """
     if not replace and target.exists() and not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
         raise ConfigError(not_overwritten(target))
-    os.replace(source, target)
+    try:
+        if not target.is_symlink():
+            os.replace(source, target)
+            return
+        with whole_file(target) as file:  # it may lead to another disk
+            _append(source, file)
+    except OSError as error:
+        raise DataError(
+            f"The answers in {source.parent} cannot be put at {target}: {error.strerror or error}."
+        ) from error
 
 
 def not_overwritten(path: Path) -> str:

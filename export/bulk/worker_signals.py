@@ -38,7 +38,8 @@ class WorkerSignals:
             yield
         except SoftPromptError as error:
             told = {"type": type(error).__name__, "message": str(error)}
-            write_atomically(self._failure, json.dumps(told).encode(), error_type=errors.ServingError)
+            with contextlib.suppress(errors.ServingError):  # on a full disk the runner's own error must do
+                write_atomically(self._failure, json.dumps(told).encode(), error_type=errors.ServingError)
             raise
 
     def failure(self) -> SoftPromptError | None:

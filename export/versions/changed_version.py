@@ -5,6 +5,7 @@ What the versions have in common is one file on the disk, hard-linked; the rest 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from softprompt_tf.errors import ExportError
@@ -76,9 +77,13 @@ def write_changed(
             if verify:
                 verify_change(source, staging, kept=changed.kept, added=changed.added)
                 then(staging, export.record)
-            if max(find_versions(base), default=None) == export.number and publish(staging, target):
+            if publish(staging, target, still_fits=partial(_is_newest, base, export.number)):
                 return target
     raise ExportError(f"The newest version must hold still for a change. Received: {base}, written to all the time.")
+
+
+def _is_newest(base: Path, number: int) -> bool:
+    return max(find_versions(base), default=None) == number
 
 
 def _take_over(staging: Path, source: Path, export: NewestVersion, changed: TaskChange) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,15 @@ def write_saved_model(
         if verify:
             verify_saved_model(staging, t5, loaded, sampler=chosen)
         while True:
-            target = base / str(version if version is not None else next_version(base))
-            if publish(staging, target):
-                return target
+            number = version if version is not None else next_version(base)
+            still_next = None if version is not None else partial(_is_next, base, number)
+            if publish(staging, base / str(number), still_fits=still_next):
+                return base / str(number)
             check_version(base, version)
+
+
+def _is_next(base: Path, number: int) -> bool:
+    return next_version(base) == number
 
 
 def write_version_files(

@@ -8,13 +8,14 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 
-from softprompt_tf.errors import ExportError
+from softprompt_tf.errors import ExportError, first_line
+from softprompt_tf.files.atomic_file import sync_directory
 from softprompt_tf.files.local_paths import local_target
 
 _STAGING = ".writing-"
@@ -45,16 +46,25 @@ def staged_version(base: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except (OSError, tf.errors.OpError) as error:
-        raise ExportError(f"The export to {base} cannot be written: {error}.") from error
+        raise ExportError(f"The export to {base} cannot be written: {first_line(error, longest=1000)}.") from error
 
 
-def publish(staging: Path, target: Path) -> bool:
-    """Flush a staged version to the disk and rename it; return whether it is there, False if another took its number."""
+def publish(staging: Path, target: Path, *, still_fits: Callable[[], bool] | None = None) -> bool:
+    """Flush a staged version to the disk and rename it.
+
+    Args:
+      staging: the directory that is written.
+      target: where it goes.
+      still_fits: asked between the two, as the first takes long where there are many bytes.
+
+    Returns:
+      Whether it is there; False if it no longer fits, or another took its number.
+    """
     _sync(staging)
     # Open to all, as `mkdtemp` lets in its owner alone; and to whom the folders in it are, such as a group that may write.
     folders = [path.stat().st_mode for path in staging.iterdir() if path.is_dir()]
     staging.chmod(functools.reduce(operator.or_, map(stat.S_IMODE, folders), 0o755))
-    if target.exists():
+    if target.exists() or (still_fits is not None and not still_fits()):
         return False
     try:
         os.rename(staging, target)  # fails if another process has put a version there since
@@ -62,7 +72,7 @@ def publish(staging: Path, target: Path) -> bool:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             return False
         raise
-    _sync_path(target.parent)
+    sync_directory(target.parent)
     return True
 
 
@@ -84,12 +94,8 @@ def _last_change(directory: Path) -> float:
 def _sync(directory: Path) -> None:
     """Flush every file and directory to the disk, so that a version that is there after a crash is whole."""
     for path in [directory, *directory.rglob("*")]:
-        _sync_path(path)
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if path.is_dir():
+            sync_directory(path)
+            continue
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

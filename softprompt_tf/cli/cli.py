@@ -6,6 +6,8 @@ Each command imports what it needs, so that `softprompt query` starts without Te
 """
 
 import argparse
+import contextlib
+import errno
 import os
 import re
 import sys
@@ -42,6 +44,11 @@ from softprompt_tf.settings.spelling import nearest
 from softprompt_tf.tuning.commands import add_commands as add_tuning_commands
 from softprompt_tf.version import __version__
 
+# What a file system says; of a connection, or of a fault of ours, the traceback says more.
+_OF_FILES = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENAMETOOLONG}
+    | {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE}
+)
 _VERBOSE_HELP = "show the messages of TensorFlow and other libraries, too"
 
 
@@ -119,19 +126,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SoftPromptError as error:
         print(f"softprompt: {error}", file=sys.stderr)
         return 1 if isinstance(error, VerificationError) else 2
-    except PermissionError as error:  # of a file that no other message is about
-        print(
-            f"softprompt: {error.filename or 'A file'} must be one that you may use. Received: {error.strerror}.",
-            file=sys.stderr,
-        )
-        return 2
     except KeyboardInterrupt as stop:
         print(f"softprompt: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does; nothing is to be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except OSError as error:
+        if error.errno not in _OF_FILES:
+            raise
+        print(f"softprompt: {_about_file(error)}", file=sys.stderr)
+        _drop_output()
+        return 2
     return 0
+
+
+def _about_file(error: OSError) -> str:
+    """Return a line about a file that no other message is about."""
+    if isinstance(error, PermissionError):
+        return f"{error.filename or 'A file'} must be one that you may use. Received: {error.strerror}."
+    return f"{error.filename or 'A file or the output'} cannot be read or written. Received: {error.strerror}."
+
+
+def _drop_output() -> None:
+    """Let nothing more be said of output that Python still holds, where it cannot be written."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class CommandParser(argparse.ArgumentParser):

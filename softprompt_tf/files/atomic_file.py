@@ -83,7 +83,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def short_name(name: str) -> str:
@@ -91,16 +91,16 @@ def short_name(name: str) -> str:
     return name.encode(errors="replace")[:_LONGEST_NAME].decode(errors="ignore")
 
 
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    # The rename has happened; some network file systems refuse to sync a directory, which is no reason to fail.
+def sync_directory(directory: Path) -> None:
+    """Flush a directory's names to the disk; some network file systems refuse that, which is no reason to fail."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())

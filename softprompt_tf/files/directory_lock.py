@@ -30,7 +30,8 @@ def locked(
     Args:
       directory: of the run.
       error_type: what is raised.
-      name: of the lock's file. A process that is killed leaves it behind, unlocked.
+      name: of the lock's file; `.NAME.lock` for one of what `directory` holds. A process that is killed leaves it behind,
+        unlocked.
 
     Raises:
       error_type: if the directory is remote or cannot be written, or another process, or another run of this one, holds the
@@ -45,11 +46,11 @@ def locked(
         descriptor = _open_locked(path)
     except BlockingIOError:
         raise error_type(
-            f"A run directory is for one process at a time. Received: {path.parent}, which {_holder(path)} is using. "
+            f"A directory is for one process at a time. Received: {_locked_by(path)}, which {_holder(path)} is using. "
             "Wait for its end, or choose another directory."
         ) from None
     except OSError as error:
-        raise error_type(f"The run directory {path.parent} cannot be made or written: {error}.") from error
+        raise error_type(f"The directory {path.parent} cannot be made or written: {error}.") from error
     try:
         yield
     finally:
@@ -90,6 +91,10 @@ def _is_file(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def _locked_by(path: Path) -> Path:
+    return path.parent if path.name == LOCK_FILE else path.with_name(path.name.removesuffix(LOCK_FILE)[1:])
 
 
 def _holder(path: Path) -> str:

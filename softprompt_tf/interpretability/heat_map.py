@@ -1,5 +1,6 @@
 """Draw a table of cosines as a heat map (matplotlib, of the `report` extra)."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.local_paths import local_target
 
 MAX_VALUES_SHOWN = 12  # prompts; with more, numbers would not be readable in their cells
@@ -60,9 +62,11 @@ def write_heat_map(path: Path, names: Sequence[str], values: np.ndarray, *, titl
     """Write the picture; the ending of the name, .png or .svg, says the format.
 
     Raises:
-      DataError: if the path is remote, or the table does not fit the names.
+      DataError: if the path is remote, the table does not fit the names, or the file cannot be written.
     """
     path = local_target(path, error_type=DataError)
-    figure = draw_heat_map(names, values, title=title)
-    figure.savefig(path, dpi=150, facecolor="white")
-    return path
+    picture = io.BytesIO()
+    draw_heat_map(names, values, title=title).savefig(
+        picture, format=path.suffix.removeprefix(".") or "png", dpi=150, facecolor="white"
+    )
+    return write_atomically(path, picture.getvalue(), error_type=DataError)

@@ -17,11 +17,18 @@ class RunLog:
         self._path = path
 
     def write(self, step: int, **values: object) -> None:
-        """Print a line and add it to the file."""
+        """Print a line and add it to the file.
+
+        Raises:
+          TrainingError: if the file cannot be written. What a full disk leaves of the line is dropped as the run goes on.
+        """
         line = json.dumps({"step": step, **values})
         say(line, stream=sys.stdout)
-        with self._path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+        except OSError as error:
+            raise TrainingError(f"The log {self._path} cannot be written. Received: {error}.") from error
 
     def keep_until(self, step: int) -> None:
         """Drop the lines of later steps, which a run that goes on writes again."""

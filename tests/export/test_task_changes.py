@@ -296,21 +296,21 @@ def test_a_version_that_appears_meanwhile_is_added_to(base, tiny_t5, monkeypatch
     from softprompt_tf.export.versions import changed_version
 
     publish = changed_version.publish
-    others = iter(["other", "another"])
+    others = iter([("other", None), ("another", None), ("named", 7)])
 
-    def after_another_process(staging, target):
-        name = next(others, None)
+    def after_another_process(staging, target, **options):
+        name, number = next(others, (None, None))
         if name:
-            add_tasks(base, {name: new_prompt(tiny_t5, seed=9)}, verify=False)
-        return publish(staging, target)
+            add_tasks(base, {name: new_prompt(tiny_t5, seed=9)}, version=number, verify=False)
+        return publish(staging, target, **options)
 
     monkeypatch.setattr(changed_version, "publish", after_another_process)
     version = add_tasks(base, {"review": new_prompt(tiny_t5)}, verify=False)
 
     names = [task.task_id for task in list_tasks(base)]
-    assert version.name == "4"
-    assert sorted(names) == sorted([*OLD, "review", "other", "another"])
-    assert sorted(entry.name for entry in base.iterdir()) == ["1", "2", "3", "4"]
+    assert version.name == "10"
+    assert sorted(names) == sorted([*OLD, "review", "other", "another", "named"])
+    assert sorted(int(entry.name) for entry in base.iterdir()) == [1, 7, 8, 9, 10]
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 import os
 import re
+import stat
 import time
 
 import pytest
+import tensorflow as tf
 
 from softprompt_tf.errors import ExportError
 from softprompt_tf.export.versions.task_shards import link_or_copy
@@ -62,6 +64,17 @@ def test_a_number_is_taken_once(tmp_path):
         assert not publish(second, tmp_path / "1")
 
     assert (tmp_path / "1" / "saved_model.pb").read_text() == first.name
+
+
+def test_what_no_longer_fits_once_it_is_flushed_is_not_published(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    with staged_version(tmp_path) as staging:
+        (staging / "file").write_text("of the version before")
+
+        assert not publish(staging, tmp_path / "1", still_fits=lambda: not flushed)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("folder", "version"), [(0o775, 0o775), (0o700, 0o755)])
@@ -130,11 +143,39 @@ def test_a_version_that_is_no_number_of_a_server_is_refused(tmp_path, version):
         check_version(tmp_path, version)
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path):
+_OF_TENSORFLOW = (
+    "{{function_node __wrapped__SaveV2_dtypes_1_device_/job:localhost/replica:0/task:0/device:CPU:0}} /x/new.index; "
+    "No space left on device [Op:SaveV2]"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), r"\[Errno 28\] No space left on device"),
+        (tf.errors.ResourceExhaustedError(None, None, _OF_TENSORFLOW), "/x/new.index; No space left on device"),
+    ],
+    ids=["Python", "TensorFlow"],
+)
+def test_a_full_disk_is_told_in_one_line(tmp_path, error, reason):
     with (
-        pytest.raises(
-            ExportError, match=r"^The export to .* cannot be written: \[Errno 28\] No space left on device\.$"
-        ),
+        pytest.raises(ExportError, match=rf"^The export to .* cannot be written: {reason}\.$"),
         staged_version(tmp_path),
     ):
-        raise OSError(28, "No space left on device")
+        raise error
+
+
+def test_a_file_system_that_syncs_no_directories_has_versions_too(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with staged_version(tmp_path) as staging:
+        (staging / "file").write_text("whole")
+        assert publish(staging, tmp_path / "1")
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["1", "file"]

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from google.protobuf import text_format
 from softprompt_tf import backbones as t5
 from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import BackboneMismatchError, DataError, PromptError
-from softprompt_tf.interpretability import draw_heat_map, inspect_prompts
+from softprompt_tf.interpretability import draw_heat_map, inspect_prompts, write_heat_map
 from softprompt_tf.interpretability.inspection import initial_value
 from softprompt_tf.methods import TaskPrompt, init, prompt_tuning, write_prompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
@@ -247,6 +248,22 @@ def test_a_heat_map_must_fit_its_names():
 
 
 @pytest.mark.shared_data
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_a_full_disk_leaves_the_old_heat_map(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"map.{ending}"
+    path.write_text("old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=rf"map.{ending} cannot be written. Received: .*No space left"):
+        write_heat_map(path, ["a"], np.ones((1, 1)))
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_released_prompts_are_compared_without_a_backbone(run, shared_data):
     names = ("sst2", "mrpc", "rte")
 

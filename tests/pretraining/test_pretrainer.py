@@ -17,6 +17,7 @@ from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import Pretrainer, PretrainingRun
+from softprompt_tf.pretraining.run_log import RunLog
 
 pytestmark = pytest.mark.thorough
 
@@ -361,3 +362,8 @@ def test_preset_computes_as_the_trained_model_does(preset, uninterrupted, held_o
 
     assert loaded.measure([batch]) == pytest.approx(uninterrupted.measure([batch]), rel=2e-3)
     assert math.isfinite(loaded.measure([batch]))
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(TrainingError, match=r"The log .*log.jsonl cannot be written. Received: .*No such file"):
+        RunLog(tmp_path / "removed" / "log.jsonl").write(1)

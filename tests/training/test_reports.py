@@ -5,6 +5,7 @@ import io
 import pytest
 import tensorflow as tf
 
+from softprompt_tf.errors import TrainingError
 from softprompt_tf.methods import prompt_tuning
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.training import TargetCrossEntropy, TensorBoardScalars, progress, train_prompt
@@ -137,3 +138,14 @@ def test_tensorboard_holds_dev_scores_at_their_step(tiny, tmp_path):
 )
 def test_multiples_are_due_once(previous, step, due):
     assert is_due(previous, step, 10) is due
+
+
+def test_files_that_cannot_be_written_are_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    scalars = TensorBoardScalars(tmp_path / "file" / "logs")
+
+    with pytest.raises(
+        TrainingError, match=r"TensorBoard files in .*logs cannot be written. Received: [^{]*file[^{]*\.$"
+    ):
+        scalars.on_train_begin()
+    scalars.close()

@@ -1,5 +1,6 @@
 """Write a KerasHub backbone and its vocabulary as a preset directory."""
 
+import math
 import os
 import shutil
 import warnings
@@ -9,12 +10,16 @@ import keras
 import keras_hub
 import numpy as np
 
-from softprompt_tf.errors import BackboneError
+from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.files.atomic_file import short_name
+from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.files.disk_space import check_space
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.progress import counted
 
 STORED_DTYPES = ("float32", "bfloat16", "float16")
+_BYTES_OF_A_NAME = 4096  # of each weight in HDF5, beside its values: 3,942 measured
+_OTHER_BYTES = 1 << 16  # of configs
 
 
 def write_preset(
@@ -30,28 +35,53 @@ def write_preset(
         keeps 8. A copy of the model in that dtype is made where the backbone has another.
 
     Raises:
-      BackboneError: if it cannot be written, or a weight does not fit float16.
+      BackboneError: if it cannot be written, another process is writing it, or a weight does not fit float16.
     """
     if dtype not in STORED_DTYPES:
         raise BackboneError(f"`dtype` must be one of {', '.join(STORED_DTYPES)}. Received: dtype={dtype!r}.")
     directory = Path(os.path.realpath(local_target(directory, error_type=BackboneError)))  # a link stays
-    unfinished = directory.with_name(f".{short_name(directory.name)}.writing")
+    if directory.exists() and not directory.is_dir():
+        raise BackboneError(f"The preset must be a directory. Received: {directory}, which is a file.")
+    hidden = f".{short_name(directory.name)}"
+    unfinished = directory.with_name(f"{hidden}.writing")
     stored = backbone if backbone.dtype_policy.variable_dtype == dtype else _copy(backbone, dtype)
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        stored.save_to_preset(str(unfinished))
-        keras_hub.models.T5Tokenizer(proto=tokenizer_proto).save_to_preset(str(unfinished))
-        _put_in_place(unfinished, directory)
-    except OSError as error:
-        raise BackboneError(f"The preset cannot be written. Received: {directory} ({error}).") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with locked(directory.parent, error_type=BackboneError, name=f"{hidden}.lock"):
+        try:
+            _recover(directory)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            check_space(unfinished, _size(stored, tokenizer_proto))
+            stored.save_to_preset(str(unfinished))
+            keras_hub.models.T5Tokenizer(proto=tokenizer_proto).save_to_preset(str(unfinished))
+            _put_in_place(unfinished, directory)
+        except (OSError, RuntimeError) as error:  # the second one of h5py
+            raise BackboneError(
+                f"The preset cannot be written. Received: {directory} ({first_line(error)})."
+            ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _size(backbone: keras_hub.models.T5Backbone, tokenizer_proto: bytes) -> int:
+    """Return how many bytes a preset takes at most: HDF5 ends the process where the disk is full."""
+    itemsize = 4 if backbone.dtype_policy.variable_dtype == "float32" else 2
+    values = sum(math.prod(weight.shape) for weight in backbone.weights)
+    return values * itemsize + len(backbone.weights) * _BYTES_OF_A_NAME + len(tokenizer_proto) + _OTHER_BYTES
+
+
+def _recover(directory: Path) -> None:
+    """Take back what a process moved aside that was killed before it could put the new one there."""
+    if not directory.exists() and _replaced(directory).exists():
+        os.rename(_replaced(directory), directory)
+
+
+def _replaced(directory: Path) -> Path:
+    return directory.with_name(f".{short_name(directory.name)}.replaced")
 
 
 def _put_in_place(unfinished: Path, directory: Path) -> None:
     """Give a complete directory its name; what stood there is removed after that, and comes back where it fails."""
-    replaced = directory.with_name(f".{short_name(directory.name)}.replaced")
+    replaced = _replaced(directory)
     if not directory.exists():
         os.rename(unfinished, directory)
         return
