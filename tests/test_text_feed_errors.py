@@ -71,6 +71,14 @@ REFUSED = {
         lambda f: train(f, generator(("a", "no"))),
         r"one row, \('a', 'no'\). Put rows together",
     ),
+    "pandas.NA": (
+        lambda f: train(f, [pytest.importorskip("pandas").NA], ["a"]),
+        r"Received: <NA> \(NAType\). It is a missing value",
+    ),
+    "nested arrays": (
+        lambda f: train(f, {"encoder_text": [np.array(["a", "b"])], "decoder_text": ["a"]}),
+        r"Received: an array of shape \[2\] in its place.*dataset.unbatch",
+    ),
     "nested": (lambda f: train(f, [["a"], ["b"]], ["a", "b"]), r"Every text must be a string. Received: \['a'\]"),
     "one string": (lambda f: train(f, "good", TARGETS), "must be a sequence.*Received: the string 'good'"),
     "a table": (lambda f: train(f, np.array([INPUTS, INPUTS]), TARGETS), r"Received: shape \[2, 3\]"),

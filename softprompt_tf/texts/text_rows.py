@@ -138,11 +138,7 @@ def listed(values: Any, name: str) -> list[Any]:
 
 
 def _no_number(target: Any) -> Any:
-    """Refuse the number of a label, with what to do; other targets stay.
-
-    Raises:
-      DataError: with the number.
-    """
+    """Refuse the number of a label with a DataError that says what to do; other targets stay."""
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         raise DataError(
             f"Every text must be a string. Received: {target!r} ({type(target).__name__}). Map label numbers to words first: "
@@ -163,8 +159,20 @@ def as_text(text: Any) -> str:
         return text.decode("utf-8", errors="replace")
     if isinstance(text, str):
         return text.encode("utf-8", errors="replace").decode("utf-8")
-    advice = " It is a missing value: leave its row out, or fill it in." if text is None or text != text else ""
+    if _is_array(text) or is_tensor(text):
+        raise DataError(
+            f"Every text must be a string. Received: an array of shape {list(text.shape)} in its place. Pass one text for each "
+            "row; of a dataset that is batched, dataset.unbatch()."
+        )
+    advice = " It is a missing value: leave its row out, or fill it in." if _is_missing(text) else ""
     raise DataError(f"Every text must be a string. Received: {text!r} ({type(text).__name__}).{advice}")
+
+
+def _is_missing(text: Any) -> bool:
+    try:
+        return text is None or bool(text != text)
+    except (TypeError, ValueError):  # pandas.NA is neither true nor false
+        return type(text).__name__ == "NAType"
 
 
 def row_weights(sample_weight: Any) -> np.ndarray:
