@@ -33,8 +33,8 @@ def config_of(model: AnsweringModel) -> dict[str, Any]:
         "backbone": keras.saving.serialize_keras_object(model.t5.backbone),
         "tokenizer_proto": base64.b64encode(model.t5.tokenizer.proto).decode("ascii"),
         "t5_name": model.t5.name,
-        # That of the float weights, which quantized ones do not tell.
-        "t5_fingerprint": model.t5.fingerprint if model.t5.is_quantized else None,
+        # Where the weights in a file do not tell it.
+        "t5_fingerprint": model.t5.fingerprint if _has_others_in_a_file(model.t5) else None,
         "method": model.method.name,
         "method_settings": model.method.settings(),
         "method_seed": model.method.seed,
@@ -60,6 +60,11 @@ def parts_of_config(
     t5 = FrozenT5(backbone, tokenizer, name=config["t5_name"])
     keys = ("labels", "max_input_tokens", "max_target_tokens", "target_format", "name")
     return t5, method_of_config(config, t5), {key: config[key] for key in keys if key in config}
+
+
+def _has_others_in_a_file(t5: FrozenT5) -> bool:
+    """Say whether a file's weights are others than those of the fingerprint: quantized ones, or a LoRA that Keras merges."""
+    return t5.is_quantized or any(getattr(part, "lora_enabled", False) for part in t5.backbone._flatten_layers())
 
 
 def _folds(model: AnsweringModel) -> bool:
