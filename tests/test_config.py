@@ -539,6 +539,10 @@ def test_a_method_that_is_named_on_top_drops_the_settings_of_the_one_below(tmp_p
     [
         (["prompt.mlp_dmi=3"], "Unknown key `prompt.mlp_dmi` in .*Did you mean `mlp_dim`"),
         (["prompt.encoder=1"], "`prompt.encoder` must be true or false"),
+        (
+            ["prompt.method=gated"],
+            "one of .*, warp. Received: 'gated' .override.*. If a package of yours has it, install",
+        ),
         (["prompt.method=prefx_tuning"], "`prompt.method` must be one of .*Did you mean `prefix_tuning`"),
     ],
 )

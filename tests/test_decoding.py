@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras_hub
 import numpy as np
 import numpy_t5
 import pytest
@@ -222,7 +223,9 @@ def test_an_unknown_sampler_is_refused():
         get_sampler("top_k")
 
 
-@pytest.mark.parametrize("sampler", [4, None, Beam], ids=["number", "none", "class"])
+@pytest.mark.parametrize(
+    "sampler", [4, None, Beam, keras_hub.samplers.TopKSampler(5)], ids=["number", "none", "class", "of KerasHub"]
+)
 def test_a_sampler_that_is_no_sampler_is_refused(sampler):
     with pytest.raises(ConfigError, match="`sampler` must be one of greedy, beam"):
         get_sampler(sampler)

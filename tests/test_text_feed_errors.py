@@ -6,6 +6,7 @@ import tensorflow as tf
 from fed_texts import COLUMNS, INPUTS, TARGETS, TOKENS, TextDataset, generator, train
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.texts.feed import check_had_rows
 from softprompt_tf.texts.plain_failures import told_plainly
 from softprompt_tf.texts.text_batches import TextBatches
 from softprompt_tf.texts.text_feed import TextFeed, without_texts
@@ -30,6 +31,7 @@ def as_data(*parts):
 
 
 NO_TOKENS = {"encoder_token_ids": np.zeros((0, 4), np.int32)}
+ONE_ROW = {"encoder_token_ids": np.zeros(4, np.int32)}
 REFUSED = {
     "no targets": (lambda f: train(f, INPUTS), "must come with encoder_text and decoder_text"),
     "no targets in a dictionary": (lambda f: train(f, {"encoder_text": INPUTS}), "must come with encoder_text and"),
@@ -56,7 +58,27 @@ REFUSED = {
     "not a number": (lambda f: train(f, [float("nan")], ["a"]), r"Received: nan \(float\). It is a missing value"),
     "None alone": (lambda f: train(f, [None]), "must come with encoder_text and decoder_text"),
     "numbers": (lambda f: train(f, [1, 2], ["a", "b"]), "Every text must be a string. Received: 1"),
-    "labels as numbers": (lambda f: train(f, INPUTS, [0, 1, 0]), "Every text must be a string. Received: 0"),
+    "labels as numbers": (
+        lambda f: train(f, INPUTS, [0, 1, 0]),
+        r"string. Received: 0 \(int\). Map label numbers to words",
+    ),
+    "pairs": (
+        lambda f: train(f, list(zip(INPUTS, TARGETS, strict=True))),
+        "as columns. Received: a list with a tuple for",
+    ),
+    "dictionaries": (lambda f: train(f, [{"encoder_text": "a"}]), "Received: a list with a dict for each.*`x` and `y`"),
+    "one row of a generator": (
+        lambda f: train(f, generator(("a", "no"))),
+        r"one row, \('a', 'no'\). Put rows together",
+    ),
+    "pandas.NA": (
+        lambda f: train(f, [pytest.importorskip("pandas").NA], ["a"]),
+        r"Received: <NA> \(NAType\). It is a missing value",
+    ),
+    "nested arrays": (
+        lambda f: train(f, {"encoder_text": [np.array(["a", "b"])], "decoder_text": ["a"]}),
+        r"Received: an array of shape \[2\] in its place.*dataset.unbatch",
+    ),
     "nested": (lambda f: train(f, [["a"], ["b"]], ["a", "b"]), r"Every text must be a string. Received: \['a'\]"),
     "one string": (lambda f: train(f, "good", TARGETS), "must be a sequence.*Received: the string 'good'"),
     "a table": (lambda f: train(f, np.array([INPUTS, INPUTS]), TARGETS), r"Received: shape \[2, 3\]"),
@@ -103,7 +125,19 @@ REFUSED = {
     "a class twice": (lambda f: train(f, INPUTS, TARGETS, class_weight={0: 2, "good": 3}), "each label once"),
     "a list of classes": (lambda f: train(f, INPUTS, TARGETS, class_weight=[1, 2]), "must be a dictionary"),
     "classes and weights": (lambda f: train(f, INPUTS, TARGETS, [1, 1, 1], class_weight={0: 2}), "weighed once"),
+    "classes and weights of a dataset": (
+        lambda f: train(f, as_data(INPUTS, TARGETS, [1, 1, 1]), class_weight={0: 2}),
+        "weighed once. Received: class_weight, and a dataset with weights",
+    ),
     "no such target": (lambda f: train(f, ["a"], ["good"], class_weight={"no": 2}), "no row with such a target"),
+    "one row of tokens": (
+        lambda f: train(f, ONE_ROW, 1),
+        r"in batches: .*\[B, T\]. Received: shape \[4\]. Call .batch\(32\)",
+    ),
+    "a dataset of tokens without batches": (
+        lambda f: train(f, tf.data.Dataset.from_tensors((ONE_ROW, 1))),
+        r"in batches: .* Received: shape \[4\]",
+    ),
     "classes of tokens": (lambda f: train(f, TOKENS, 1, class_weight={0: 2}), "`class_weight` needs target texts"),
     "classes of a dataset of tokens": (
         lambda f: train(f, tf.data.Dataset.from_tensors((TOKENS, 1)), class_weight={0: 2}),
@@ -153,6 +187,24 @@ def test_an_error_in_a_later_batch_is_raised_as_it_was(feed):
         read(train(feed, generator((INPUTS, TARGETS), ([3], ["a"]))))
     with pytest.raises(DataError, match="Either every batch has weights or none"):
         read(train(feed, generator((INPUTS, TARGETS), (INPUTS, TARGETS, [1, 2, 3]))))
+
+
+@pytest.mark.parametrize(("weight", "told"), [(-2.0, "-2"), (np.nan, "nan"), (np.inf, "inf")], ids=str)
+def test_a_weight_of_a_dataset_is_a_finite_number_0_or_more(feed, weight, told):
+    made = train(feed, as_data(INPUTS, TARGETS, [1.0, weight, 1.0]))
+
+    with pytest.raises(DataError, match=rf"^`sample_weight` must have finite numbers, 0 or more.*Received: {told}\.$"):
+        read(made)
+
+
+def test_what_ended_without_a_row_is_known(feed):
+    for filtered, is_empty in ((lambda *_: False, True), (lambda *_: True, False)):
+        made = train(feed, as_data(INPUTS, TARGETS).filter(filtered))
+        list(made.x)
+
+        assert made.is_empty() is is_empty
+    with pytest.raises(DataError, match="at least one row. Received: one that ended without a row"):
+        check_had_rows(train(feed, as_data(INPUTS, TARGETS)))
 
 
 def test_a_generator_that_has_ended_is_no_epoch_of_nothing(feed):

@@ -19,7 +19,7 @@ from softprompt_tf.backbones.checkpoints.weight_memory import as_array
 from softprompt_tf.backbones.fingerprint import tokenizer_fingerprint, weights_fingerprint
 from softprompt_tf.backbones.frozen_weights import check_unchanged, check_untrainable, freeze
 from softprompt_tf.backbones.loading.device_layout import bytes_by_device, move_home
-from softprompt_tf.backbones.loading.prepared_parts import prepare_parts
+from softprompt_tf.backbones.loading.prepared_parts import check_gradients, prepare_parts
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.frozen_head import project_to_vocabulary
 from softprompt_tf.backbones.passes.frozen_kernels import frozen
@@ -327,8 +327,9 @@ class FrozenT5:
         Prompts and other models share this object, and a prompt's file names its fingerprint.
 
         Raises:
-          BackboneError: with the first weight that can train, or both fingerprints.
+          BackboneError: with the first weight that can train, both fingerprints, or a layer that is quantized without a gradient.
         """
+        check_gradients(self.backbone)
         check_untrainable(self.backbone, self.name)
         now = weights_fingerprint(self.backbone)
         self._seen_weights = self._seen_weights or now

@@ -42,6 +42,9 @@ def with_changes(values: Mapping[str, Any], change: Mapping[str, Any], *, writte
         copy["prompt"] = _of_method(method, copy["prompt"], written)
     for dotted, value in change.items():
         *above, last = dotted.split(".")
+        if above == ["prompt"] and isinstance(method, str) and method not in METHODS:
+            copy["prompt"][last] = value  # the method is refused where the section is checked
+            continue
         level: Any = copy
         for key in [*above, last]:
             if not isinstance(level, dict) or key not in level:

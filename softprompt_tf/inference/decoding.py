@@ -4,6 +4,8 @@ Both stop as soon as every row has ended. A score is the sum of the log-probabil
 of sequence included, in nats.
 """
 
+import keras_hub
+
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded
 from softprompt_tf.errors import ConfigError
@@ -27,9 +29,14 @@ def decode(
 
 
 def get_sampler(sampler: "str | Sampler") -> Sampler:
-    """Turn "greedy" or "beam" into a sampler; a sampler object comes back as it is."""
+    """Turn "greedy" or "beam" into a sampler; a sampler object comes back as it is.
+
+    Raises:
+      ConfigError: for anything else, such as a sampler of KerasHub, which is called in another way.
+    """
     named: dict[str, Sampler] = {"greedy": Greedy(), "beam": Beam()}
-    if callable(sampler) and not isinstance(sampler, type):
+    is_other = isinstance(sampler, type | keras_hub.samplers.Sampler)
+    if callable(sampler) and not is_other:
         return sampler
     if not isinstance(sampler, str) or sampler not in named:
         raise ConfigError(

@@ -143,11 +143,14 @@ def check_is_not_scaled(optimizer: Any) -> None:
 
 
 def check_loss(loss: Any) -> None:
-    """Refuse a loss by name.
+    """Refuse a loss by name, and the class of one.
 
     Raises:
       ConfigError: with the loss to use.
     """
+    for each in keras.tree.flatten(loss):
+        if isinstance(each, type):
+            raise ConfigError(f"A loss must be made first. Received: the class {each.__name__}. Use {each.__name__}().")
     if any(isinstance(each, str) for each in keras.tree.flatten(loss)):
         raise ConfigError(
             "Losses of Keras by name take probabilities and count padding; this model gives logits. "
@@ -177,6 +180,8 @@ def known_metrics(metrics: Any, give_labels: Callable[[LabelAccuracy], None]) ->
                 "`softprompt_tf.tasks.compute_metrics`."
             )
         metrics = METRICS[metrics.lower()](name=metrics)
+    if isinstance(metrics, type):
+        metrics = metrics()  # as Keras does
     if isinstance(metrics, LabelAccuracy):
         give_labels(metrics)
     return metrics

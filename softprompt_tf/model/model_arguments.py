@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.errors import BackboneError, PromptError
+from softprompt_tf.errors import BackboneError, DataError, PromptError
 from softprompt_tf.texts.text_arguments import checked_limit
 
 
@@ -24,6 +24,19 @@ def check_parts(t5: Any, labels: Any) -> tuple[Any, ...] | None:
     if isinstance(labels, Set | Mapping) or not isinstance(labels, Iterable | None):
         raise PromptError(f"`labels` must be a list of words, in their order. Received: labels={labels!r}.")
     return None if labels is None else tuple(labels)
+
+
+def check_is_dictionary(inputs: Any) -> None:
+    """Refuse inputs of a call that are no dictionary of tokens.
+
+    Raises:
+      DataError: with the type, and what takes texts.
+    """
+    if not isinstance(inputs, Mapping):
+        raise DataError(
+            f"A call takes a dictionary of token ids. Received: a {type(inputs).__name__}. Name the parts; `fit`, `generate`, "
+            "`classify` and `score` take texts."
+        )
 
 
 def limit_of(name: str, value: Any, default: int) -> int:

@@ -19,7 +19,7 @@ from softprompt_tf.methods import PromptMethod, TaskPrompt, injection_of, write_
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, prompt_name, text_places
 from softprompt_tf.model.answering_model import AnsweringModel
 from softprompt_tf.model.kept_task import known_of, values_of_task
-from softprompt_tf.model.model_arguments import check_parts, limit_of
+from softprompt_tf.model.model_arguments import check_is_dictionary, check_parts, limit_of
 from softprompt_tf.model.model_config import config_of, parts_of_config
 from softprompt_tf.model.prompt_dropout import PromptDropout, check_t5_drops_nothing
 from softprompt_tf.model.prompted_inputs import functional_parts, tuned_outputs
@@ -156,6 +156,7 @@ class PromptedT5(AnsweringModel):
         return TextBatches(self.t5, *limits, self.task_ids, opening_id, self.text_places, label_words)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool | None = None, mask: Any = None) -> Tensor:
+        check_is_dictionary(inputs)
         is_symbolic = any(isinstance(value, keras.KerasTensor) for value in inputs.values())
         if is_symbolic or (training and self.t5.dropout):
             check_t5_drops_nothing(self.prompt_dropout, self.t5.dropout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from softprompt_tf.keras_backend import is_tensorflow, require_tensorflow
 from softprompt_tf.model.compiled_parts import check_needs_no_fit, with_own_callback
 from softprompt_tf.model.trained_model import TrainedModel
-from softprompt_tf.texts.feed import Feed, tell_all, with_telling
+from softprompt_tf.texts.feed import Feed, check_had_rows, tell_all, with_telling
 from softprompt_tf.texts.text_arguments import check_has_rows
 from softprompt_tf.texts.token_feed import TokenFeed
 
@@ -126,6 +126,8 @@ class TextModel(TrainedModel):
                 validation_batch_size=None if held_out is None or held_out.is_batched else size,
                 validation_freq=validation_freq,
             )
+        if history.epoch:
+            check_had_rows(feed)
         tell_all(feed, held_out)
         return history
 
@@ -156,7 +158,15 @@ class TextModel(TrainedModel):
         feed = self._feed_on(cached_states).evaluation(x, y, sample_weight, batch_size=batch_size, steps=steps)
         size = None if feed.is_batched else batch_size
         with self._feed.plainly(feed):
-            results = super().evaluate(feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others)
+            try:
+                results = super().evaluate(
+                    feed.x, feed.y, size, sample_weight=feed.sample_weight, steps=steps, **others
+                )
+            except ValueError as error:
+                if "metric has not yet been built" in str(error):  # Keras's word for no batch at all
+                    check_had_rows(feed)
+                raise
+        check_had_rows(feed)
         tell_all(feed)
         return results
 

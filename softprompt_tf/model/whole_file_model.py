@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from softprompt_tf.errors import PromptError
 from softprompt_tf.files.atomic_file import short_name
 from softprompt_tf.files.local_paths import scheme_of
 
@@ -19,7 +20,16 @@ class WholeFileModel(keras.Model):
     """
 
     def save(self, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
-        """Save the model as `keras.Model.save` does; a file that stood there stays until the new one is complete."""
+        """Save the model as `keras.Model.save` does; a file that stood there stays until the new one is complete.
+
+        Raises:
+          PromptError: for the older HDF5 format. Keras cannot read such a file without a list of classes, and takes the optimizer
+            out of the model's own config while it writes one.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise PromptError(
+                f"A model is saved as a .keras file. Received: {filepath}. `save_weights('NAME.weights.h5')` keeps weights alone."
+            )
         is_file = str(filepath).endswith(".keras") and not scheme_of(filepath) and zipped is not False
         if not is_file or not overwrite:  # Keras asks before it overwrites
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)

@@ -11,7 +11,7 @@ from softprompt_tf.methods.family.method_config import TaskStart
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.resource_plan.source_form import check_source, form_of
 from softprompt_tf.settings.shipped_configs import find_config, shipped_configs
-from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.settings.spelling import nearest_method
 
 _DEFAULT_TARGETS = 32
 
@@ -103,7 +103,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
     method = arguments.method or "prompt_tuning"
     if method not in METHODS:
         raise ConfigError(
-            f"`--method` must be one of {', '.join(METHODS)}. Received: {method}.{nearest(method, METHODS)}"
+            f"`--method` must be one of {', '.join(METHODS)}. Received: {method}.{nearest_method(method, METHODS)}"
         )
     task = {"name": "task", "inputs": "{text}", "labels": {"0": "negative", "1": "positive"}}
     values = {"backbone": source, "task": task, "prompt": {"method": method}, "output_dir": "unused"}

@@ -17,7 +17,7 @@ from softprompt_tf.resource_plan.memory import DTYPE_BYTES, FLOAT32, QUANTIZATIO
 from softprompt_tf.resource_plan.operations import forward_operations, step_operations
 from softprompt_tf.resource_plan.source_form import form_of
 from softprompt_tf.resource_plan.work import Work
-from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.settings.spelling import nearest_method
 
 OPTIMIZERS = ("adafactor", "adam", "schedule_free_adam", "prodigy")
 _TWO_LABELS = ("negative", "positive")  # of a method by its name, where it trains rows for labels
@@ -180,7 +180,8 @@ def _method(method: PromptMethod | str) -> PromptMethod:
         return method
     if method not in METHODS:
         raise ConfigError(
-            f"`method` must be a method, or one of {', '.join(METHODS)}. Received: {method!r:.80}.{nearest(str(method), METHODS)}"
+            f"`method` must be a method, or one of {', '.join(METHODS)}. Received: {method!r:.80}."
+            f"{nearest_method(str(method), METHODS)}"
         )
     return METHODS[method].make(seed=0).with_labels(_TWO_LABELS)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.settings.spelling import nearest, nearest_method
 from softprompt_tf.settings.yaml_tree import KeyPath
 
 SectionOf = Callable[[Any], type[BaseModel]]
@@ -53,7 +53,7 @@ class Described:
     def _unknown_method(self, path: KeyPath, method: Any) -> str:
         return (
             f"`{'.'.join(path)}`{self.owner} must be one of {', '.join(self.methods)}. Received: {_received(method)} "
-            f"({self.place(path)}).{nearest(str(method), self.methods)}"
+            f"({self.place(path)}).{nearest_method(str(method), self.methods)}"
         )
 
     def _found(self, location: Sequence[str | int], *, is_missing: bool) -> "_Found":

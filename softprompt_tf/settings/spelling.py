@@ -20,6 +20,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(names[:30]) or 'none'}."
 
 
+def nearest_method(name: str, known: Iterable[str]) -> str:
+    """Return what `nearest` does of a method; where none is close, that it may be one of a package that is not installed."""
+    hint = nearest(name, known)
+    return hint if "Did you mean" in hint else " If a package of yours has it, install that package."
+
+
 def look_alike(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean ...?" for a known name that is shown as a wrong one is, but has other characters; "" without such.
 

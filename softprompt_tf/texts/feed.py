@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from softprompt_tf.errors import DataError
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -15,6 +17,7 @@ class Feed:
       x, y, sample_weight: as `keras.Model.fit` takes them.
       is_batched: whether `x` has batches of its own, so that Keras must not be told their size.
       failures: what went wrong in the user's own data code while TensorFlow read it.
+      is_empty: says whether no row has passed yet; None where the rows are known before.
       tell: says once what was noticed in the rows that have passed, and returns whether anything was; None where nothing is
         noticed on the way.
     """
@@ -25,6 +28,7 @@ class Feed:
     is_batched: bool = True
     failures: list[Exception] = field(default_factory=list)
     tell: Callable[[], bool] | None = None
+    is_empty: Callable[[], bool] | None = None
 
 
 def tell_all(*feeds: Feed | None) -> None:
@@ -32,6 +36,18 @@ def tell_all(*feeds: Feed | None) -> None:
     for feed in feeds:
         if feed is not None and feed.tell is not None:
             feed.tell()
+
+
+def check_had_rows(feed: Feed) -> None:
+    """Refuse a data set that was read and had no row, such as one that a filter has emptied.
+
+    Raises:
+      DataError: where that is so.
+    """
+    if feed.is_empty is not None and feed.is_empty():
+        raise DataError(
+            "A data set must have at least one row. Received: one that ended without a row. Look at its filter."
+        )
 
 
 def with_telling(callbacks: Any, *feeds: Feed | None) -> Any:

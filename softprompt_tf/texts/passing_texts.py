@@ -43,6 +43,11 @@ class PassingTexts:
         counts = CutTexts(rows, cut_inputs, cut_targets, pieces, unknown, *self._limits)
         return is_due and tell_counts(counts, name=name)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row has passed yet."""
+        return int(self._numbers[0]) == 0
+
     def _add(self, numbers: np.ndarray) -> None:
         with self._lock:  # batches are made in several threads
             if not self._is_told:

@@ -10,7 +10,7 @@ from softprompt_tf.errors import DataError
 from softprompt_tf.texts.feed import Feed
 
 # How the messages begin that a graph of texts fails with.
-_RULE = r"\[((?:`task_id`|Markers|A target of a model with label rows) must .*?Received: .*?\.)\]"
+_RULE = r"\[((?:`task_id`|`sample_weight`|Markers|A target of a model with label rows) must .*?Received: .*?\.)\]"
 
 
 @contextmanager

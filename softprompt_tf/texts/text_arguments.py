@@ -36,16 +36,29 @@ def check_no_class_weight(class_weight: Any) -> None:
 
 
 def check_has_rows(x: Any) -> None:
-    """Refuse token arrays, or a data set, without a row: Keras fails in itself, or does nothing.
+    """Refuse token arrays, or a data set, without a row or of one row each: Keras fails in itself, or does nothing.
 
     Raises:
-      DataError: with the name of what is empty.
+      DataError: with the name of what is empty, or the shape of what is no batch.
     """
+    _check_is_batched(x)
     parts = x.items() if isinstance(x, Mapping) else [(type(x).__name__, x)]
     empty = [name for name, part in parts if any(_num_rows(each) == 0 for each in keras.tree.flatten(part))]
     if empty or (isinstance(x, list | tuple | Mapping) and not x):
         raise DataError(
             f"Data must have at least one row. Received: none in {empty[0] if empty else type(x).__name__}."
+        )
+
+
+def _check_is_batched(x: Any) -> None:
+    """Refuse token ids [T] of one row; DataError."""
+    spec = getattr(x, "element_spec", x)  # of a `tf.data.Dataset`
+    first = spec[0] if isinstance(spec, tuple) and spec else spec
+    shape = getattr(first.get("encoder_token_ids"), "shape", None) if isinstance(first, Mapping) else None
+    if shape is not None and getattr(shape, "rank", len(shape) if isinstance(shape, tuple) else None) == 1:
+        raise DataError(
+            f"Token ids must come in batches: encoder_token_ids [B, T]. Received: shape {list(shape)}. Call .batch(32) on a "
+            "dataset; give an array of one row an axis in front."
         )
 
 

@@ -28,11 +28,16 @@ def has_texts(dataset: tf.data.Dataset) -> bool:
     return True
 
 
-def check_text_dataset(dataset: tf.data.Dataset, batches: TextBatches) -> None:
+def check_text_dataset(dataset: tf.data.Dataset, batches: TextBatches, weights: Mapping[str, float] | None) -> None:
     """Refuse a dataset of texts that the model cannot read, before anything runs.
 
+    Args:
+      dataset: of texts.
+      batches: what will read it.
+      weights: label word -> weight; then the dataset has no weights of its own.
+
     Raises:
-      DataError: if a column is missing or too many, or has another dtype or shape than it must.
+      DataError: if a column is missing or too many, or has another dtype or shape than it must; if rows are weighed twice.
     """
     spec = dataset.element_spec
     first, *others = spec if isinstance(spec, tuple) else (spec,)
@@ -41,6 +46,10 @@ def check_text_dataset(dataset: tf.data.Dataset, batches: TextBatches) -> None:
     columns = dict(first) if isinstance(first, Mapping) else {"encoder_text": first}
     check_names([*columns, *(["decoder_text"] if others else [])], has_y=bool(others))
     columns.update(zip(("decoder_text", WEIGHT), others, strict=False))
+    if weights and WEIGHT in columns:
+        raise DataError(
+            "Rows are weighed once. Received: class_weight, and a dataset with weights. Leave one of them out."
+        )
     for name in (*TEXT_KEYS, WEIGHT, "task_id"):
         if name in columns:
             _check_column(name, columns[name])
@@ -59,12 +68,20 @@ def own_columns(element: tuple[Any, ...], weights: Mapping[str, float] | None) -
     columns = dict(first) if isinstance(first, Mapping) else {"encoder_text": first}
     columns.update(zip(("decoder_text", WEIGHT), others, strict=False))
     if weights:
-        if WEIGHT in columns:
-            raise DataError("Rows are weighed once. Received: class_weight, and a dataset with weights.")
         columns[WEIGHT] = _weights_of(_flat(columns["decoder_text"]), weights)
     elif WEIGHT in columns:
-        columns[WEIGHT] = tf.cast(columns[WEIGHT], tf.float32)
+        columns[WEIGHT] = _checked_weights(tf.cast(columns[WEIGHT], tf.float32))
     return {name: _flat(column) for name, column in columns.items() if name in (*TEXT_KEYS, WEIGHT, "task_id")}
+
+
+def _checked_weights(weights: tf.Tensor) -> tf.Tensor:
+    """Refuse weights that are no finite numbers, 0 or more, inside a graph."""
+    is_right = tf.math.is_finite(weights) & (weights >= 0)
+    wrong = tf.boolean_mask(tf.reshape(weights, [-1]), tf.reshape(tf.logical_not(is_right), [-1]))[:1]
+    received = tf.strings.reduce_join(tf.strings.as_string(wrong, shortest=True))
+    rule = "`sample_weight` must have finite numbers, 0 or more, one for each. Received: "
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_right), [rule + received + "."])]):
+        return tf.identity(weights)
 
 
 def _weights_of(targets: tf.Tensor, weights: Mapping[str, float]) -> tf.Tensor:

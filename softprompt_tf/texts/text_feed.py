@@ -210,14 +210,14 @@ class TextFeed:
             if not has_texts(x):
                 check_no_class_weight(weights)
                 return Feed(x)
-            check_text_dataset(x, self.batches)
+            check_text_dataset(x, self.batches, weights)
             passing = self._passing()
             tokenized = mapped(
                 x,
                 lambda *part: self._tokenized(own_columns(part, weights), passing),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
-            return Feed(tokenized, tell=passing.tell)
+            return Feed(tokenized, tell=passing.tell, is_empty=lambda: passing.is_empty)
         stream = Stream(x, shuffle=shuffle)
         if not is_text_batch(stream.first):
             check_no_class_weight(weights)
@@ -254,7 +254,7 @@ class TextFeed:
         dataset = mapped(dataset, lambda batch: self._tokenized(batch, passing))
         if stream.num_batches is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(stream.num_batches))
-        return Feed(dataset, failures=failures, tell=passing.tell)
+        return Feed(dataset, failures=failures, tell=passing.tell, is_empty=lambda: passing.is_empty)
 
     def _passing(self) -> PassingTexts:
         limits = {name: getattr(self.batches, name) for name in ("max_input_tokens", "max_target_tokens")}

@@ -64,6 +64,8 @@ def columns_of(x: Any, y: Any = None, sample_weight: Any = None) -> Columns:
     Raises:
       DataError: if a column is missing or doubled, has another number of rows, or an entry is no text or no weight.
     """
+    if y is None:
+        _check_is_no_list_of_rows(x)
     columns = _by_name(x, y)
     check_names([*columns, *(["decoder_text"] if y is not None else [])], has_y=y is not None)
     if y is not None:
@@ -74,7 +76,21 @@ def columns_of(x: Any, y: Any = None, sample_weight: Any = None) -> Columns:
     lengths = {name: len(value) for name, value in made.items()}
     if len(set(lengths.values())) != 1 or not lengths["encoder_text"]:
         raise DataError(f"All columns must have the same number of rows, at least one. Received: {lengths}.")
-    return {**made, **{name: [as_text(text) for text in made[name]] for name in TEXT_KEYS}}
+    targets = [as_text(_no_number(text)) for text in made["decoder_text"]]
+    return {**made, "encoder_text": [as_text(text) for text in made["encoder_text"]], "decoder_text": targets}
+
+
+def _check_is_no_list_of_rows(x: Any) -> None:
+    """Refuse a list of pairs or of dictionaries.
+
+    Raises:
+      DataError: with the columns to pass instead.
+    """
+    if isinstance(x, (list, tuple)) and x and isinstance(x[0], (list, tuple, Mapping)):
+        raise DataError(
+            f"Texts must come as columns. Received: a {type(x).__name__} with a {type(x[0]).__name__} for each entry. Pass "
+            "inputs and targets as `x` and `y`, or {'encoder_text': [...], 'decoder_text': [...]}."
+        )
 
 
 def check_names(names: Sequence[Any], *, has_y: bool = False) -> None:
@@ -121,6 +137,16 @@ def listed(values: Any, name: str) -> list[Any]:
     raise DataError(f"`{name}` must be a sequence with one entry for each row. Received: {type(values).__name__}.")
 
 
+def _no_number(target: Any) -> Any:
+    """Refuse the number of a label with a DataError that says what to do; other targets stay."""
+    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+        raise DataError(
+            f"Every text must be a string. Received: {target!r} ({type(target).__name__}). Map label numbers to words first: "
+            "[labels[k] for k in y]."
+        )
+    return target
+
+
 def as_text(text: Any) -> str:
     """Return a text as UTF-8 can hold it.
 
@@ -133,8 +159,20 @@ def as_text(text: Any) -> str:
         return text.decode("utf-8", errors="replace")
     if isinstance(text, str):
         return text.encode("utf-8", errors="replace").decode("utf-8")
-    advice = " It is a missing value: leave its row out, or fill it in." if text is None or text != text else ""
+    if _is_array(text) or is_tensor(text):
+        raise DataError(
+            f"Every text must be a string. Received: an array of shape {list(text.shape)} in its place. Pass one text for each "
+            "row; of a dataset that is batched, dataset.unbatch()."
+        )
+    advice = " It is a missing value: leave its row out, or fill it in." if _is_missing(text) else ""
     raise DataError(f"Every text must be a string. Received: {text!r} ({type(text).__name__}).{advice}")
+
+
+def _is_missing(text: Any) -> bool:
+    try:
+        return text is None or bool(text != text)
+    except (TypeError, ValueError):  # pandas.NA is neither true nor false
+        return type(text).__name__ == "NAType"
 
 
 def row_weights(sample_weight: Any) -> np.ndarray:

@@ -36,7 +36,16 @@ def is_text_batch(batch: Any) -> bool:
 
 
 def batch_columns(batch: Any) -> Columns:
-    """Return the columns of one batch of texts."""
+    """Return the columns of one batch of texts.
+
+    Raises:
+      DataError: where it is one row, or does not fit.
+    """
+    if isinstance(batch, tuple) and batch and isinstance(batch[0], (str, bytes)):
+        raise DataError(
+            f"A generator, PyDataset or loader must give batches: ([inputs], [targets]). Received: one row, {batch!s:.80}. "
+            "Put rows together first, or pass lists."
+        )
     return columns_of(*unpacked(batch))
 
 

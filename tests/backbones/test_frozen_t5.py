@@ -272,6 +272,23 @@ def test_float16_is_refused():
         make_tiny_t5("float16", num_layers=0)
 
 
+@pytest.mark.parametrize(("mode", "layer"), [("int8", "token_embedding"), ("float8", "transformer_encoder_layer_0")])
+def test_a_backbone_quantized_by_itself_is_refused_as_gradients_do_not_pass(mode, layer):
+    t5 = make_tiny_t5(num_layers=1)
+    part = t5.backbone.get_layer(layer)
+    projection = part if mode == "int8" else part.self_attention.query_projector
+
+    projection.quantize(mode)
+
+    message = (
+        rf"quantized in its projections, to int8 or int4.*Received: {projection.name} in {mode}. Load the T5 in floats"
+    )
+    with pytest.raises(BackboneError, match=message):
+        FrozenT5(t5.backbone, t5.tokenizer, name="quantized")
+    with pytest.raises(BackboneError, match=message):
+        t5.check_frozen()
+
+
 def test_a_tokenizer_with_more_pieces_than_rows_is_refused(tiny_t5):
     tokenizer = keras_hub.models.T5Tokenizer(proto=tiny_vocabulary(VOCABULARY_SIZE + 1))
 

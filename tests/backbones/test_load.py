@@ -58,6 +58,16 @@ def test_a_pair_must_have_two_parts(tiny_t5):
         load_t5((tiny_t5.backbone,))
 
 
+@pytest.mark.parametrize(
+    ("of", "told"),
+    [(lambda t5: t5, "FrozenT5."), (lambda t5: t5.backbone, "T5Backbone alone."), (lambda t5: None, "NoneType.")],
+    ids=["loaded already", "backbone alone", "nothing"],
+)
+def test_what_is_no_source_is_refused(tiny_t5, of, told):
+    with pytest.raises(BackboneError, match=rf"a pair \(T5Backbone, T5Tokenizer\). Received: a {told}$"):
+        load_t5(of(tiny_t5))
+
+
 def test_a_pair_of_something_else_is_refused(tiny_t5):
     with pytest.raises(BackboneError, match="must be a KerasHub T5Backbone. Received: str"):
         load_t5(("t5_1.1_base", tiny_t5.tokenizer))

@@ -215,9 +215,10 @@ def test_a_result_is_known_by_a_number_or_a_text(tmp_path, swept, expected):
         {"prompt": {"method": ["lora"]}},
         {"vary": {"prompt.method": ["nope"]}},
         {"vary": {"prompt.method": [{"lora": 1}]}},
+        {"variants": {"own": {"prompt.method": "gated", "prompt.first_gate": 0.5}}},
         {"variants": {"a": {"prompt": {"method": 3}}}},
     ],
-    ids=["section", "list", "varied", "varied mapping", "variant"],
+    ids=["section", "list", "varied", "varied mapping", "with a setting", "variant"],
 )
 def test_a_method_that_is_not_known_is_told_with_the_known_ones(tmp_path, experiment):
     with pytest.raises(ConfigError, match="`prompt.method` of experiment `one` must be one of prompt_tuning, .*yaml:"):

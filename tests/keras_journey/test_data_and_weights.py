@@ -222,6 +222,21 @@ def test_logits_of_texts_are_refused_and_those_of_tokens_are_given(model):
             model.predict(none, verbose=0)
 
 
+def test_a_call_takes_a_dictionary(model):
+    tokens, _ = model.text_batches.tokenize({"encoder_text": INPUTS, "decoder_text": TARGETS})
+
+    with pytest.raises(DataError, match="A call takes a dictionary of token ids. Received: a list"):
+        model(list(tokens.values()))
+
+
+def test_a_dataset_that_a_filter_has_emptied_is_refused(model):
+    dataset = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).filter(lambda *_: False).batch(2)
+
+    for ask in (model.evaluate, model.fit):
+        with pytest.raises(DataError, match="at least one row. Received: one that ended without a row"):
+            ask(dataset, verbose=0)
+
+
 def test_an_error_in_the_users_data_ends_fit_as_it_was(model):
     def batches():
         yield INPUTS, TARGETS

@@ -95,3 +95,17 @@ def test_a_quantized_t5_still_trains_and_saves(tmp_path):
     again = copy.deepcopy(model)  # through a `.keras` file
     assert again.t5.fingerprint == fingerprint
     again.t5.check_frozen()
+
+
+def test_a_t5_with_lora_weights_of_keras_keeps_its_fingerprint_though_a_file_merges_them():
+    t5 = make_tiny_t5(num_layers=1)
+    plain = t5.fingerprint
+    assert make_model(t5).get_config()["t5_fingerprint"] is None  # its weights tell
+    projection = t5.backbone.encoder_transformer_layers[0].self_attention.query_projector
+    projection.enable_lora(2)
+    projection.lora_kernel_b.assign(np.ones(projection.lora_kernel_b.shape))
+
+    adapted = sp.load_t5((t5.backbone, t5.tokenizer))
+    again = sp.PromptedT5.from_config(make_model(adapted).get_config())
+
+    assert again.t5.fingerprint == adapted.fingerprint != plain

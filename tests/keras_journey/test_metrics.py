@@ -132,6 +132,16 @@ def test_losses_of_keras_by_name_are_refused(t5):
         make_model(t5).compile(loss="sparse_categorical_crossentropy")
 
 
+def test_the_class_of_a_loss_is_refused_and_that_of_a_metric_made(t5):
+    model = make_model(t5)
+
+    with pytest.raises(ConfigError, match=r"Received: the class TargetCrossEntropy. Use TargetCrossEntropy\(\)"):
+        model.compile(loss=sp.TargetCrossEntropy)
+    given = []
+    (metric,) = known_metrics([sp.LabelAccuracy], given.append)
+    assert given == [metric]
+
+
 def test_label_accuracy_needs_labels(t5):
     with pytest.raises(ConfigError, match="Label accuracy needs labels. Received: none"):
         make_model(t5, labels=()).compile(metrics=["label_accuracy"])

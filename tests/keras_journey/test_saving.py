@@ -73,6 +73,14 @@ def test_where_keras_does_not_know_the_class_its_error_says_what_reads_the_file(
         keras.saving.load_model(path)
 
 
+@pytest.mark.parametrize("name", ["model.h5", "model.weights.h5", "model.hdf5"])
+def test_the_older_format_of_keras_is_refused(saved, tmp_path, name):
+    model, _, _ = saved
+
+    with pytest.raises(PromptError, match=rf"saved as a .keras file. Received: .*{name}. `save_weights"):
+        model.save(tmp_path / name)
+
+
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     keras.Sequential([keras.layers.Dense(1)]).save(tmp_path / "other.keras")

@@ -120,6 +120,15 @@ def test_a_saved_model_needs_it(one_layer_t5, tmp_path, monkeypatch):
     assert sp.load_model(tmp_path / "it.keras").method == model.method
 
 
+def test_one_that_folds_needs_settings_to_be_saved_with_the_model(one_layer_t5, tmp_path, monkeypatch):
+    model = sp.PromptedT5(one_layer_t5, gated(), labels=["no", "yes"])
+    monkeypatch.setattr(Gated, "settings", PromptMethod.settings)
+
+    with pytest.raises(PromptError, match="with a `fold` must have `settings`.*Received: none of Gated.*`save_prompt`"):
+        model.save(tmp_path / "it.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_installed_packages_bring_methods_whose_code_runs_when_they_are_asked_for(tmp_path, monkeypatch):
     information = tmp_path / "own_methods-1.dist-info"
     information.mkdir()

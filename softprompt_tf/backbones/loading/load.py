@@ -117,6 +117,11 @@ class _How(NamedTuple):
 
 
 def _check_choices(source: Source, dtype: str, quantization: str | None, vocabulary: str | Path | None) -> None:
+    if not isinstance(source, (str, Path, tuple)):
+        raise BackboneError(
+            "A T5 is loaded from a name, a path or a pair (T5Backbone, T5Tokenizer). Received: a "
+            f"{type(source).__name__}{' alone' if isinstance(source, keras_hub.models.T5Backbone) else ''}."
+        )
     if dtype not in DTYPES:
         raise BackboneError(f"`dtype` must be one of {', '.join(DTYPES)}. Received: dtype={dtype!r}.")
     if quantization not in QUANTIZATIONS:
