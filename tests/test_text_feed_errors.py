@@ -8,8 +8,9 @@ from fed_texts import COLUMNS, INPUTS, TARGETS, TOKENS, TextDataset, generator, 
 from softprompt_tf.errors import DataError
 from softprompt_tf.texts.feed import check_had_rows
 from softprompt_tf.texts.plain_failures import told_plainly
+from softprompt_tf.texts.refused_texts import without_texts
 from softprompt_tf.texts.text_batches import TextBatches
-from softprompt_tf.texts.text_feed import TextFeed, without_texts
+from softprompt_tf.texts.text_feed import TextFeed
 
 
 @pytest.fixture(scope="module")

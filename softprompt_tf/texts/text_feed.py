@@ -1,7 +1,7 @@
 """Texts given to `fit`, `evaluate` and `train_on_batch` become what Keras takes: datasets of token dictionaries."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ from softprompt_tf.texts import text_rows
 from softprompt_tf.texts.feed import Feed
 from softprompt_tf.texts.passing_texts import PassingTexts
 from softprompt_tf.texts.plain_failures import told_plainly
+from softprompt_tf.texts.refused_texts import without_texts
+from softprompt_tf.texts.stream_dataset import stream_dataset
 from softprompt_tf.texts.text_arguments import (
     check_alone,
     check_has_rows,
@@ -225,7 +227,6 @@ class TextFeed:
         return self._of_stream(stream, weights)
 
     def _of_stream(self, stream: Stream, weights: Mapping[str, float] | None) -> Feed:
-        failures: list[Exception] = []
         has_weight = bool(weights) or unpacked(stream.first)[2] is not None
 
         def columns(batch: Any) -> Columns:
@@ -236,21 +237,10 @@ class TextFeed:
                 )
             return text_rows.weighted_by_class(made, weights) if weights else made
 
-        def read() -> Iterator[Columns]:
-            try:
-                yield from map(columns, stream.batches())
-            except Exception as error:
-                failures.append(error)
-                raise
-
-        spec = {name: tf.TensorSpec([None], tf.string) for name in text_rows.TEXT_KEYS}
-        if self.batches.task_ids is not None:
-            spec["task_id"] = tf.TensorSpec([None], tf.int32)
-        if has_weight:
-            spec[WEIGHT] = tf.TensorSpec([None], tf.float32)
         columns(stream.first)  # what is wrong with it is said before anything runs
         passing = self._passing()
-        dataset = tf.data.Dataset.from_generator(read, output_signature=spec)
+        has_task_id = self.batches.task_ids is not None
+        dataset, failures = stream_dataset(stream, columns, has_task_id=has_task_id, has_weight=has_weight)
         dataset = mapped(dataset, lambda batch: self._tokenized(batch, passing))
         if stream.num_batches is not None:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(stream.num_batches))
@@ -279,23 +269,3 @@ def _of_tokens(x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> 
     check_no_class_weight(class_weight)
     check_has_rows(x)
     return Feed(x, y, sample_weight, is_batched=False)
-
-
-def without_texts(x: Any, name: str) -> Any:
-    """Return the data of a method that answers with logits; refuse texts there.
-
-    Raises:
-      DataError: naming the method that was called and those that answer texts.
-    """
-    if isinstance(x, tf.data.Dataset):
-        is_text = has_texts(x)
-    elif is_stream(x):
-        stream = Stream(x, shuffle=False)
-        is_text, x = is_text_batch(stream.first), stream.as_it_came()
-    else:
-        is_text = holds_texts(x)
-    if is_text:
-        raise DataError(
-            f"`{name}` returns logits of token dictionaries. Received: texts. Use generate, classify or score for texts."
-        )
-    return x
