@@ -42,9 +42,11 @@ def expected_ids(t5, texts, limit):
     return np.array([row + [0] * (width - len(row)) for row in ended])
 
 
-def check_batch(t5, batch, inputs, targets, weights=None):
+def check_batch(t5, batch, inputs, targets, weights=None, *, width=0):
+    """`width` is that of the targets; 0: the longest's of the batch."""
     tokens, target_ids, *weight = batch
     expected, expected_targets = expected_ids(t5, inputs, 12), expected_ids(t5, targets, 5)
+    expected_targets = np.pad(expected_targets, [(0, 0), (0, max(0, width - expected_targets.shape[1]))])
     np.testing.assert_array_equal(target_ids, expected_targets)
     np.testing.assert_array_equal(tokens["encoder_token_ids"], expected)
     np.testing.assert_array_equal(tokens["encoder_padding_mask"], expected != 0)
@@ -57,8 +59,10 @@ def check_batch(t5, batch, inputs, targets, weights=None):
 
 def check_both(t5, made, weights=None):
     first, second = list(made.x)
-    check_batch(t5, first, INPUTS[:2], TARGETS[:2], weights and weights[:2])
-    check_batch(t5, second, INPUTS[2:], TARGETS[2:], weights and weights[2:])
+    width = made.x.element_spec[1].shape[1] or 0  # of rows in memory that of the longest target, which is short
+    assert width in (0, max(expected_ids(t5, [target], 5).shape[1] for target in TARGETS))
+    check_batch(t5, first, INPUTS[:2], TARGETS[:2], weights and weights[:2], width=width)
+    check_batch(t5, second, INPUTS[2:], TARGETS[2:], weights and weights[2:], width=width)
     assert int(made.x.cardinality()) in (2, tf.data.UNKNOWN_CARDINALITY)
     assert (made.y, made.sample_weight, made.is_batched) == (None, None, True)
 
