@@ -99,6 +99,21 @@ def one_text(length: int, *, method: str = "classify") -> Callable[[], object]:
     return lambda: getattr(model, method)(["a short and friendly text"])
 
 
+def first_use(length: int, *, is_fit: bool) -> Callable[[], object]:
+    """Return a first `fit`, or a first `classify`, of a new model of `mini` on 32 texts: its graph is traced each time."""
+    t5 = sp.load_t5("mini")
+    texts, labels = ["a charming film about a dog"] * 32, ["positive", "negative"] * 16
+
+    def run() -> object:
+        model = sp.PromptedT5(t5, sp.prompt_tuning(length, seed=1), labels=["negative", "positive"])
+        if not is_fit:
+            return model.classify(texts)
+        model.compile(optimizer=sp.Adafactor(0.3), loss=sp.TargetCrossEntropy())
+        return model.fit(texts, labels, verbose=0)
+
+    return run
+
+
 CASES: dict[str, Callable[[int], Callable[[], object]]] = {
     "train": training_step,
     "train_checkpointed": lambda length: training_step(length, gradient_checkpointing=True),
@@ -108,6 +123,8 @@ CASES: dict[str, Callable[[int], Callable[[], object]]] = {
     "step_behind": step_behind,
     "classify_one": one_text,
     "generate_one": lambda length: one_text(length, method="generate"),
+    "first_fit": lambda length: first_use(length, is_fit=True),
+    "first_labels": lambda length: first_use(length, is_fit=False),
 }
 
 if __name__ == "__main__":

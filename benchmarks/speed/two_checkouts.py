@@ -21,6 +21,8 @@ CASES = (
     ("step_behind", 20),  # these with `mini`, the others with the shape of T5 1.1 Small
     ("classify_one", 20),
     ("generate_one", 20),
+    ("first_fit", 20),
+    ("first_labels", 20),
 )
 WORKER = Path(__file__).with_name("checkout_worker.py")
 

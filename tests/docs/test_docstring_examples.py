@@ -112,9 +112,26 @@ def names(model, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def server():
     fake = FakeServer()
-    fake.predict = lambda inputs: {**generations(inputs), **labelled(len(inputs["text"]))}
+    fake.predict = answered
     yield fake
     fake.stop()
+
+
+def answered(inputs):
+    """Answer for the signature that takes these inputs."""
+    if "prefix" in inputs:
+        return listed()
+    return {**generations(inputs), **labelled(len(inputs["text"]))}
+
+
+def listed():
+    numbers = {"num_labels": 2, "max_input_tokens": 512, "max_target_tokens": 32, "num_prompts": 1}
+    return {
+        "task_id": np.array([[b"film"]], object),
+        "labels": np.array([[[label.encode() for label in LABELS]]], object),
+        "status": strings(b""),
+        **{name: np.array([[number]], np.int32) for name, number in numbers.items()},
+    }
 
 
 def labelled(rows):

@@ -15,6 +15,7 @@ from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
 from softprompt_tf.export.graph.task_columns import task_columns
+from softprompt_tf.export.graph.written_texts import written_texts
 from softprompt_tf.methods import TaskPrompt
 
 FORMATS = {"opened": "sentinel", "plain": "text", "story": "sentinel"}
@@ -132,13 +133,12 @@ def test_a_task_that_needs_a_sentinel_is_refused_by_a_t5_without(tiny_t5):
         build_served_tasks(tiny_t5, {"opened": prompt})
 
 
-def test_an_answer_shows_added_tokens_and_no_sentinels(prompts):
+def test_an_answer_shows_added_tokens_and_no_sentinels():
     model = with_rules(tiny_vocabulary(), TextRules((AddedToken("<ORG>", 221), AddedToken("<extra_id_0>", SENTINEL_0))))
     t5 = make_sentinel_t5(model)
-    module = ServingModule(t5, build_served_tasks(t5, {"plain": TaskPrompt(prompts["plain"].prompt)}))
     (the,) = t5.tokenize(["the"])
 
-    texts = module._texts(tf.constant([[SENTINEL_0, *the, 221, *the, 222, 1, 0]]))
+    texts = written_texts(t5, tf.constant([[SENTINEL_0, *the, 221, *the, 222, 1, 0]]))
 
     assert texts.numpy().tolist() == [b"the<ORG> the"]
     assert t5.detokenize([[SENTINEL_0, *the, 221, *the, 222, 1, 0]]) == ["the<ORG> the"]
