@@ -28,10 +28,10 @@ def list_tasks(tables: TaskTables, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
     rows = tf.where(is_task, rows, 0)
 
     def numbers(name: str) -> tf.Tensor:
-        return tf.where(is_task, tf.gather(columns[name], rows), 0)
+        return tf.where(is_task, tables.of(name, rows), 0)
 
     num_labels = numbers("num_labels")
-    label, _ = tables.label_rows(num_labels, numbers("label_starts"))
+    label, _ = tables.label_places(num_labels, numbers("label_starts"))
     return {
         "task_id": tf.where(is_task, tf.gather(ids, rows), ""),
         "labels": tf.gather(columns["label_words"], label),

@@ -134,12 +134,12 @@ class TaskTables(tf.Module):
 
         C and U are the batch's largest, so that a task of many labels costs nothing where it is not asked.
         """
-        label, is_label = self.label_rows(self.of("num_labels", row), self.of("label_starts", row))
+        label, is_label = self.label_places(self.of("num_labels", row), self.of("label_starts", row))
         ids = tf.gather(self.columns["label_ids"], label)
         longest = tf.reduce_max(tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=-1))
         return tf.gather(self.columns["label_words"], label), ids[:, :, :longest], is_label
 
-    def label_rows(self, num_labels: tf.Tensor, label_starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def label_places(self, num_labels: tf.Tensor, label_starts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return where the labels of tasks stand, int32 [..., C], 0 where there is none, and which are labels, bool [..., C].
 
         C is the largest of `num_labels` [...], at least 1.

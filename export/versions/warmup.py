@@ -16,7 +16,7 @@ _TEXT = "A few words of ordinary length, so that every part of the graph has run
 
 
 def write_warmup_requests(directory: str | Path, task_ids: Sequence[str], *, hidden_dim: int) -> int:
-    """Write one request per signature into a version directory.
+    """Write one request per signature into a version directory, but for `tasks`, which is quick and which older graphs lack.
 
     Args:
       directory: the directory that holds `saved_model.pb`.
@@ -46,7 +46,6 @@ def _requests(task_id: str, hidden_dim: int) -> list[predict_pb2.PredictRequest]
         _request("classify", **row),
         _request("score", **row, target=["word"]),
         _request("generate_with_prompt", prompt=np.zeros((1, 1, hidden_dim), np.float32), text=[_TEXT]),
-        _request("tasks", prefix=[""]),
     ]
 
 

@@ -15,7 +15,7 @@ from softprompt_tf.export.versions.warmup import write_warmup_requests
 pytestmark = pytest.mark.thorough
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-SIGNATURES = ["serving_default", "classify", "score", "generate_with_prompt", "tasks"]
+SIGNATURES = ["serving_default", "classify", "score", "generate_with_prompt"]
 
 
 def requests_of(directory):
@@ -30,7 +30,7 @@ def test_there_is_a_request_of_one_row_per_signature(version_directory):
 
     assert [request.model_spec.signature_name for request in requests] == SIGNATURES
     sizes = [{tensor.tensor_shape.dim[0].size for tensor in request.inputs.values()} for request in requests]
-    assert sizes == [{1}] * 5
+    assert sizes == [{1}] * 4
 
 
 def test_the_first_task_is_asked(version_directory):
@@ -55,7 +55,7 @@ def test_a_version_loads_where_batches_are_small(base_directory, tmp_path, batch
 def test_the_number_of_requests_is_returned(tmp_path):
     written = write_warmup_requests(tmp_path, ["mood", "story"], hidden_dim=16)
 
-    assert written == len(requests_of(tmp_path)) == 5
+    assert written == len(requests_of(tmp_path)) == 4
 
 
 def test_every_request_is_answered_without_a_status(version_directory, signatures):
