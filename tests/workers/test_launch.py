@@ -1,6 +1,5 @@
 """The launcher of workers on one machine, with small programs in the place of trainings."""
 
-import functools
 import json
 import os
 import signal
@@ -22,12 +21,24 @@ def launched(code, count=2):
     return launch([], count, program=[sys.executable, "-c", WHO + code])
 
 
-def launcher_of(code, *, interrupts=signal.SIG_DFL):
-    """Start a process that launches two workers; SIG_IGN is what a shell gives to what it starts in the background."""
-    program = f"[sys.executable, '-c', {WHO + code!r}]"
-    parent = f"import sys; from softprompt_tf.cli.launch_workers import launch; launch([], 2, program={program})"
-    heeds = functools.partial(signal.signal, signal.SIGINT, interrupts)
-    return subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL, preexec_fn=heeds)
+def launcher_of(code, *, interrupts="default_int_handler"):
+    """Start a process that launches two workers; SIG_IGN is what a shell gives to what it starts in the background.
+
+    It says so itself: a `preexec_fn` runs in a copy of this process, which gRPC's threads may end.
+    """
+    parent = (
+        f"import signal, sys; signal.signal(signal.SIGINT, signal.{interrupts}); "
+        "from softprompt_tf.cli.launch_workers import launch; "
+        f"launch([], 2, program=[sys.executable, '-c', {WHO + code!r}])"
+    )
+    return subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
+
+
+def wait_until(is_done, process):
+    """Wait for what a process does, as long as it runs."""
+    while not is_done():
+        assert process.poll() is None, f"it has ended with {process.returncode}"
+        time.sleep(0.05)
 
 
 def test_each_worker_has_its_place_among_the_same_addresses(tmp_path):
@@ -68,7 +79,7 @@ def test_a_worker_that_hangs_is_told_where_the_others_have_lost_it(capfd):
     assert "worker 1 does not take part any more" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("interrupts", "sent"), [(signal.SIG_DFL, signal.SIGINT), (signal.SIG_IGN, signal.SIGTERM)])
+@pytest.mark.parametrize(("interrupts", "sent"), [("default_int_handler", signal.SIGINT), ("SIG_IGN", signal.SIGTERM)])
 def test_an_interrupt_goes_to_the_chief_which_saves_and_then_all_end(interrupts, sent, tmp_path):
     code = (
         "from softprompt_tf.cli.launch_workers import end_with_launcher; end_with_launcher()\n"
@@ -77,8 +88,7 @@ def test_an_interrupt_goes_to_the_chief_which_saves_and_then_all_end(interrupts,
         f"except KeyboardInterrupt: Path(f'{tmp_path}/saved_by_{{rank}}').touch(); sys.exit(130)"
     )
     with launcher_of(code, interrupts=interrupts) as process:
-        while not all((tmp_path / str(rank)).exists() for rank in range(2)):
-            time.sleep(0.05)
+        wait_until(lambda: all((tmp_path / str(rank)).exists() for rank in range(2)), process)
         process.send_signal(sent)
 
         assert process.wait(15) != 0
@@ -93,8 +103,7 @@ def test_workers_end_when_their_launcher_is_killed(tmp_path):
     )
     with launcher_of(code) as process:
         files = [tmp_path / str(rank) for rank in range(2)]
-        while not all(file.exists() and file.read_text().endswith(" ") for file in files):
-            time.sleep(0.05)
+        wait_until(lambda: all(file.exists() and file.read_text().endswith(" ") for file in files), process)
         process.kill()
 
     end = time.monotonic() + 10
