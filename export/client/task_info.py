@@ -50,6 +50,6 @@ def read_tasks(outputs: Outputs) -> list[list[TaskInfo]]:
         TaskInfo(task_id, tuple(names[:num_labels]), *numbers)
         for task_id, names, (num_labels, *numbers) in zip(decoded(ids.values), words, counts, strict=True)
     ]
-    step = ids.shape[1]
-    rows = [tasks[row * step : (row + 1) * step] for row in range(ids.shape[0])]
+    num_rows, most = ids.shape
+    rows = [tasks[row * most : (row + 1) * most] for row in range(num_rows)]
     return [[task for task in row if task.task_id] for row in rows]

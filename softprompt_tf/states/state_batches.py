@@ -11,7 +11,7 @@ from softprompt_tf.backbones import START_ID
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.states.ragged_rows import RaggedRows
 from softprompt_tf.states.text_states import TextStates
-from softprompt_tf.tasks import BatchStream, is_short, mapped, prefetched
+from softprompt_tf.tasks import BatchStream, is_short_target, mapped, prefetched
 from softprompt_tf.texts.text_batches import TextBatches
 
 
@@ -67,7 +67,7 @@ class StateBatchStream:
         states, _ = self._states.rows.take(tf.gather(tf.constant(self._numbers), rows), width=tf.shape(ids)[1])
         width = self._order.target_width
         targets, decoder_mask = self._targets.take(rows, width=width or None)
-        if is_short(width):
+        if is_short_target(width):
             targets, decoder_mask = (tf.ensure_shape(part, [None, width]) for part in (targets, decoder_mask))
         targets = targets * decoder_mask
         decoder_ids = tf.pad(targets[:, :-1], [[0, 0], [1, 0]], constant_values=START_ID) * decoder_mask

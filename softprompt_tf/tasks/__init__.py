@@ -5,10 +5,11 @@ from softprompt_tf.tasks.drawn_rows import sample
 from softprompt_tf.tasks.label_tokens import check_labels, warn_of_labels
 from softprompt_tf.tasks.lacking_rows import tell_of_lacking_rows, warn_of_lacking_rows
 from softprompt_tf.tasks.length_windows import LENGTH_BUCKETS, shuffled_by_length
+from softprompt_tf.tasks.mapped import mapped
 from softprompt_tf.tasks.metrics import METRICS, SUPERGLUE_TASKS, compute_metrics, score, superglue_score
-from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches, is_short
+from softprompt_tf.tasks.pipeline import BatchStream, evaluation_batches, is_short_target
 from softprompt_tf.tasks.postprocessors import POSTPROCESSORS, postprocessed
-from softprompt_tf.tasks.prefetched import mapped, prefetched
+from softprompt_tf.tasks.prefetched import prefetched
 from softprompt_tf.tasks.preprocessors import PREPROCESSORS, preprocessed
 from softprompt_tf.tasks.rows import Row
 from softprompt_tf.tasks.shared_texts import tell_of_shared_texts, warn_of_shared_texts
@@ -36,7 +37,7 @@ __all__ = [
     "compute_metrics",
     "ended_ids",
     "evaluation_batches",
-    "is_short",
+    "is_short_target",
     "label_id",
     "load_task",
     "mapped",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from softprompt_tf.tasks.prefetched import mapped
+from softprompt_tf.tasks.mapped import mapped
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -73,7 +73,7 @@ class BatchStream:
         check_part(part, batch_size)
         self.examples = examples
         longest = max(map(len, examples.target_token_ids))
-        self.target_width = longest if pad_to_multiple_of > 1 or is_short(longest) else 0
+        self.target_width = longest if pad_to_multiple_of > 1 or is_short_target(longest) else 0
         self._part = slice(part[0], None, part[1])
         self._batch_size = batch_size
         self._seed = seed
@@ -116,7 +116,7 @@ class BatchStream:
                 step += 1
 
         x, _ = self.batch(first_step)
-        targets = tf.TensorSpec((None, self.target_width if is_short(self.target_width) else None), tf.int32)
+        targets = tf.TensorSpec((None, self.target_width if is_short_target(self.target_width) else None), tf.int32)
         inputs = {key: tf.TensorSpec((None,) * value.ndim, tf.int32) for key, value in x.items()}
         signature = (inputs | dict.fromkeys(("decoder_token_ids", "decoder_padding_mask"), targets), targets)
         return prefetched(tf.data.Dataset.from_generator(batches, output_signature=signature))
@@ -147,7 +147,7 @@ class BatchStream:
         return _row_lengths(self.examples)
 
 
-def is_short(width: int) -> bool:
+def is_short_target(width: int) -> bool:
     """Say whether a graph shall know the width of targets; 1 it shall not, as Keras warns of a softmax over one score."""
     return 1 < width <= SHORT_TARGETS
 

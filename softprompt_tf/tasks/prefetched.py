@@ -1,7 +1,6 @@
-"""Run data sets of batches: made ahead of time, without TensorFlow's tuner and without AutoGraph."""
+"""Make batches ahead of time, without TensorFlow's tuner."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -21,13 +20,3 @@ def prefetched(batches: "tf.data.Dataset") -> "tf.data.Dataset":
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.prefetch(_BATCHES_AHEAD).with_options(options)
-
-
-def mapped(batches: "tf.data.Dataset", function: Callable[..., Any], **settings: Any) -> "tf.data.Dataset":
-    """Return `batches.map(function)`, traced as it is: AutoGraph reads and rewrites each function below it, which takes 0.7 s.
-
-    Settings are those of `tf.data.Dataset.map`.
-    """
-    import tensorflow as tf
-
-    return batches.map(tf.autograph.experimental.do_not_convert(function), **settings)

@@ -18,7 +18,7 @@ from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.prompt_places import NO_PLACES, TOO_MANY_ROWS, TOO_MANY_ROWS_HINT, TextPlaces
 from softprompt_tf.target_format import TARGET_FORMATS
-from softprompt_tf.tasks import ended_ids, is_short, label_id
+from softprompt_tf.tasks import ended_ids, is_short_target, label_id
 from softprompt_tf.texts.text_arguments import checked_limit
 from softprompt_tf.texts.text_rows import as_text, listed
 
@@ -111,12 +111,12 @@ class TextBatches:
         return np.array([[padded[text] for text in row] for row in targets], np.int32).reshape(-1, num_targets, length)
 
     def short_width(self, targets: Sequence[str]) -> int | None:
-        """Return U of these targets where all are short (see `is_short`), as labels are; None where any is longer."""
+        """Return U of these targets where all are short (see `is_short_target`), as labels are; None where any is longer."""
         different = list(dict.fromkeys(targets))
         if len(different) > _MANY_TARGETS:
             return None
         width = self.target_ids([different]).shape[2]
-        return width if is_short(width) else None
+        return width if is_short_target(width) else None
 
     @property
     def spec(self) -> dict[str, tf.TensorSpec]:
