@@ -28,7 +28,7 @@ def answers(t5):
     import keras
 
     import softprompt_tf as sp
-    from softprompt_tf.backbones.passes.cached_decoder import score_targets
+    from softprompt_tf.backbones.passes.target_scores import score_targets
     from softprompt_tf.inference.decoding import decode
     from softprompt_tf.model.prompted_inputs import encode
     from softprompt_tf.training import Distillation

@@ -8,7 +8,7 @@ from keras import ops
 
 import softprompt_tf as sp
 from benchmarks.accelerator.parity_cases import GENERATED
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
+from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.inference.decoding import decode
 from softprompt_tf.model.prompted_inputs import encode
 

@@ -13,8 +13,8 @@ import softprompt_tf as sp
 from benchmarks.speed import inputs
 from benchmarks.speed.our_epoch import epoch
 from benchmarks.speed.protocol import VOCABULARY, serve_standard
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded
+from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.inference import decoding
 from softprompt_tf.model.prompted_inputs import encode as encode_batch
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
 from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
+from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.backbones.tokenization.placed_text import PlaceCounts, placed_pieces, placed_pieces_to_ids
 from softprompt_tf.backbones.tokenization.text_to_ids import text_to_ids
 from softprompt_tf.export.graph.absent_tensors import without_absent

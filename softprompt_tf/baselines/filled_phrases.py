@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras import ops
 
 from softprompt_tf.backbones import EOS_ID, START_ID, FrozenT5
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
+from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.baselines.mined_phrases import Phrase
 from softprompt_tf.errors import ConfigError
 

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded, encode_embeddings
 from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
+from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Greedy, Sampler, decode

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from tiny_t5 import VOCABULARY_SIZE, make_tiny_t5
 
-from softprompt_tf.backbones.passes.cached_decoder import decode_step, empty_cache, position_biases, score_targets
+from softprompt_tf.backbones.passes.cached_decoder import decode_step, empty_cache, position_biases
 from softprompt_tf.backbones.passes.encoder_views import absorb_encoder_output, project_encoder_output
+from softprompt_tf.backbones.passes.target_scores import score_targets
 
 pytestmark = pytest.mark.thorough
 

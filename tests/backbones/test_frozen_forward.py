@@ -14,9 +14,9 @@ from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import plain_backbone
 from softprompt_tf.backbones.passes import cheaper_passes
 from softprompt_tf.backbones.passes.absorbed_attention import is_cheaper
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import by_cost, encode_embeddings
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
+from softprompt_tf.backbones.passes.target_scores import score_targets
 
 pytestmark = pytest.mark.thorough
 

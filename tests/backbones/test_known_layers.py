@@ -12,9 +12,9 @@ from tiny_t5 import make_tiny_t5
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.loading.built_layers import plain_backbone
-from softprompt_tf.backbones.passes.cached_decoder import score_targets
 from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings, tune
 from softprompt_tf.backbones.passes.fused_forward import FusedForward
+from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.inference.decoding import Beam, Greedy
 
