@@ -38,7 +38,7 @@ class ServedLabels(NamedTuple):
         """Return the scores [B', C] of labels, those of words where a task has no rows.
 
         Args:
-          encoded: the encoder output [B', S, H], its mask, and more.
+          encoded: what the graph's `encode` gave.
           task: int32 [B].
           members: of the batch.
           scores: those of words.
@@ -90,7 +90,7 @@ class ServedLabels(NamedTuple):
         words, _, is_label = self.tables.labels(task)
         width = tf.shape(rows)[1]
         place = tf.range(tf.shape(words)[1])[None] + (width - counts)[:, None]
-        scores = self.functions.score_labels(encoded[0], encoded[1], rows, mask)  # type: ignore[misc]
+        scores = self.functions.score_labels(*encoded, rows, mask)  # type: ignore[misc]
         scores = tf.gather(scores, tf.clip_by_value(place, 0, width - 1), batch_dims=1)
         logs = tf.nn.log_softmax(tf.where(is_label, scores, NO_SCORE))
         return _Own(counts > 0, scores, words, tf.where(is_label, logs, -float("inf")))

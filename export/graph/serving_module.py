@@ -5,14 +5,15 @@ and an answer that means nothing; it never fails its neighbours, as a model serv
 callers. Only TensorFlow's own ops and tensorflow_text's are used, and no XLA ops, which some servers cannot compile.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.export.graph.graph_functions import DECODER_TENSORS, ENCODER_TENSORS, GraphFunctions
+from softprompt_tf.export.graph.graph_functions import GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
+from softprompt_tf.export.graph.served_encoder import EncodedRows, ServedEncoder
 from softprompt_tf.export.graph.served_labels import ServedLabels
 from softprompt_tf.export.graph.served_mixtures import ServedMixtures
 from softprompt_tf.export.graph.served_rows import finite_status, first_of, valid_text, with_a_row, written_answers
@@ -23,14 +24,12 @@ from softprompt_tf.export.graph.served_tasks import (
     ServedTasks,
 )
 from softprompt_tf.export.graph.served_texts import ServedTexts
-from softprompt_tf.export.graph.shared_texts import entries_of, first_rows, streams_of
 from softprompt_tf.export.graph.task_columns import MEMBERS
 from softprompt_tf.export.graph.task_listing import list_tasks
 from softprompt_tf.export.graph.task_tables import TaskTables
 from softprompt_tf.export.graph.written_texts import written_texts
 from softprompt_tf.inference.answers import NO_SCORE
 from softprompt_tf.inference.decoding import Greedy, Sampler
-from softprompt_tf.methods.task_tensors import PROMPT
 from softprompt_tf.texts.text_batches import put_in_front as put_ids_in_front
 
 
@@ -78,8 +77,10 @@ class ServingModule(tf.Module):
         rows = self._look_up(task_id, text)
         limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
         encoded = self._encode(rows)
-        ids, scores = self._shared.value.decode(*encoded, limits)
-        texts, scores = self._labels.texts(encoded, rows.task, rows.members, written_texts(self._t5.value, ids), scores)
+        ids, scores = self._shared.value.decode(*encoded.output, *encoded.decoding, limits)
+        texts, scores = self._labels.texts(
+            encoded.output, rows.task, rows.members, written_texts(self._t5.value, ids), scores
+        )
         voted = vote_for_texts(rows.members, texts, scores)
         texts, scores = self._mixtures.texts(rows.task, rows.members, texts, scores, voted)
         return written_answers(texts, scores, rows.status)
@@ -98,8 +99,8 @@ class ServingModule(tf.Module):
         status = first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
         is_label &= (status == "")[:, None]
         members, encoded = rows.members, self._encode(rows)
-        scores = self._shared.value.score(*encoded, members.spread(label_ids))
-        scores = self._labels.scores(encoded, rows.task, members, scores)
+        scores = self._shared.value.score(*encoded.output, *encoded.decoding, members.spread(label_ids))
+        scores = self._labels.scores(encoded.output, rows.task, members, scores)
         is_scored = members.spread(is_label)
         logs = tf.where(is_scored, tf.nn.log_softmax(tf.where(is_scored, scores, NO_SCORE)), -float("inf"))
         best, log_probabilities = self._mixtures.labels(rows.task, members, logs, vote_for_labels(members, logs))
@@ -131,8 +132,9 @@ class ServingModule(tf.Module):
         status = first_of(rows.status, first_of(target_status, length_status))
         ids = put_ids_in_front(ids, self.tables.of("opening_ids", rows.task))
         members, encoded = rows.members, self._encode(rows)
-        scores = self._shared.value.score(*encoded, members.spread(ids)[:, None, :])[:, 0]
-        scores, label_status = self._labels.targets(encoded, rows.task, members, target, scores)
+        target_ids = members.spread(ids)[:, None, :]
+        scores = self._shared.value.score(*encoded.output, *encoded.decoding, target_ids)[:, 0]
+        scores, label_status = self._labels.targets(encoded.output, rows.task, members, target, scores)
         status = status if label_status is None else first_of(status, label_status)
         scores = self._mixtures.likelihoods(rows.task, members, scores, mean_likelihood(members, scores))
         status = first_of(status, finite_status(scores))
@@ -144,14 +146,9 @@ class ServingModule(tf.Module):
         is_finite = tf.reduce_all(tf.math.is_finite(prompt), axis=[1, 2])
         status = first_of(status, tf.where(is_finite, "", "`prompt` must be finite. Received: NaN or infinity."))
         prompt = tf.where(is_finite[:, None, None], prompt, 0.0)
-        functions = self._shared.value
-        ids, mask = functions.tokenize(text, tf.fill(tf.shape(text), DEFAULT_MAX_INPUT_TOKENS))
-        num_rows = tf.shape(text)[0]
-        prompt_mask = tf.ones(tf.shape(prompt)[:2], tf.int32)
-        alone = [tf.tile(tf.range(num_rows)[:, None], [1, len(self._entries)])] if functions.shares_texts else []
-        encoded = functions.encode(prompt, prompt_mask, ids, mask, *alone, *self._nothing(ENCODER_TENSORS, num_rows))
+        encoded = self._encoder.encode_with_prompts(prompt, text, tf.fill(tf.shape(text), DEFAULT_MAX_INPUT_TOKENS))
         limits = tf.fill(tf.shape(text), DEFAULT_MAX_TARGET_TOKENS)
-        ids, scores = self._shared.value.decode(*encoded, *self._nothing(DECODER_TENSORS, num_rows), limits)
+        ids, scores = self._shared.value.decode(*encoded.output, *encoded.decoding, limits)
         return written_answers(written_texts(self._t5.value, ids), scores, status)
 
     def tasks(self, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -191,30 +188,12 @@ class ServingModule(tf.Module):
         counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
         return _Rows(task, text, status, MemberRows.of(counts))
 
-    def _encode(self, rows: _Rows) -> tuple[tf.Tensor, ...]:
-        """Return the encoder output [B', P + T, H], its mask, P being the longest prompt of this batch, and the decoder's parts."""
-        members, limit = rows.members, self.tables.of("max_input_tokens", rows.task)
-        task = members.spread(rows.task)
+    def _encode(self, rows: _Rows) -> EncodedRows:
+        return self._encoder.encode(rows.text, rows.task, rows.members)
 
-        def parts(names: Collection[str], ids: tf.Tensor | None = None) -> list[tf.Tensor]:
-            rows = (self.tables.rows(name, task, members.member, ids) for name in self._having(names))
-            return [part for pair in rows for part in pair]
-
-        def key_of(names: Collection[str]) -> tf.Tensor:
-            return self.tables.key(names, task, members.member)
-
-        prompt, texts = self.tables.rows(PROMPT, task, members.member), self._texts_of_tasks
-        if not self._shared.value.shares_texts:
-            ids, mask = texts.tokenize(rows.text, limit, rows.task)
-            inputs = [members.spread(ids), members.spread(mask)]
-        else:
-            text, limit = members.spread(rows.text), members.spread(limit)
-            equal, streams = streams_of(texts.keys(text, task), limit, key_of, self._entries)
-            once = first_rows(equal)
-            ids, mask = texts.tokenize(text, limit, task, rows=once)
-            inputs = [tf.gather(ids, equal), tf.gather(mask, equal), streams]
-        encoded = self._shared.value.encode(*prompt, *inputs, *parts(ENCODER_TENSORS, inputs[0]))
-        return *encoded, *parts(DECODER_TENSORS)
+    @property
+    def _encoder(self) -> ServedEncoder:
+        return ServedEncoder(self.tables, self._shared.value)
 
     @property
     def _labels(self) -> ServedLabels:
@@ -227,21 +206,6 @@ class ServingModule(tf.Module):
     @property
     def _texts_of_tasks(self) -> ServedTexts:
         return ServedTexts(self.tables, self._shared.value)
-
-    def _nothing(self, names: Collection[str], num_rows: tf.Tensor) -> list[tf.Tensor]:
-        """Return rows of tables of which none counts."""
-        parts: list[tf.Tensor] = []
-        for name in self._having(names):
-            shape = self.tables.row_shapes[name]
-            parts += [tf.zeros([num_rows, 1, *shape]), tf.zeros([num_rows, 1], tf.int32)]
-        return parts
-
-    @property
-    def _entries(self) -> list[list[str]]:
-        return entries_of(self.tables.row_shapes)
-
-    def _having(self, names: Collection[str]) -> list[str]:
-        return [name for name in names if name in self.tables.row_shapes]
 
 
 class _Untracked:

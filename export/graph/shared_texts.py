@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import encode_embeddings
-from softprompt_tf.backbones.passes.encoder_rows import behind
+from softprompt_tf.export.graph.encoded_streams import EncodedStreams
 from softprompt_tf.export.graph.length_groups import Encode, encode_by_length
 from softprompt_tf.injection import Front, Injection, InvertibleAdapter, KeyValues, PromptSight, TextOffsets
-from softprompt_tf.methods.task_tensors import ENTERS_AT_ONCE, LATE_PROMPTS
+from softprompt_tf.methods.task_tensors import ENTERS_AT_ONCE, LATE_PROMPTS, PROMPT_BEHIND_ENCODER
 from softprompt_tf.model.prompted_inputs import embeddings_of
 
 KeyOf = Callable[[Collection[str]], tf.Tensor]
@@ -41,7 +41,7 @@ def entries_of(names: Collection[str]) -> list[list[str]]:
 
 
 def streams_of(
-    text: tf.Tensor, limit: tf.Tensor, key_of: KeyOf, entries: Sequence[Collection[str]]
+    text: tf.Tensor, limit: tf.Tensor, key_of: KeyOf, entries: Sequence[Collection[str]], *, has_own: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Number the streams of a batch.
 
@@ -50,17 +50,19 @@ def streams_of(
       limit: int32 [B], where the text is cut.
       key_of: which rows have the same tensors.
       entries: as `entries_of` gives them.
+      has_own: whether the graph has a table of rows behind the encoder.
 
     Returns:
-      int32 [B], equal for rows of equal inputs; and int32 [B, stages], the stream of a row during each stage. Both count from 0
-      in the order of the rows.
+      int32 [B], equal for rows of equal inputs; and int32 [B, stages + 1], the stream of a row during each stage, and what it has
+      behind the encoder. All count from 0 in the order of the rows.
     """
     _, equal = tf.unique(tf.strings.join([text, tf.strings.as_string(limit)], separator="\0"))
     stages = [equal]
     for names in entries:
         parted = tf.strings.join([tf.strings.as_string(stages[-1]), key_of(names)], separator=" ")
         stages.append(tf.unique(parted)[1])
-    return equal, tf.stack(stages[1:], axis=1)
+    own = tf.unique(key_of([PROMPT_BEHIND_ENCODER]))[1] if has_own else tf.zeros_like(equal)
+    return equal, tf.stack([*stages[1:], own], axis=1)
 
 
 def first_rows(numbers: tf.Tensor) -> tf.Tensor:
@@ -70,17 +72,17 @@ def first_rows(numbers: tf.Tensor) -> tf.Tensor:
 
 def encode_streams(
     t5: FrozenT5, token_ids: tf.Tensor, mask: tf.Tensor, streams: tf.Tensor, injection: Injection
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Run the encoder on the streams of a batch, stage by stage, and give each row what its stream ends with.
+) -> EncodedStreams:
+    """Run the encoder on the streams of a batch, stage by stage.
 
     Args:
       t5: the frozen T5.
       token_ids: int32 [B, T], with mask int32 [B, T].
-      streams: int32 [B, stages], as `streams_of` numbers them; one stage, and one more for each of `injection.late`.
+      streams: int32 [B, stages + 1], as `streams_of` numbers them; one stage, and one more for each of `injection.late`.
       injection: what the rows' tasks inject, with a front; masks are given.
 
     Returns:
-      The encoder output [B, P + T, H] with rows behind it in front, and its mask.
+      What the streams end with, and the rows behind the encoder.
     """
     entering = [injection.front, *injection.late]
     width = tf.reduce_max(tf.stack([tf.shape(part.rows)[1] for part in entering]))  # type: ignore[union-attr]
@@ -91,9 +93,19 @@ def encode_streams(
         run = _layers(t5, firsts[stage], last, injection)
         now = _next(t5, run, now, streams[:, stage], front, token_ids, mask, _inside(injection))
         injection = injection._replace(offsets=None, placed=(), invertible=None)  # of the embeddings alone
-    states, front_mask = now.of(tf.range(tf.shape(mask)[0]))  # type: ignore[union-attr]
-    output: tuple[tf.Tensor, tf.Tensor] = behind(injection.behind, states, tf.concat([front_mask, mask], axis=1))
-    return output
+    states, front_mask, of_row = now  # type: ignore[misc]
+    mask = tf.concat([front_mask, tf.gather(mask, first_rows(of_row))], axis=1)
+    return EncodedStreams(states, mask, of_row, *_own(injection, streams[:, -1]), streams[:, -1])
+
+
+def _own(injection: Injection, of_row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the different rows behind the encoder [J, P, H] of a batch, zeros where none counts, and their mask."""
+    rows = first_rows(of_row)
+    if injection.behind is None:
+        hidden_dim = injection.front.rows.shape[-1]  # type: ignore[union-attr]
+        return tf.zeros([tf.size(rows), 0, hidden_dim]), tf.zeros([tf.size(rows), 0], tf.int32)
+    own, mask = (tf.gather(part, rows) for part in (injection.behind.rows, injection.behind.mask))
+    return tf.where(mask[:, :, None] > 0, own, 0.0), mask
 
 
 def _next(

@@ -112,7 +112,8 @@ def test_sentinels_that_are_pieces_are_left_out_of_served_texts():
     answer = module.generate(task_ids, texts)
 
     model = PromptedT5(t5, prompts["story"])
-    ids, _ = module._shared.value.decode(*module._encode(module._look_up(task_ids, texts)), tf.fill([6], 10))
+    encoded = module._encode(module._look_up(task_ids, texts))
+    ids, _ = module._shared.value.decode(*encoded.output, *encoded.decoding, tf.fill([6], 10))
     assert (ids.numpy() == 3).any()
     assert [output.decode() for output in answer["output"].numpy()] == model.generate(TEXTS)
     assert not any(b"extra_id" in output for output in answer["output"].numpy())

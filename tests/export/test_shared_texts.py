@@ -176,12 +176,16 @@ STAGES = [["prompt"], ["prompt_before_layer_1"]]
 def test_streams_part_where_tasks_enter():
     text = tf.constant(["a", "a", "b", "a", "a"])
     limits = tf.constant([9, 9, 9, 9, 8])
-    keys = {"prompt": ["", "0 0", "", "", ""], "prompt_before_layer_1": ["", "", "1 0", "1 0", ""]}
+    keys = {
+        "prompt": ["", "0 0", "", "", ""],
+        "prompt_before_layer_1": ["", "", "1 0", "1 0", ""],
+        "prompt_behind_encoder": ["", "2 0", "3 0", "2 0", ""],
+    }
 
-    equal, streams = streams_of(text, limits, lambda names: tf.constant(keys[names[0]]), STAGES)
+    equal, streams = streams_of(text, limits, lambda names: tf.constant(keys[names[0]]), STAGES, has_own=True)
 
     assert equal.numpy().tolist() == [0, 0, 1, 0, 2]
-    assert streams.numpy().T.tolist() == [[0, 1, 2, 0, 3], [0, 1, 2, 3, 4]]
+    assert streams.numpy().T.tolist() == [[0, 1, 2, 0, 3], [0, 1, 2, 3, 4], [0, 1, 2, 1, 0]]
     assert first_rows(streams[:, 0]).numpy().tolist() == [0, 1, 2, 4]
 
 

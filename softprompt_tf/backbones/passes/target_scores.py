@@ -8,6 +8,7 @@ from keras import ops
 from softprompt_tf.backbones.frozen_t5 import START_ID, FrozenT5
 from softprompt_tf.backbones.passes.attention import bias_in_front, causal_bias, injected_bias, mask_bias
 from softprompt_tf.backbones.passes.cheaper_passes import by_cost
+from softprompt_tf.backbones.passes.shared_source import SharedSource, decode_shared
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
 from softprompt_tf.typing import Tensor
 
@@ -61,6 +62,20 @@ def score_targets(
         )
 
     return _scores(t5, target_ids, injection, decode)
+
+
+def score_targets_of_shared(t5: FrozenT5, target_ids: Tensor, source: SharedSource, injection: Injection) -> Tensor:
+    """Score C targets of every row of groups that read the same text; see `score_targets`.
+
+    Args:
+      t5: the frozen T5.
+      target_ids: int [B, C, U].
+      source: what the rows see of the encoder output.
+      injection: what the rows' tasks inject into the decoder; nothing into its attention to the encoder output.
+    """
+    return _scores(
+        t5, target_ids, injection, lambda embeddings, bias: decode_shared(t5, embeddings, bias, source, injection)
+    )
 
 
 def _scores(t5: FrozenT5, target_ids: Tensor, injection: Injection, decode: Decode) -> Tensor:

@@ -1,0 +1,117 @@
+"""In a served graph: the encoder output of a batch in which rows share texts, and the order in which its rows are decoded.
+
+`shared_texts.py` encodes each text once. Here it stays one for the decoder: rows that read the same text stand together in groups
+of `GROUP_ROWS`, whose queries see it as if they were those of one row. Rows that are left over have a copy each, as have rows that
+write answers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from softprompt_tf.backbones.passes.encoder_rows import behind
+from softprompt_tf.backbones.passes.shared_source import SharedPart, SharedSource
+from softprompt_tf.injection import Front
+
+GROUP_ROWS = 4  # larger groups are no faster, and leave more rows over; see `benchmarks/shared_texts.py`
+
+
+class EncodedStreams(NamedTuple):
+    """The encoder output of B rows, each stream's once, and what stands in front of it for some rows alone.
+
+    Args:
+      states: [S, L, H], with mask int32 [S, L].
+      of_row: int32 [B], each row's stream.
+      own: [J, P, H], rows behind the encoder, with own_mask int32 [J, P]. Where that is 0 they are zeros.
+      own_of_row: int32 [B], which of them each row has.
+    """
+
+    states: tf.Tensor
+    mask: tf.Tensor
+    of_row: tf.Tensor
+    own: tf.Tensor
+    own_mask: tf.Tensor
+    own_of_row: tf.Tensor
+
+    @classmethod
+    def specs(cls, hidden_dim: int, dtype: str) -> list[tf.TensorSpec]:
+        """Return what a function takes that takes these one by one."""
+        flat, numbers = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
+        states, own = (tf.TensorSpec([None, None, hidden_dim], kind) for kind in (dtype, tf.float32))
+        return [states, flat, numbers, own, flat, numbers]
+
+    def spread(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the encoder output [R, P + L, H] of rows int32 [R], and its mask."""
+        streams, own = tf.gather(self.of_row, rows), tf.gather(self.own_of_row, rows)
+        output: tuple[tf.Tensor, tf.Tensor] = behind(
+            Front(tf.gather(self.own, own), tf.gather(self.own_mask, own)),
+            tf.gather(self.states, streams),
+            tf.gather(self.mask, streams),
+        )
+        return output
+
+    def shared_by(self, rows: tf.Tensor, *, has_own: bool) -> SharedSource:
+        """Return what rows of groups see.
+
+        Args:
+          rows: int32 [G * GROUP_ROWS].
+          has_own: whether anything stands in front of the encoder output in this graph.
+        """
+        text = _part(self.states, self.mask, tf.gather(self.of_row, rows[::GROUP_ROWS]))
+        if not has_own:
+            return SharedSource(text)
+        own = tf.cast(self.own, self.states.dtype)
+        return SharedSource(text, _part(own, self.own_mask, tf.gather(self.own_of_row, rows)))
+
+
+class DecodingOrder(NamedTuple):
+    """In which order the rows of a batch are decoded: the groups, and then those that are left over.
+
+    Args:
+      rows: int32 [B].
+      num_grouped: scalar int32, how many stand in groups.
+    """
+
+    rows: tf.Tensor
+    num_grouped: tf.Tensor
+
+    @classmethod
+    def of(cls, of_row: tf.Tensor) -> "DecodingOrder":
+        """Return the order of rows whose streams are int32 [B], from 0."""
+        by_stream = tf.argsort(of_row, stable=True)
+        streams = tf.gather(of_row, by_stream)
+        counts = tf.math.bincount(of_row)
+        place = tf.range(tf.size(streams)) - tf.gather(tf.cumsum(counts, exclusive=True), streams)
+        is_grouped = place < tf.gather(counts, streams) // GROUP_ROWS * GROUP_ROWS
+        grouped, others = tf.boolean_mask(by_stream, is_grouped), tf.boolean_mask(by_stream, ~is_grouped)
+        return cls(tf.concat([grouped, others], axis=0), tf.size(grouped))
+
+    @classmethod
+    def specs(cls) -> list[tf.TensorSpec]:
+        """Return what a function takes that takes these one by one."""
+        return [tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
+
+    def by_groups(
+        self, groups: Callable[[], tf.Tensor], others: Callable[[], tf.Tensor], nothing: tf.Tensor
+    ) -> tf.Tensor:
+        """Return values [B, C] in this order.
+
+        Args:
+          groups: gives those of rows in groups, and is left out where there are none.
+          others: gives those of the others, likewise.
+          nothing: [0, C].
+        """
+        first = tf.cond(self.num_grouped > 0, groups, lambda: nothing)
+        second = tf.cond(self.num_grouped < tf.size(self.rows), others, lambda: nothing)
+        return tf.concat([first, second], axis=0)
+
+    def restored(self, values: tf.Tensor) -> tf.Tensor:
+        """Put values [B, ...] of rows in this order back into that of the batch."""
+        return tf.gather(values, tf.argsort(self.rows))
+
+
+def _part(states: tf.Tensor, mask: tf.Tensor, of: tf.Tensor) -> SharedPart:
+    """Return a part of the states that are seen at all; `of` are their numbers."""
+    seen, place = tf.unique(of)
+    return SharedPart(tf.gather(states, seen), tf.gather(mask, seen), place)
