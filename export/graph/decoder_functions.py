@@ -84,7 +84,8 @@ def score_streams(t5: FrozenT5, row_shapes: RowShapes) -> Callable[..., tf.Tenso
 
             def groups():  # type: ignore[no-untyped-def]
                 rows, ids, injection = some(slice(None, order.num_grouped))
-                return score_targets_of_shared(t5, ids, streams.shared_by(rows, has_own=has_own), injection)
+                source = streams.shared_by(rows, order.group_size, has_own=has_own)
+                return score_targets_of_shared(t5, ids, source, injection)
 
             def others(first):  # type: ignore[no-untyped-def]
                 rows, ids, injection = some(slice(first, None))

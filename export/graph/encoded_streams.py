@@ -1,7 +1,7 @@
 """In a served graph: the encoder output of a batch in which rows share texts, and the order in which its rows are decoded.
 
 `shared_texts.py` encodes each text once. Here it stays one for the decoder: rows that read the same text stand together in groups
-of `GROUP_ROWS`, whose queries see it as if they were those of one row. Rows that are left over have a copy each, as have rows that
+of equal size, whose queries see it as if they were those of one row. Rows that are left over have a copy each, as have rows that
 write answers.
 """
 
@@ -14,7 +14,10 @@ from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.backbones.passes.shared_source import SharedPart, SharedSource
 from softprompt_tf.injection import Front
 
-GROUP_ROWS = 4  # larger groups are no faster, and leave more rows over; see `benchmarks/shared_texts.py`
+LEAST_GROUP = (
+    8  # rows: for fewer, a text's keys and values cost more than absorbed ones (`absorbed_attention.is_cheaper`)
+)
+LEAST_GROUPED = 32  # rows beside others: for fewer, a second pass of the decoder costs more than groups save
 
 
 class EncodedStreams(NamedTuple):
@@ -51,14 +54,16 @@ class EncodedStreams(NamedTuple):
         )
         return output
 
-    def shared_by(self, rows: tf.Tensor, *, has_own: bool) -> SharedSource:
+    def shared_by(self, rows: tf.Tensor, group_size: tf.Tensor, *, has_own: bool) -> SharedSource:
         """Return what rows of groups see.
 
         Args:
-          rows: int32 [G * GROUP_ROWS].
+          rows: int32 [G * group_size].
+          group_size: scalar int32.
           has_own: whether anything stands in front of the encoder output in this graph.
         """
-        text = _part(self.states, self.mask, tf.gather(self.of_row, rows[::GROUP_ROWS]))
+        of_group = tf.reshape(tf.gather(self.of_row, rows), [-1, group_size])[:, 0]
+        text = _part(self.states, self.mask, of_group)
         if not has_own:
             return SharedSource(text)
         own = tf.cast(self.own, self.states.dtype)
@@ -71,26 +76,38 @@ class DecodingOrder(NamedTuple):
     Args:
       rows: int32 [B].
       num_grouped: scalar int32, how many stand in groups.
+      group_size: scalar int32, the rows of a group.
     """
 
     rows: tf.Tensor
     num_grouped: tf.Tensor
+    group_size: tf.Tensor
 
     @classmethod
     def of(cls, of_row: tf.Tensor) -> "DecodingOrder":
-        """Return the order of rows whose streams are int32 [B], from 0."""
+        """Return the order of rows whose streams are int32 [B], from 0.
+
+        The size is the one with which most rows stand in groups, of equally good ones the largest: that of a request which asks
+        the same number of tasks of every text leaves no row over.
+        """
+        counts, num_rows = tf.math.bincount(of_row), tf.size(of_row)
+        sizes = tf.range(tf.maximum(tf.reduce_max(counts), LEAST_GROUP), LEAST_GROUP - 1, -1)
+        grouped = tf.reduce_sum(counts[:, None] // sizes * sizes, axis=0)  # with each size
+        best = tf.argmax(grouped)
+        size, most = sizes[best], grouped[best]
+        size = tf.where((most == num_rows) | (most >= LEAST_GROUPED), size, num_rows + 1)  # or larger than any group
         by_stream = tf.argsort(of_row, stable=True)
         streams = tf.gather(of_row, by_stream)
-        counts = tf.math.bincount(of_row)
-        place = tf.range(tf.size(streams)) - tf.gather(tf.cumsum(counts, exclusive=True), streams)
-        is_grouped = place < tf.gather(counts, streams) // GROUP_ROWS * GROUP_ROWS
-        grouped, others = tf.boolean_mask(by_stream, is_grouped), tf.boolean_mask(by_stream, ~is_grouped)
-        return cls(tf.concat([grouped, others], axis=0), tf.size(grouped))
+        place = tf.range(num_rows) - tf.gather(tf.cumsum(counts, exclusive=True), streams)
+        is_grouped = place < tf.gather(counts, streams) // size * size
+        grouped_rows, others = tf.boolean_mask(by_stream, is_grouped), tf.boolean_mask(by_stream, ~is_grouped)
+        return cls(tf.concat([grouped_rows, others], axis=0), tf.size(grouped_rows), size)
 
     @classmethod
     def specs(cls) -> list[tf.TensorSpec]:
         """Return what a function takes that takes these one by one."""
-        return [tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
+        number = tf.TensorSpec([], tf.int32)
+        return [tf.TensorSpec([None], tf.int32), number, number]
 
     def by_groups(
         self, groups: Callable[[], tf.Tensor], others: Callable[[], tf.Tensor], nothing: tf.Tensor

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from served_methods import module_of, task_of, twin_and_output
 
-from softprompt_tf.export.graph import decoder_functions
-from softprompt_tf.export.graph.encoded_streams import GROUP_ROWS, DecodingOrder
+from softprompt_tf.export.graph import decoder_functions, encoded_streams
+from softprompt_tf.export.graph.encoded_streams import DecodingOrder
 
 FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
 TARGET = "nobody could say"
@@ -53,15 +53,22 @@ def in_decoder(tiny_t5):
     }
 
 
+@pytest.fixture
+def small_groups(monkeypatch):
+    """Groups of three rows and more, also beside others."""
+    monkeypatch.setattr(encoded_streams, "LEAST_GROUP", 3)
+    monkeypatch.setattr(encoded_streams, "LEAST_GROUPED", 3)
+
+
 def asked(pairs):
     task_ids, texts = zip(*pairs, strict=True)
     return {"task_id": tf.constant(task_ids), "text": tf.constant(texts)}
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("kind", ["tasks", "in_decoder"])
 def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, request, monkeypatch):
-    assert GROUP_ROWS == 4
     tasks, sizes = request.getfixturevalue(kind), []
 
     def counted(t5, target_ids, source, injection):
@@ -83,6 +90,7 @@ def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, request, m
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("small_groups")
 def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks):
     huge = task_of(tiny_t5, 8, prompt_behind_encoder=2)
     huge.tensors["prompt_behind_encoder"].setflags(write=True)
@@ -102,13 +110,36 @@ def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks):
     assert [bool(status) for status in together["status"].numpy()] == [row in (3, 4, 5) for row in range(len(pairs))]
 
 
+# === The order ===
+
+
+@pytest.mark.parametrize(
+    ("counts", "size", "num_grouped"),
+    [
+        ([10], 10, 10),
+        ([9, 9, 9], 9, 27),
+        ([9, 9, 9, 1], None, 0),  # 27 in groups pay no second pass
+        ([16, 16, 1], 16, 32),
+        ([18, 16, 9], 8, 40),  # of 9 rows each, 36 would stand in groups
+        ([7] * 12, None, 0),
+    ],
+)
+def test_groups_have_the_size_that_leaves_fewest_rows_over(counts, size, num_grouped):
+    order = DecodingOrder.of(tf.repeat(tf.range(len(counts)), counts))
+
+    assert int(order.num_grouped) == num_grouped
+    if size is not None:
+        assert int(order.group_size) == size
+
+
+@pytest.mark.usefixtures("small_groups")
 def test_groups_come_first_and_every_row_comes_back():
     streams = [0, 1, 0, 0, 2, 0, 0, 1, 1, 1]
 
     order = DecodingOrder.of(tf.constant(streams))
 
+    assert (int(order.group_size), int(order.num_grouped)) == (4, 8)
     assert order.rows.numpy().tolist() == [0, 2, 3, 5, 1, 7, 8, 9, 6, 4]
-    assert int(order.num_grouped) == 8
     values = tf.gather(tf.range(10, 20), order.rows)
     assert order.restored(values).numpy().tolist() == list(range(10, 20))
 
