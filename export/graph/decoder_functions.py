@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import Encoded
+from softprompt_tf.backbones.passes.known_layers import check_decoded_by_parts
 from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
 from softprompt_tf.backbones.passes.target_scores import score_targets, score_targets_of_shared
 from softprompt_tf.export.graph.absent_tensors import without_absent
@@ -77,6 +78,9 @@ def score_streams(t5: FrozenT5, row_shapes: RowShapes) -> Callable[..., tf.Tenso
     def scores(*inputs):  # type: ignore[no-untyped-def]
         streams, order, parts, target_ids = _of_streams(inputs)
         target_ids = tf.gather(target_ids, order.rows)
+        # Rows in groups have keys and values, the others absorbed projections: long targets leave none over.
+        _, num_targets, length = tf.unstack(tf.shape(target_ids))
+        order = order.alone_where(~_is_short(t5, 1 + num_targets * (length - 1), streams.length))
 
         def run(names, parts):  # type: ignore[no-untyped-def]
             def some(chosen):  # type: ignore[no-untyped-def]
@@ -87,15 +91,17 @@ def score_streams(t5: FrozenT5, row_shapes: RowShapes) -> Callable[..., tf.Tenso
                 source = streams.shared_by(rows, order.group_size, has_own=has_own)
                 return score_targets_of_shared(t5, ids, source, injection)
 
-            def others(first):  # type: ignore[no-untyped-def]
+            def others(first, is_short):  # type: ignore[no-untyped-def]
                 rows, ids, injection = some(slice(first, None))
                 encoder_output, mask = streams.spread(rows)
-                return score_targets(t5, ids, encoder_output, mask, injection)
+                return score_targets(t5, ids, encoder_output, mask, injection, is_short=is_short)
 
             if injected(names, parts).moves_cross:  # each row has keys and values of its own
-                return others(0)
-            nothing = tf.zeros([0, tf.shape(target_ids)[1]])
-            return order.by_groups(groups, lambda: others(order.num_grouped), nothing)
+                return others(0, is_short=False)
+            if not t5.forward.is_able:
+                return groups()
+            nothing = tf.zeros([0, num_targets])
+            return order.by_groups(groups, lambda: others(order.num_grouped, is_short=True), nothing)
 
         return order.restored(without_absent(run, names, parts, among=DECODER_TENSORS))
 
@@ -139,6 +145,14 @@ def _decoded(
     # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
     is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
     return ids, tf.where(is_finite, scores, float("nan"))
+
+
+def _is_short(t5: FrozenT5, num_tokens: tf.Tensor, source_length: tf.Tensor) -> tf.Tensor:
+    """Say whether absorbed projections are cheaper; never for a T5 of layers that have none."""
+    if t5.forward.is_able:
+        return tf.convert_to_tensor(t5.forward.is_short(num_tokens, source_length))
+    check_decoded_by_parts(t5.backbone)
+    return tf.constant(False)
 
 
 def _names(row_shapes: RowShapes) -> list[str]:

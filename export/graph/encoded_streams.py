@@ -44,6 +44,11 @@ class EncodedStreams(NamedTuple):
         states, own = (tf.TensorSpec([None, None, hidden_dim], kind) for kind in (dtype, tf.float32))
         return [states, flat, numbers, own, flat, numbers]
 
+    @property
+    def length(self) -> tf.Tensor:
+        """P + L, the positions of a row's encoder output."""
+        return tf.shape(self.own_mask)[1] + tf.shape(self.mask)[1]
+
     def spread(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the encoder output [R, P + L, H] of rows int32 [R], and its mask."""
         streams, own = tf.gather(self.of_row, rows), tf.gather(self.own_of_row, rows)
@@ -108,6 +113,14 @@ class DecodingOrder(NamedTuple):
         """Return what a function takes that takes these one by one."""
         number = tf.TensorSpec([], tf.int32)
         return [tf.TensorSpec([None], tf.int32), number, number]
+
+    def alone_where(self, is_long: tf.Tensor) -> "DecodingOrder":
+        """Return an order in which no row is left over where `is_long` holds: groups of one row, unless all are in groups."""
+        num_rows = tf.size(self.rows)
+        is_alone = is_long & (self.num_grouped < num_rows)
+        return DecodingOrder(
+            self.rows, tf.where(is_alone, num_rows, self.num_grouped), tf.where(is_alone, 1, self.group_size)
+        )
 
     def by_groups(
         self, groups: Callable[[], tf.Tensor], others: Callable[[], tf.Tensor], nothing: tf.Tensor

@@ -44,6 +44,20 @@ class SharedSource(NamedTuple):
     own: SharedPart | None = None
 
 
+class _Seen(NamedTuple):
+    """A part as the layers see it: who sees which states, as `SharedPart` says, with the bias [M, 1, 1, S], and how queries
+    [M * Q, N * D] fall to the M."""
+
+    states: Tensor
+    of: Tensor
+    bias: Tensor
+    shape: Shape
+
+    @classmethod
+    def of_part(cls, part: SharedPart, shape: Shape) -> "_Seen":
+        return cls(part.states, part.of, ops.take(mask_bias(part.mask), part.of, axis=0)[:, None, None, :], shape)
+
+
 class PartlyAttended(NamedTuple):
     """A softmax over some of the positions: what it attends to [M, N * D], and the log of its sum [M, N] in float32."""
 
@@ -76,39 +90,38 @@ def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: Shared
         )
 
     def to_source(k: int, states: Tensor) -> Tensor:
-        return _attend(stack.layers[k].cross, states, source, shape)
+        return _attend(stack.layers[k].cross, states, text, own)
 
+    num_groups = ops.shape(source.text.of)[0]
+    text = _Seen.of_part(source.text, shape._replace(batch=num_groups, length=batch * length // num_groups))
+    own = source.own and _Seen.of_part(source.own, shape)
     states = run_decoder(stack, ops.reshape(embeddings, (-1, embeddings.shape[-1])), to_self, to_source)
     return ops.reshape(states, ops.shape(embeddings))
 
 
-def _attend(block: ProjectedAttention, states: Tensor, source: SharedSource, shape: Shape) -> Tensor:
+def _attend(block: ProjectedAttention, states: Tensor, text: _Seen, own: _Seen | None) -> Tensor:
     """Add a layer's attention to both parts to states [B * U, H]."""
     query = block.weights.query(block.weights.norm.forward(states)[0])  # [B * U, N * D]
-    num_groups = ops.shape(source.text.of)[0]
-    of_group = shape._replace(batch=num_groups, length=shape.batch * shape.length // num_groups)
-    attended = _attend_partly(block, query, source.text, of_group)
-    if source.own is None:
+    attended = _attend_partly(block, query, text)
+    if own is None:
         return states + block.weights.output(attended.context)
-    own = _attend_partly(block, query, source.own, shape)
-    return states + block.weights.output(_together(attended, own, shape))
+    return states + block.weights.output(_together(attended, _attend_partly(block, query, own), own.shape.width))
 
 
-def _attend_partly(block: ProjectedAttention, query: Tensor, part: SharedPart, shape: Shape) -> PartlyAttended:
-    """Attend from queries [M, N * D] to a part; `shape` says how they fall to those that see one of its states."""
-    keys, values = (ops.take(seen, part.of, axis=0) for seen in block.see(part.states, None, shape))
-    bias = ops.take(mask_bias(part.mask), part.of, axis=0)[:, None, None, :]
-    heads = split_heads(query, shape)
-    scores = ops.cast(ops.matmul(heads, ops.transpose(keys, (0, 1, 3, 2))), "float32") + bias
+def _attend_partly(block: ProjectedAttention, query: Tensor, seen: _Seen) -> PartlyAttended:
+    """Attend from queries [B * U, N * D] to a part."""
+    keys, values = (ops.take(each, seen.of, axis=0) for each in block.see(seen.states, None, seen.shape))
+    heads = split_heads(query, seen.shape)
+    scores = ops.cast(ops.matmul(heads, ops.transpose(keys, (0, 1, 3, 2))), "float32") + seen.bias
     weights = ops.softmax(scores, axis=-1)
     # The weight of a position is exp(its score - log_sum).
     log_sum = ops.max(scores, axis=-1, keepdims=True) - ops.log(ops.max(weights, axis=-1, keepdims=True))
-    context = join_heads(ops.matmul(ops.cast(weights, values.dtype), values), shape)
-    return PartlyAttended(context, join_heads(log_sum, shape._replace(width=1)))
+    context = join_heads(ops.matmul(ops.cast(weights, values.dtype), values), seen.shape)
+    return PartlyAttended(context, join_heads(log_sum, seen.shape._replace(width=1)))
 
 
-def _together(first: PartlyAttended, second: PartlyAttended, shape: Shape) -> Tensor:
+def _together(first: PartlyAttended, second: PartlyAttended, width: int) -> Tensor:
     """Return what a softmax over the positions of both attends to, [M, N * D]."""
     share = ops.sigmoid(first.log_sum - second.log_sum)  # of the first, [M, N]
-    weights = ops.cast(ops.repeat(share, shape.width, axis=1), first.context.dtype)
+    weights = ops.cast(ops.repeat(share, width, axis=1), first.context.dtype)
     return weights * first.context + (1 - weights) * second.context

@@ -22,8 +22,10 @@ def score_targets(
     encoder_output: Tensor,
     padding_mask: Tensor,
     injection: Injection = NO_INJECTION,
+    *,
+    is_short: bool | None = None,
 ) -> Tensor:
-    """Score C targets of every row in one decoder pass, by whichever way of cross-attention is cheaper for so many tokens.
+    """Score C targets of every row in one decoder pass.
 
     The targets of a row stand behind each other as one sequence behind one start id, 1 + C * (U - 1) tokens. Each has its own
     positions and sees only the start, itself and what is injected; so they share the row's encoder output and its first step.
@@ -33,6 +35,7 @@ def score_targets(
       encoder_output: [B, S, H].
       padding_mask: [B, S], 1 = a position to attend to.
       injection: what the rows' tasks inject into the decoder.
+      is_short: whether cross-attention is absorbed. None: where that is cheaper.
 
     Returns:
       float32 [B, C]: the sum of log-probabilities of each target's tokens, in nats.
@@ -52,6 +55,8 @@ def score_targets(
                 is_short=is_short,
             )
 
+        if is_short is not None:
+            return run(is_short)
         return by_cost(
             t5,
             1 + num_targets * (length - 1),
