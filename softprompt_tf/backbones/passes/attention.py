@@ -24,10 +24,36 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> tuple[T
     Returns:
       What is attended to [..., Q, D], and the weights [..., Q, S].
     """
+    scores = _scores(query, keys)
+    return _attended(scores + ops.cast(bias, scores.dtype), values)
+
+
+def attend_in_part(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Attend to some of the positions that a query sees; the softmax is over these alone.
+
+    Args:
+      query: [..., Q, D].
+      keys, values: [..., S, D].
+      bias: float32, broadcasts to [..., Q, S].
+
+    Returns:
+      What is attended to [..., Q, D], and the log of the softmax's sum float32 [..., Q, 1], by which parts are put together.
+    """
+    scores = ops.cast(_scores(query, keys), "float32") + bias
+    context, weights = _attended(scores, values)
+    # The weight of a position is exp(its score - the log of the sum); the largest one is never 0.
+    log_sum = ops.max(scores, axis=-1, keepdims=True) - ops.log(ops.max(weights, axis=-1, keepdims=True))
+    return context, log_sum
+
+
+def _scores(query: Tensor, keys: Tensor) -> Tensor:
     axes = (*range(len(keys.shape) - 2), len(keys.shape) - 1, len(keys.shape) - 2)
-    scores = ops.matmul(query, ops.transpose(keys, axes))
-    weights = ops.softmax(scores + ops.cast(bias, scores.dtype), axis=-1)
-    return ops.matmul(weights, values), weights
+    return ops.matmul(query, ops.transpose(keys, axes))
+
+
+def _attended(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    weights = ops.softmax(scores, axis=-1)
+    return ops.matmul(ops.cast(weights, values.dtype), values), weights
 
 
 # === Biases ===

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from keras import ops
 
 from softprompt_tf.backbones.frozen_t5 import FrozenT5
-from softprompt_tf.backbones.passes.attention import by_layer, mask_bias
+from softprompt_tf.backbones.passes.attention import attend_in_part, by_layer, mask_bias
 from softprompt_tf.backbones.passes.frozen_stacks import attend_to_self, run_decoder
 from softprompt_tf.backbones.passes.heads import Shape, join_heads, split_heads
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
@@ -111,13 +111,8 @@ def _attend(block: ProjectedAttention, states: Tensor, text: _Seen, own: _Seen |
 def _attend_partly(block: ProjectedAttention, query: Tensor, seen: _Seen) -> PartlyAttended:
     """Attend from queries [B * U, N * D] to a part."""
     keys, values = (ops.take(each, seen.of, axis=0) for each in block.see(seen.states, None, seen.shape))
-    heads = split_heads(query, seen.shape)
-    scores = ops.cast(ops.matmul(heads, ops.transpose(keys, (0, 1, 3, 2))), "float32") + seen.bias
-    weights = ops.softmax(scores, axis=-1)
-    # The weight of a position is exp(its score - log_sum).
-    log_sum = ops.max(scores, axis=-1, keepdims=True) - ops.log(ops.max(weights, axis=-1, keepdims=True))
-    context = join_heads(ops.matmul(ops.cast(weights, values.dtype), values), seen.shape)
-    return PartlyAttended(context, join_heads(log_sum, seen.shape._replace(width=1)))
+    context, log_sum = attend_in_part(split_heads(query, seen.shape), keys, values, seen.bias)
+    return PartlyAttended(join_heads(context, seen.shape), join_heads(log_sum, seen.shape._replace(width=1)))
 
 
 def _together(first: PartlyAttended, second: PartlyAttended, width: int) -> Tensor:
