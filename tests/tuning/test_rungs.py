@@ -7,6 +7,7 @@ import pytest
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.tuning.ladder import Ladder, Speed
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED
+from softprompt_tf.tuning.planning import plan
 from softprompt_tf.tuning.recipes import Recipe, batches_of
 from softprompt_tf.tuning.record import Record, Tried
 from softprompt_tf.tuning.rungs import best_of, climb
@@ -85,7 +86,7 @@ def begun(tmp_path):
     """Make a search of three candidates of one group with 100 s, each of whose looks is the same."""
 
     def make(**settings):
-        budget = SimpleNamespace(spent_s=0.0, total_s=100.0)
+        budget = SimpleNamespace(spent_s=0.0, total_s=100.0, left_s=100.0)
         search = Search(
             t5=None,
             backbone="tiny",
@@ -118,3 +119,13 @@ def test_a_candidate_that_fails_in_the_pilot_has_failed(begun, seconds):
     tries = search.record.tries_of("1")
     assert [tries[number].failure is None for number in (1, 2, 3)] == [True, False, True]
     assert (search.record.parts["1/1"].steps == 0, last.number) == (seconds == 60.0, 1)
+
+
+def test_a_search_whose_first_steps_fail_says_why(begun):
+    search = begun(seconds=1.0, fails={1})  # a prompt in front of the input
+    search.t5, search.rows = SimpleNamespace(fingerprint=""), SimpleNamespace(task=SimpleNamespace(label_words=()))
+
+    with pytest.raises(TrainingError, match=r"The training loss must be finite\."):
+        plan(search, [])
+
+    assert not search.record.path.exists()
