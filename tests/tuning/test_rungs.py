@@ -9,8 +9,8 @@ from softprompt_tf.tuning.ladder import Ladder, Speed
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED
 from softprompt_tf.tuning.planning import plan
 from softprompt_tf.tuning.recipes import Recipe, batches_of
-from softprompt_tf.tuning.record import Record, Tried
-from softprompt_tf.tuning.rungs import best_of, climb
+from softprompt_tf.tuning.record import Part, Record, Tried
+from softprompt_tf.tuning.rungs import best_of, climb, last_leg
 from softprompt_tf.tuning.search import Search
 
 
@@ -76,6 +76,7 @@ class Trainer:
         return 5
 
     def train(self, recipes, part, **settings):
+        assert {each.number for each in recipes} <= set(part.candidates)
         self.budget.spent_s += self.seconds
         error = TrainingError("The training loss must be finite.")
         return {each.number: error if each.number in self.fails else None for each in recipes}
@@ -129,3 +130,20 @@ def test_a_search_whose_first_steps_fail_says_why(begun):
         plan(search, [])
 
     assert not search.record.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "done"),
+    [(3, [(3, 0), (1, 0), (1, 1)]), (1, [(1, 0), (1, 1)])],
+    ids=["of another candidate", "of the same one"],
+)
+def test_a_last_leg_is_of_one_candidate(begun, number, done):
+    """More minutes may let another candidate win than the one whose last leg has begun."""
+    search = begun(seconds=1.0)
+    search.record.parts["last/0"] = Part((number,), (7,), 0, 20, (0.0, 0.5), 20, 0.0, 1.0)  # as version 0.2.0 wrote it
+    search.record.tried = [Tried(number, "last", 27, 0.5, -0.5, 1.0)]
+
+    last_leg(search, recipe(1))
+
+    assert [(each.candidate, each.part) for each in search.record.tried] == done
+    assert search.record.parts["last/1/1"].done == ((7,) if number == 1 else (0,))
