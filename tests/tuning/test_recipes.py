@@ -103,7 +103,9 @@ def test_chosen_methods_alone_are_tried():
 
 
 def test_the_order_of_the_methods_decides_nothing():
-    in_order, backwards = (recipes(rates=BUNDLED_RATES, num_labels=2, methods=METHODS_TRIED[::step]) for step in (1, -1))
+    in_order, backwards = (
+        recipes(rates=BUNDLED_RATES, num_labels=2, methods=METHODS_TRIED[::step]) for step in (1, -1)
+    )
 
     assert in_order == backwards
 
