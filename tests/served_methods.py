@@ -14,11 +14,11 @@ from softprompt_tf.methods.task_tensors import CHANGES, INVERTIBLE_ADAPTER, LATE
 LABELS = ("red", "blue", "green")
 
 
-def task_of(t5, seed, *, method="any", **lengths):
+def task_of(t5, seed, *, method="any", labels=LABELS, **lengths):
     """Return a task with so many drawn rows of each tensor."""
     rng = np.random.default_rng(seed)
     tensors = {name: drawn_rows(rng, t5, name, length) for name, length in lengths.items()}
-    known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": LABELS, "max_target_tokens": 6}
+    known = {"backbone": t5.name, "backbone_fingerprint": t5.fingerprint, "labels": labels, "max_target_tokens": 6}
     return TaskPrompt(tensors=tensors, method=method, tokenizer_fingerprint=t5.tokenizer_fingerprint, **known)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -39,6 +40,30 @@ def test_the_lock_goes_with_its_process(holder, tmp_path):
 
     with locked(tmp_path, error_type=TrainingError):
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_lock_is_waited_for(holder, tmp_path):
+    killing = threading.Timer(0.1, holder.kill)
+    killing.start()
+
+    with locked(tmp_path, error_type=TrainingError, patience_s=60):
+        assert holder.wait() == -signal.SIGKILL
+
+
+def test_the_lock_of_another_user_that_was_killed_is_taken(tmp_path, monkeypatch):
+    (tmp_path / ".lock").write_text("process 1 on a machine")
+    of_the_system = os.open
+
+    def only_to_read(path, flags, *mode, **named):
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return of_the_system(path, flags, *mode, **named)
+
+    monkeypatch.setattr(os, "open", only_to_read)
+    with locked(tmp_path, error_type=TrainingError):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_runs_of_one_process_are_kept_apart(tmp_path):

@@ -426,8 +426,11 @@ def test_the_compiled_sampler_answers(tiny_t5, weights):
     output = encode_in_numpy(tiny_t5, weights, model.prompt_value(), TEXTS[0])
     ids, score = numpy_t5.beam(weights, output, 4, num_beams=3, length_penalty=0.6)
 
+    model.compile()  # without one: it stays
+
     (answer,) = model.generate_scored(TEXTS[:1], max_tokens=4)
-    model.compile()
+    assert model.sampler == Beam(3)
+    model.compile(sampler="greedy")
 
     assert answer.text == tiny_t5.detokenize([ids])[0]
     assert answer.score == pytest.approx(score, rel=1e-4)

@@ -32,7 +32,7 @@ class ClientOptions:
       initial_backoff_s: wait before the first retry; doubles each time, times a random factor in [0.5, 1.5]. Default 0.1.
       max_backoff_s: where the doubling ends, before the random factor. Default 5.
       retry_budget: retries that the client may send in all beyond a tenth of the requests that were answered, so that a
-        server in trouble is not asked a multiple of the questions. Default 20.
+        server in trouble is not asked a multiple of the questions; at least 1. Default 20.
       seed: seed of the random factor of the waits.
       version: ask this version; default the newest.
       version_label: ask the version with this label, such as "stable". Not together with `version`.
@@ -54,8 +54,14 @@ class ClientOptions:
     version_label: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "initial_backoff_s", "retry_budget"):
+        for name in ("timeout_s", "initial_backoff_s"):
             check_above(name, getattr(self, name), 0)
+        _check_number("retry_budget", self.retry_budget, is_whole=False)
+        if not self.retry_budget >= 1:  # a retry takes 1
+            raise ConfigError(
+                f"`retry_budget` must be at least 1. Received: retry_budget={self.retry_budget!r}. For no retries give "
+                "max_retries=0."
+            )
         for name in ("max_batch_size", "max_concurrent_requests"):
             check_above(name, getattr(self, name), 0, is_whole=True)
         check_above("max_retries", self.max_retries, -1, is_whole=True)
@@ -69,6 +75,7 @@ class ClientOptions:
             )
         if self.seed is not None:
             _check_number("seed", self.seed, is_whole=True)
+            object.__setattr__(self, "seed", int(self.seed))  # `random` takes no integer of NumPy
         self._check_version()
 
     def _check_version(self) -> None:

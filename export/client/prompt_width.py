@@ -45,8 +45,8 @@ class PromptWidth:
 
     def note(self, response: Any) -> None:
         """Keep what the answer to `metadata_request` says."""
-        self._width = _read_width(response)
-        self._is_unknowable = self._width is None
+        width = _read_width(response)
+        self._width, self._is_unknowable = width, width is None
 
     def check(self, prompt: "np.ndarray | None") -> None:
         """Refuse a prompt of another width.
@@ -54,10 +54,11 @@ class PromptWidth:
         Raises:
           DataError: with both widths.
         """
-        if self._width is None or prompt is None or self._width == prompt.shape[-1]:
+        width = self._width  # read once: another thread may forget it meanwhile
+        if width is None or prompt is None or width == prompt.shape[-1]:
             return
         raise DataError(
-            f"`prompt` must be as wide as the served T5, H={self._width}. Received: H={prompt.shape[-1]}, shape "
+            f"`prompt` must be as wide as the served T5, H={width}. Received: H={prompt.shape[-1]}, shape "
             f"{prompt.shape}. Send a prompt that was trained for that T5."
         )
 

@@ -59,9 +59,7 @@ def vote_for_texts(rows: MemberRows, texts: tf.Tensor, scores: tf.Tensor) -> tup
       texts: string [B'].
       scores: float32 [B'].
     """
-    size = tf.size(texts)
-    same_text = tf.unique(texts).idx
-    ballot = tf.unique(rows.request * size + same_text).idx  # equal for members of a request that wrote the same
+    size, ballot = tf.size(texts), ballots(rows, texts)
     ones = tf.ones_like(rows.request)
     votes = tf.gather(tf.math.unsorted_segment_sum(ones, ballot, size), ballot)
     means = tf.gather(tf.math.unsorted_segment_mean(scores, ballot, size), ballot)
@@ -72,6 +70,18 @@ def vote_for_texts(rows: MemberRows, texts: tf.Tensor, scores: tf.Tensor) -> tup
     own = tf.cumsum(rows.counts, exclusive=True)  # where no score is a number, the request's own first row
     first = tf.where(first < size, first, own)
     return tf.gather(texts, first), tf.gather(means, first)
+
+
+def ballots(rows: MemberRows, texts: tf.Tensor) -> tf.Tensor:
+    """Return a number int32 [B'], from 0 below B', that is equal for members of a request that wrote the same.
+
+    Args:
+      rows: the members.
+      texts: string [B'].
+    """
+    # Of int64, as the product is beyond int32 from 46,341 rows on.
+    request, same_text = (tf.cast(number, tf.int64) for number in (rows.request, tf.unique(texts).idx))
+    return tf.unique(request * tf.size(texts, tf.int64) + same_text).idx
 
 
 def _log_of_mean(rows: MemberRows, logs: tf.Tensor) -> tf.Tensor:

@@ -18,6 +18,7 @@ class _Own(NamedTuple):
     has_rows: tf.Tensor  # bool [B'], whether the task has label rows; the others mean nothing where it has none
     scores: tf.Tensor  # float32 [B', C]
     words: tf.Tensor  # string [B', C]
+    is_label: tf.Tensor  # bool [B', C], which of them are labels; the others are padding, ""
     log_probabilities: tf.Tensor  # float32 [B', C]
 
 
@@ -76,7 +77,7 @@ class ServedLabels(NamedTuple):
         if self.functions.score_labels is None:
             return scores, None
         own = self._own(encoded, task, members)
-        is_it = own.words == members.spread(target)[:, None]
+        is_it = (own.words == members.spread(target)[:, None]) & own.is_label
         log_likelihood = tf.reduce_sum(tf.where(is_it, own.log_probabilities, 0.0), axis=1)
         is_wrong = own.has_rows & ~tf.reduce_any(is_it, axis=1)
         is_wrong = tf.math.segment_max(tf.cast(is_wrong, tf.int32), members.request) > 0
@@ -93,4 +94,4 @@ class ServedLabels(NamedTuple):
         scores = self.functions.score_labels(*encoded, rows, mask)  # type: ignore[misc]
         scores = tf.gather(scores, tf.clip_by_value(place, 0, width - 1), batch_dims=1)
         logs = tf.nn.log_softmax(tf.where(is_label, scores, NO_SCORE))
-        return _Own(counts > 0, scores, words, tf.where(is_label, logs, -float("inf")))
+        return _Own(counts > 0, scores, words, is_label, tf.where(is_label, logs, -float("inf")))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from softprompt_tf.export.graph.member_rows import MemberRows
+from softprompt_tf.export.graph.member_rows import MemberRows, ballots
 from softprompt_tf.export.graph.task_tables import TaskTables
 from softprompt_tf.methods.task_tensors import MIXTURE_WEIGHT
 
@@ -68,8 +68,7 @@ class ServedMixtures(NamedTuple):
         if not self._has_weights:
             return voted
         is_mixture, log_weights = self._weights(task, members)
-        size = tf.size(texts)
-        ballot = tf.unique(members.request * size + tf.unique(texts).idx).idx  # equal for members that wrote the same
+        size, ballot = tf.size(texts), ballots(members, texts)
         sums = tf.gather(_log_of_sum((scores + log_weights)[:, None], ballot, size)[:, 0], ballot)  # [B']
         wins = sums == members.spread(tf.math.segment_max(sums, members.request))
         first = tf.math.segment_min(tf.where(wins, tf.range(size), size), members.request)

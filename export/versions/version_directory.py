@@ -1,5 +1,6 @@
 """Write a version into a model's base directory completely or not at all: staging, syncing, one move."""
 
+import contextlib
 import errno
 import functools
 import operator
@@ -9,24 +10,27 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 
 from softprompt_tf.errors import ExportError, first_line
 from softprompt_tf.files.atomic_file import sync_directory
+from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.files.local_paths import local_target
 
 _STAGING = ".writing-"
 LEFTOVER_AGE_S = 3600
+_PUBLISHING = ".publish.lock"
+_PATIENCE_S = 60.0  # for another's rename
 
 
-@contextmanager
+@contextlib.contextmanager
 def staged_version(base: Path) -> Iterator[Path]:
     """Give an empty directory under a name that no server looks at; what is still there at the end is removed.
 
-    What a killed process left behind is removed as well, where nothing in it has changed for an hour.
+    What a killed process left behind is removed as well, where nothing in it has changed for an hour. A writer that still
+    compares answers changes nothing for as long; its lock, which goes with its process, keeps its directory.
 
     Args:
       base: the model's base directory; made if it does not exist.
@@ -41,10 +45,11 @@ def staged_version(base: Path) -> Iterator[Path]:
         base.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(base)
         staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with _writing(staging):
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
     except (OSError, tf.errors.OpError) as error:
         raise ExportError(f"The export to {base} cannot be written: {first_line(error, longest=1000)}.") from error
 
@@ -55,31 +60,42 @@ def publish(staging: Path, target: Path, *, still_fits: Callable[[], bool] | Non
     Args:
       staging: the directory that is written.
       target: where it goes.
-      still_fits: asked between the two, as the first takes long where there are many bytes.
+      still_fits: asked between the two, as the first takes long where there are many bytes. No other version is published
+        between the answer and the move.
 
     Returns:
       Whether it is there; False if it no longer fits, or another took its number.
+
+    Raises:
+      ExportError: if another process holds the base directory's lock for a minute.
     """
     _sync(staging)
     # Open to all, as `mkdtemp` lets in its owner alone; and to whom the folders in it are, such as a group that may write.
     folders = [path.stat().st_mode for path in staging.iterdir() if path.is_dir()]
     staging.chmod(functools.reduce(operator.or_, map(stat.S_IMODE, folders), 0o755))
-    if target.exists() or (still_fits is not None and not still_fits()):
-        return False
-    try:
-        os.rename(staging, target)  # fails if another process has put a version there since
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+    with locked(target.parent, error_type=ExportError, name=_PUBLISHING, patience_s=_PATIENCE_S):
+        if target.exists() or (still_fits is not None and not still_fits()):
             return False
-        raise
-    sync_directory(target.parent)
+        try:
+            os.rename(staging, target)  # fails if something else has put a version there since
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                return False
+            raise
+        sync_directory(target.parent)
     return True
+
+
+def _writing(staging: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock that says that the writer of a directory is alive; an ExportError where another holds it."""
+    return locked(staging.parent, error_type=ExportError, name=f".{staging.name}.lock")
 
 
 def _remove_leftovers(base: Path) -> None:
     for leftover in base.glob(f"{_STAGING}*"):
         if time.time() - _last_change(leftover) > LEFTOVER_AGE_S:
-            shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(ExportError), _writing(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _last_change(directory: Path) -> float:

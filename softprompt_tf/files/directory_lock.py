@@ -6,6 +6,7 @@ The lock belongs to the process: when that ends, in whatever way, the system rel
 import contextlib
 import os
 import socket
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,16 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 LOCK_FILE = ".lock"
+_PAUSE_S = 0.02
 
 
 @contextlib.contextmanager
 def locked(
-    directory: str | os.PathLike[str], *, error_type: type[SoftPromptError], name: str = LOCK_FILE
+    directory: str | os.PathLike[str],
+    *,
+    error_type: type[SoftPromptError],
+    name: str = LOCK_FILE,
+    patience_s: float = 0.0,
 ) -> Iterator[None]:
     """Hold a directory's lock for a `with` block; the directory is made where it is missing.
 
@@ -32,6 +38,7 @@ def locked(
       error_type: what is raised.
       name: of the lock's file; `.NAME.lock` for one of what `directory` holds. A process that is killed leaves it behind,
         unlocked.
+      patience_s: so many seconds the lock of another is waited for.
 
     Raises:
       error_type: if the directory is remote or cannot be written, or another process, or another run of this one, holds the
@@ -43,7 +50,7 @@ def locked(
     path = local_target(directory, error_type=error_type) / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open_locked(path)
+        descriptor = _open_patiently(path, patience_s)
     except BlockingIOError:
         raise error_type(
             f"A directory is for one process at a time. Received: {_locked_by(path)}, which {_holder(path)} is using. "
@@ -60,19 +67,41 @@ def locked(
         os.close(descriptor)
 
 
+def _open_patiently(path: Path, patience_s: float) -> int:
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return _open_locked(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE_S)
+
+
 def _open_locked(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor, is_ours = _open(path)
         try:
             _lock(descriptor, path)
             if _is_file(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                if is_ours:
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # another run ended in between and took the file with it
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """Open a lock's file, and say whether it may be written: a killed process of another user may have left it."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644), True
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY), False
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -83,7 +112,7 @@ def _lock(descriptor: int, path: Path) -> None:
     except BlockingIOError:
         raise
     except OSError as error:
-        warnings.warn(f"{path.parent} cannot be locked ({error}). Start no second run in it.", stacklevel=6)
+        warnings.warn(f"{path.parent} cannot be locked ({error}). Start no second run in it.", stacklevel=7)
 
 
 def _is_file(descriptor: int, path: Path) -> bool:

@@ -117,7 +117,7 @@ class TrainedModel(WholeFileModel):
         metrics: Any = None,
         weighted_metrics: Any = None,
         *,
-        sampler: Any = "greedy",
+        sampler: Any = None,
         gradient_checkpointing: bool = False,
         prompt_dropout: float = 0.0,
         micro_batch_size: int | None = None,
@@ -132,7 +132,7 @@ class TrainedModel(WholeFileModel):
         Args:
           metrics, weighted_metrics: Keras metrics, and these by name: "accuracy" (or "acc", "token_accuracy"), "exact_match",
             "label_accuracy".
-          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`.
+          sampler: "greedy", "beam", or an object such as `Beam(num_beams=8)`. Default None: `self.sampler` stays.
           gradient_checkpointing: of each layer of the T5 only the input is kept for the gradient, and the layer runs again:
             less memory, more time, the same numbers up to rounding.
           prompt_dropout: share of the values of the prompt's rows that each training step sets to 0, drawn again for each row of
@@ -171,7 +171,7 @@ class TrainedModel(WholeFileModel):
             check_runs_on_replicas(
                 self.distribute_strategy, self.optimizer, steps_per_execution=self.steps_per_execution
             )
-        self.sampler = sampler
+        self.sampler = self.sampler if sampler is None else sampler
         self.gradient_checkpointing = gradient_checkpointing
         self.micro_batch_size = checked_micro_batch_size(
             micro_batch_size,

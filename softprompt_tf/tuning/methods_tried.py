@@ -13,8 +13,10 @@ def check_methods(methods: Sequence[str]) -> None:
     """Check the methods that a search may try.
 
     Raises:
-      ConfigError: for none, or one that a search does not try.
+      ConfigError: for none, or one that a search does not try, or a single name that is no list.
     """
+    if isinstance(methods, str):
+        raise ConfigError(f"`methods` must be a list of names. Received: {methods!r}. Write [{methods!r}].")
     for name in methods:
         if name not in METHODS_TRIED:
             raise ConfigError(

@@ -35,6 +35,7 @@ def plan(search: Search, sources: list[Source]) -> None:
 
     Raises:
       ConfigError: if the time is too short.
+      TrainingError: if the training of the candidate that is measured fails.
     """
     record, rows = search.record, search.rows
     listed = {"rates": rates_of(search.t5.fingerprint), "num_labels": len(rows.task.label_words), "sources": sources}
@@ -122,7 +123,7 @@ def _measured(search: Search, recipe: Recipe) -> Speed:
     watch.stage("Measuring the speed", steps=MEASURED_STEPS, keep_every=MEASURED_STEPS + 1)
     begun_s = budget.spent_s
     part = Part((recipe.number,), (0,), 0, MEASURED_STEPS, (0.0, 0.0), WARM_UP_STEPS, begun_s, budget.total_s)
-    search.trainer.train(
+    errors = search.trainer.train(
         [recipe],
         part,
         watch=watch,
@@ -130,6 +131,9 @@ def _measured(search: Search, recipe: Recipe) -> Speed:
         checkpoint_every=MEASURED_STEPS + 1,
         is_kept=False,
     )
+    error = errors[recipe.number]
+    if error is not None:
+        raise error
     ends = watch.step_ends_s
     if len(ends) < MEASURED_STEPS or budget.left_s <= 0:
         raise too_short(

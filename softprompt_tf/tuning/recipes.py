@@ -168,7 +168,7 @@ def recipes(
     from_sources = [("prompt_tuning", f"{FILE}{source.path}", source.length, *first) for source in sources]
     in_decoder = [(ADAPTERS, "", BOTTLENECK_DIM, rate, "cosine") for rate in rates.adapters]
     everywhere = (IA3, "", 1, rates.ia3, "cosine")
-    late = [(LATE, start, length, *cosine)] if is_short or tuple(methods) != METHODS_TRIED else []
+    late = [(LATE, start, length, *cosine)] if is_short or set(methods) != set(METHODS_TRIED) else []
     found: list[tuple[str, str, int, float, str]] = [
         *([everywhere] if rates.ia3_first else []),
         ("prompt_tuning", start, length, *first),

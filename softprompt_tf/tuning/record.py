@@ -115,6 +115,16 @@ class Record:
         """Return how many steps a candidate had taken when it was last looked at."""
         return max((each.steps for each in self.tried if each.candidate == candidate), default=0)
 
+    def has_done(self, candidate: int, part: int) -> bool:
+        """Return whether a candidate has been looked at after a part of its last leg."""
+        return any((each.rung, each.candidate, each.part) == (LAST, candidate, part) for each in self.tried)
+
+    def last_key(self, candidate: int, part: int) -> str:
+        """Return the key in `parts` of a part of a candidate's last leg."""
+        older = f"{LAST}/{part}"  # of version 0.2.0, which did not tell candidates apart
+        is_older = older in self.parts and self.parts[older].candidates == (candidate,)
+        return older if is_older else f"{LAST}/{candidate}/{part}"
+
     def add(self, tries: Iterable[Tried]) -> None:
         self.tried.extend(tries)
 

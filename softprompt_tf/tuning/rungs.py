@@ -44,13 +44,12 @@ def last_leg(search: Search, recipe: Recipe) -> None:
     """Train the best candidate while there is time, with one cosine down to 0, and score it now and then."""
     parts, record = search.ladder.scorings, search.record
     for number in range(parts):
-        is_done = any(tried.rung == LAST and tried.part == number for tried in record.tried)
-        if is_done or search.budget.spent_s >= search.end_s(recipe):
+        if record.has_done(recipe.number, number) or search.budget.spent_s >= search.end_s(recipe):
             continue
-        begun_s = search.budget.spent_s
+        key, begun_s = record.last_key(recipe.number, number), search.budget.spent_s
 
         def plan(number: int = number, begun_s: float = begun_s) -> Part:
-            done = record.parts[f"{LAST}/0"].done if number else (record.steps_of(recipe.number),)
+            done = record.parts[record.last_key(recipe.number, 0)].done if number else (record.steps_of(recipe.number),)
             score_s = search.ladder.sample * search.row_s(recipe)
             seconds = (search.end_s(recipe) - begun_s) / (parts - number) - score_s
             trace_s = 0.0 if search.trainer.is_traced([recipe]) else search.speed.trace_s
@@ -60,9 +59,9 @@ def last_leg(search: Search, recipe: Recipe) -> None:
             return Part((recipe.number,), done, after, steps, progress, WARM_UP_STEPS, begun_s, until_s)
 
         what = f"Last leg of {recipe.number}, part {number + 1} of {parts}"
-        errors = search.train(f"{LAST}/{number}", what, [recipe], plan)
-        if record.parts[f"{LAST}/{number}"].steps:
-            _keep(search, LAST, [recipe], errors, record.parts[f"{LAST}/{number}"].begun_s, part=number)
+        errors = search.train(key, what, [recipe], plan)
+        if record.parts[key].steps:
+            _keep(search, LAST, [recipe], errors, record.parts[key].begun_s, part=number)
             search.keep_record()
         if errors[recipe.number] is not None:
             break

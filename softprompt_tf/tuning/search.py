@@ -110,7 +110,7 @@ class Search:
             self.keep_record()
         part = self.record.parts[key]
         if not part.steps:
-            return dict.fromkeys(part.candidates)
+            return {recipe.number: None for recipe in candidates}
         step_s = self.step_s(candidates[0]) * len(candidates)
         keep_every = max(1, math.ceil(KEEP_EVERY_S / step_s))
         steps = part.after + part.steps if part.progress[1] else None

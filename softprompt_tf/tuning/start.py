@@ -11,7 +11,7 @@ from softprompt_tf.backbones.backbone_option import check_backbone_path
 from softprompt_tf.errors import BackboneError, ConfigError, DataError
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.texts.text_rows import as_text, listed
-from softprompt_tf.tuning.methods_tried import METHODS_TRIED
+from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
 from softprompt_tf.tuning.record import Record, Tried
 from softprompt_tf.tuning.run_search import SearchSettings, run_search
 from softprompt_tf.tuning.summary import summary_lines, table_lines
@@ -66,7 +66,7 @@ def tune(
     minutes: float = 10.0,
     seed: int = 1,
     output: str | Path | None = None,
-    name: str = "task",
+    name: str | None = None,
     sources: str | Path | None = None,
     methods: Sequence[str] = METHODS_TRIED,
     precision: str | None = None,
@@ -84,7 +84,7 @@ def tune(
       minutes: how long the search takes, with loading and writing.
       seed: decides the first values, the order of the rows, and all draws.
       output: the directory. Default "tuned/NAME".
-      name: with texts, the name of the task.
+      name: with texts, the name of the task. Default "task".
       sources: a directory of trained prompts that candidates may start from. Default None: those that ship with the backbone.
       methods: those that may be tried. Default: all that a search knows, "prompt_tuning", "adapters" (in the decoder alone),
         "ia3", "superpos", "residual" and "late_prompts".
@@ -104,6 +104,7 @@ def tune(
     if not isinstance(t5, FrozenT5 | str | Path):
         raise BackboneError(f"`t5` must be a T5 from load_t5, or its name. Received: {type(t5).__name__!r}.")
     backbone = t5.name if isinstance(t5, FrozenT5) else str(t5)
+    check_methods(methods)
     settings = SearchSettings(
         backbone=backbone,
         output=Path("tuned", wanted.name) if output is None else Path(output),
@@ -154,13 +155,14 @@ def _backbone_of(record: Record) -> str:
     return str(record.identity["backbone"]["name"])
 
 
-def _task_of(task: Any, labels: Any, *, dev: Any, test: Any, name: str) -> Task:
+def _task_of(task: Any, labels: Any, *, dev: Any, test: Any, name: str | None) -> Task:
     if isinstance(task, str | Path | Task | Mapping):
-        given = {"labels": labels, "dev": dev, "test": test}
+        given = {"labels": labels, "dev": dev, "test": test, "name": name}
         extra = [key for key, value in given.items() if value is not None]
         if extra:
+            own = "A task has its own name" if extra[0] == "name" else "A task file names its own rows"
             raise ConfigError(
-                f"A task file names its own rows. Received: `{extra[0]}` too. Leave it out, or give texts instead of {task!r:.80}."
+                f"{own}. Received: `{extra[0]}` too. Leave it out, or give texts instead of {task!r:.80}."
             )
         return task if isinstance(task, Task) else load_task(task)
     if labels is None:
@@ -170,7 +172,7 @@ def _task_of(task: Any, labels: Any, *, dev: Any, test: Any, name: str) -> Task:
     if len(words) < 2:
         raise DataError(f"`labels` must have two different words or more. Received: {', '.join(map(repr, words))}.")
     return Task(
-        name,
+        "task" if name is None else name,
         "{text}",
         labels={word: word for word in words},
         train=train,

@@ -64,6 +64,7 @@ class Trainer:
         self.late_rows = late_rows
         self._entrants: dict[int, _Entrant] = {}
         self._traced: dict[tuple[int, ...], Step] = {}
+        self._answers: dict[tuple[PromptedT5, tuple[str, ...]], AnswersTexts] = {}
         self._loss = TargetCrossEntropy()
 
     @functools.cached_property
@@ -98,7 +99,10 @@ class Trainer:
         """Return what answers rows: the model, or where the encoder does not know the task, the model on cached states."""
         if not recipe.on_states:
             return model
-        return answers_on_states(model, self._cache, examples)
+        key = (model, tuple(example.inputs for example in examples))
+        if key not in self._answers:  # it has graphs of its own
+            self._answers[key] = answers_on_states(model, self._cache, examples)
+        return self._answers[key]
 
     def train(
         self,

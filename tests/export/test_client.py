@@ -531,7 +531,10 @@ def test_a_client_that_is_closed_just_before_a_request_says_so(server, monkeypat
         ({"initial_backoff_s": 0}, "`initial_backoff_s` must be greater than 0"),
         ({"max_concurrent_requests": 0}, "`max_concurrent_requests` must be greater than 0"),
         ({"attempt_timeout_s": 0}, "`attempt_timeout_s` must be greater than 0"),
-        ({"retry_budget": 0}, "`retry_budget` must be greater than 0"),
+        (
+            {"retry_budget": 0.5},
+            "`retry_budget` must be at least 1. Received: retry_budget=0.5. For no retries give max_re",
+        ),
         ({"max_backoff_s": 0.01}, "`max_backoff_s` must be at least `initial_backoff_s`. Received: 0.01, 0.1"),
         ({"version": 1, "version_label": "stable"}, "`version` or `version_label`, not both"),
     ],
@@ -603,6 +606,8 @@ def test_numbers_of_numpy_are_numbers(server):
         "attempt_timeout_s": np.float32(9),
         "max_batch_size": np.int64(1),
         "version": np.int64(2),
+        "seed": np.int64(3),
+        "retry_budget": np.float32(1),
     }
     with PredictionClient(server.target, model_name="t5", **options) as client:
         client.generate(["x", "y"], task_id="a")

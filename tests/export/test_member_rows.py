@@ -151,3 +151,12 @@ def test_votes_are_those_of_the_ensemble_in_python(seed):
             assert labels[int(best[k])] == expected.label
         text = vote_for_text([Generation(str(words[m]), float(scores[m])) for m in members])
         assert (texts.numpy()[k].decode(), means.numpy()[k]) == (text.text, pytest.approx(text.score))
+
+
+def test_requests_of_a_batch_of_any_size_have_ballots_of_their_own():
+    """Numbers of requests times rows are beyond int32, in which requests 0 and 32,768 came to the same here."""
+    scores = tf.range(2**17, dtype=tf.float32)
+
+    _, voted = vote_for_texts(MemberRows.of(tf.ones(2**17, tf.int32)), tf.fill([2**17], "a"), scores)
+
+    np.testing.assert_array_equal(voted, scores)

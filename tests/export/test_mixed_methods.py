@@ -103,6 +103,7 @@ def tasks(tiny_t5):
         "blind": seeing(task_of(tiny_t5, 19, method="prompt_tuning", prompt=3), "prompt"),
         "in_order": seeing(task_of(tiny_t5, 20, method="prompt_tuning", prompt=5), "earlier and text"),
         "warp": task_of(tiny_t5, 18, method="warp", prompt=2, label_rows=3),
+        "pair": task_of(tiny_t5, 21, method="warp", labels=LABELS[:2], prompt=1, label_rows=2),
     }
 
 
@@ -223,6 +224,15 @@ def test_label_rows_score_labels_in_a_batch_with_others(tiny_t5, tasks, signatur
     for row in (1, 3):
         assert written["output"][row].numpy().decode() == LABELS[np.argmax(logs[row])]
         assert written["score"][row].numpy() == pytest.approx(np.max(logs[row]), abs=1e-3)
+
+
+def test_an_empty_target_is_no_label_beside_a_task_of_more_labels(signatures):
+    request = {"task_id": tf.constant(["pair", "warp", "pair"]), "text": tf.constant([FILM] * 3)}
+
+    found = signatures["score"](**request, target=tf.constant(["", "green", "green"]))["status"].numpy().tolist()
+
+    status = b"The target must be one of the task's labels."
+    assert found == [status, b"", status]
 
 
 def _label_logs(t5, task, text):

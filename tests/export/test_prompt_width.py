@@ -160,3 +160,17 @@ def test_a_model_without_the_signature_says_no_width():
 
     assert not width.must_be_asked(np.zeros((1, 2, 16)))
     width.check(np.zeros((1, 2, 16)))
+
+
+def test_a_width_that_another_thread_forgets_is_named_in_the_error():
+    known = PromptWidth()
+    known._width = 4
+
+    class ForgottenMeanwhile:
+        @property
+        def shape(self):
+            known._width = None
+            return NARROW.shape
+
+    with pytest.raises(DataError, match=r"H=4\. Received: H=2"):
+        known.check(ForgottenMeanwhile())

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import tensorflow as tf
@@ -36,11 +37,24 @@ def test_leftovers_older_than_an_hour_are_removed_and_younger_ones_stay(tmp_path
     (tmp_path / ".writing-busy").mkdir()
     age(tmp_path / ".writing-busy", 2)
     (tmp_path / ".writing-busy" / "variables").write_text("half")
+    (tmp_path / "..writing-old.lock").write_text("process 1 on a machine")  # killed, so that nobody holds it
 
     with staged_version(tmp_path):
         pass
 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".writing-busy", ".writing-young"]
+
+
+def test_a_version_that_is_compared_for_hours_is_not_removed(tmp_path):
+    with staged_version(tmp_path) as staging:
+        (staging / "saved_model.pb").write_text("whole")
+        age(staging, 2)
+        with staged_version(tmp_path):
+            pass
+
+        assert publish(staging, tmp_path / "1")
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_link_is_taken_over_as_the_file_that_it_leads_to(tmp_path):
@@ -64,6 +78,28 @@ def test_a_number_is_taken_once(tmp_path):
         assert not publish(second, tmp_path / "1")
 
     assert (tmp_path / "1" / "saved_model.pb").read_text() == first.name
+
+
+def test_a_writer_of_another_number_waits_for_the_move_and_no_longer_fits(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / ".publish.lock").write_text("process 1 on a machine")  # killed, so that nobody holds it
+
+    def is_newest():
+        return max(find_versions(tmp_path)) == 1
+
+    with ThreadPoolExecutor() as pool, staged_version(tmp_path) as first, staged_version(tmp_path) as second:
+        others = []
+
+        def is_newest_until_the_other_comes():
+            answer = is_newest()
+            others.append(pool.submit(publish, second, tmp_path / "2", still_fits=is_newest))
+            wait(others, timeout=0.2)
+            return answer
+
+        assert publish(first, tmp_path / "3", still_fits=is_newest_until_the_other_comes)
+        assert not others[0].result()
+
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["1", "3"]
 
 
 def test_what_no_longer_fits_once_it_is_flushed_is_not_published(tmp_path, monkeypatch):

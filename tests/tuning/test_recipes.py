@@ -102,6 +102,14 @@ def test_chosen_methods_alone_are_tried():
     assert [(recipe.number, recipe.method) for recipe in found] == [(1, "late_prompts"), (2, "superpos")]
 
 
+def test_the_order_of_the_methods_decides_nothing():
+    in_order, backwards = (
+        recipes(rates=BUNDLED_RATES, num_labels=2, methods=METHODS_TRIED[::step]) for step in (1, -1)
+    )
+
+    assert in_order == backwards
+
+
 @pytest.mark.parametrize("method", METHODS_TRIED)
 def test_each_method_has_a_candidate_where_it_is_the_only_one(method):
     assert {recipe.method for recipe in recipes(rates=PAPER_RATES, num_labels=0, methods=(method,))} == {method}

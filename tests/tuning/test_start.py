@@ -36,9 +36,22 @@ def test_texts_and_labels_become_a_task(searched):
     assert str(searched["settings"].output) == "tuned/film"
 
 
-def test_a_task_file_names_its_own_rows():
-    with pytest.raises(ConfigError, match=r"A task file names its own rows\. Received: `labels` too"):
-        sp.tune("mini", "film.yaml", LABELS)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"labels": LABELS}, r"A task file names its own rows\. Received: `labels` too"),
+        ({"name": "film"}, r"A task has its own name\. Received: `name` too"),
+    ],
+    ids=["labels", "name"],
+)
+def test_a_task_file_names_its_own_rows_and_the_task(given, message):
+    with pytest.raises(ConfigError, match=message):
+        sp.tune("mini", "film.yaml", **given)
+
+
+def test_methods_are_a_list():
+    with pytest.raises(ConfigError, match=r"`methods` must be a list of names\. Received: 'ia3'\. Write \['ia3'\]\."):
+        sp.tune("mini", TEXTS, LABELS, methods="ia3")
 
 
 @pytest.mark.parametrize(
