@@ -188,7 +188,8 @@ class StateCache:
             directory is None or self.t5.layer_changes
         ):  # the name of a file knows nothing of what stands in a layer's place
             return None
-        return state_path(directory, self.t5, self.layer, self.dtype, digest)
+        is_spilled = self._directory is None
+        return state_path(directory, self.t5, self.layer, self.dtype, digest, is_spilled=is_spilled)
 
 
 def _write(path: Path, shape: tuple[int, int], dtype: str, parts: Iterable[np.ndarray]) -> None:

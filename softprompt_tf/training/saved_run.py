@@ -70,6 +70,10 @@ class Checkpoints:
             )
         return None
 
+    def are_there(self) -> bool:
+        """Return whether there is a checkpoint, be it damaged."""
+        return bool(self._newest_first())
+
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob(self._pattern), reverse=True)
 
