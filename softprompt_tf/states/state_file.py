@@ -32,7 +32,7 @@ def states_digest(t5: FrozenT5, token_ids: Sequence[np.ndarray]) -> str:
       t5: the frozen T5.
       token_ids: of the distinct texts, in their order.
     """
-    changes = t5.layer_changes
+    changes = t5.layer_state
     settings = "" if changes else _settings(t5)  # what stands in a layer's place may have none that can be written
     digest = hashlib.sha256()
     for part in (FORMAT, settings, t5.tokenizer_fingerprint, *changes):

@@ -246,6 +246,17 @@ def test_states_that_float16_cannot_hold_are_kept_in_bfloat16(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=2**-8)
 
 
+def test_states_of_a_second_change_that_reads_like_the_first_are_computed_again(one_layer_t5, monkeypatch):
+    cache = StateCache(one_layer_t5, None, dtype="float32")
+    norm = one_layer_t5.backbone.encoder_layer_norm
+    found = []
+    for factor in (2.0, 6.0):
+        monkeypatch.setattr(norm, "call", lambda states, factor=factor: factor * states, raising=False)
+        found.append(cache.of(IDS).rows.values)
+
+    np.testing.assert_allclose(found[1], 3 * found[0], rtol=1e-6)
+
+
 def test_states_of_changed_layers_are_not_kept_on_the_disk(tmp_path):
     t5 = make_tiny_t5()
     t5.quantize("int8")
