@@ -115,7 +115,7 @@ def _train_until_one_ends(
 
 def _step(candidates: Sequence[Candidate], t5: FrozenT5, loss: TargetCrossEntropy, recompute: bool) -> Step:
     """Return the graph that takes a step of every candidate and returns the losses [K]."""
-    tables = [candidate.table for candidate in candidates]
+    tables = [candidate.prompt_table for candidate in candidates]
 
     def run(batches: Iterator[Batch]) -> tf.Tensor:
         x, y = next(batches)

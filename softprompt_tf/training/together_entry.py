@@ -25,7 +25,7 @@ class Candidate:
     """
 
     def __init__(self, table: TaskTable, optimizer: keras.optimizers.Optimizer):
-        self.table = table
+        self.prompt_table = table  # as a model calls it
         self.optimizer = optimizer
         self.trainable_variables = table.trainable_variables
         self.variables = table.variables
@@ -35,7 +35,7 @@ class Candidate:
 
     def values(self) -> dict[str, Any]:
         """Return what is trained, by name, as it is now."""
-        return {name: variable.numpy() for name, variable in self.table.variables_by_name.items()}
+        return {name: variable.numpy() for name, variable in self.prompt_table.variables_by_name.items()}
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Prompts that train at once: they can be stopped together, and a step that was traced is used again."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tiny_run import mood_rows
@@ -10,6 +12,8 @@ from softprompt_tf.model.task_method import settled, table_of
 from softprompt_tf.tasks import BatchStream, Task, tokenize_examples
 from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint, ScheduleFreeAdam
 from softprompt_tf.training.callbacks import steps_done
+from softprompt_tf.training.checkpoint import write_checkpoint
+from softprompt_tf.training.saved_run import Checkpoints
 from softprompt_tf.training.together import train_together
 from softprompt_tf.training.together_entry import Candidate, Entry
 
@@ -49,7 +53,7 @@ def test_prompts_of_several_methods_stop_together_and_go_on_with_the_same_graph(
     assert [result.steps_done for result in first] == [2, 2]
     assert all(list((tmp_path / str(n)).glob("step-00000002.*")) for n in range(2))
     (graph,) = traced.values()
-    values = [np.array(candidate.table.tensors()["prompt"]) for candidate in candidates]
+    values = [np.array(candidate.prompt_table.tensors()["prompt"]) for candidate in candidates]
 
     second = train_together(t5, entries(), sp.TargetCrossEntropy(), traced=traced)
 
@@ -58,8 +62,48 @@ def test_prompts_of_several_methods_stop_together_and_go_on_with_the_same_graph(
     assert list(traced.values()) == [graph]
     assert graph.experimental_get_tracing_count() == 1
     for before, candidate in zip(values, candidates, strict=True):
-        assert np.abs(before - np.array(candidate.table.tensors()["prompt"])).max() > 0.01
+        assert np.abs(before - np.array(candidate.prompt_table.tensors()["prompt"])).max() > 0.01
     ended = [variable.numpy() for variable in candidates[1].trainable_variables]
     optimizers[1].finalize_variable_values(candidates[1].trainable_variables)
     for before, variable in zip(ended, candidates[1].trainable_variables, strict=True):
         np.testing.assert_array_equal(variable.numpy(), before)  # it ended with the average
+
+
+# === One form of checkpoint ===
+
+
+def trained_at_once(t5, seed):
+    method = sp.superpos(3, num_embeddings=4, seed=seed)
+    return Candidate(table_of(settled(method, t5), t5), sp.Adafactor(0.3))
+
+
+def trained_alone(t5, seed):
+    model = sp.PromptedT5(t5, sp.superpos(3, num_embeddings=4, seed=seed))
+    model.compile(sp.Adafactor(0.3), sp.TargetCrossEntropy())
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["today's", "an earlier version's"])
+@pytest.mark.parametrize(
+    ("first", "second"), [(trained_at_once, trained_alone), (trained_alone, trained_at_once)], ids=["alone", "at once"]
+)
+def test_a_prompt_with_frozen_variables_goes_on_alone_or_at_once(t5, tmp_path, first, second, is_old):
+    began, goes_on = first(t5, seed=1), second(t5, seed=2)
+    names = [variable.name for variable in began.prompt_table.variables]
+    frozen = [np.array(variable) for variable in (goes_on if is_old else began).prompt_table.non_trainable_variables]
+    checkpoint = PromptCheckpoint(tmp_path, seed=1)
+    checkpoint.set_model(began)
+    checkpoint.save()
+    if is_old:
+        kept = Checkpoints(tmp_path).newest()
+        some = {name: value for name, value in kept.tensors.items() if not name.startswith("frozen.")}
+        write_checkpoint(kept.path, dataclasses.replace(kept, tensors=some))
+
+    PromptCheckpoint(tmp_path, seed=1).resume(goes_on)
+
+    assert [variable.name for variable in goes_on.prompt_table.variables] == names
+    for found, expected in zip(goes_on.trainable_variables, began.trainable_variables, strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    for variable, expected in zip(goes_on.prompt_table.non_trainable_variables, frozen, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), expected)
