@@ -87,7 +87,7 @@ def train_together(
         step = traced.setdefault(key, _step(candidates, t5, loss, recompute))
         with contextlib.ExitStack() as stack:
             for entry in active:
-                stack.enter_context(saved_on_interrupt(entry.checkpoint.save))
+                stack.enter_context(saved_on_interrupt(entry.save))
             _train_until_one_ends(active, step, report, is_late)
     return [entry.result() for entry in entries]
 

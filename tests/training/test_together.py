@@ -8,6 +8,7 @@ from tiny_run import mood_rows
 from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
+from softprompt_tf.errors import NonFiniteLossError
 from softprompt_tf.model.task_method import settled, table_of
 from softprompt_tf.tasks import BatchStream, Task, tokenize_examples
 from softprompt_tf.training import KeepBestPrompt, PromptCheckpoint, ScheduleFreeAdam
@@ -67,6 +68,27 @@ def test_prompts_of_several_methods_stop_together_and_go_on_with_the_same_graph(
     optimizers[1].finalize_variable_values(candidates[1].trainable_variables)
     for before, variable in zip(ended, candidates[1].trainable_variables, strict=True):
         np.testing.assert_array_equal(variable.numpy(), before)  # it ended with the average
+
+
+def test_a_prompt_whose_loss_is_no_number_ends_with_its_best_values(t5, tmp_path):
+    candidate = trained_at_once(t5, seed=1)
+    best = [variable.numpy() for variable in candidate.trainable_variables]
+    keep_best = KeepBestPrompt(lambda: {"score": 1.0}, every_steps=1)
+    one = Entry(candidate, batches(t5), keep_best, PromptCheckpoint(tmp_path, seed=1), 5)
+    one.begin()
+    candidate.optimizer.iterations.assign(1)
+    one.after_step(0.5, 0.1)
+    for variable in candidate.trainable_variables:
+        variable.assign(np.full(variable.shape, np.nan))
+    candidate.optimizer.iterations.assign(2)
+
+    one.after_step(float("nan"), 0.1)
+    one.save()
+
+    assert isinstance(one.error, NonFiniteLossError)
+    for variable, expected in zip(candidate.trainable_variables, best, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), expected)
+    assert not Checkpoints(tmp_path).are_there()  # of values that are not those of step 2
 
 
 # === One form of checkpoint ===
