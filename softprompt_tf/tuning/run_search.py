@@ -97,7 +97,8 @@ class _Run:
 
     def run(self) -> Record:
         settings = self._settings
-        t5 = self._load(precision_of(settings, lambda: measured_search(self._rows, self._load, settings)))
+        task = _settings_of(self._rows.task)
+        t5 = self._load(precision_of(settings, lambda: measured_search(self._rows, self._load, settings), task=task))
         if t5.dropout:
             raise BackboneError(
                 f"A search needs a T5 without dropout. Received: a backbone with dropout={t5.dropout:g}. Load it without: "
