@@ -85,10 +85,8 @@ def test_a_machine_without_bfloat16_measures_nothing(config, tmp_path, monkeypat
     monkeypatch.setattr(precision_choice, "why_not_bfloat16", lambda: "the processor has no units for bfloat16")
 
     assert with_chosen_precision(config, never).training.precision == "float32"
-    assert json.loads((tmp_path / "out" / "precision.json").read_text()) == {
-        "precision": "float32",
-        "reason": "the processor has no units for bfloat16",
-    }
+    kept = json.loads((tmp_path / "out" / "precision.json").read_text())
+    assert (kept["precision"], kept["reason"]) == ("float32", "the processor has no units for bfloat16")
 
 
 def test_a_run_that_began_with_a_named_precision_keeps_it(config, tmp_path):
@@ -98,6 +96,20 @@ def test_a_run_that_began_with_a_named_precision_keeps_it(config, tmp_path):
     (tmp_path / "out" / "config.yaml").write_text(run.dump_config(named))
 
     assert with_chosen_precision(config, never).training.precision == "bfloat16"
+
+
+def test_a_start_with_other_settings_chooses_again_before_there_is_a_checkpoint(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision_choice, "why_not_bfloat16", lambda: "")
+    other = config.model_copy(update={"backbone": "other"})
+
+    assert with_chosen_precision(config, lambda: [measured(), measured(0.5)]).training.precision == "bfloat16"
+    assert with_chosen_precision(config, never).training.precision == "bfloat16"
+    assert with_chosen_precision(other, lambda: [measured(), measured(2.0)]).training.precision == "float32"
+
+    (tmp_path / "out" / "checkpoints").mkdir()
+    (tmp_path / "out" / "checkpoints" / "step-00000002.safetensors").touch()
+    (tmp_path / "out" / "config.yaml").touch()
+    assert with_chosen_precision(config, never).training.precision == "float32"  # which the run began with
 
 
 def test_a_damaged_choice_is_told(config, tmp_path):

@@ -101,6 +101,18 @@ def test_a_dropped_value_has_no_gradient(one_layer_t5):
     np.testing.assert_array_equal(np.asarray(gradient) != 0, kept)
 
 
+def test_each_batch_of_an_accumulated_step_drops_others(one_layer_t5):
+    model = model_of(one_layer_t5)
+    optimizer = keras.optimizers.SGD(0.0, gradient_accumulation_steps=3)
+    model.compile(optimizer, sp.TargetCrossEntropy(), prompt_dropout=0.5, run_eagerly=True)
+    first = logits_of(model, training=True)
+
+    model.train_on_batch(*two_rows())
+
+    assert int(optimizer.iterations) == 0
+    assert np.abs(logits_of(model, training=True) - first).max() > 1e-2
+
+
 @pytest.mark.thorough
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, one_layer_t5):
     def make(seed):

@@ -447,6 +447,33 @@ def test_a_prompt_without_the_checkpoints_of_its_run_is_not_written_over(place, 
     assert [path.name for path in tmp_path.glob("[!.]*")] == [file.name]
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "run.json", "metrics.json", "predictions.jsonl"])
+def test_a_new_run_writes_over_no_files_of_other_work(place, tmp_path, name):
+    (tmp_path / name).write_text('{"steps": 1}  # my notes')
+
+    with pytest.raises(TrainingError, match=rf"must not write over other work\. Received: .*{name}, which exists"):
+        train_run(place.config(tmp_path))
+
+    assert (tmp_path / name).read_text() == '{"steps": 1}  # my notes'
+    assert [path.name for path in tmp_path.glob("[!.]*")] == [name]
+
+
+def test_what_a_start_without_a_checkpoint_left_is_no_other_work(place, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop():
+        raise Stopped
+
+    (tmp_path / "config.yaml").write_text(run.dump_config(place.config(tmp_path)))  # as a copy of another run's
+    for overrides in ((), ("training.learning_rate=0.1",)):
+        config = place.config(tmp_path, overrides=overrides)
+        with pytest.raises(Stopped):
+            train_run(config, on_start=stop)
+
+        assert load_config(tmp_path / "config.yaml") == config
+
+
 def test_a_run_directory_in_use_is_refused(result, place, tmp_path):
     with (
         locked(tmp_path / "out", error_type=TrainingError),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from softprompt_tf.config import RunConfig
-from softprompt_tf.errors import ConfigError, PromptError
+from softprompt_tf.errors import ConfigError, PromptError, TrainingError
 from softprompt_tf.evaluation.scores import TaskScores
 from softprompt_tf.methods import TaskPrompt, init, write_prompt
 from softprompt_tf.runs import run, source_choice
@@ -101,6 +101,32 @@ def test_a_run_that_goes_on_keeps_its_choice(trained, config, library):
     train_from_sources(config(f"source:{library}"))
 
     assert [each.prompt.init for each in trained] == [f"file:{library / 'a.safetensors'}"]
+
+
+@pytest.mark.parametrize("other", [{"backbone": "other"}, {"task": {"name": "song", "inputs": "{text}"}}])
+def test_a_start_with_other_settings_chooses_again_before_there_is_a_checkpoint(
+    trained, config, library, tmp_path, other
+):
+    train_from_sources(config(f"source:{library}"))
+    write_prompt(library / "0.safetensors", TaskPrompt(np.array([[1.0, 0.2]] * 2, np.float32)))
+
+    train_from_sources(config(f"source:{library}", **other))
+    assert trained[-1].prompt.init == f"file:{library / '0.safetensors'}"
+
+    (tmp_path / "out" / "checkpoints").mkdir()
+    (tmp_path / "out" / "checkpoints" / "step-00000002.safetensors").touch()
+    train_from_sources(config(f"source:{library}"))  # `train_run` refuses the settings
+    assert trained[-1].prompt.init == f"file:{library / '0.safetensors'}"
+
+
+def test_a_file_that_holds_no_choice_is_not_written_over(trained, config, library, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "source.json").write_text("{}")
+
+    with pytest.raises(TrainingError, match="must hold the prompt that was chosen"):
+        train_from_sources(config(f"source:{library}"))
+
+    assert trained == []
 
 
 def test_bundled_stands_for_the_prompts_of_the_backbone(trained, config, library, monkeypatch):

@@ -26,6 +26,7 @@ from softprompt_tf.backbones.passes.frozen_kernels import frozen
 from softprompt_tf.backbones.passes.invertible_adapters import uncoupled
 from softprompt_tf.backbones.passes.keras_layers import decode_by_layers, encode_by_layers, is_quantized
 from softprompt_tf.backbones.passes.known_layers import changed_parts, dropout_rate, has_plain_head
+from softprompt_tf.backbones.passes.layer_state import layer_state
 from softprompt_tf.backbones.passes.placed import Placement, on_device, placed
 from softprompt_tf.backbones.passes.training_pass import TrainingPass, training_pass_of
 from softprompt_tf.backbones.quantized_projections import Filters, quantize_projections
@@ -141,8 +142,13 @@ class FrozenT5:
 
     @property
     def layer_changes(self) -> tuple[str, ...]:
-        """Which layers are not KerasHub's own, unchanged, and in what; () for none. A graph is of the layers as they were."""
+        """Which layers are not KerasHub's own, unchanged, and in what; () for none."""
         return tuple(changed_parts(self.backbone))
+
+    @property
+    def layer_state(self) -> tuple[str, ...]:
+        """What tells the layers as they are now from other changes of them, which may read alike. A graph is of one state."""
+        return layer_state(self.backbone)
 
     @property
     def training_pass(self) -> TrainingPass:

@@ -51,6 +51,7 @@ class Answerer:
         self._labels = tuple(labels)
         self._checked = {self._labels}  # label words that the tokenizer tells apart
         self._functions: dict[Any, Callable[..., Any]] = {}
+        self._layers: tuple[str, ...] = ()  # that the functions were traced of
         self.sampler = sampler or Greedy()
 
     def generate_scored(
@@ -141,7 +142,10 @@ class Answerer:
         It is traced here and not by its first call: TensorFlow counts such calls by the line that the function stands in,
         and would warn of retracing where there are merely many models.
         """
-        key = (key, self._t5.layer_changes)  # a layer that is changed afterwards is not in the graph
+        layers = self._t5.layer_state
+        if layers != self._layers:  # a layer that is changed afterwards is not in the graphs
+            self.forget_graphs()
+            self._layers = layers
         if key not in self._functions:
             self._functions[key] = tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
         return self._functions[key]

@@ -18,7 +18,7 @@ class PromptDropout:
     Args:
       rate: the share.
       seed: decides which, together with the step.
-      step: the steps taken; a run that goes on from a checkpoint drops what it would have dropped without a break.
+      step: the batches taken; a run that goes on from a checkpoint drops what it would have dropped without a break.
     """
 
     def __init__(self, rate: float, *, seed: int, step: Any):

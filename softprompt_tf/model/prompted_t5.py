@@ -185,7 +185,8 @@ class PromptedT5(AnsweringModel):
         return self._step_states.of(logits)
 
     def _dropout(self) -> PromptDropout:
-        return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=self.optimizer.iterations)
+        batches = self.optimizer.variables[0]  # their count; `iterations` stays where gradients are accumulated
+        return PromptDropout(self.prompt_dropout, seed=self.method.seed, step=batches)
 
     def make_train_function(self, force: bool = False) -> Any:
         self._trained_for = ()  # from here on a loaded prompt is what it is trained for now

@@ -86,7 +86,7 @@ class TrainedModel(WholeFileModel):
 
     def _has_other_layers(self, function: str) -> bool:
         """Say whether layers of the T5 were changed since a function was last made: its graph is of the layers as they were."""
-        now, name = "; ".join((*self.t5.layer_changes, f"dropout {self.t5.dropout}")), f"_layers_of_{function}"
+        now, name = "; ".join((*self.t5.layer_state, f"dropout {self.t5.dropout}")), f"_layers_of_{function}"
         before = getattr(self, name, now)
         setattr(self, name, now)
         return bool(before != now)

@@ -25,6 +25,7 @@ LARGEST_LOSS_DIFFERENCE = 0.02  # of the float32 loss
 LEAST_COSINE = 0.98  # of both vectors
 LEAST_GAIN = 0.95  # bfloat16 has to take less than this share of float32's time
 
+_SETTINGS = "settings"
 _CPU_FLAGS = ("amx_bf16", "avx512_bf16")
 _FIRST_GPU_WITH_BFLOAT16 = (8, 0)  # compute capability
 
@@ -72,17 +73,30 @@ def choose(measured: Callable[[], Sequence[Measured]], *, what: str = "precision
     return choice
 
 
-def kept_or_chosen(path: Path, measured: Callable[[], Sequence[Measured]]) -> Choice:
-    """Return the one choice that a file keeps; where there is none, choose as `choose` does, and keep it.
+def kept_choice(path: Path) -> Choice | None:
+    """Return the one choice that a file keeps, None where there is no file; a TrainingError if it cannot be read."""
+    if not path.is_file():
+        return None
+    with _readable(path):
+        return Choice(**{key: value for key, value in _content(path).items() if key != _SETTINGS})
+
+
+def kept_or_chosen(path: Path, measured: Callable[[], Sequence[Measured]], *, settings: str) -> Choice:
+    """Return the choice that a file keeps for the same settings; else choose as `choose` does, and keep it.
+
+    Args:
+      path: of the file.
+      measured: as in `choose`.
+      settings: what the choice is made for, in short: an earlier start may have had another backbone.
 
     Raises:
       TrainingError: if the file cannot be read or written.
     """
-    if path.is_file():
-        with _readable(path):
-            return Choice(**_content(path))
+    kept = kept_choice(path)
+    if kept is not None and _content(path).get(_SETTINGS) == settings:
+        return kept
     choice = choose(measured)
-    _keep(path, asdict(choice))
+    _keep(path, {**asdict(choice), _SETTINGS: settings})
     return choice
 
 
@@ -106,6 +120,8 @@ def keep_choices(path: Path, choices: Mapping[str, Choice]) -> None:
 def with_chosen_precision(config: RunConfig, measured: Callable[[], Sequence[Measured]]) -> RunConfig:
     """Return a run's config with float32 or bfloat16 where it has "auto": what the run has chosen before, or chooses now.
 
+    A run without a checkpoint chooses again where an earlier start in its directory had other settings.
+
     Args:
       config: the run's.
       measured: measures float32 and bfloat16.
@@ -114,6 +130,8 @@ def with_chosen_precision(config: RunConfig, measured: Callable[[], Sequence[Mea
       ConfigError: for "auto" on a TPU, where each shape would be compiled for it.
       TrainingError: if what was chosen before cannot be read, or what is chosen now cannot be written.
     """
+    from softprompt_tf.runs.run_identity import config_digest  # here, as a sweep is planned without TensorFlow
+
     training, output_dir = config.training, Path(config.output_dir)
     if training.precision != AUTO:
         return config
@@ -121,10 +139,11 @@ def with_chosen_precision(config: RunConfig, measured: Callable[[], Sequence[Mea
     path = output_dir / CHOICE_FILE
     has_begun = any((output_dir / "checkpoints").glob("*")) and (output_dir / "config.yaml").is_file()
     precision: str
-    if has_begun and not path.is_file():
-        precision = load_config(output_dir / "config.yaml").training.precision
+    if has_begun:
+        kept = kept_choice(path)
+        precision = kept.precision if kept else load_config(output_dir / "config.yaml").training.precision
     else:
-        precision = kept_or_chosen(path, measured).precision
+        precision = kept_or_chosen(path, measured, settings=config_digest(config)).precision
     return config.model_copy(update={"training": training.model_copy(update={"precision": precision})})
 
 

@@ -15,7 +15,6 @@ OUTPUT/states/               cached states that are too large for the memory, un
 import contextlib
 import functools
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,19 +31,19 @@ from softprompt_tf.evaluation.scores import TaskScores, majority_baseline, write
 from softprompt_tf.evaluation.shared_answers import shared_answers
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.directory_lock import locked
-from softprompt_tf.files.new_files import check_no_others
-from softprompt_tf.files.portable_names import file_names
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
 from softprompt_tf.runs.configured import build_model, training_batches
 from softprompt_tf.runs.dev_scores import DevScores
 from softprompt_tf.runs.precision_choice import with_chosen_precision
 from softprompt_tf.runs.precision_measurement import measured_run
+from softprompt_tf.runs.run_files import CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, check_is_free, prompt_files
 from softprompt_tf.runs.run_identity import RunRecord, check_settings, config_digest
 from softprompt_tf.runs.run_states import SPILLED, RunBatches, run_state_cache, task_answers
 from softprompt_tf.runs.several_workers import check_same_run_everywhere, shared_run
 from softprompt_tf.runs.task_data import TaskData as TaskData
 from softprompt_tf.runs.task_data import read_task_data
+from softprompt_tf.states.state_file import remove_spilled
 from softprompt_tf.tasks import (
     Example,
     Task,
@@ -58,6 +57,7 @@ from softprompt_tf.training import (
     make_strategy,
     train_prompt,
 )
+from softprompt_tf.training.saved_run import Checkpoints
 from softprompt_tf.workers import is_chief
 
 
@@ -106,12 +106,10 @@ def train_run(config: RunConfig, *, on_start: Callable[[], None] | None = None) 
 
 def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> RunResult:
     output_dir = Path(config.output_dir)
+    if is_chief() and not Checkpoints(output_dir / "checkpoints").are_there():
+        check_is_free(config, [each.task.name for each in data])
     config = with_chosen_precision(config, lambda: measured_run(config, data))
     has_begun = is_chief() and check_settings(output_dir, config)
-    if is_chief() and not has_begun:  # such as where the checkpoints of a finished run were deleted
-        check_no_others(
-            output_dir, [file.name for file in _prompt_files(data, config).values()], error_type=TrainingError
-        )
     record = RunRecord(output_dir, has_begun=has_begun, is_kept=is_chief())
     rows = {each.task.name: {"train": each.train, "validation": each.validation} for each in data}
     record.check_rows(rows, [each.task for each in data])
@@ -170,13 +168,12 @@ def _train_run(config: RunConfig, data: Sequence[TaskData], on_start: Callable[[
     )
     if is_chief():
         _write_results(result)
-        if config.training.states_directory is None:  # else other runs share them, maybe under this very name
-            shutil.rmtree(output_dir / SPILLED, ignore_errors=True)
+        remove_spilled(output_dir / SPILLED)
     return result
 
 
 def _begin(model: PromptedT5, config: RunConfig, data: Sequence[TaskData], on_start: Callable[[], None] | None) -> None:
-    path = Path(config.output_dir) / "config.yaml"
+    path = Path(config.output_dir) / CONFIG_FILE
     write_atomically(path, dump_config(config).encode("utf-8"), error_type=TrainingError)
     if on_start is not None:
         on_start()
@@ -222,15 +219,10 @@ def _score_all(answers: Sequence[AnswersTexts], data: Sequence[TaskData]) -> dic
     }
 
 
-def _prompt_files(data: Sequence[TaskData], config: RunConfig) -> dict[str, Path]:
-    names = {data[0].task.name: "prompt"} if len(data) == 1 else file_names(each.task.name for each in data)
-    return {task: Path(config.output_dir) / f"{name}.safetensors" for task, name in names.items()}
-
-
 def _save_prompts(
     model: PromptedT5, data: Sequence[TaskData], scores: Mapping[str, TaskScores], config: RunConfig
 ) -> dict[str, Path]:
-    files = _prompt_files(data, config)
+    files = dict(prompt_files(config, [each.task.name for each in data]))
     for each in data:
         task = each.task
         if not is_chief():
@@ -263,12 +255,12 @@ def _write_results(result: RunResult) -> None:
         "history": [{"step": each.step, "score": each.score, "metrics": each.metrics} for each in training.history],
     }
     text = json.dumps(metrics, indent=2) + "\n"
-    write_atomically(output_dir / "metrics.json", text.encode("utf-8"), error_type=TrainingError)
+    write_atomically(output_dir / METRICS_FILE, text.encode("utf-8"), error_type=TrainingError)
     predictions = [prediction for each in scores.values() for prediction in each.predictions]
-    write_predictions(output_dir / "predictions.jsonl", predictions)
+    write_predictions(output_dir / PREDICTIONS_FILE, predictions)
 
 
 def _last_seconds_per_step(output_dir: Path) -> float:
     """Return what an earlier start measured, where this one had no step to take."""
-    path = output_dir / "metrics.json"
+    path = output_dir / METRICS_FILE
     return float(json.loads(path.read_text("utf-8")).get("seconds_per_step", 0.0)) if path.is_file() else 0.0

@@ -21,6 +21,7 @@ from softprompt_tf.training.checkpoint import check_same_run
 from softprompt_tf.training.saved_run import Checkpoints
 
 FORMAT = "softprompt-tf-run/1"
+RECORD_FILE = "run.json"
 
 # Settings that a run may be gone on with changed: they decide how long it runs, how it is watched and what memory it takes, not
 # what a step does (gradient checkpointing, micro-batches and devices give the same numbers up to rounding).
@@ -114,7 +115,7 @@ class RunRecord:
 
     def __init__(self, output_dir: Path, *, has_begun: bool, is_kept: bool = True):
         self._is_kept = is_kept
-        self._path = output_dir / "run.json"
+        self._path = output_dir / RECORD_FILE
         self._kept = _read(self._path) if has_begun and self._path.is_file() else {}
 
     def check_rows(self, rows: Mapping[str, Mapping[str, Sequence[Example]]], tasks: Sequence[Task]) -> None:

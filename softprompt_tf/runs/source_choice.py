@@ -22,8 +22,10 @@ from softprompt_tf.methods.initializers import BEST_SOURCE, BUNDLED, SOURCE
 from softprompt_tf.methods.task_tensors import METHOD_TENSORS, PROMPT
 from softprompt_tf.progress import say
 from softprompt_tf.runs import run
+from softprompt_tf.runs.run_identity import config_digest
 from softprompt_tf.tasks import score
 from softprompt_tf.training.distribution import check_is_one_process
+from softprompt_tf.training.saved_run import Checkpoints
 
 CHOICE_FILE = "source.json"
 SHORT_SHARE = 10  # a short run has so many times fewer steps
@@ -35,19 +37,20 @@ def train_from_sources(config: RunConfig, *, on_start: Callable[[], None] | None
     `source:DIRECTORY` trains the task for a tenth of the steps and starts from the prompt that is most similar to the result,
     by the mean cosine over all pairs of vectors. `best_source:DIRECTORY` trains so long from each prompt, and starts from the
     one with the best score on the dev split. In place of a directory, `bundled` stands for the prompts that ship with the
-    backbone. A run that goes on keeps its choice.
+    backbone. A run that goes on keeps its choice; a start with other settings, before there is a checkpoint, chooses again.
 
     Raises:
       ConfigError: if the run has several tasks, its method keeps no prompt in front of the text, or no prompt that is there
         fits.
       DataError, PromptFileError: if the directory cannot be read.
+      TrainingError: as `train_run`, or if OUTPUT/source.json holds something else.
     """
     init = config.prompt.first_values
     if not init.startswith((SOURCE, BEST_SOURCE)):
         return run.train_run(config, on_start=on_start)
     _check(config, init.partition(":")[0])
     output_dir = Path(config.output_dir)
-    path = _kept(output_dir, init) or _chosen(config, output_dir, init)
+    path = _kept(config, output_dir, init) or _chosen(config, output_dir, init)
     return run.train_run(_with(config, init=f"file:{path}"), on_start=on_start)
 
 
@@ -72,7 +75,7 @@ def _chosen(config: RunConfig, output_dir: Path, init: str) -> Path:
     values = choose(config, output_dir / "source", sources)
     chosen = max(values, key=lambda path: values[path])  # of equal ones the first
     told = {path.name: value for path, value in values.items()}
-    content = {"init": init, "chosen": str(chosen), "values": told}
+    content = {"init": init, "config": config_digest(config), "chosen": str(chosen), "values": told}
     write_atomically(
         output_dir / CHOICE_FILE, (json.dumps(content, indent=2) + "\n").encode(), error_type=TrainingError
     )
@@ -154,11 +157,18 @@ def _with(config: RunConfig, *, init: str) -> RunConfig:
     return config.model_copy(update={"prompt": config.prompt.model_copy(update={"init": init})})
 
 
-def _kept(output_dir: Path, init: str) -> Path | None:
-    """Return what was chosen before for the same `init`, where it is still there."""
-    try:
-        kept = json.loads((output_dir / CHOICE_FILE).read_text("utf-8"))
-        path = Path(kept["chosen"])
-        return path if kept["init"] == init and path.is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):
+def _kept(config: RunConfig, output_dir: Path, init: str) -> Path | None:
+    """Return what was chosen before for the same `init` and settings, where it is still there."""
+    file = output_dir / CHOICE_FILE
+    if not file.is_file():
         return None
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+        path, of_init = Path(kept["chosen"]), kept["init"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{file} must hold the prompt that was chosen. Received: {error!r}. Choose another output directory, or move it away."
+        ) from error
+    # The settings of a run with a checkpoint are checked where it goes on.
+    is_for_it = kept.get("config") == config_digest(config) or Checkpoints(output_dir / "checkpoints").are_there()
+    return path if of_init == init and is_for_it and path.is_file() else None

@@ -4,7 +4,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -58,7 +57,8 @@ class StateCache:
         self._spill_directory = _local(spill_directory)
         self._memory_limit = memory_limit
         self._kept: dict[tuple[str, str], TextStates] = {}
-        self._encoders: dict[Any, StateEncoder] = {}
+        self._encoders: dict[str, StateEncoder] = {}
+        self._layers: tuple[str, ...] = ()  # that the states and the encoders are of
 
     def of(self, token_ids: Sequence[Ids]) -> TextStates | None:
         """Return the states of texts; None where they can be kept neither in memory nor on the disk, which is told.
@@ -70,6 +70,7 @@ class StateCache:
           UserWarning: where the disk is full, float16 is too narrow, or the states cannot be kept.
         """
         keys, rows = _distinct(token_ids)
+        self._forget_other_layers()
         digest = states_digest(self.t5, rows)
         if (digest, self.dtype) not in self._kept:
             values = self._values(rows, digest)
@@ -107,10 +108,18 @@ class StateCache:
             return self._encoder("float32").batch(rows)
 
     def _encoder(self, dtype: str) -> StateEncoder:
-        key = (dtype, *self.t5.layer_changes)
-        if key not in self._encoders:
-            self._encoders[key] = StateEncoder(self.t5, self.layer, dtype)
-        return self._encoders[key]
+        self._forget_other_layers()
+        if dtype not in self._encoders:
+            self._encoders[dtype] = StateEncoder(self.t5, self.layer, dtype)
+        return self._encoders[dtype]
+
+    def _forget_other_layers(self) -> None:
+        """Forget states and graphs of layers that were changed since."""
+        layers = self.t5.layer_state
+        if layers != self._layers:
+            self._kept.clear()
+            self._encoders.clear()
+            self._layers = layers
 
     def _num_bytes(self, rows: Sequence[np.ndarray]) -> int:
         return sum(map(len, rows)) * self.t5.hidden_dim * array_dtype(self.dtype).itemsize
@@ -185,10 +194,11 @@ class StateCache:
     def _path(self, digest: str, *, is_large: bool) -> Path | None:
         directory = self._directory or (self._spill_directory if is_large else None)
         if (
-            directory is None or self.t5.layer_changes
+            directory is None or self.t5.layer_state
         ):  # the name of a file knows nothing of what stands in a layer's place
             return None
-        return state_path(directory, self.t5, self.layer, self.dtype, digest)
+        is_spilled = self._directory is None
+        return state_path(directory, self.t5, self.layer, self.dtype, digest, is_spilled=is_spilled)
 
 
 def _write(path: Path, shape: tuple[int, int], dtype: str, parts: Iterable[np.ndarray]) -> None:

@@ -1,11 +1,13 @@
 """Keep states on the disk as a NumPy file that is mapped into memory; its name says what the states are of.
 
 DIRECTORY/BACKBONE.PLACE.DTYPE.DIGEST.npy
+DIRECTORY/spilled-BACKBONE.PLACE.DTYPE.DIGEST.npy   of one run, which removes it at its end
 
 The digest covers the backbone's settings, the tokenizer and the token ids of all texts as the model sees them: with their
 template and cut to their limit.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from softprompt_tf.files.npy_errors import NPY_ERRORS
 from softprompt_tf.states.encoding import array_dtype
 
 FORMAT = "softprompt-tf-states/1"
+_SPILLED = "spilled-"
 _NOT_OF_STATES = ("name", "trainable", "dropout")  # settings that change no state of a frozen T5
 
 
@@ -29,7 +32,7 @@ def states_digest(t5: FrozenT5, token_ids: Sequence[np.ndarray]) -> str:
       t5: the frozen T5.
       token_ids: of the distinct texts, in their order.
     """
-    changes = t5.layer_changes
+    changes = t5.layer_state
     settings = "" if changes else _settings(t5)  # what stands in a layer's place may have none that can be written
     digest = hashlib.sha256()
     for part in (FORMAT, settings, t5.tokenizer_fingerprint, *changes):
@@ -39,10 +42,25 @@ def states_digest(t5: FrozenT5, token_ids: Sequence[np.ndarray]) -> str:
     return digest.hexdigest()[:24]
 
 
-def state_path(directory: Path, t5: FrozenT5, layer: int | None, dtype: str, digest: str) -> Path:
-    """Return where states are kept."""
+def state_path(
+    directory: Path, t5: FrozenT5, layer: int | None, dtype: str, digest: str, *, is_spilled: bool = False
+) -> Path:
+    """Return where states are kept; those that `is_spilled` are of one run and not for others."""
     place = "output" if layer is None else f"layer-{layer}"
-    return directory / f"{t5.fingerprint.replace(':', '-')}.{place}.{dtype}.{digest}.npy"
+    begin = _SPILLED if is_spilled else ""
+    return directory / f"{begin}{t5.fingerprint.replace(':', '-')}.{place}.{dtype}.{digest}.npy"
+
+
+def remove_spilled(directory: Path) -> None:
+    """Remove a run's spilled states, also those that a killed start had begun to write, and the directory if it is empty then.
+
+    All else that is there stays: it is not the run's.
+    """
+    with contextlib.suppress(OSError):
+        for pattern in (f"{_SPILLED}*.npy", f".{_SPILLED}*.tmp"):
+            for path in directory.glob(pattern):
+                path.unlink(missing_ok=True)
+        directory.rmdir()
 
 
 def write_header(file: BinaryIO, shape: tuple[int, int], dtype: str) -> None:

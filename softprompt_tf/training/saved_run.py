@@ -17,6 +17,7 @@ from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, read_c
 from softprompt_tf.training.shared_checkpoint import shared_checkpoint
 
 STEP_FILE = "step-{step}.safetensors"
+_FROZEN = "frozen"
 # "trainable", "optimizer" and, where there are any, "random" and "frozen"
 Groups = Mapping[str, Sequence[keras.Variable]]
 
@@ -70,6 +71,10 @@ class Checkpoints:
             )
         return None
 
+    def are_there(self) -> bool:
+        """Return whether there is a checkpoint, be it damaged."""
+        return bool(self._newest_first())
+
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob(self._pattern), reverse=True)
 
@@ -108,7 +113,7 @@ class SavedRun:
         if checkpoint is None:
             return None
         check_same_run(checkpoint, **self._identity)
-        variables = dict(_named(self._variables()))
+        variables = dict(_named(self._expected(checkpoint.tensors)))
         misfits = "; ".join(list(_misfits(variables, checkpoint.tensors))[:3])
         if misfits:
             why = f"it must fit the model and its optimizer, but {misfits}: was one of them, or the prompt's length, changed?"
@@ -116,6 +121,17 @@ class SavedRun:
         for name, variable in variables.items():
             variable.assign(checkpoint.tensors[name])
         return checkpoint
+
+    def _expected(self, tensors: Mapping[str, np.ndarray]) -> Groups:
+        """Return the variables that a checkpoint must hold.
+
+        Without frozen ones it is of prompts that trained at once, as earlier versions wrote it. Their values stay: they follow
+        from the method and the seed.
+        """
+        groups = self._variables()
+        if any(name.startswith(f"{_FROZEN}.") for name in tensors):
+            return groups
+        return {group: variables for group, variables in groups.items() if group != _FROZEN}
 
     def save(self, step: int, *, best: BestSoFar | None = None, counts: Mapping[str, Any] | None = None) -> None:
         """Write a checkpoint of this moment."""

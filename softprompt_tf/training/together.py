@@ -87,7 +87,7 @@ def train_together(
         step = traced.setdefault(key, _step(candidates, t5, loss, recompute))
         with contextlib.ExitStack() as stack:
             for entry in active:
-                stack.enter_context(saved_on_interrupt(entry.checkpoint.save))
+                stack.enter_context(saved_on_interrupt(entry.save))
             _train_until_one_ends(active, step, report, is_late)
     return [entry.result() for entry in entries]
 
@@ -115,7 +115,7 @@ def _train_until_one_ends(
 
 def _step(candidates: Sequence[Candidate], t5: FrozenT5, loss: TargetCrossEntropy, recompute: bool) -> Step:
     """Return the graph that takes a step of every candidate and returns the losses [K]."""
-    tables = [candidate.table for candidate in candidates]
+    tables = [candidate.prompt_table for candidate in candidates]
 
     def run(batches: Iterator[Batch]) -> tf.Tensor:
         x, y = next(batches)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.errors import NonFiniteLossError, SoftPromptError
 from softprompt_tf.methods import TaskTable
 from softprompt_tf.training.best_prompt import KeepBestPrompt
 from softprompt_tf.training.callbacks import StopOnNonFiniteLoss, steps_done
@@ -25,7 +25,7 @@ class Candidate:
     """
 
     def __init__(self, table: TaskTable, optimizer: keras.optimizers.Optimizer):
-        self.table = table
+        self.prompt_table = table  # as a model calls it
         self.optimizer = optimizer
         self.trainable_variables = table.trainable_variables
         self.variables = table.variables
@@ -35,7 +35,7 @@ class Candidate:
 
     def values(self) -> dict[str, Any]:
         """Return what is trained, by name, as it is now."""
-        return {name: variable.numpy() for name, variable in self.table.variables_by_name.items()}
+        return {name: variable.numpy() for name, variable in self.prompt_table.variables_by_name.items()}
 
 
 @dataclass
@@ -106,6 +106,11 @@ class Entry:
         with self._kept_error():
             self._end()
 
+    def save(self) -> None:
+        """Write a checkpoint of this moment; not after an error, which leaves the best values in the place of the last ones."""
+        if self.error is None:
+            self.checkpoint.save()
+
     def _end(self) -> None:
         self.checkpoint.save()
         self.keep_best.on_train_end()
@@ -117,6 +122,8 @@ class Entry:
             yield
         except SoftPromptError as error:
             self.error = error
+            if isinstance(error, NonFiniteLossError):
+                self.keep_best.restore_best()
 
     def result(self) -> TrainingResult:
         """Return how it went."""

@@ -1,6 +1,9 @@
 """The precision of a search: the one that was asked for, that of a search that goes on, or the better one on the first batches."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.model.prompted_t5 import PromptedT5
@@ -18,12 +21,17 @@ KEY = "precision"  # in a record's identity
 Load = Callable[[str], FrozenT5]
 
 
-def precision_of(settings: SearchSettings, measured: Callable[[], list[Measured]]) -> str:
+def precision_of(
+    settings: SearchSettings, measured: Callable[[], list[Measured]], *, task: Mapping[str, Any] | None = None
+) -> str:
     """Return "float32" or "bfloat16": what was asked for, or for "auto" what the search has begun with or chooses now.
+
+    What a start chose that never began a search counts for the same settings alone: it may have had another backbone.
 
     Args:
       settings: of the search.
       measured: measures float32 and bfloat16.
+      task: the settings of its task. Default: none are told apart.
 
     Raises:
       TrainingError: if the record of the search, or its choice, cannot be read or written.
@@ -33,7 +41,9 @@ def precision_of(settings: SearchSettings, measured: Callable[[], list[Measured]
     record = read_record(settings.output)
     if record is not None:
         return str(record.identity.get(KEY, "float32"))
-    return kept_or_chosen(settings.output / CHOICE_FILE, measured).precision
+    made_for = json.dumps([settings.backbone, sorted(settings.methods), task], sort_keys=True, default=str)
+    digest = hashlib.sha256(made_for.encode()).hexdigest()[:16]
+    return kept_or_chosen(settings.output / CHOICE_FILE, measured, settings=digest).precision
 
 
 def measured_search(rows: TuneRows, load: Load, settings: SearchSettings) -> list[Measured]:

@@ -30,7 +30,7 @@ from softprompt_tf.tuning.page import PAGE, PICTURE, check_picture, write_page
 from softprompt_tf.tuning.planning import plan
 from softprompt_tf.tuning.precision import KEY, Load, measured_search, precision_of
 from softprompt_tf.tuning.recipes import Source
-from softprompt_tf.tuning.record import FILE, Record, check_identity, read_record
+from softprompt_tf.tuning.record import FILE, PREDICTIONS, Record, check_identity, read_record
 from softprompt_tf.tuning.rows import TuneRows, divided, read_rows_of
 from softprompt_tf.tuning.rungs import climb, last_leg
 from softprompt_tf.tuning.scoring import Scorer
@@ -76,7 +76,7 @@ def run_search(
     rows = divided(task, splits, seed=settings.seed)
     with locked(settings.output, error_type=TrainingError):
         if not (settings.output / FILE).exists():
-            names = (f"{task.name}.safetensors", PAGE, PICTURE, _WORK)
+            names = (f"{task.name}.safetensors", PREDICTIONS, PAGE, PICTURE, _WORK)
             check_no_others(settings.output, names, error_type=TrainingError)
         return _Run(rows, splits, load, settings, budget).run()
 
@@ -97,7 +97,8 @@ class _Run:
 
     def run(self) -> Record:
         settings = self._settings
-        t5 = self._load(precision_of(settings, lambda: measured_search(self._rows, self._load, settings)))
+        task = _settings_of(self._rows.task)
+        t5 = self._load(precision_of(settings, lambda: measured_search(self._rows, self._load, settings), task=task))
         if t5.dropout:
             raise BackboneError(
                 f"A search needs a T5 without dropout. Received: a backbone with dropout={t5.dropout:g}. Load it without: "

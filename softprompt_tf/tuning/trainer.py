@@ -84,7 +84,7 @@ class Trainer:
 
     def values(self, recipe: Recipe) -> dict[str, np.ndarray]:
         """Return a candidate's tensors as they are now, as a task file keeps them."""
-        tensors = self._entrant(recipe).candidate.table.tensors()
+        tensors = self._entrant(recipe).candidate.prompt_table.tensors()
         return {name: np.asarray(value, np.float32) for name, value in tensors.items()}
 
     def steps_of(self, recipe: Recipe) -> int:

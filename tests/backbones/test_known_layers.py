@@ -1,5 +1,7 @@
 """A changed layer of any kind: training, encoding and answering use it, or say that they do not; never in silence."""
 
+import weakref
+
 import keras
 import keras_hub
 import numpy as np
@@ -319,7 +321,81 @@ def test_kerashubs_own_layers_are_known(tiny, make, choices):
     t5 = FrozenT5(backbone, tiny.tokenizer, name="own")
 
     assert t5.forward.is_able
+    assert t5.layer_state == ()
     assert t5.training_pass.name == ("layers" if choices.get("dropout") else "fused")
+
+
+# === A second change ===
+
+
+def called(factor):
+    return lambda layer: setattr(layer.output_projector, "call", lambda inputs: factor * inputs)
+
+
+def of_a_class(factor):
+    def change(layer):
+        kind = keras.layers.Dense
+        layer.output_projector.__class__ = type("Mine", (kind,), {"call": lambda *a: factor * kind.call(*a)})
+
+    return change
+
+
+def activated(function):
+    return lambda layer: setattr(layer.input_projector, "activation", function)
+
+
+def inside_of_a_subclass(factor):
+    def change(layer):
+        kind = type(layer)
+        layer.__class__ = type("Mine", (kind,), {"call": kind.call})
+        called(factor)(layer)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (called(1.0), called(2.0)),
+        (of_a_class(1.0), of_a_class(2.0)),
+        (activated(lambda x: x), activated(lambda x: 2 * x)),
+        (activated(keras.activations.relu), activated(keras.activations.silu)),
+        (inside_of_a_subclass(1.0), inside_of_a_subclass(2.0)),
+    ],
+    ids=["calls", "classes", "functions", "known activations", "inside"],
+)
+def test_a_second_change_that_reads_like_the_first_is_another_state(t5, first, second):
+    layer = t5.backbone.encoder_transformer_layers[1]
+    states = [t5.layer_state]
+    for how in (first, second):
+        how(layer)
+        states.append(t5.layer_state)
+
+    assert len(set(states)) == 3
+    assert t5.layer_state == states[-1]
+
+
+def test_a_change_of_the_head_that_is_taken_back_is_the_first_state_again(t5):
+    t5.backbone.token_embedding.call = lambda inputs, reverse=False: inputs
+    changed = t5.layer_state
+    del t5.backbone.token_embedding.call
+
+    assert "token_embedding (a `call` of its own)" in changed[0]
+    assert t5.layer_state == ()
+
+
+def test_a_state_keeps_no_change_alive(t5):
+    norm = t5.backbone.encoder_layer_norm
+    norm.call = lambda states: states
+    seen = weakref.ref(norm.call)
+    before = t5.layer_state
+    del norm.call
+
+    assert seen() is None
+    assert before != t5.layer_state
+
+
+# === Dropout ===
 
 
 def test_a_rate_of_one_dropout_counts(t5):

@@ -83,10 +83,14 @@ def test_a_teacher_s_states_count_alike_with_and_without_cached_states(parts, tm
 
 def test_states_are_off_for_a_prompt_in_front(parts, tmp_path, monkeypatch):
     calls = counted(monkeypatch)
+    others = tmp_path / "out" / "states" / "united.csv"
+    others.parent.mkdir(parents=True)
+    others.write_text("not of the run")
 
     train_run(run_config(parts, tmp_path, method="prompt_tuning", steps=1))
 
     assert calls == []
+    assert others.read_text() == "not of the run"
 
 
 def test_a_dtype_for_a_prompt_in_front_is_an_error(parts, tmp_path):

@@ -12,6 +12,7 @@ from tiny_t5 import make_tiny_t5
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.states import encoding, state_cache
 from softprompt_tf.states.state_cache import StateCache
+from softprompt_tf.states.state_file import remove_spilled
 
 IDS = [[9, 80, 33, 1], [12, 1], [9, 80, 33, 1], [7, 8, 9, 10, 11, 12, 1]]
 
@@ -125,6 +126,23 @@ def test_states_beyond_the_memory_limit_go_to_the_spill_directory(tiny_t5, tmp_p
     assert len(files_in(tmp_path)) == 1
 
 
+def test_of_a_spill_directory_the_spilled_states_alone_are_removed(tiny_t5, tmp_path):
+    directory = tmp_path / "states"
+    StateCache(tiny_t5, None, directory=directory).of(IDS)
+    others = [*files_in(directory), "notes.csv"]
+    (directory / "notes.csv").write_text("mine")
+    StateCache(tiny_t5, None, spill_directory=directory, memory_limit=10).of(IDS)
+    (directory / ".spilled-sha.npy.0123456789ab.tmp").write_text("of a killed start")
+
+    remove_spilled(directory)
+
+    assert files_in(directory) == sorted(others)
+    for name in others:
+        (directory / name).unlink()
+    remove_spilled(directory)
+    assert not directory.exists()
+
+
 def test_a_file_of_another_backbone_layer_dtype_or_text_is_not_used(tmp_path, monkeypatch):
     t5 = make_tiny_t5()
     StateCache(t5, 1, directory=tmp_path).of(IDS)
@@ -226,6 +244,17 @@ def test_states_that_float16_cannot_hold_are_kept_in_bfloat16(tmp_path):
     assert [".bfloat16." in name for name in files_in(tmp_path)] == [True]
     for found, expected in zip(values(states), exact, strict=True):
         np.testing.assert_allclose(found, expected, rtol=2**-8)
+
+
+def test_states_of_a_second_change_that_reads_like_the_first_are_computed_again(one_layer_t5, monkeypatch):
+    cache = StateCache(one_layer_t5, None, dtype="float32")
+    norm = one_layer_t5.backbone.encoder_layer_norm
+    found = []
+    for factor in (2.0, 6.0):
+        monkeypatch.setattr(norm, "call", lambda states, factor=factor: factor * states, raising=False)
+        found.append(cache.of(IDS).rows.values)
+
+    np.testing.assert_allclose(found[1], 3 * found[0], rtol=1e-6)
 
 
 def test_states_of_changed_layers_are_not_kept_on_the_disk(tmp_path):

@@ -37,12 +37,16 @@ def test_a_named_precision_is_not_measured(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_choice_is_kept(tmp_path, capsys):
+def test_a_choice_is_kept_for_the_same_settings(tmp_path, capsys):
     settings = SearchSettings("mini", tmp_path, precision="auto")
 
     assert precision_of(settings, faster) == precision_of(settings, never) == "bfloat16"
     assert json.loads((tmp_path / "precision.json").read_text())["precision"] == "bfloat16"
     assert capsys.readouterr().err.count("precision: bfloat16 (0.50 times as long as float32") == 1
+
+    other = SearchSettings("other", tmp_path, precision="auto")
+    assert precision_of(other, lambda: faster()[::-1]) == precision_of(other, never) == "float32"
+    assert precision_of(other, faster, task={"name": "other"}) == "bfloat16"
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,9 @@ def test_the_command_refuses_minutes_and_an_unknown_task_at_once(capsys):
     assert "Did you mean `trec`?" in said
 
 
-@pytest.mark.parametrize("name", ["mood.safetensors", "index.html", "learning_curve.svg", "work"])
+@pytest.mark.parametrize(
+    "name", ["mood.safetensors", "test_predictions.jsonl", "index.html", "learning_curve.svg", "work"]
+)
 def test_a_new_search_writes_over_no_files_of_other_work(name, tmp_path):
     """A folder `work` was removed, with all that was in it."""
     (tmp_path / name).mkdir()

@@ -56,7 +56,12 @@ def changed_part(backbone: keras_hub.models.T5Backbone) -> str | None:
 
 
 def changed_parts(backbone: keras_hub.models.T5Backbone) -> Iterator[str]:
-    """Yield which layers are none of KerasHub's own and in what, such as "…/self_attention (a `call` of its own)".
+    """Yield which layers are none of KerasHub's own and in what, such as "…/self_attention (a `call` of its own)"."""
+    return (told for _, told in changes(backbone))
+
+
+def changes(backbone: keras_hub.models.T5Backbone) -> Iterator[tuple[Any, str]]:
+    """Yield each layer of the stacks that is none of KerasHub's own, with what `changed_parts` says of it.
 
     Raises:
       BackboneError: as `check_reachable`.
@@ -69,7 +74,13 @@ def changed_parts(backbone: keras_hub.models.T5Backbone) -> Iterator[str]:
         norm = getattr(backbone, f"{stack}_layer_norm")
         change = _change_of(norm, _NORM) or _setting_of(norm, norm, epsilon) or _dtype_of(norm, backbone.compute_dtype)
         if change:
-            yield _named(norm, change)
+            yield norm, _named(norm, change)
+
+
+def table_change(backbone: keras_hub.models.T5Backbone) -> str | None:
+    """Return in what the code of the embedding table, which may be the head too, is not Keras's own, None where it is."""
+    change = _change_of(backbone.token_embedding, _TABLE)
+    return _named(backbone.token_embedding, change) if change else None
 
 
 def has_plain_head(backbone: keras_hub.models.T5Backbone) -> bool:
@@ -168,11 +179,11 @@ def check_reachable(backbone: keras_hub.models.T5Backbone) -> None:
 # === One layer ===
 
 
-def _changes_of(layer: Any, dtype: str, epsilon: float | None) -> Iterator[str]:
+def _changes_of(layer: Any, dtype: str, epsilon: float | None) -> Iterator[tuple[Any, str]]:
     """Yield what is changed in a transformer layer."""
     change = _change_of(layer, _TRANSFORMERS)
     if change:
-        yield _named(layer, change)
+        yield layer, _named(layer, change)
         return
     policy = _plain_policy(layer, dtype)
     for part, kinds in _parts(layer):
@@ -180,7 +191,7 @@ def _changes_of(layer: Any, dtype: str, epsilon: float | None) -> Iterator[str]:
         if not change and (policy is None or part.dtype_policy is not policy):
             change = _dtype_of(part, dtype)
         if change:
-            yield _named(part, change, layer)
+            yield part, _named(part, change, layer)
         if change and type(part) not in kinds:
             return  # it may have other parts
 
