@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.measured_tables import (
     batch_growth,
+    late_builds,
     late_layers,
     load_memory,
     many_workers,
@@ -37,6 +38,7 @@ PAGES = ROOT / "docs" / "measurements"
 RESULTS = ROOT / "benchmarks" / "results"
 MEASUREMENTS: dict[str, Any] = {
     "batch_growth": batch_growth.KEPT,
+    "late_builds": late_builds,
     "late_layers": late_layers,
     "load_memory": load_memory.KEPT,
     "many_workers": many_workers.KEPT,

@@ -1,3 +1,11 @@
 """What tables call the tasks that were measured, in the order of their columns."""
 
-TASK_NAMES = {"trec": "TREC", "ag_news": "AG News", "sst2": "SST-2", "rte": "RTE", "subj": "Subj"}
+TASK_NAMES = {
+    "trec": "TREC",
+    "ag_news": "AG News",
+    "sst2": "SST-2",
+    "rte": "RTE",
+    "superglue_boolq": "BoolQ",
+    "squad": "SQuAD",
+    "subj": "Subj",
+}

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.measured_tables import (
     batch_growth,
+    late_builds,
     late_layers,
     methods_by_tasks,
     precision,
@@ -56,16 +57,29 @@ def test_a_page_keeps_its_table_where_nothing_is_measured_yet():
     assert written_page(page, {"x": None}) == page
 
 
-def sweep(directory, *runs, steps=400):
+def sweep(directory, *runs, steps=400, backbone="mini"):
     """Write results (task, seed, layer, score) as a sweep does."""
     for task, seed, layer, score in runs:
         prompt = {"method": "late_prompts", "length": 20, "layer": layer}
         training = {"steps": steps, "batch_size": 32, "optimizer": "adam", "learning_rate": 0.1, "schedule": "cosine"}
         rows = {"train": 2000, "validation": 500}
-        run = {"backbone": "mini", "rows": rows, "prompt": prompt, "training": training, "seed": seed, "tasks": [task]}
+        run = {
+            "backbone": backbone,
+            "rows": rows,
+            "prompt": prompt,
+            "training": training,
+            "seed": seed,
+            "tasks": [task],
+        }
         settings = {"experiment": "late_layers", "arm": "a", "x": layer, "task": task, "eval_task": task, "seed": seed}
         result = RunResult(
-            **settings, metrics={}, score=score, step=100, seconds=1.0, backbone="mini", config={**settings, "run": run}
+            **settings,
+            metrics={},
+            score=score,
+            step=100,
+            seconds=1.0,
+            backbone=backbone,
+            config={**settings, "run": run},
         )
         ResultStore(directory / "results").write(result)
     return directory
@@ -99,6 +113,21 @@ def test_results_that_do_not_go_together_are_refused(tmp_path, steps, score, mes
         late_layers.take([other], tmp_path)
 
     assert (tmp_path / "late_layers.json").read_text() == before
+
+
+def test_builds_of_mini_stand_in_the_order_of_their_tokens(tmp_path):
+    assert late_builds.table(tmp_path) is None
+    now = sweep(tmp_path / "1", ("trec", 1, 0, 80.0), ("trec", 2, 0, 84.0), ("trec", 1, "output", 75.0))
+    before = sweep(tmp_path / "2", ("trec", 1, 0, 60.0), ("trec", 1, 2, 50.0), backbone="mini_22m")
+
+    late_builds.take([now, before], tmp_path)
+
+    assert late_builds.table(tmp_path).splitlines() == [
+        "| tokens seen | in front | layer 2 | after the encoder |",
+        "|---|---|---|---|",
+        "| 22 million | 60.0 | 50.0 |  |",
+        "| 150 million | 82.0 ± 2.8 (2) |  | 75.0 |",
+    ]
 
 
 def family(directory, *runs, prompt=None, **changed):
