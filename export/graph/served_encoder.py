@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from softprompt_tf.export.graph.encoded_streams import DecodingOrder
+from softprompt_tf.export.graph.encoded_streams import DecodingOrder, EncodedStreams
 from softprompt_tf.export.graph.graph_functions import GraphFunctions
 from softprompt_tf.export.graph.graph_inputs import DECODER_TENSORS, ENCODER_TENSORS
 from softprompt_tf.export.graph.member_rows import MemberRows
@@ -54,7 +54,7 @@ class ServedEncoder(NamedTuple):
             return EncodedRows(output, self._parts(DECODER_TENSORS, asked))
         *tokens, streams = self._streams(members.spread(text), members.spread(limit), asked)
         output = self.functions.encode(*prompt, *tokens, streams, *self._parts(ENCODER_TENSORS, asked, tokens[0]))
-        order = DecodingOrder.of(streams[:, -2])
+        order = DecodingOrder.of(streams[:, -2], EncodedStreams(*output).row_bytes)
         task, member = (tf.gather(part, order.rows) for part in asked)
         return EncodedRows(output, [*order, *self._parts(DECODER_TENSORS, (task, member))])
 
@@ -62,14 +62,12 @@ class ServedEncoder(NamedTuple):
         """Encode rows whose prompts float32 [B, P, H] are given; nothing else is injected."""
         ids, mask = self.functions.tokenize(text, limit)
         num_rows, prompt_mask = tf.shape(text)[0], tf.ones(tf.shape(prompt)[:2], tf.int32)
-        rows, order = tf.range(num_rows), ()
-        streams = []
-        if self.functions.shares_texts:
-            streams = [tf.tile(rows[:, None], [1, len(self._entries) + 1])]  # each row its own
-            order = DecodingOrder.of(rows)
+        rows, shares_texts = tf.range(num_rows), self.functions.shares_texts
+        streams = [tf.tile(rows[:, None], [1, len(self._entries) + 1])] if shares_texts else []  # each row its own
         output = self.functions.encode(
             prompt, prompt_mask, ids, mask, *streams, *self._nothing(ENCODER_TENSORS, num_rows)
         )
+        order = DecodingOrder.of(rows, EncodedStreams(*output).row_bytes) if shares_texts else ()
         return EncodedRows(output, [*order, *self._nothing(DECODER_TENSORS, num_rows)])
 
     def _streams(

@@ -55,9 +55,9 @@ def in_decoder(tiny_t5):
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    """Groups of three rows and more, also beside others."""
+    """Groups of three rows and more, however small."""
     monkeypatch.setattr(encoded_streams, "LEAST_GROUP", 3)
-    monkeypatch.setattr(encoded_streams, "LEAST_GROUPED", 3)
+    monkeypatch.setattr(encoded_streams, "LEAST_BYTES", 1)
 
 
 def asked(pairs):
@@ -116,16 +116,16 @@ def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks):
 @pytest.mark.parametrize(
     ("counts", "size", "num_grouped"),
     [
-        ([10], 10, 10),
-        ([9, 9, 9], 9, 27),
-        ([9, 9, 9, 1], None, 0),  # 27 in groups pay no second pass
-        ([16, 16, 1], 16, 32),
-        ([18, 16, 9], 8, 40),  # of 9 rows each, 36 would stand in groups
+        ([64], 64, 64),
+        ([63], None, 0),  # 63 MiB of copies
+        ([24, 24, 24], 24, 72),
+        ([24, 24, 24, 1], 24, 72),
+        ([36, 32, 18], 9, 81),  # of 18 rows each 72 would stand in groups, of 8 rows 80
         ([7] * 12, None, 0),
     ],
 )
 def test_groups_have_the_size_that_leaves_fewest_rows_over(counts, size, num_grouped):
-    order = DecodingOrder.of(tf.repeat(tf.range(len(counts)), counts))
+    order = DecodingOrder.of(tf.repeat(tf.range(len(counts)), counts), tf.constant(2**20))
 
     assert int(order.num_grouped) == num_grouped
     if size is not None:
@@ -136,7 +136,7 @@ def test_groups_have_the_size_that_leaves_fewest_rows_over(counts, size, num_gro
 def test_groups_come_first_and_every_row_comes_back():
     streams = [0, 1, 0, 0, 2, 0, 0, 1, 1, 1]
 
-    order = DecodingOrder.of(tf.constant(streams))
+    order = DecodingOrder.of(tf.constant(streams), tf.constant(1))
 
     assert (int(order.group_size), int(order.num_grouped)) == (4, 8)
     assert order.rows.numpy().tolist() == [0, 2, 3, 5, 1, 7, 8, 9, 6, 4]
@@ -145,7 +145,7 @@ def test_groups_come_first_and_every_row_comes_back():
 
 
 def test_rows_without_equal_texts_form_no_group():
-    order = DecodingOrder.of(tf.constant([2, 0, 1]))
+    order = DecodingOrder.of(tf.constant([2, 0, 1]), tf.constant(2**30))
 
     assert order.rows.numpy().tolist() == [1, 2, 0]
     assert int(order.num_grouped) == 0
