@@ -60,6 +60,11 @@ def small_groups(monkeypatch):
     monkeypatch.setattr(encoded_streams, "LEAST_BYTES", 1)
 
 
+def targets_are_short(monkeypatch, is_short):
+    """Leave rows over beside groups of three, or put every row into a group of its own, whatever the targets cost."""
+    monkeypatch.setattr(decoder_functions, "_is_short", lambda *_: tf.constant(is_short))
+
+
 def asked(pairs):
     task_ids, texts = zip(*pairs, strict=True)
     return {"task_id": tf.constant(task_ids), "text": tf.constant(texts)}
@@ -67,16 +72,17 @@ def asked(pairs):
 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("small_groups")
-@pytest.mark.parametrize("kind", ["tasks", "in_decoder"])
-def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, request, monkeypatch):
-    tasks, sizes = request.getfixturevalue(kind), []
+@pytest.mark.parametrize(("kind", "is_short"), [("tasks", True), ("tasks", False), ("in_decoder", True)])
+def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, is_short, request, monkeypatch):
+    tasks, parts = request.getfixturevalue(kind), []
 
-    def counted(t5, target_ids, source, injection):
-        sizes.append((target_ids.shape, source.own is not None))
+    def seen(t5, target_ids, source, injection):
+        parts.append(source.own is not None)
         return of_shared(t5, target_ids, source, injection)
 
     of_shared = decoder_functions.score_targets_of_shared
-    monkeypatch.setattr(decoder_functions, "score_targets_of_shared", counted)
+    monkeypatch.setattr(decoder_functions, "score_targets_of_shared", seen)
+    targets_are_short(monkeypatch, is_short)
     signature = module_of(tiny_t5, tasks).signatures()["score"]
 
     found = signature(**asked(ASKED), target=tf.constant([TARGET] * len(ASKED)))
@@ -86,12 +92,13 @@ def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, request, m
         twin, output = twin_and_output(tiny_t5, tasks[name], text)
         expected = numpy_t5.target_log_probability(twin, ids, output)
         assert found["log_likelihood"][row].numpy() == pytest.approx(expected, rel=1e-5), (name, text)
-    assert {has_own for _, has_own in sizes} == {kind == "tasks"}
+    assert set(parts) == {kind == "tasks"}
 
 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("small_groups")
-def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks):
+def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks, monkeypatch):
+    targets_are_short(monkeypatch, is_short=True)
     huge = task_of(tiny_t5, 8, prompt_behind_encoder=2)
     huge.tensors["prompt_behind_encoder"].setflags(write=True)
     huge.tensors["prompt_behind_encoder"][0] = 3e38
@@ -130,6 +137,16 @@ def test_groups_have_the_size_that_leaves_fewest_rows_over(counts, size, num_gro
     assert int(order.num_grouped) == num_grouped
     if size is not None:
         assert int(order.group_size) == size
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_the_rows_asked_here_make_three_groups_of_three_and_leave_three_over():
+    streams = [0 if text == FILM else 1 if text == RAIN else 2 for _, text in ASKED]
+    streams[4] = 3  # "front" has a stream of its own
+
+    order = DecodingOrder.of(tf.constant(streams), tf.constant(1))
+
+    assert (int(order.group_size), int(order.num_grouped)) == (3, 9)
 
 
 @pytest.mark.usefixtures("small_groups")

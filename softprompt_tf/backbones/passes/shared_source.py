@@ -83,6 +83,9 @@ def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: Shared
     shape = Shape(batch, length, t5.num_heads, t5.head_dim, is_small=True)
     prefixes = by_layer(injection.decoder, t5.compute_dtype)
     bias = ops.cast(bias, t5.compute_dtype)
+    num_groups = ops.shape(source.text.of)[0]
+    text = _Seen.of_part(source.text, shape._replace(batch=num_groups, length=batch * length // num_groups))
+    own = source.own and _Seen.of_part(source.own, shape)
 
     def to_self(k: int, states: Tensor) -> Tensor:
         return attend_to_self(
@@ -92,9 +95,6 @@ def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: Shared
     def to_source(k: int, states: Tensor) -> Tensor:
         return _attend(stack.layers[k].cross, states, text, own)
 
-    num_groups = ops.shape(source.text.of)[0]
-    text = _Seen.of_part(source.text, shape._replace(batch=num_groups, length=batch * length // num_groups))
-    own = source.own and _Seen.of_part(source.own, shape)
     states = run_decoder(stack, ops.reshape(embeddings, (-1, embeddings.shape[-1])), to_self, to_source)
     return ops.reshape(states, ops.shape(embeddings))
 
