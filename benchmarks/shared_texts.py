@@ -1,13 +1,15 @@
 """What many tasks cost that are asked of the same texts, and what looking for equal texts costs where there are none.
 
     python -m benchmarks.shared_texts DIR/shared_texts.json [--shape small] [--rounds 10] [--tasks 1 8 40] [--kinds adapters front]
+    python -m benchmarks.shared_texts DIR/shared_answers.json --written 16 --kinds behind adapters
     python -m benchmarks.measured_tables --take shared_texts DIR
 
 One frozen T5 of T5 1.1 Small's shape with seeded weights is exported twice: with 40 tasks whose prompts stand in front, and with
 these, 40 whose rows stand behind the encoder, and 40 with adapters in the decoder. `classify` is asked for 16 texts of about 128
 tokens by so many tasks each. Then 16 different texts are asked of prompts in front in both exports: what the second costs more
 is the search for equal texts. Rounds are interleaved; each ratio is the median of the rounds' ratios, with the quartiles in
-brackets. Nothing is trained: first values cost what trained ones cost.
+brackets. Nothing is trained: first values cost what trained ones cost. `--written` asks for answers of so many tokens instead
+of labels: a T5 of drawn weights ends none sooner.
 """
 
 import argparse
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--tasks", type=int, nargs="+", default=[1, 8, 40])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="of tasks that are asked")
+    parser.add_argument("--written", type=int, metavar="TOKENS", help="ask for answers that are written")
     arguments = parser.parse_args()
     load_before = load()
     with tempfile.TemporaryDirectory() as directory:
@@ -58,11 +61,13 @@ def main() -> None:
             if kind in arguments.kinds
             for name, task in copies(kind, others[kind], count).items()
         }
+        if arguments.written:
+            front, shared = (writing(tasks, arguments.written) for tasks in (front, shared))
         exports = {"plain": front, "both": {**front, **shared}}
         signatures = {
             name: tf.saved_model.load(
                 str(write_saved_model(Path(directory) / name, t5, tasks, verify=False))
-            ).signatures["classify"]
+            ).signatures["serving_default" if arguments.written else "classify"]
             for name, tasks in exports.items()
         }
         kinds = requests(t5, signatures, arguments.kinds, arguments.tasks)
@@ -72,6 +77,7 @@ def main() -> None:
         "shape": arguments.shape,
         "texts": TEXTS,
         "tokens": TOKENS,
+        "written": arguments.written,
         "kinds": arguments.kinds,
         "tasks": arguments.tasks,
         "seconds": {name: [round(value, 5) for value in values] for name, values in times.items()},
@@ -103,6 +109,11 @@ def adapters_of(t5: sp.FrozenT5) -> TaskPrompt:
 def copies(kind: str, task: TaskPrompt, count: int) -> dict[str, TaskPrompt]:
     """Return a task so many times, called by its kind and a number."""
     return {f"{kind}_{k}": dataclasses.replace(task, task_id=f"{kind}_{k}") for k in range(count)}
+
+
+def writing(tasks: dict[str, TaskPrompt], max_tokens: int) -> dict[str, TaskPrompt]:
+    """Return tasks whose answers have at most so many tokens."""
+    return {name: dataclasses.replace(task, max_target_tokens=max_tokens, labels=()) for name, task in tasks.items()}
 
 
 def requests(t5: sp.FrozenT5, signatures: dict, kinds: list[str], counts: list[int]) -> dict[str, Callable[[], object]]:

@@ -33,10 +33,10 @@ def drawn_rows(rng, t5, name, length):
     return (name in SCALES) + 0.3 * rows if name in (*CHANGES, INVERTIBLE_ADAPTER) else rows
 
 
-def module_of(t5, tasks):
-    """Return the graph of these tasks, as an export has it."""
+def module_of(t5, tasks, **how):
+    """Return the graph of these tasks, as an export has it; `how` goes to `ServingModule`."""
     served = build_served_tasks(t5, tasks)
-    return ServingModule(t5, served, row_shapes={name: row_shape(name, t5.sizes) for name in served.tensors})
+    return ServingModule(t5, served, row_shapes={name: row_shape(name, t5.sizes) for name in served.tensors}, **how)
 
 
 def twin_and_output(t5, task, text):

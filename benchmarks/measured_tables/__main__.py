@@ -49,6 +49,7 @@ MEASUREMENTS: dict[str, Any] = {
     "process_floor": process_floor.KEPT,
     "prodigy": prodigy,
     "shared_encoding": shared_encoding,
+    "shared_answers": shared_texts.WRITTEN,
     "shared_texts": shared_texts.KEPT,
     "speed": speed,
     "time_to_accuracy": time_to_accuracy,

@@ -1,6 +1,6 @@
 """What many tasks cost that are asked of the same texts: the figures of `benchmarks.shared_texts` in, a table out.
 
-benchmarks/results/shared_texts.json is the file that the benchmark writes.
+benchmarks/results/shared_texts.json is the file that the benchmark writes; shared_answers.json the one of answers that are written.
 """
 
 import statistics
@@ -25,12 +25,13 @@ def table_of(kept: dict[str, Any]) -> str:
             own, first = seconds[f"{kind}, {count}"], seconds[f"{kind}, {counts[0]}"]
             cells += [f"{statistics.median(own):.2f} s", "" if count == counts[0] else spread(ratios(own, first))]
         lines.append(f"| {' | '.join(cells)} |")
+    asked = f"Answers of {kept['written']} tokens" if kept.get("written") else "`classify` with two labels"
     searched = spread(ratios(seconds["front, alone, both"], seconds["front, alone, plain"]))
     return "\n".join(
         [
             *lines,
             "",
-            f"The median, and the ratio to {counts[0]} task with its quartiles. `classify` with two labels, a T5 of "
+            f"The median, and the ratio to {counts[0]} task with its quartiles. {asked}, a T5 of "
             f"the shape `{kept['shape']}`, texts of {kept['tokens']} tokens,",
             f"{len(seconds['front, alone, both'])} interleaved rounds; {told(kept)}",
             f"If no two texts are equal, prompts in front take {searched} times as long as in an export of them alone.",
@@ -39,3 +40,4 @@ def table_of(kept: dict[str, Any]) -> str:
 
 
 KEPT = KeptFile(NAME, table_of)
+WRITTEN = KeptFile("shared_answers", table_of)

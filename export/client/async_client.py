@@ -100,6 +100,13 @@ class AsyncPredictionClient:
         tasks = calls.listed(tasks)
         return calls.by_text(await self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
 
+    async def generate_all(
+        self, texts: Sequence[str], tasks: Sequence[str], *, timeout_s: float | None = None
+    ) -> list[dict[str, Generation]]:
+        """Return what each of several tasks writes of each text, as `PredictionClient.generate_all` does."""
+        tasks = calls.listed(tasks)
+        return calls.by_text(await self._ask(calls.generate_all_call(texts, tasks), timeout_s), tasks)
+
     async def score(
         self,
         texts: Sequence[str],

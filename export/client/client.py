@@ -140,6 +140,13 @@ class PredictionClient:
         tasks = calls.listed(tasks)
         return calls.by_text(self._ask(calls.classify_all_call(texts, tasks), timeout_s), tasks)
 
+    def generate_all(
+        self, texts: Sequence[str], tasks: Sequence[str], *, timeout_s: float | None = None
+    ) -> list[dict[str, Generation]]:
+        """Return what each of several tasks writes of each text; arguments, answers and errors as in `classify_all`."""
+        tasks = calls.listed(tasks)
+        return calls.by_text(self._ask(calls.generate_all_call(texts, tasks), timeout_s), tasks)
+
     def score(
         self,
         texts: Sequence[str],

@@ -141,13 +141,14 @@ def classify_call(texts: Sequence[str], task_id: str | Sequence[str]) -> Predict
     return PredictionCall("classify", _text_columns(texts, task_id), read_classifications)
 
 
+def generate_all_call(texts: Sequence[str], tasks: Sequence[str]) -> PredictionCall[Generation]:
+    """Ask for the generated text of every text by every task."""
+    return PredictionCall("serving_default", _all_columns(texts, tasks), read_generations)
+
+
 def classify_all_call(texts: Sequence[str], tasks: Sequence[str]) -> PredictionCall[Classification]:
-    """Ask for the most likely labels of every text by every task; the rows of a text stand together, so that it is encoded once."""
-    text, ids = _column("texts", texts), _column("tasks", tasks)
-    if not ids or len(set(ids)) != len(ids):
-        raise DataError(f"`tasks` must be task ids, each once. Received: tasks={list(tasks)!r}.")
-    columns = {"task_id": ids * len(text), "text": [row for row in text for _ in ids]}
-    return PredictionCall("classify", columns, read_classifications)
+    """Ask for the most likely labels of every text by every task."""
+    return PredictionCall("classify", _all_columns(texts, tasks), read_classifications)
 
 
 def listed(values: Sequence[str]) -> Sequence[str]:
@@ -227,6 +228,14 @@ def _is_floating(array: "np.ndarray") -> bool:
 def _check_prompt_rows(prompt: "np.ndarray", *, rows: int) -> None:
     if prompt.dtype != "float32" or prompt.ndim != 3 or len(prompt) != rows:
         raise DataError(f"`prompt` must be float32 [{rows}, P, H]. Received: {prompt.dtype}, {prompt.shape}.")
+
+
+def _all_columns(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, list[bytes]]:
+    """Return a row for every text and task; those of a text stand together, so that it is encoded once."""
+    text, ids = _column("texts", texts), _column("tasks", tasks)
+    if not ids or len(set(ids)) != len(ids):
+        raise DataError(f"`tasks` must be task ids, each once. Received: tasks={list(tasks)!r}.")
+    return {"task_id": ids * len(text), "text": [row for row in text for _ in ids]}
 
 
 def _text_columns(texts: Sequence[str], task_id: str | Sequence[str]) -> dict[str, list[bytes]]:

@@ -10,7 +10,7 @@ from softprompt_tf.backbones.passes.known_layers import check_decoded_by_parts
 from softprompt_tf.backbones.passes.label_scores import first_states, label_logits
 from softprompt_tf.backbones.passes.target_scores import score_targets, score_targets_of_shared
 from softprompt_tf.export.graph.absent_tensors import without_absent
-from softprompt_tf.export.graph.encoded_streams import DecodingOrder, EncodedStreams
+from softprompt_tf.export.graph.encoded_streams import DecodingOrder, EncodedStreams, are_finite
 from softprompt_tf.export.graph.graph_inputs import (
     DECODER_TENSORS,
     FLAT,
@@ -21,7 +21,7 @@ from softprompt_tf.export.graph.graph_inputs import (
     part_specs,
     states_spec,
 )
-from softprompt_tf.inference.decoding import Sampler, decode
+from softprompt_tf.inference.decoding import Sampler, decode, decode_shared, sharing_sampler
 from softprompt_tf.methods.task_tensors import PROMPT_BEHIND_ENCODER
 
 Answers = tuple[tf.Tensor, tf.Tensor]
@@ -35,20 +35,50 @@ def decode_rows(t5: FrozenT5, row_shapes: RowShapes, sampler: Sampler) -> Callab
     @tf.function(input_signature=[states_spec(t5), FLAT, *part_specs(names, row_shapes), NUMBERS], autograph=False)
     def answers(encoder_output, mask, *inputs):  # type: ignore[no-untyped-def]
         *parts, limits = inputs
-        return _decoded(t5, sampler, names, (encoder_output, mask), parts, limits)
+
+        def run(names, parts):  # type: ignore[no-untyped-def]
+            encoded = Encoded(encoder_output, mask, injected(names, parts))
+            # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
+            return decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
+
+        answers = without_absent(run, names, parts, among=DECODER_TENSORS)
+        return _known(answers, are_finite(encoder_output))
 
     return answers  # type: ignore[no-any-return]
 
 
 def decode_streams(t5: FrozenT5, row_shapes: RowShapes, sampler: Sampler) -> Callable[..., Answers]:
     """Return the function for rows that share texts: of `EncodedStreams`, `DecodingOrder`, the decoder's parts, limits [B]."""
-    names = _names(row_shapes)
+    names, has_own, sharing = _names(row_shapes), PROMPT_BEHIND_ENCODER in row_shapes, sharing_sampler(sampler)
 
     @tf.function(input_signature=[*_streams(t5), *part_specs(names, row_shapes), NUMBERS], autograph=False)
     def answers(*inputs):  # type: ignore[no-untyped-def]
         streams, order, parts, limits = _of_streams(inputs)
-        limits = tf.gather(limits, order.rows)
-        ids, scores = _decoded(t5, sampler, names, streams.spread(order.rows), parts, limits)
+        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
+        limits, longest = tf.gather(limits, order.rows), tf.reduce_max(limits)
+
+        def run(names, parts):  # type: ignore[no-untyped-def]
+            def some(chosen):  # type: ignore[no-untyped-def]
+                return order.rows[chosen], limits[chosen], injected(names, [part[chosen] for part in parts])
+
+            def others(first):  # type: ignore[no-untyped-def]
+                rows, limits, injection = some(slice(first, None))
+                encoder_output, mask = streams.spread(rows)
+                return decode(sampler, t5, Encoded(encoder_output, mask, injection), longest, row_limits=limits)
+
+            if sharing is None or injected(names, parts).moves_cross:  # each row has keys and values of its own
+                return others(0)
+
+            def groups():  # type: ignore[no-untyped-def]
+                rows, limits, injection = some(slice(None, order.num_grouped))
+                source = streams.shared_by(rows, order.group_size, has_own=has_own)
+                return decode_shared(sharing, t5, source, injection, longest, row_limits=limits)
+
+            nothing = (tf.zeros([0, longest], tf.int32), tf.zeros([0]))
+            return order.by_groups(groups, lambda: others(order.num_grouped), nothing)
+
+        answers = without_absent(run, names, parts, among=DECODER_TENSORS)
+        ids, scores = _known(answers, streams.are_finite(order.rows))
         return order.restored(ids), order.restored(scores)
 
     return answers  # type: ignore[no-any-return]
@@ -126,25 +156,13 @@ def score_labels(t5: FrozenT5, *, shares_texts: bool) -> Callable[..., tf.Tensor
     return label_scores  # type: ignore[no-any-return]
 
 
-def _decoded(
-    t5: FrozenT5,
-    sampler: Sampler,
-    names: Sequence[str],
-    encoded: tuple[tf.Tensor, tf.Tensor],
-    parts: Sequence[tf.Tensor],
-    limits: tf.Tensor,
-) -> Answers:
-    encoder_output, mask = encoded
+def _known(answers: Answers, are_finite: tf.Tensor) -> Answers:
+    """Return answers whose scores are NaN where the encoder output was not finite.
 
-    def run(names, parts):  # type: ignore[no-untyped-def]
-        # The cache is as long as the longest answer that this batch may have, not as that of all tasks.
-        encoded = Encoded(encoder_output, mask, injected(names, parts))
-        return decode(sampler, t5, encoded, tf.reduce_max(limits), row_limits=limits)
-
-    ids, scores = without_absent(run, names, parts, among=DECODER_TENSORS)
-    # TensorFlow's maximum over NaN is a number, so a score alone does not tell.
-    is_finite = tf.reduce_all(tf.math.is_finite(encoder_output), axis=[1, 2])
-    return ids, tf.where(is_finite, scores, float("nan"))
+    TensorFlow's maximum over NaN is a number, so a score alone does not tell.
+    """
+    ids, scores = answers
+    return ids, tf.where(are_finite, scores, float("nan"))
 
 
 def _is_short(t5: FrozenT5, num_tokens: tf.Tensor, source_length: tf.Tensor) -> tf.Tensor:

@@ -1,12 +1,11 @@
 """In a served graph: the encoder output of a batch in which rows share texts, and the order in which its rows are decoded.
 
 `shared_texts.py` encodes each text once. Here it stays one for the decoder: rows that read the same text stand together in groups
-of equal size, whose queries see it as if they were those of one row. Rows that are left over have a copy each, as have rows that
-write answers.
+of equal size, whose queries see it as if they were those of one row. Rows that are left over have a copy each.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -14,11 +13,24 @@ from softprompt_tf.backbones.passes.encoder_rows import behind
 from softprompt_tf.backbones.passes.shared_source import SharedPart, SharedSource
 from softprompt_tf.injection import Front
 
-# For fewer rows, a text's keys and values cost more than absorbed ones (`absorbed_attention.is_cheaper`).
-LEAST_GROUP = 8
-# Bytes of the copies that rows in groups are spared. Fewer stay in a processor's cache, and reading them there costs less than
-# the operations of a group: 44 MB gained nothing with 32 MiB of cache, and 12 MB took 1.06 times as long.
-LEAST_BYTES = 64 * 2**20
+
+class WorthSharing(NamedTuple):
+    """From where on it pays to decode rows that read the same text in groups.
+
+    Args:
+      rows: of a group. For fewer, a text's keys and values cost more than absorbed ones (`absorbed_attention.is_cheaper`).
+      bytes: of the copies of the encoder output that rows in groups are spared. Fewer stay in a processor's cache, and reading
+        them there costs less than the operations of a group.
+    """
+
+    rows: int
+    bytes: int
+
+
+# One pass over the targets: 44 MB gained nothing with 32 MiB of cache, and 12 MB took 1.06 times as long.
+FOR_SCORES = WorthSharing(rows=8, bytes=64 * 2**20)
+# The copies are read again at each token, and the keys and values of a text are made once for all.
+FOR_ANSWERS = WorthSharing(rows=4, bytes=8 * 2**20)
 
 
 class EncodedStreams(NamedTuple):
@@ -65,6 +77,11 @@ class EncodedStreams(NamedTuple):
         )
         return output
 
+    def are_finite(self, rows: tf.Tensor) -> tf.Tensor:
+        """Say of rows int32 [R] whether all of their encoder output is finite: bool [R]."""
+        streams, own = tf.gather(self.of_row, rows), tf.gather(self.own_of_row, rows)
+        return tf.gather(are_finite(self.states), streams) & tf.gather(are_finite(self.own), own)
+
     def shared_by(self, rows: tf.Tensor, group_size: tf.Tensor, *, has_own: bool) -> SharedSource:
         """Return what rows of groups see.
 
@@ -95,18 +112,18 @@ class DecodingOrder(NamedTuple):
     group_size: tf.Tensor
 
     @classmethod
-    def of(cls, of_row: tf.Tensor, row_bytes: tf.Tensor) -> "DecodingOrder":
+    def of(cls, of_row: tf.Tensor, row_bytes: tf.Tensor, least: WorthSharing) -> "DecodingOrder":
         """Return the order of rows whose streams are int32 [B], from 0, and of which each has so many bytes of encoder output.
 
         The size is the one with which most rows stand in groups, of equally good ones the largest: that of a request which asks
         the same number of tasks of every text leaves no row over.
         """
         counts, num_rows = tf.math.bincount(of_row), tf.size(of_row)
-        sizes = tf.range(tf.maximum(tf.reduce_max(counts), LEAST_GROUP), LEAST_GROUP - 1, -1)
+        sizes = tf.range(tf.maximum(tf.reduce_max(counts), least.rows), least.rows - 1, -1)
         grouped = tf.reduce_sum(counts[:, None] // sizes * sizes, axis=0)  # with each size
         best = tf.argmax(grouped)
         spared = tf.cast(grouped[best], tf.int64) * tf.cast(row_bytes, tf.int64)
-        size = tf.where(spared >= LEAST_BYTES, sizes[best], num_rows + 1)  # or larger than any group
+        size = tf.where(spared >= least.bytes, sizes[best], num_rows + 1)  # or larger than any group
         by_stream = tf.argsort(of_row, stable=True)
         streams = tf.gather(of_row, by_stream)
         place = tf.range(num_rows) - tf.gather(tf.cumsum(counts, exclusive=True), streams)
@@ -128,23 +145,26 @@ class DecodingOrder(NamedTuple):
             self.rows, tf.where(is_alone, num_rows, self.num_grouped), tf.where(is_alone, 1, self.group_size)
         )
 
-    def by_groups(
-        self, groups: Callable[[], tf.Tensor], others: Callable[[], tf.Tensor], nothing: tf.Tensor
-    ) -> tf.Tensor:
-        """Return values [B, C] in this order.
+    def by_groups(self, groups: Callable[[], Any], others: Callable[[], Any], nothing: Any) -> Any:
+        """Return tensors [B, ...] in this order, one or several.
 
         Args:
           groups: gives those of rows in groups, and is left out where there are none.
           others: gives those of the others, likewise.
-          nothing: [0, C].
+          nothing: those of no rows [0, ...].
         """
         first = tf.cond(self.num_grouped > 0, groups, lambda: nothing)
         second = tf.cond(self.num_grouped < tf.size(self.rows), others, lambda: nothing)
-        return tf.concat([first, second], axis=0)
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), first, second)
 
     def restored(self, values: tf.Tensor) -> tf.Tensor:
         """Put values [B, ...] of rows in this order back into that of the batch."""
         return tf.gather(values, tf.argsort(self.rows))
+
+
+def are_finite(values: tf.Tensor) -> tf.Tensor:
+    """Say whether all of each of values [R, S, H] is finite: bool [R]."""
+    return tf.reduce_all(tf.math.is_finite(values), axis=[1, 2])
 
 
 def _part(states: tf.Tensor, mask: tf.Tensor, of: tf.Tensor) -> SharedPart:

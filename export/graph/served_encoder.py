@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from softprompt_tf.export.graph.encoded_streams import DecodingOrder, EncodedStreams
+from softprompt_tf.export.graph.encoded_streams import FOR_SCORES, DecodingOrder, EncodedStreams, WorthSharing
 from softprompt_tf.export.graph.graph_functions import GraphFunctions
 from softprompt_tf.export.graph.graph_inputs import DECODER_TENSORS, ENCODER_TENSORS
 from softprompt_tf.export.graph.member_rows import MemberRows
@@ -38,13 +38,14 @@ class ServedEncoder(NamedTuple):
     tables: TaskTables
     functions: GraphFunctions
 
-    def encode(self, text: tf.Tensor, task: tf.Tensor, members: MemberRows) -> EncodedRows:
+    def encode(self, text: tf.Tensor, task: tf.Tensor, members: MemberRows, worth: WorthSharing) -> EncodedRows:
         """Encode B' rows, one for each prompt that is asked.
 
         Args:
           text: string [B], rendered.
           task: int32 [B].
           members: B' rows of the B requests.
+          worth: from where on rows of a text are decoded in groups.
         """
         asked = (members.spread(task), members.member)
         prompt, limit = self.tables.rows(PROMPT, *asked), self.tables.of("max_input_tokens", task)
@@ -54,7 +55,7 @@ class ServedEncoder(NamedTuple):
             return EncodedRows(output, self._parts(DECODER_TENSORS, asked))
         *tokens, streams = self._streams(members.spread(text), members.spread(limit), asked)
         output = self.functions.encode(*prompt, *tokens, streams, *self._parts(ENCODER_TENSORS, asked, tokens[0]))
-        order = DecodingOrder.of(streams[:, -2], EncodedStreams(*output).row_bytes)
+        order = DecodingOrder.of(streams[:, -2], EncodedStreams(*output).row_bytes, worth)
         task, member = (tf.gather(part, order.rows) for part in asked)
         return EncodedRows(output, [*order, *self._parts(DECODER_TENSORS, (task, member))])
 
@@ -67,7 +68,7 @@ class ServedEncoder(NamedTuple):
         output = self.functions.encode(
             prompt, prompt_mask, ids, mask, *streams, *self._nothing(ENCODER_TENSORS, num_rows)
         )
-        order = DecodingOrder.of(rows, EncodedStreams(*output).row_bytes) if shares_texts else ()
+        order = DecodingOrder.of(rows, EncodedStreams(*output).row_bytes, FOR_SCORES) if shares_texts else ()
         return EncodedRows(output, [*order, *self._nothing(DECODER_TENSORS, num_rows)])
 
     def _streams(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5
+from softprompt_tf.export.graph.encoded_streams import FOR_ANSWERS, FOR_SCORES, WorthSharing
 from softprompt_tf.export.graph.graph_functions import GraphFunctions
 from softprompt_tf.export.graph.member_rows import MemberRows, mean_likelihood, vote_for_labels, vote_for_texts
 from softprompt_tf.export.graph.served_encoder import EncodedRows, ServedEncoder
@@ -76,7 +77,7 @@ class ServingModule(tf.Module):
         """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
         rows = self._look_up(task_id, text)
         limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
-        encoded = self._encode(rows)
+        encoded = self._encode(rows, FOR_ANSWERS)
         ids, scores = self._shared.value.decode(*encoded.output, *encoded.decoding, limits)
         texts, scores = self._labels.texts(
             encoded.output, rows.task, rows.members, written_texts(self._t5.value, ids), scores
@@ -98,7 +99,7 @@ class ServingModule(tf.Module):
         has_labels = is_label[:, 0]
         status = first_of(rows.status, tf.where(has_labels, "", "This task has no labels. Ask for `serving_default`."))
         is_label &= (status == "")[:, None]
-        members, encoded = rows.members, self._encode(rows)
+        members, encoded = rows.members, self._encode(rows, FOR_SCORES)
         scores = self._shared.value.score(*encoded.output, *encoded.decoding, members.spread(label_ids))
         scores = self._labels.scores(encoded.output, rows.task, members, scores)
         is_scored = members.spread(is_label)
@@ -131,7 +132,7 @@ class ServingModule(tf.Module):
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
         status = first_of(rows.status, first_of(target_status, length_status))
         ids = put_ids_in_front(ids, self.tables.of("opening_ids", rows.task))
-        members, encoded = rows.members, self._encode(rows)
+        members, encoded = rows.members, self._encode(rows, FOR_SCORES)
         target_ids = members.spread(ids)[:, None, :]
         scores = self._shared.value.score(*encoded.output, *encoded.decoding, target_ids)[:, 0]
         scores, label_status = self._labels.targets(encoded.output, rows.task, members, target, scores)
@@ -188,8 +189,8 @@ class ServingModule(tf.Module):
         counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
         return _Rows(task, text, status, MemberRows.of(counts))
 
-    def _encode(self, rows: _Rows) -> EncodedRows:
-        return self._encoder.encode(rows.text, rows.task, rows.members)
+    def _encode(self, rows: _Rows, worth: WorthSharing) -> EncodedRows:
+        return self._encoder.encode(rows.text, rows.task, rows.members, worth)
 
     @property
     def _encoder(self) -> ServedEncoder:

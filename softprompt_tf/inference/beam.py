@@ -8,7 +8,7 @@ from keras import ops
 
 from softprompt_tf.backbones import EOS_ID, PAD_ID, START_ID, FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import decode_step, empty_cache, position_biases
-from softprompt_tf.backbones.passes.encoder_views import EncoderView
+from softprompt_tf.backbones.passes.encoder_views import View
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.inference.sampler import by_cheaper_view
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
@@ -52,26 +52,26 @@ class Beam:
         row_limits: Tensor | None = None,
         injection: Injection = NO_INJECTION,
     ) -> tuple[Tensor, Tensor]:
-        batch = ops.shape(encoder_output)[0]
-        last = (max_tokens if row_limits is None else row_limits[:, None]) - 1
-
-        def search(encoder: EncoderView) -> tuple[Tensor, Tensor]:
-            return self._search(t5, encoder, injection.decoder, batch, max_tokens, last)
+        def search(encoder: View) -> tuple[Tensor, Tensor]:
+            num_rows = ops.shape(encoder_output)[0]
+            return self.search(t5, encoder, num_rows, max_tokens, row_limits=row_limits, key_values=injection.decoder)
 
         return by_cheaper_view(t5, max_tokens * self.num_beams, encoder_output, padding_mask, injection, search)
 
-    def _search(
+    def search(
         self,
         t5: FrozenT5,
-        encoder: EncoderView,
-        key_values: KeyValues | None,
-        batch: Any,
+        encoder: View,
+        num_rows: Any,
         max_tokens: int | Tensor,
-        last: int | Tensor,
+        *,
+        row_limits: Tensor | None = None,
+        key_values: KeyValues | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decode; `last` is where a row's answer is cut, [B, 1] or one number for all."""
+        """Search on a view of the encoder output; see `Sampler` for the rest."""
+        last = (max_tokens if row_limits is None else row_limits[:, None]) - 1  # [B, 1], or one number for all
         biases, beams = position_biases(t5, max_tokens, key_values), self.num_beams
-        cache = empty_cache(t5, batch * beams, max_tokens, beams=beams, key_values=key_values)
+        cache = empty_cache(t5, num_rows * beams, max_tokens, beams=beams, key_values=key_values)
 
         def step(
             index: Tensor,
@@ -90,14 +90,14 @@ class Beam:
             token = ops.where(done, PAD_ID, token)
             ids = ops.where(ops.equal(ops.arange(max_tokens), index), token[..., None], ids)
             done = ops.logical_or(done, ops.logical_or(ops.equal(token, EOS_ID), index >= last))
-            rows = ops.reshape(ops.arange(batch, dtype="int32")[:, None] * beams + parent, (-1,))
+            rows = ops.reshape(ops.arange(num_rows, dtype="int32")[:, None] * beams + parent, (-1,))
             return index + 1, ids, token, scores, done, lengths, *(ops.take(part, rows, axis=0) for part in cache)
 
         def goes_on(index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *rest: Tensor) -> Tensor:
             return ops.logical_not(ops.all(done))
 
         _, ids, _, scores, _, lengths, *_ = ops.while_loop(
-            goes_on, step, (*self._start(batch, max_tokens), *cache), maximum_iterations=max_tokens
+            goes_on, step, (*self._start(num_rows, max_tokens), *cache), maximum_iterations=max_tokens
         )
         best = ops.argmax(scores / self._penalty(lengths), axis=-1)[:, None]  # [B, 1]
         return (
@@ -105,18 +105,18 @@ class Beam:
             ops.squeeze(ops.take_along_axis(scores, best, axis=1), axis=1),
         )
 
-    def _start(self, batch: Any, max_tokens: int | Tensor) -> tuple[Tensor, ...]:
+    def _start(self, num_rows: Any, max_tokens: int | Tensor) -> tuple[Tensor, ...]:
         """Return the state before the first step: its index, the answers, last tokens, scores, what has ended, and lengths."""
         beams = self.num_beams
         # Only beam 0 is alive at first: all beams start from the same token.
         first = ops.where(ops.arange(beams) == 0, 0.0, _IMPOSSIBLE)[None]
         return (
             ops.convert_to_tensor(0, dtype="int32"),
-            ops.full((batch, beams, max_tokens), PAD_ID, dtype="int32"),
-            ops.full((batch, beams), START_ID, dtype="int32"),
-            ops.zeros((batch, 1), dtype="float32") + first,
-            ops.zeros((batch, beams), dtype="bool"),
-            ops.zeros((batch, beams), dtype="float32"),
+            ops.full((num_rows, beams, max_tokens), PAD_ID, dtype="int32"),
+            ops.full((num_rows, beams), START_ID, dtype="int32"),
+            ops.zeros((num_rows, 1), dtype="float32") + first,
+            ops.zeros((num_rows, beams), dtype="bool"),
+            ops.zeros((num_rows, beams), dtype="float32"),
         )
 
     def get_config(self) -> dict[str, Any]:

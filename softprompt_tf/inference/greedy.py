@@ -8,7 +8,7 @@ from keras import ops
 
 from softprompt_tf.backbones import EOS_ID, PAD_ID, START_ID, FrozenT5
 from softprompt_tf.backbones.passes.cached_decoder import decode_step, empty_cache, position_biases
-from softprompt_tf.backbones.passes.encoder_views import EncoderView
+from softprompt_tf.backbones.passes.encoder_views import View
 from softprompt_tf.inference.sampler import by_cheaper_view
 from softprompt_tf.injection import NO_INJECTION, Injection, KeyValues
 from softprompt_tf.typing import Tensor
@@ -33,24 +33,24 @@ class Greedy:
         row_limits: Tensor | None = None,
         injection: Injection = NO_INJECTION,
     ) -> tuple[Tensor, Tensor]:
-        batch = ops.shape(encoder_output)[0]
-        last = (max_tokens if row_limits is None else row_limits) - 1
-
-        def search(encoder: EncoderView) -> tuple[Tensor, Tensor]:
-            return self._search(t5, encoder, injection.decoder, batch, max_tokens, last)
+        def search(encoder: View) -> tuple[Tensor, Tensor]:
+            num_rows = ops.shape(encoder_output)[0]
+            return self.search(t5, encoder, num_rows, max_tokens, row_limits=row_limits, key_values=injection.decoder)
 
         return by_cheaper_view(t5, max_tokens, encoder_output, padding_mask, injection, search)
 
-    def _search(
+    def search(
         self,
         t5: FrozenT5,
-        encoder: EncoderView,
-        key_values: KeyValues | None,
-        batch: Any,
+        encoder: View,
+        num_rows: Any,
         max_tokens: int | Tensor,
-        last: int | Tensor,
+        *,
+        row_limits: Tensor | None = None,
+        key_values: KeyValues | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decode; `last` is where a row's answer is cut, for each row or for all."""
+        """Search on a view of the encoder output; see `Sampler` for the rest."""
+        last = (max_tokens if row_limits is None else row_limits) - 1
         biases = position_biases(t5, max_tokens, key_values)
 
         def step(
@@ -69,14 +69,14 @@ class Greedy:
         def goes_on(index: Tensor, ids: Tensor, tokens: Tensor, scores: Tensor, done: Tensor, *cache: Tensor) -> Tensor:
             return ops.logical_not(ops.all(done))
 
-        zeros = ops.zeros((batch, 1), dtype="int32")
+        zeros = ops.zeros((num_rows, 1), dtype="int32")
         state = (
             ops.convert_to_tensor(0, dtype="int32"),
-            ops.full((batch, max_tokens), PAD_ID, dtype="int32"),
+            ops.full((num_rows, max_tokens), PAD_ID, dtype="int32"),
             zeros + START_ID,
-            ops.zeros((batch,), dtype="float32"),
-            ops.zeros((batch,), dtype="bool"),
-            *empty_cache(t5, batch, max_tokens, key_values=key_values),
+            ops.zeros((num_rows,), dtype="float32"),
+            ops.zeros((num_rows,), dtype="bool"),
+            *empty_cache(t5, num_rows, max_tokens, key_values=key_values),
         )
         _, ids, _, scores, *_ = ops.while_loop(goes_on, step, state, maximum_iterations=max_tokens)
         return ids, scores

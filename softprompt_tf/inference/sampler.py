@@ -7,7 +7,7 @@ from keras import ops
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.backbones.passes.cheaper_passes import by_cost
-from softprompt_tf.backbones.passes.encoder_views import EncoderView, absorb_encoder_output, project_encoder_output
+from softprompt_tf.backbones.passes.encoder_views import View, absorb_encoder_output, project_encoder_output
 from softprompt_tf.injection import NO_INJECTION, Injection
 from softprompt_tf.typing import Tensor
 
@@ -45,7 +45,7 @@ def by_cheaper_view(
     encoder_output: Tensor,
     padding_mask: Tensor,
     injection: Injection,
-    search: Callable[[EncoderView], tuple[Tensor, Tensor]],
+    search: Callable[[View], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
     """Search with the view of the encoder output that is cheaper for so many tokens a row."""
     source_length = ops.shape(encoder_output)[1]

@@ -141,12 +141,14 @@ def test_tasks_are_asked_by_the_beginning_of_their_ids(client, server):
         client.tasks(3)
 
 
+def tasks_and_texts(inputs):
+    """Return each row's task and text, a space between them."""
+    return [task + b" " + text for task, text in zip(inputs["task_id"], inputs["text"], strict=True)]
+
+
 def labelled(inputs):
     """Label each row with its task and its text."""
-    words = [
-        f"{task.decode()} {text.decode()}".encode()
-        for task, text in zip(inputs["task_id"], inputs["text"], strict=True)
-    ]
+    words = tasks_and_texts(inputs)
     rows = len(words)
     return {
         "label": strings(*words),
@@ -174,8 +176,26 @@ def test_all_tasks_are_asked_of_each_text(client, server):
     ]
 
 
+def test_all_tasks_write_of_each_text(client, server):
+    server.predict = lambda inputs: {
+        "output": strings(*tasks_and_texts(inputs)),
+        "score": np.full(len(inputs["text"]), -0.5, np.float32),
+        "status": strings(*[b""] * len(inputs["text"])),
+    }
+
+    answers = client.generate_all(["x", "y", "z"], iter(["rte", "cb"]))
+
+    assert [{task: answer.text for task, answer in row.items()} for row in answers] == [
+        {"rte": "rte x", "cb": "cb x"},
+        {"rte": "rte y", "cb": "cb y"},
+        {"rte": "rte z", "cb": "cb z"},
+    ]
+    assert [request.model_spec.signature_name for request in server.requests] == ["serving_default"] * 2
+    assert server.requests[0].inputs["text"].string_val[:] == [b"x", b"x", b"y", b"y"]
+
+
 def test_no_texts_for_all_tasks_ask_nobody(client, server):
-    assert client.classify_all([], ["rte"]) == []
+    assert client.classify_all([], ["rte"]) == client.generate_all([], ["rte"]) == []
     assert server.requests == []
 
 

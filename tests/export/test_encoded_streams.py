@@ -1,16 +1,21 @@
 """Rows that read the same text are decoded in groups: every row answers as plain NumPy does for it alone."""
 
+import dataclasses
+
 import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
 from served_methods import module_of, task_of, twin_and_output
 
-from softprompt_tf.export.graph import decoder_functions, encoded_streams
-from softprompt_tf.export.graph.encoded_streams import DecodingOrder
+import softprompt_tf as sp
+from softprompt_tf.export.graph import decoder_functions, serving_module
+from softprompt_tf.export.graph.encoded_streams import DecodingOrder, WorthSharing
+from softprompt_tf.inference import decoding
 
 FILM, RAIN, YES = "a charming film", "rain fell on the roof all night long", "yes"
 TARGET = "nobody could say"
+SMALL = WorthSharing(rows=3, bytes=1)
 # Of each text more rows than a group has, and some that are left over; tasks and texts out of order.
 ASKED = [
     ("behind", FILM),
@@ -56,8 +61,8 @@ def in_decoder(tiny_t5):
 @pytest.fixture
 def small_groups(monkeypatch):
     """Groups of three rows and more, however small."""
-    monkeypatch.setattr(encoded_streams, "LEAST_GROUP", 3)
-    monkeypatch.setattr(encoded_streams, "LEAST_BYTES", 1)
+    for name in ("FOR_SCORES", "FOR_ANSWERS"):
+        monkeypatch.setattr(serving_module, name, SMALL)
 
 
 def targets_are_short(monkeypatch, is_short):
@@ -117,6 +122,83 @@ def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks, monkey
     assert [bool(status) for status in together["status"].numpy()] == [row in (3, 4, 5) for row in range(len(pairs))]
 
 
+# === Answers that are written ===
+
+
+@pytest.fixture(scope="module")
+def in_cross(tiny_t5, tasks):
+    """Tasks of a graph in which one injects into the attention to the encoder output: no row shares it in its batches."""
+    return {**tasks, "scale": task_of(tiny_t5, 13, cross_key_values=2)}
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("sampler", [sp.Greedy(), sp.Beam(num_beams=3)], ids=repr)
+@pytest.mark.parametrize("kind", ["tasks", "in_decoder", "in_cross"])
+def test_rows_in_groups_are_answered_as_plain_numpy_does(tiny_t5, kind, sampler, request, monkeypatch):
+    tasks, seen = dict(request.getfixturevalue(kind)), []
+    tasks["long"] = dataclasses.replace(tasks["long"], max_target_tokens=3, labels=())  # the others write six tokens
+
+    def noted(t5, source, injection):
+        seen.append((source.own is not None, injection.moves_cross))
+        return of_shared(t5, source, injection)
+
+    of_shared = decoding.project_shared
+    monkeypatch.setattr(decoding, "project_shared", noted)
+    signature = module_of(tiny_t5, tasks, sampler=sampler).signatures()["serving_default"]
+
+    found = signature(**asked(ASKED))
+
+    for row, (name, text) in enumerate(ASKED):
+        twin, output = twin_and_output(tiny_t5, tasks[name], text)
+        ids, score = _searched(sampler, twin, output, tasks[name].max_target_tokens)
+        assert found["output"][row].numpy().decode() == tiny_t5.detokenize([ids])[0], (name, text)
+        assert found["score"][row].numpy() == pytest.approx(score, rel=1e-4, abs=1e-5), (name, text)
+    assert set(seen) == {(kind != "in_decoder", False)}
+
+
+def _searched(sampler, twin, output, max_tokens):
+    if isinstance(sampler, sp.Greedy):
+        return numpy_t5.greedy(twin, output, max_tokens)
+    return numpy_t5.beam(twin, output, max_tokens, num_beams=3, length_penalty=0.6)
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("small_groups")
+def test_a_sampler_of_ones_own_gets_the_encoder_output_of_each_row(tiny_t5, tasks):
+    shapes = []
+
+    class Noting(sp.Greedy):
+        def __call__(self, t5, encoder_output, *rest, **others):
+            shapes.append(encoder_output.shape.rank)
+            return super().__call__(t5, encoder_output, *rest, **others)
+
+    signature = module_of(tiny_t5, tasks, sampler=Noting()).signatures()["serving_default"]
+
+    found = signature(**asked(ASKED))
+
+    assert set(shapes) == {3}
+    for row in (0, 3):
+        twin, output = twin_and_output(tiny_t5, tasks[ASKED[row][0]], ASKED[row][1])
+        assert found["score"][row].numpy() == pytest.approx(numpy_t5.greedy(twin, output, 6)[1], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("small_groups")
+def test_a_bad_row_of_a_group_is_told_and_hurts_no_neighbour(tiny_t5, tasks):
+    huge = task_of(tiny_t5, 8, prompt_behind_encoder=2)
+    huge.tensors["prompt_behind_encoder"].setflags(write=True)
+    huge.tensors["prompt_behind_encoder"][0] = 3e38
+    pairs = [*ASKED[:3], ("huge", FILM), ("nobody", FILM), ("huge", RAIN), *ASKED[3:]]
+
+    found = module_of(tiny_t5, {**tasks, "huge": huge}).signatures()["serving_default"](**asked(pairs))
+
+    assert [bool(status) for status in found["status"].numpy()] == [row in (3, 4, 5) for row in range(len(pairs))]
+    for row in (0, 2, 6, 7):
+        twin, output = twin_and_output(tiny_t5, tasks[pairs[row][0]], pairs[row][1])
+        assert found["score"][row].numpy() == pytest.approx(numpy_t5.greedy(twin, output, 6)[1], rel=1e-4, abs=1e-5)
+
+
 # === The order ===
 
 
@@ -132,28 +214,26 @@ def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks, monkey
     ],
 )
 def test_groups_have_the_size_that_leaves_fewest_rows_over(counts, size, num_grouped):
-    order = DecodingOrder.of(tf.repeat(tf.range(len(counts)), counts), tf.constant(2**20))
+    order = DecodingOrder.of(tf.repeat(tf.range(len(counts)), counts), tf.constant(2**20), WorthSharing(8, 64 * 2**20))
 
     assert int(order.num_grouped) == num_grouped
     if size is not None:
         assert int(order.group_size) == size
 
 
-@pytest.mark.usefixtures("small_groups")
 def test_the_rows_asked_here_make_three_groups_of_three_and_leave_three_over():
     streams = [0 if text == FILM else 1 if text == RAIN else 2 for _, text in ASKED]
     streams[4] = 3  # "front" has a stream of its own
 
-    order = DecodingOrder.of(tf.constant(streams), tf.constant(1))
+    order = DecodingOrder.of(tf.constant(streams), tf.constant(1), SMALL)
 
     assert (int(order.group_size), int(order.num_grouped)) == (3, 9)
 
 
-@pytest.mark.usefixtures("small_groups")
 def test_groups_come_first_and_every_row_comes_back():
     streams = [0, 1, 0, 0, 2, 0, 0, 1, 1, 1]
 
-    order = DecodingOrder.of(tf.constant(streams), tf.constant(1))
+    order = DecodingOrder.of(tf.constant(streams), tf.constant(1), SMALL)
 
     assert (int(order.group_size), int(order.num_grouped)) == (4, 8)
     assert order.rows.numpy().tolist() == [0, 2, 3, 5, 1, 7, 8, 9, 6, 4]
@@ -162,7 +242,7 @@ def test_groups_come_first_and_every_row_comes_back():
 
 
 def test_rows_without_equal_texts_form_no_group():
-    order = DecodingOrder.of(tf.constant([2, 0, 1]), tf.constant(2**30))
+    order = DecodingOrder.of(tf.constant([2, 0, 1]), tf.constant(2**30), SMALL)
 
     assert order.rows.numpy().tolist() == [1, 2, 0]
     assert int(order.num_grouped) == 0

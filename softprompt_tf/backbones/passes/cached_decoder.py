@@ -17,7 +17,7 @@ from softprompt_tf.backbones.passes.attention import (
     causal_bias,
     injected_bias,
 )
-from softprompt_tf.backbones.passes.encoder_views import EncoderView
+from softprompt_tf.backbones.passes.encoder_views import View
 from softprompt_tf.backbones.passes.frozen_stacks import run_decoder
 from softprompt_tf.backbones.passes.heads import Shape, join_heads
 from softprompt_tf.injection import KeyValues
@@ -81,7 +81,7 @@ def decode_step(
     index: Tensor,
     cache: tuple[Tensor, ...],
     biases: PositionBiases,
-    encoder: EncoderView,
+    encoder: View,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run the decoder on one more token of every row.
 
@@ -90,7 +90,7 @@ def decode_step(
       index: scalar int, the position, from 0.
       cache: as `empty_cache` made it, filled up to `index`.
       biases: as `position_biases` gives them, with what the cache has in front.
-      encoder: the encoder output as one of its views.
+      encoder: a view of the encoder output.
 
     Returns:
       The next token's logits float32 [B, G, V], and the cache with this position filled.

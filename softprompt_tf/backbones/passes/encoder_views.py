@@ -5,7 +5,7 @@ before and more at each token, which pays for the few tokens of most answers; `a
 `by_cost` chooses.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from keras import ops
 
@@ -20,8 +20,23 @@ from softprompt_tf.injection import NO_INJECTION, Injection, InvertibleAdapter
 from softprompt_tf.typing import Tensor
 
 
+class View(Protocol):
+    """The decoder's layers and what they look at beside their own tokens, whichever rows share it."""
+
+    @property
+    def stack(self) -> FrozenStack:
+        """The decoder's layers."""
+
+    @property
+    def invertible(self) -> InvertibleAdapter | None:
+        """Whose inverse comes before the output projection, where rows have one."""
+
+    def attend(self, layer: int, states: Tensor, shape: Shape) -> Tensor:
+        """Add one layer's attention to the encoder output to states [B * Q, H] of a shape, Q positions of each row."""
+
+
 class EncoderView(NamedTuple):
-    """The decoder's layers and what they look at beside their own tokens.
+    """A view of rows that have an encoder output each.
 
     Args:
       stack: the decoder's layers.

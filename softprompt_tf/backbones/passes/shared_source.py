@@ -11,10 +11,11 @@ from keras import ops
 
 from softprompt_tf.backbones.frozen_t5 import FrozenT5
 from softprompt_tf.backbones.passes.attention import attend_in_part, by_layer, mask_bias
-from softprompt_tf.backbones.passes.frozen_stacks import attend_to_self, run_decoder
+from softprompt_tf.backbones.passes.frozen_stacks import FrozenStack, attend_to_self, run_decoder
 from softprompt_tf.backbones.passes.heads import Shape, join_heads, split_heads
+from softprompt_tf.backbones.passes.placed import on_device
 from softprompt_tf.backbones.passes.projected_attention import ProjectedAttention
-from softprompt_tf.injection import Injection
+from softprompt_tf.injection import NO_INJECTION, Injection, InvertibleAdapter
 from softprompt_tf.typing import Tensor
 
 
@@ -44,25 +45,61 @@ class SharedSource(NamedTuple):
     own: SharedPart | None = None
 
 
-class _Seen(NamedTuple):
-    """A part as the layers see it: who sees which states, as `SharedPart` says, with the bias [M, 1, 1, S], and how queries
-    [M * Q, N * D] fall to the M."""
-
-    states: Tensor
-    of: Tensor
-    bias: Tensor
-    shape: Shape
-
-    @classmethod
-    def of_part(cls, part: SharedPart, shape: Shape) -> "_Seen":
-        return cls(part.states, part.of, ops.take(mask_bias(part.mask), part.of, axis=0)[:, None, None, :], shape)
-
-
 class PartlyAttended(NamedTuple):
     """A softmax over some of the positions: what it attends to [M, N * D], and the log of its sum [M, N] in float32."""
 
     context: Tensor
     log_sum: Tensor
+
+
+class SharedKeys(NamedTuple):
+    """What one layer's queries of B rows go to.
+
+    Args:
+      text: keys and values [G, N, S, D] of each group's text, and the bias [G, 1, 1, S] of its positions.
+      own: the same of what stands in front of it, for each of the B rows; None where nothing does.
+    """
+
+    text: tuple[Tensor, Tensor, Tensor]
+    own: tuple[Tensor, Tensor, Tensor] | None
+
+
+class SharedView(NamedTuple):
+    """The decoder's layers and the keys and values, made once, that rows look at one token at a time; see `EncoderView`.
+
+    Args:
+      stack: the decoder's layers.
+      seen: what each layer sees.
+      invertible: whose inverse comes before the output projection, where rows have one.
+    """
+
+    stack: FrozenStack
+    seen: tuple[SharedKeys, ...]
+    invertible: InvertibleAdapter | None = None
+
+    def attend(self, layer: int, states: Tensor, shape: Shape) -> Tensor:
+        """Add one layer's attention to both parts to states [B * Q, H].
+
+        Args:
+          shape: of the states, Q positions.
+        """
+        return _attend(self.stack.layers[layer].cross, states, self.seen[layer], shape)
+
+
+def project_shared(t5: FrozenT5, source: SharedSource, injection: Injection = NO_INJECTION) -> SharedView:
+    """Project what rows that share texts see to every decoder layer's keys and values.
+
+    Args:
+      t5: the frozen T5.
+      source: what the rows see.
+      injection: what the rows' tasks inject into the decoder; nothing into its attention to the encoder output.
+    """
+    stack, parts = t5.forward.decoder(ProjectedAttention, injection.changes), _SeenParts.of(t5, source)
+    seen = []
+    for layer in stack.layers:
+        with on_device(layer.device):
+            seen.append(parts.projected_by(layer.cross))
+    return SharedView(stack, tuple(seen), injection.invertible)
 
 
 def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: SharedSource, injection: Injection) -> Tensor:
@@ -78,14 +115,11 @@ def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: Shared
     Returns:
       Decoder states [B, U, H], those of `t5.forward.decode` on each row's own encoder output.
     """
-    stack = t5.forward.decoder(ProjectedAttention, injection.changes)
+    stack, parts = t5.forward.decoder(ProjectedAttention, injection.changes), _SeenParts.of(t5, source)
     batch, length = ops.shape(embeddings)[:2]
     shape = Shape(batch, length, t5.num_heads, t5.head_dim, is_small=True)
     prefixes = by_layer(injection.decoder, t5.compute_dtype)
     bias = ops.cast(bias, t5.compute_dtype)
-    num_groups = ops.shape(source.text.of)[0]
-    text = _Seen.of_part(source.text, shape._replace(batch=num_groups, length=batch * length // num_groups))
-    own = source.own and _Seen.of_part(source.own, shape)
 
     def to_self(k: int, states: Tensor) -> Tensor:
         return attend_to_self(
@@ -93,26 +127,50 @@ def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: Shared
         )
 
     def to_source(k: int, states: Tensor) -> Tensor:
-        return _attend(stack.layers[k].cross, states, text, own)
+        cross = stack.layers[k].cross
+        return _attend(cross, states, parts.projected_by(cross), shape)
 
     states = run_decoder(stack, ops.reshape(embeddings, (-1, embeddings.shape[-1])), to_self, to_source)
     return ops.reshape(states, ops.shape(embeddings))
 
 
-def _attend(block: ProjectedAttention, states: Tensor, text: _Seen, own: _Seen | None) -> Tensor:
-    """Add a layer's attention to both parts to states [B * U, H]."""
-    query = block.weights.query(block.weights.norm.forward(states)[0])  # [B * U, N * D]
-    attended = _attend_partly(block, query, text)
-    if own is None:
+class _SeenParts(NamedTuple):
+    """The parts as the layers see them: each with its bias [M, 1, 1, S], and how many heads of which width there are."""
+
+    parts: list[tuple[SharedPart, Tensor]]
+    heads: tuple[int, int]
+
+    @classmethod
+    def of(cls, t5: FrozenT5, source: SharedSource) -> "_SeenParts":
+        parts = [part for part in source if part is not None]
+        biases = [ops.take(mask_bias(part.mask), part.of, axis=0)[:, None, None, :] for part in parts]
+        return cls(list(zip(parts, biases, strict=True)), (t5.num_heads, t5.head_dim))
+
+    def projected_by(self, block: ProjectedAttention) -> SharedKeys:
+        """Project the parts for a layer's cross-attention, each of their states once."""
+        found = []
+        for part, bias in self.parts:
+            batch, length = ops.shape(part.states)[:2]
+            keys, values = block.see(part.states, None, Shape(batch, length, *self.heads))
+            found.append((ops.take(keys, part.of, axis=0), ops.take(values, part.of, axis=0), bias))
+        return SharedKeys(found[0], found[1] if len(found) == 2 else None)
+
+
+def _attend(block: ProjectedAttention, states: Tensor, seen: SharedKeys, shape: Shape) -> Tensor:
+    """Add a layer's attention to both parts to states [B * Q, H] of a shape."""
+    query = block.weights.query(block.weights.norm.forward(states)[0])  # [B * Q, N * D]
+    num_groups = ops.shape(seen.text[0])[0]
+    of_groups = shape._replace(batch=num_groups, length=shape.batch * shape.length // num_groups)
+    attended = _attend_partly(query, *seen.text, of_groups)
+    if seen.own is None:
         return states + block.weights.output(attended.context)
-    return states + block.weights.output(_together(attended, _attend_partly(block, query, own), own.shape.width))
+    return states + block.weights.output(_together(attended, _attend_partly(query, *seen.own, shape), shape.width))
 
 
-def _attend_partly(block: ProjectedAttention, query: Tensor, seen: _Seen) -> PartlyAttended:
-    """Attend from queries [B * U, N * D] to a part."""
-    keys, values = (ops.take(each, seen.of, axis=0) for each in block.see(seen.states, None, seen.shape))
-    context, log_sum = attend_in_part(split_heads(query, seen.shape), keys, values, seen.bias)
-    return PartlyAttended(join_heads(context, seen.shape), join_heads(log_sum, seen.shape._replace(width=1)))
+def _attend_partly(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, shape: Shape) -> PartlyAttended:
+    """Attend from queries [M * Q, N * D] to keys and values [M, N, S, D] of one part."""
+    context, log_sum = attend_in_part(split_heads(query, shape), keys, values, bias)
+    return PartlyAttended(join_heads(context, shape), join_heads(log_sum, shape._replace(width=1)))
 
 
 def _together(first: PartlyAttended, second: PartlyAttended, width: int) -> Tensor:
