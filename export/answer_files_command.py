@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk-rows", type=int, default=CHUNK_ROWS, metavar="N", help="rows that are written at a time"
     )
     parser.add_argument(
-        "--runner", default=DIRECT_RUNNER, help="a Beam runner; %(default)s is the direct one in Python"
+        "--runner", default=DIRECT_RUNNER, help="a Beam runner (default: %(default)s, the direct one in Python)"
     )
     parser.add_argument(
         "--beam-option", action="append", default=[], metavar="NAME=VALUE", help="an option of Beam; may be repeated"

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command; those of TLS have the names that `tls_credentials` gives them, with hyphens."""
     parser.add_argument("target", metavar="HOST:PORT", help="the server's gRPC address, such as 127.0.0.1:8500")
     parser.add_argument(
-        "--model-name", required=True, help="the model's name; by default that of the directory that is served"
+        "--model-name", required=True, help="the model's name; `softprompt serve` gives it the name of the directory"
     )
     parser.add_argument("--task-id", help="the task whose prompt answers; `--list` shows them")
     parser.add_argument("--text", action="append", help="a text; may be given several times")

@@ -24,7 +24,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def say(line: str, *, stream: TextIO | None = None) -> None:
-    """Print a line above the bars that are shown, if any.
+    """Print a line above the bars that are shown, if any, and below what was printed before it.
 
     Args:
       line: without its end.
@@ -32,8 +32,17 @@ def say(line: str, *, stream: TextIO | None = None) -> None:
     """
     stream = sys.stderr if stream is None else stream
     if stream is not None:
+        _flush_standard_output()  # which may go to the same file
         with tqdm.tqdm.external_write_mode(file=stream) if _shown_bars else contextlib.nullcontext():
             print(line, file=stream, flush=True)
+
+
+def _flush_standard_output() -> None:
+    if sys.stdout is not None:
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # it was closed, or nobody reads it: the command's end looks at that
+            sys.stdout.flush()
 
 
 def time_left(done: int, total: int | None, *, first: int, seconds: float) -> str:

@@ -5,6 +5,8 @@ import os
 import pty
 import re
 import select
+import subprocess
+import sys
 
 import pytest
 
@@ -114,6 +116,27 @@ def test_nothing_is_written_where_there_is_no_standard_error(monkeypatch, capsys
         say("a line")
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_comes_after_what_was_printed_before_it_to_the_same_file(tmp_path):
+    program = "from softprompt_tf.progress import say; print('first'); say('second'); print('third'); say('fourth')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+        subprocess.run([sys.executable, "-c", program], stdout=log, stderr=log, env=environment, check=True)
+
+    assert (tmp_path / "log").read_text(encoding="utf-8").split() == ["first", "second", "third", "fourth"]
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "none"])
+def test_a_line_is_said_where_there_is_no_standard_output(is_closed, monkeypatch, capsys):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr("sys.stdout", closed if is_closed else None)
+
+    say("a line")
+
+    assert capsys.readouterr().err == "a line\n"
 
 
 def test_counted_items_are_the_items():

@@ -70,7 +70,10 @@ def _run_worker(arguments: list[str], *, timeout_s: float) -> None:
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
-        raise VerificationError(f"{rule}. Received: no answer in {timeout_s} s.") from error
+        raise VerificationError(
+            f"{rule}. Received: no answer in {timeout_s} s. Try again when the machine is less busy, or leave the check out: "
+            "--no-verify, in Python verify=False."
+        ) from error
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()[-_MAX_STDERR_LINES:]
         raise VerificationError("\n".join([f"{rule}. Received: {_exit_reason(done.returncode)}.", *lines]))

@@ -221,7 +221,7 @@ def _check_tables(export: NewestVersion, loaded: Mapping[str, tuple[TaskPrompt, 
             raise ExportError(
                 f"The graph of {export.tasks.directory} has tables of {', '.join(export.tasks.tables)} alone. "
                 f"Received: task {task!r} of the method {members[0].method}, with {', '.join(missing)}. "
-                "Write the export again with `write_saved_model`, this task among its tasks."
+                "Write the export again with this task: `softprompt export --prompt`, in Python `write_saved_model`."
             )
 
 
@@ -230,13 +230,13 @@ def _check_answers_fit(export: NewestVersion, new: ServedTasks) -> None:
         if task.num_members > 1 and not export.tasks.has_ensembles:
             raise ExportError(
                 f"The graph of {export.tasks.directory} is from before there were ensembles. Received: task {task.task_id!r} "
-                f"with {task.num_members} prompts. Write the export anew with `write_saved_model`, or add one prompt."
+                f"with {task.num_members} prompts. Write the export again (`softprompt export --prompt`), or add one prompt."
             )
         longest = export.record.max_answer_tokens
         if longest is not None and task.max_target_tokens > longest:
             raise ExportError(
                 f"The graph of {export.tasks.directory} decodes at most {longest} tokens. Received: "
-                f"task {task.task_id!r} with {task.max_target_tokens}. Write the export anew with `write_saved_model`."
+                f"task {task.task_id!r} with {task.max_target_tokens}. Write the export again (`softprompt export --prompt`)."
             )
 
 

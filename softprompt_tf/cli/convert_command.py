@@ -6,7 +6,9 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "input", help="a Hugging Face, T5X, Mesh TensorFlow or KerasHub T5; or a .safetensors, .npy or PEFT prompt"
+        "input",
+        help="a Hugging Face, T5X, Mesh TensorFlow or KerasHub T5; or a prompt: .safetensors, .npy, or a folder of PEFT or "
+        "AdapterHub",
     )
     parser.add_argument(
         "output", help="a new directory for a backbone; for a prompt a .safetensors or .npy file, or a folder"

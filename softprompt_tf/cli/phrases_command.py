@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
-from softprompt_tf.errors import ConfigError
+from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.files.json_lines import json_line
 from softprompt_tf.settings.shipped_configs import find_config
 from softprompt_tf.settings.spelling import check_files
@@ -79,17 +80,32 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _candidates(arguments: argparse.Namespace, t5: Any, task: Any) -> list[Any]:
     """Return the phrases of all sources; of equal ones, those of the user come first."""
-    from softprompt_tf.baselines import Phrase, fill_phrases, mine_phrases
+    from softprompt_tf.baselines import Phrase, fill_phrases
 
     own = [*chain.from_iterable(map(_lines, arguments.phrases)), *arguments.vary]
     found = [Phrase(text, "own") for text in own]
     if arguments.corpus:
-        answers = task.label_words or [example.target for example in task.examples("train")]
-        documents = chain.from_iterable(map(_lines, arguments.corpus))
-        found += mine_phrases(documents, answers, max_words=arguments.max_words, count=arguments.candidates)
+        found += _mined(arguments, task)
     for phrase in arguments.vary:
         found += fill_phrases(t5, phrase, count=arguments.candidates)
     return found
+
+
+def _mined(arguments: argparse.Namespace, task: Any) -> list[Any]:
+    from softprompt_tf.baselines import mine_phrases
+
+    answers = task.label_words or [example.target for example in task.examples("train")]
+    documents = chain.from_iterable(map(_lines, arguments.corpus))
+    mined = mine_phrases(documents, answers, max_words=arguments.max_words, count=arguments.candidates)
+    if not mined:
+        told = (
+            f"No phrase was mined: no sentence has words in front of an answer. Received: {', '.join(arguments.corpus)}, and "
+            f"answers such as {', '.join(answers[:3])}. Give texts in which people use these words."
+        )
+        if not arguments.vary and not arguments.phrases:
+            raise DataError(told)
+        warnings.warn(told, stacklevel=2)
+    return mined
 
 
 def _lines(path: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.pretraining.batches import Mixture
-from softprompt_tf.pretraining.corpus import check_source
+from softprompt_tf.pretraining.corpus import MIN_CHARACTERS, check_source
 from softprompt_tf.settings.spelling import check_files
 
 _OBJECTIVES = ("span_corruption", "prefix_lm", "instructions")
@@ -78,7 +78,8 @@ def _add_text_options(parser: argparse.ArgumentParser, objective: str) -> None:
         action="append",
         required=True,
         metavar="[KIND=]SOURCE",
-        help="a file with one document per line (plain, .gz, .xz), or TFDS_NAME@SPLIT[#FIELD]; may be repeated. "
+        help="a file with one document per line (plain, .gz, .xz), or TFDS_NAME@SPLIT[#FIELD]; may be repeated. Lines of "
+        f"fewer than {MIN_CHARACTERS} characters are left out. "
         'KIND, such as book or article, is "text" where it is left out',
     )
     parser.add_argument(

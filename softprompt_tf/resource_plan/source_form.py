@@ -42,10 +42,10 @@ def check_source(name: str) -> None:
     known, path = (*bundled_backbones(), *KNOWN_FORMS), Path(name)
     if name in known or path.is_dir() or path.with_name(f"{path.name}.index").is_file():
         return
-    raise BackboneError(
-        f"A plan needs a T5: the directory of a checkpoint, or one of {', '.join(known)}. Received: {name!r}."
-        f"{nearest(name, known)}"
-    )
+    hint = nearest(name, known)
+    if "Did you mean" not in hint:
+        hint = f" Known: {', '.join(known)}."
+    raise BackboneError(f"A plan needs a T5: the directory of a checkpoint, or a known name. Received: {name!r}.{hint}")
 
 
 def _of_path(path: Path) -> BackboneForm:

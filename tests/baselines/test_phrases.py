@@ -1,6 +1,7 @@
 """Phrases in front of answers are mined, varied by the T5, ranked by the rows' answers, and kept as prompts."""
 
 import json
+import re
 
 import numpy as np
 import numpy_t5
@@ -183,3 +184,20 @@ def test_phrases_writes_the_best_candidates_of_a_corpus_as_tasks(tiny_t5, tmp_pa
     assert (last["tried"], last["rows"]) == (3, 2)
     assert main([*asked, "--vary", "it was"]) == 2
     assert "must be a new directory" in capsys.readouterr().err
+
+
+def test_a_corpus_without_an_answer_is_told_of(tiny_t5, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(backbones, "load_t5", lambda source: tiny_t5)
+    (tmp_path / "corpus.txt").write_text("the judge is quick\n", encoding="utf-8")
+    (tmp_path / "own.txt").write_text("it was\n", encoding="utf-8")
+    (tmp_path / "dev.tsv").write_text("text\tlabel\na film\tgood\na story\tbad\n", encoding="utf-8")
+    task = {"name": "mood", "inputs": "{text}", "labels": {"good": "good", "bad": "bad"}, "validation": "dev.tsv"}
+    (tmp_path / "task.yaml").write_text(json.dumps(task), encoding="utf-8")
+    corpus = str(tmp_path / "corpus.txt")
+    asked = ["phrases", "--task", str(tmp_path / "task.yaml"), "--output", str(tmp_path / "found"), "--corpus", corpus]
+
+    assert main(asked) == 2
+    told = f"has words in front of an answer. Received: {corpus}, and answers such as good, bad."
+    assert told in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=re.escape(told)):
+        assert main([*asked, "--phrases", str(tmp_path / "own.txt")]) == 0

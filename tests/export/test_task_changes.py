@@ -435,7 +435,7 @@ def test_a_task_of_longer_answers_than_an_older_graph_decodes_is_refused(base, t
     path.write_text(json.dumps({**json.loads(path.read_text()), "max_answer_tokens": 33}))
     prompt = new_prompt(tiny_t5, max_target_tokens=34)
 
-    with pytest.raises(ExportError, match=r"decodes at most 33 tokens. Received: task 'long' with 34. Write .* anew"):
+    with pytest.raises(ExportError, match=r"decodes at most 33 tokens. Received: task 'long' with 34. Write .* again"):
         add_tasks(base, {"long": prompt})
 
 

@@ -267,7 +267,7 @@ def test_a_task_of_other_sizes_is_not_added(base):
 def test_a_task_with_a_tensor_that_the_graph_has_no_table_of_is_not_added(base):
     message = (
         r"has tables of prompt, encoder_key_values, decoder_key_values alone\. Received: task 'new' of the method "
-        r"prefix_tuning, with cross_key_values\. Write the export again with `write_saved_model`"
+        r"prefix_tuning, with cross_key_values\. Write the export again with this task: `softprompt export --prompt`"
     )
     with pytest.raises(ExportError, match=message) as caught:
         add_tasks(base, {"new": prefix(1, 2, CROSS)}, verify=False)

@@ -198,6 +198,15 @@ def test_mistakes_are_told(backbone, settings, error, message):
         sp.plan(backbone, **settings)
 
 
+def test_an_unknown_t5_is_told_all_names_once():
+    with pytest.raises(BackboneError) as raised:
+        sp.plan("a_t5_of_mine")
+
+    rule, names = str(raised.value).removesuffix(".").split(" Known: ")
+    assert names.split(", ") == ["mini", *KNOWN_FORMS]
+    assert rule.endswith("Received: 'a_t5_of_mine'.")
+
+
 # === The command ===
 
 
