@@ -38,10 +38,9 @@ def say(line: str, *, stream: TextIO | None = None) -> None:
 
 
 def _flush_standard_output() -> None:
-    if sys.stdout is not None:
-        with contextlib.suppress(
-            ValueError, OSError
-        ):  # it was closed, or nobody reads it: the command's end looks at that
+    # It may be closed, or nobody reads it: the command's end looks at that.
+    with contextlib.suppress(ValueError, OSError):
+        if sys.stdout is not None:
             sys.stdout.flush()
 
 

@@ -193,9 +193,8 @@ class StateCache:
 
     def _path(self, digest: str, *, is_large: bool) -> Path | None:
         directory = self._directory or (self._spill_directory if is_large else None)
-        if (
-            directory is None or self.t5.layer_state
-        ):  # the name of a file knows nothing of what stands in a layer's place
+        # The name of a file knows nothing of what stands in a layer's place.
+        if directory is None or self.t5.layer_state:
             return None
         is_spilled = self._directory is None
         return state_path(directory, self.t5, self.layer, self.dtype, digest, is_spilled=is_spilled)
