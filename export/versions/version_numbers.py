@@ -74,6 +74,7 @@ def check_version(base: Path, version: int | None) -> None:
     newest = max(versions, default=-1)
     if version < newest:
         raise ExportError(
-            f"A new version must have a higher number than the newest, {newest} in {base}, as servers look at that one alone. "
-            f"Received: version={version}. Leave `version` out, or give a number above {newest}."
+            f"A new version must have a higher number than the newest, {newest} in {base}: servers serve that one unless they are "
+            f"told otherwise, and the next change starts from it. Received: version={version}. Leave `version` out, or give a "
+            f"number above {newest}."
         )
