@@ -223,7 +223,7 @@ def test_a_version_below_the_newest_is_refused(tmp_path, version):
     for name in ("7", "12"):
         (tmp_path / name).mkdir()
 
-    message = f"than the newest, 12 in {tmp_path}, .* Received: version={version}. Leave .* a number above 12."
+    message = f"than the newest, 12 in {tmp_path}: .* Received: version={version}. Leave .* a number above 12."
     with pytest.raises(ExportError, match=message):
         check_version(tmp_path, version)
 
