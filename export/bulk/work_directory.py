@@ -69,9 +69,13 @@ class WorkDirectory:
             raise ConfigError(f"The plan of a job must be readable. Received: {self.path / _PLAN}: {error}.") from error
         if names:
             name = names[0]
+            give = "Give what was given before"
+            version = begun["export"].get("version") if isinstance(begun["export"], dict) else None
+            if name == "export" and version not in (None, plan["export"]["version"]):  # tasks were added meanwhile
+                give = f"Name version {version} itself, such as exports/t5/{version}"
             raise ConfigError(
                 f"A job that was stopped goes on with the same export, input and settings. Received: another {name}: "
-                f"{_difference(begun[name], plan[name])}. Give what was given before, or begin again with --force. "
+                f"{_difference(begun[name], plan[name])}. {give}, or begin again with --force. "
                 f"The answers that there are stay in {self.path}."
             )
 

@@ -35,9 +35,13 @@ from softprompt_tf.texts.text_batches import put_in_front as put_ids_in_front
 
 
 class _Rows(NamedTuple):
-    """A batch of requests, looked up: which task each row asks for, and what is wrong with it ("" if nothing)."""
+    """A batch of requests, looked up: which task each row asks for, and what is wrong with it ("" if nothing).
 
-    task: tf.Tensor  # int32 [B], 0 where the task is unknown
+    A bad row must cost its neighbours nothing: a row of an unknown task goes as one of a task that is asked anyway, and the text
+    of every bad row is empty.
+    """
+
+    task: tf.Tensor  # int32 [B]
     text: tf.Tensor  # string [B], valid UTF-8, with the template's text around it
     status: tf.Tensor  # string [B]
     members: MemberRows  # B' rows, one for each prompt that is asked
@@ -76,7 +80,8 @@ class ServingModule(tf.Module):
     def generate(self, task_id: tf.Tensor, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer with text: `output` [B], its `score` [B] (sum of log-probabilities, nats) and `status` [B]."""
         rows = self._look_up(task_id, text)
-        limits = rows.members.spread(self.tables.of("max_target_tokens", rows.task))
+        limits = tf.where(rows.status == "", self.tables.of("max_target_tokens", rows.task), 1)
+        limits = rows.members.spread(limits)
         encoded = self._encode(rows, FOR_ANSWERS)
         ids, scores = self._shared.value.decode(*encoded.output, *encoded.decoding, limits)
         texts, scores = self._labels.texts(
@@ -126,11 +131,13 @@ class ServingModule(tf.Module):
         """
         rows = self._look_up(task_id, text)
         target, target_status = valid_text(target, "target")
+        status = first_of(rows.status, target_status)
+        target = tf.where(status == "", target, "")
         ids, _ = self._shared.value.tokenize(target, tf.fill(tf.shape(target), MAX_SCORED_TOKENS + 1))  # [B, U]
         is_long = tf.shape(ids)[1] > MAX_SCORED_TOKENS
         too_long = is_long & (tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) > MAX_SCORED_TOKENS)
         length_status = tf.where(too_long, f"The target must have at most {MAX_SCORED_TOKENS - 1} tokens.", "")
-        status = first_of(rows.status, first_of(target_status, length_status))
+        status = first_of(status, length_status)
         ids = put_ids_in_front(ids, self.tables.of("opening_ids", rows.task))
         members, encoded = rows.members, self._encode(rows, FOR_SCORES)
         target_ids = members.spread(ids)[:, None, :]
@@ -181,13 +188,16 @@ class ServingModule(tf.Module):
     def _look_up(self, task_id: tf.Tensor, text: tf.Tensor) -> _Rows:
         """Find each row's task and put the task's template around its text."""
         task, task_status = self.tables.find(task_id)
+        is_known = task_status == ""
+        first_known = tf.argmax(tf.cast(is_known, tf.int32))  # the first row where none is
+        task = tf.where(is_known, task, task[first_known])
         text, text_status = valid_text(text, "text")
         text, marker_status = self._texts_of_tasks.rendered(text, task)
         status = first_of(task_status, text_status)
         if marker_status is not None:
             status = first_of(status, marker_status)
         counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
-        return _Rows(task, text, status, MemberRows.of(counts))
+        return _Rows(task, tf.where(status == "", text, ""), status, MemberRows.of(counts))
 
     def _encode(self, rows: _Rows, worth: WorthSharing) -> EncodedRows:
         return self._encoder.encode(rows.text, rows.task, rows.members, worth)

@@ -51,7 +51,7 @@ def write_saved_model(
       t5: the frozen T5. The graph computes in its dtype.
       prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
         or a list of several prompts of one task, which vote as in `PromptEnsemble`.
-      version: the version's number, 0 or more. Default: one more than the highest there.
+      version: the version's number, 0 or more, and above all that are there. Default: one more than the highest.
       sampler: how the served model decodes, as in `PromptedT5.compile`.
       verify: run the written model through TensorFlow's C API in another process and compare it with Keras.
       table_dtype: how the prompts of this version, and of those that tasks are added to, are stored: "float32", or in half
@@ -61,8 +61,8 @@ def write_saved_model(
       The version directory, DIRECTORY/VERSION.
 
     Raises:
-      ExportError: if the directory is remote, the version is negative or exists already, it cannot be written, or `prompts`
-        holds something else.
+      ExportError: if the directory is remote, the version is negative, exists already or is below the newest, it cannot be
+        written, or `prompts` holds something else.
       VerificationError: if the written model does not answer as Keras does.
       PromptFileError, BackboneMismatchError: if a prompt cannot be read or does not fit.
 
@@ -98,14 +98,15 @@ def write_saved_model(
             verify_saved_model(staging, t5, loaded, sampler=chosen)
         while True:
             number = version if version is not None else next_version(base)
-            still_next = None if version is not None else partial(_is_next, base, number)
-            if publish(staging, base / str(number), still_fits=still_next):
+            still_fits = partial(_is_next, base, number, may_leave_out=version is not None)
+            if publish(staging, base / str(number), still_fits=still_fits):
                 return base / str(number)
             check_version(base, version)
 
 
-def _is_next(base: Path, number: int) -> bool:
-    return next_version(base) == number
+def _is_next(base: Path, number: int, *, may_leave_out: bool) -> bool:
+    following = next_version(base)
+    return number == following or (may_leave_out and number > following)
 
 
 def write_version_files(

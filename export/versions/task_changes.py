@@ -57,7 +57,7 @@ def add_tasks(
       directory: the model's base directory.
       prompts: task id -> prompt file (`.safetensors`, `.npy`, a PEFT folder), loaded prompt, `PromptedT5` or array [P, H];
         or a list of several prompts of one task, which vote.
-      version: the version's number. Default: one more than the highest there.
+      version: the version's number, above all that are there. Default: one more than the highest.
       replace: replace tasks of the same names. All prompts are then written again.
       verify: run both versions through TensorFlow's C API in another process: tasks that were there must answer bit for bit
         as before, the added ones without a status.
@@ -68,7 +68,7 @@ def add_tasks(
 
     Raises:
       ExportError: if there is no export that this library can add to, a task is there already, it answers at greater length
-        than the graph of an earlier version of this library can, or the version exists or cannot be written.
+        than the graph of an earlier version of this library can, or the version is not above all others or cannot be written.
       BackboneMismatchError: if a prompt was made for another backbone.
       PromptFileError: if a prompt cannot be read.
       VerificationError: if the new version does not answer as it should.
@@ -105,14 +105,15 @@ def remove_tasks(
     Args:
       directory: the model's base directory.
       task_ids: names of tasks of its newest version.
-      version: the version's number. Default: one more than the highest there.
+      version: the version's number, above all that are there. Default: one more than the highest.
       verify: as in `add_tasks`.
 
     Returns:
       The version directory, DIRECTORY/VERSION.
 
     Raises:
-      ExportError: if there is no such export or task, or none would be left, or the version exists or cannot be written.
+      ExportError: if there is no such export or task, or none would be left, or the version is not above all others or cannot be
+        written.
       VerificationError: if the new version does not answer as it should.
 
     Examples:

@@ -52,10 +52,13 @@ def next_version(base: Path) -> int:
 
 
 def check_version(base: Path, version: int | None) -> None:
-    """Refuse a version's number that is not free; None, for the next one, always is.
+    """Refuse a version's number that is not free, or below one that is taken; None, for the next one, always fits.
+
+    A server serves the newest version unless it is told otherwise, and a change of tasks is made from that one. So what is written
+    below it would be asked by nobody, and its tasks would be lost with the next change.
 
     Raises:
-      ExportError: if the version is no whole number, negative, or exists.
+      ExportError: if the version is no whole number, negative, exists, or is below the newest.
     """
     if version is None:
         return
@@ -64,6 +67,14 @@ def check_version(base: Path, version: int | None) -> None:
         raise ExportError(
             f"`version` must be from 0 to {MAX_VERSION}. Received: version={version!r}. No server looks at others."
         )
-    target = find_versions(base).get(version, base / str(version))
+    versions = find_versions(base)
+    target = versions.get(version, base / str(version))
     if target.exists():
         raise ExportError(f"A version that exists is never overwritten. Received: {target}. Leave `version` out.")
+    newest = max(versions, default=-1)
+    if version < newest:
+        raise ExportError(
+            f"A new version must have a higher number than the newest, {newest} in {base}: servers serve that one unless they are "
+            f"told otherwise, and the next change starts from it. Received: version={version}. Leave `version` out, or give a "
+            f"number above {newest}."
+        )

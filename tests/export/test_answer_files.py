@@ -305,6 +305,19 @@ def test_another_export_is_refused(base_directory, stopped, monkeypatch):
         ask(base_directory, *stopped)
 
 
+def test_a_newer_export_is_refused_with_the_one_to_name(base_directory, tmp_path):
+    """As after a task was added: the same command means another version then."""
+    from softprompt_tf.export.bulk.work_directory import WorkDirectory
+
+    work, others = WorkDirectory(tmp_path), {"input": {}, "settings": {}, "output": {}}
+    work.begin({"export": {"version": "1", "digest": "a"}, **others})
+
+    with pytest.raises(
+        ConfigError, match='version "2", and not "1".* Name version 1 itself, such as exports/t5/1, or begin'
+    ):
+        work.check_plan({"export": {"version": "2", "digest": "b"}, **others})
+
+
 def test_an_output_that_exists_is_not_overwritten(base_directory, tmp_path):
     source, output = write_rows(tmp_path / "rows.jsonl"), tmp_path / "out.jsonl"
     output.write_text("mine")

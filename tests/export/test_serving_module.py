@@ -184,6 +184,50 @@ def test_a_bad_row_gets_a_status_and_leaves_its_neighbours_alone(signatures, sig
             np.testing.assert_allclose(answer[name][others], values[others], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [{"task_id": "nope"}, {"task_id": "story", "text": b"\xff" + b" a good film" * 40}],
+    ids=["unknown task", "invalid text"],
+)
+def test_a_bad_row_makes_its_neighbours_wait_for_nothing(tiny_t5, task_prompts, bad):
+    """The first task has three labels, 12 rows and answers of 20 tokens; that of the neighbours two, 3 and 2."""
+    module = ServingModule(
+        tiny_t5, build_served_tasks(tiny_t5, {name: task_prompts[name] for name in ("reply", "story", "mood")})
+    )
+    row = {"task_id": "nope", "text": "a good film" * 40, "target": "a good film" * 40, **bad}
+    asked = {name: tf.constant([value, {"task_id": "mood"}.get(name, "a")]) for name, value in row.items()}
+    seen = _seen_by(module)
+
+    generated = module.generate(asked["task_id"], asked["text"])
+    module.classify(asked["task_id"], asked["text"])
+    module.score(**asked)
+
+    assert generated["status"].numpy()[0] != b"" == generated["status"].numpy()[1]
+    (*_, limits), (*_, labels), (*_, targets) = seen["decode"][0], *seen["score"]
+    assert limits.numpy().tolist() == [1, 2]
+    assert labels.shape[1] == 2
+    ids = [len(row) + 1 for row in tiny_t5.tokenize(["a", "the film: a is it good?"])]
+    assert targets.shape[2] == ids[0]
+    for prompt, _, token_ids, *_ in seen["encode"]:
+        assert prompt.shape[1] == (3 if bad["task_id"] == "nope" else 7)
+        assert token_ids.shape[1] == ids[1]
+
+
+def _seen_by(module):
+    """Let a module's functions note their arguments; return function's name -> those of each call."""
+    seen, functions = {}, module._shared.value
+
+    def noted(name):
+        def run(*arguments):
+            seen.setdefault(name, []).append(arguments)
+            return getattr(functions, name)(*arguments)
+
+        return run
+
+    module._shared.value = functions._replace(**{name: noted(name) for name in ("encode", "decode", "score")})
+    return seen
+
+
 def test_a_bad_row_is_answered_with_nothing(signatures):
     generated = signatures["serving_default"](task_id=["nope"], text=["a film"])
     classified = signatures["classify"](task_id=["nope"], text=["a film"])

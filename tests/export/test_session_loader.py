@@ -13,7 +13,7 @@ import sentencepiece as spm
 
 from softprompt_tf.errors import VerificationError
 from softprompt_tf.export.session.session_loader import SavedModelSession
-from softprompt_tf.export.session.session_process import run_in_process
+from softprompt_tf.export.session.session_process import limit_of, run_in_process
 from softprompt_tf.export.session.session_worker import check_modules, decode_tensor, encode_tensor
 
 SENTENCES = [
@@ -161,6 +161,23 @@ def test_a_graph_that_needs_python_is_caught(tmp_path):
         run_in_process(tmp_path, [{"signature": "serving_default", "inputs": {"x": np.zeros(1, np.float32)}}])
 
 
+def test_a_large_model_may_take_longer(tmp_path):
+    (tmp_path / "variables").mkdir()
+    with open(tmp_path / "variables" / "variables.data-00000-of-00001", "wb") as file:
+        file.truncate(44 * 10**9)  # a T5 of 11 billion weights, and none of its bytes
+
+    assert limit_of(tmp_path) == 300 + 4400
+
+
+def test_a_process_that_the_system_killed_is_told_with_the_way_out(saved_model, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(saved_model.parent / "killed"))
+    Path(sys.executable).write_text("#!/bin/sh\nkill -KILL $$\n")
+    Path(sys.executable).chmod(0o755)
+
+    with pytest.raises(VerificationError, match="Received: death by SIGKILL, .*where memory is short.*`verify=False`"):
+        run_in_process(saved_model, [])
+
+
 def test_signatures_tell_names_dtypes_and_shapes(session):
     assert set(session.signatures) == {"serving_default", "echo", "pick"}
     text = session.signatures["serving_default"].inputs["text"]
@@ -295,7 +312,7 @@ def test_worker_names_the_request_that_failed(saved_model):
 
 
 def test_worker_that_takes_too_long_is_stopped(saved_model):
-    with pytest.raises(VerificationError, match=r"Received: no answer in 0\.01 s\. Try again .*: --no-verify"):
+    with pytest.raises(VerificationError, match=r"no answer in 0\.01 s\. `verify=False`, .*`--no-verify`, leaves"):
         run_in_process(saved_model, [], timeout_s=0.01)
 
 

@@ -534,6 +534,39 @@ def test_a_version_that_exists_or_cannot_be_is_refused(base, tiny_t5):
     assert add_tasks(base, {"review": new_prompt(tiny_t5)}, version=7, verify=False) == base / "7"
 
 
+def test_a_version_below_the_newest_is_refused_and_nothing_is_written(base, tiny_t5):
+    """A server would not look at it, and the next change would be made without its tasks."""
+    (base / "1").rename(base / "5")
+    before = content_of(base)
+
+    for change in (
+        lambda: add_tasks(base, {"review": new_prompt(tiny_t5)}, version=4, verify=False),
+        lambda: remove_tasks(base, ["mood"], version=0, verify=False),
+        lambda: write_saved_model(base, tiny_t5, {"review": new_prompt(tiny_t5)}, version=2, verify=False),
+    ):
+        with pytest.raises(ExportError, match="must have a higher number than the newest, 5 in .* above 5"):
+            change()
+
+    assert content_of(base) == before
+
+
+def test_a_version_that_a_newer_one_overtakes_while_it_is_written_is_refused(base, tiny_t5, monkeypatch):
+    from softprompt_tf.export.versions import saved_model
+
+    publish = saved_model.publish
+
+    def after_another_process(staging, target, **options):
+        (base / "9").mkdir()
+        return publish(staging, target, **options)
+
+    monkeypatch.setattr(saved_model, "publish", after_another_process)
+
+    with pytest.raises(ExportError, match="must have a higher number than the newest, 9 in .* version=4"):
+        write_saved_model(base, tiny_t5, {"review": new_prompt(tiny_t5)}, version=4, verify=False)
+
+    assert sorted(entry.name for entry in base.iterdir()) == ["1", "9"]
+
+
 @pytest.mark.parametrize("name", ["0001", "+1"])
 def test_a_version_is_found_however_its_number_is_written(base, tiny_t5, name):
     (base / "1").rename(base / name)

@@ -6,6 +6,7 @@ import stat
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -215,3 +216,16 @@ def test_a_file_system_that_syncs_no_directories_has_versions_too(tmp_path, monk
         assert publish(staging, tmp_path / "1")
 
     assert [path.name for path in tmp_path.rglob("*")] == ["1", "file"]
+
+
+@pytest.mark.parametrize("version", [0, 8, np.int64(11)])
+def test_a_version_below_the_newest_is_refused(tmp_path, version):
+    for name in ("7", "12"):
+        (tmp_path / name).mkdir()
+
+    message = f"than the newest, 12 in {tmp_path}: .* Received: version={version}. Leave .* a number above 12."
+    with pytest.raises(ExportError, match=message):
+        check_version(tmp_path, version)
+
+    check_version(tmp_path, 13)
+    check_version(tmp_path / "none", 0)

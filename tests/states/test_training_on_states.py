@@ -1,5 +1,7 @@
 """Training on cached states beside training without them, and answers from states beside answers from texts."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tiny_t5 import make_tiny_t5
 
 import softprompt_tf as sp
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
+from softprompt_tf.methods import PromptMethod
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.states.encoding import StateEncoder
 from softprompt_tf.states.state_batches import StateBatchStream
@@ -217,3 +220,30 @@ def test_answers_from_states_are_those_from_texts(tiny_t5, method):
     for found, expected in zip(answers.generate_scored(TEXTS[::2]), model.generate_scored(TEXTS[::2]), strict=True):
         assert found.text == expected.text
         assert found.score == pytest.approx(expected.score, rel=1e-4)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelRowsAlone(PromptMethod):
+    """A row for each label and no prompt: the T5 knows nothing of the task, so that the states are the encoder output."""
+
+    @property
+    def name(self):
+        return "label_rows_alone"
+
+    def shapes(self, sizes):
+        return {"label_rows": (3, sizes.hidden_dim)}
+
+    def draw(self, vocabulary, sizes, seed, task_id):
+        return {"label_rows": np.random.default_rng(seed).normal(size=(3, sizes.hidden_dim))}
+
+
+def test_answers_of_label_rows_from_states_are_those_from_texts(tiny_t5):
+    model = sp.PromptedT5(tiny_t5, LabelRowsAlone(length=1, seed=0), labels=["yes", "no", "a good film"])
+    states = model.state_cache(dtype="float32").of(model.text_batches.input_ids(TEXTS))
+    targets = ["yes", "a good film", "no", "no", "yes"]
+
+    answers = model.answers_from(states)
+
+    np.testing.assert_allclose(answers.score(TEXTS, targets), model.score(TEXTS, targets), rtol=1e-4)
+    assert [each.label for each in answers.classify(TEXTS)] == [each.label for each in model.classify(TEXTS)]
+    assert [each.text for each in answers.generate_scored(TEXTS)] == model.generate(TEXTS)
