@@ -15,7 +15,6 @@ from softprompt_tf.interpretability.distances import matched_cosine, mean_cosine
 from softprompt_tf.methods import TaskPrompt, Vocabulary, init, nearest_neighbours, prompt_tuning
 from softprompt_tf.model.task_method import check_fits
 
-
 _START_AS_ROWS = ("prompt_tuning", "dept", "soft_words", "warp", "attempt")  # the last one without sources
 
 
