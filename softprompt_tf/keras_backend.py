@@ -13,16 +13,22 @@ def is_tensorflow() -> bool:
 
 
 def check_backend() -> None:
-    """Refuse a Keras backend on which no model of this library runs.
+    """Refuse a Keras backend, and a global float type of Keras, under which no model of this library runs.
 
     Raises:
-      BackendError: under any other backend than those in `SUPPORTED`.
+      BackendError: under any other backend than those in `SUPPORTED`; on TensorFlow under another float type than float32,
+        as Keras makes its whole numbers as wide.
     """
-    backend = keras.backend.backend()
+    backend, floatx = keras.backend.backend(), keras.config.floatx()
     if backend not in SUPPORTED:
         raise BackendError(
             f"The Keras backend must be one of {', '.join(SUPPORTED)}. Received: {backend!r}. Set KERAS_BACKEND=tensorflow "
             "before Keras is imported."
+        )
+    if is_tensorflow() and floatx != "float32":
+        raise BackendError(
+            f"Keras's global float type must be float32. Received: keras.config.floatx()={floatx!r}. Leave "
+            '`keras.config.set_floatx` out; `load_t5(..., dtype="bfloat16")` gives a T5 that computes in bfloat16.'
         )
 
 

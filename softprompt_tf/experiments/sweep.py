@@ -85,7 +85,8 @@ class _Sweep:
     def run(self) -> SweepOutcome:
         self._plan = with_kept_precisions(self._plan, self._output)
         if not self._is_late():
-            check_data_files(self._output / "data.json", self._plan.tasks())
+            settings = [scoring.trial.settings for scoring in self._plan.scorings if scoring.arm == "prompt_tuning"]
+            check_data_files(self._output / "data.json", self._plan.tasks(), settings)
             self._plan = with_chosen_precisions(self._plan, self._output, self._runner.measured)
             self._runner.check_backbones([scorings[0].trial for scorings in self._plan.trials().values()])
         trials = list(self._plan.trials().values())

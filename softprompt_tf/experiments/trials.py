@@ -12,7 +12,8 @@ from softprompt_tf.config import TaskConfig
 from softprompt_tf.experiments.results import RunResult, digest, score_of
 from softprompt_tf.experiments.rows import scored_split, task_identity
 from softprompt_tf.experiments.settings import RunSettings
-from softprompt_tf.methods.family.method_config import without_later_defaults
+from softprompt_tf.methods.family.method_config import LengthConfig, without_later_defaults
+from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.tasks import LENGTH_BUCKETS
 
 SEEDLESS = ("prompt_design_zero_shot",)
@@ -79,11 +80,17 @@ class Trial:
                 "training": {key: training[key] for key in ("precision", "z_loss")},
             }
         if self.arm == "random_prompt":
-            return config | {"prompt": {"length": settings["prompt"]["length"]}}
+            return config | {"prompt": {"length": self.random_length}}
         design = settings["prompt_design"]
         instructions = {t.name: design["instructions"][t.name] for t in self.tasks if t.name in design["instructions"]}
         shots = 0 if self.arm == "prompt_design_zero_shot" else design["shots"]
         return config | {"prompt_design": {**design, "shots": shots, "instructions": instructions}}
+
+    @property
+    def random_length(self) -> int:
+        """The rows of a random prompt: those of the method's, or prompt tuning's where that has no rows, such as LoRA."""
+        prompt = self.settings.prompt
+        return prompt.length if isinstance(prompt, LengthConfig) else PromptTuningConfig().length
 
     @property
     def name(self) -> str:

@@ -9,8 +9,6 @@ from softprompt_tf.evaluation.scores import score_answers
 from softprompt_tf.experiments.results import RunResult
 from softprompt_tf.experiments.rows import scored_examples, training_data
 from softprompt_tf.experiments.trials import Scoring
-from softprompt_tf.methods.family.method_config import LengthConfig
-from softprompt_tf.methods.family.prompt_tuning import PromptTuningConfig
 from softprompt_tf.tasks import load_task
 
 
@@ -21,8 +19,7 @@ def untrained_result(t5: FrozenT5, scoring: Scoring) -> RunResult:
     task, settings = load_task(scoring.eval_task), trial.settings
     examples = scored_examples(scoring.eval_task, settings.rows)
     if trial.arm == "random_prompt":
-        prompt = settings.prompt if isinstance(settings.prompt, LengthConfig) else PromptTuningConfig()
-        model = random_prompt(t5, task, length=prompt.length, seed=trial.seed)
+        model = random_prompt(t5, task, length=trial.random_length, seed=trial.seed)
         scores = evaluate_examples(model, task, examples)
     else:
         scores = score_answers(task, examples, _design(t5, scoring).ask(task, examples))

@@ -15,6 +15,8 @@ from softprompt_tf.interpretability.distances import matched_cosine, mean_cosine
 from softprompt_tf.methods import TaskPrompt, Vocabulary, init, nearest_neighbours, prompt_tuning
 from softprompt_tf.model.task_method import check_fits
 
+_START_AS_ROWS = ("prompt_tuning", "dept", "soft_words", "warp", "attempt")  # the last one without sources
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PromptInspection:
@@ -108,11 +110,16 @@ def inspect_prompts(
 
 
 def initial_value(prompt: TaskPrompt, t5: FrozenT5) -> np.ndarray | None:
-    """Make a prompt's first value [P, H] again from the settings of its run; None where the file does not hold them."""
+    """Make a prompt's first value [P, H] again from the settings of its run; None where the file does not hold them.
+
+    None also of a method that makes its prompt of other values, such as by a network, unless the first prompt is its rows alone.
+    """
     config = prompt.training_config
     settings, task = config.get("prompt", {}), config.get("task")
     names = [entry.get("name") for entry in task] if isinstance(task, list) else None
     if "init" not in settings or "seed" not in config or (names and prompt.task_id not in names):
+        return None
+    if settings.get("method", "prompt_tuning") not in _START_AS_ROWS or settings.get("sources"):
         return None
     if settings["init"].startswith("file:") and not Path(settings["init"].removeprefix("file:")).is_absolute():
         return None  # a prompt file keeps a file's own name, which says nothing of where it is

@@ -10,15 +10,14 @@ import dataclasses
 import difflib
 import hashlib
 import math
-import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from softprompt_tf.errors import PromptError
-from softprompt_tf.methods.files.prompt_file import load_prompt
-from softprompt_tf.methods.vocabulary import NUM_SPECIAL_IDS, token_rows
+from softprompt_tf.methods.first_rows import array_rows, file_rows, label_rows, sampled_rows, text_rows, uniform_rows
 from softprompt_tf.methods.vocabulary import Vocabulary as Vocabulary
 from softprompt_tf.methods.vocabulary import output_rows as output_rows
 
@@ -71,11 +70,7 @@ def random_uniform(scale: float = 0.5) -> PromptInitializer:
     """
     if not (math.isfinite(scale) and scale > 0):
         raise PromptError(f"`scale` must be a finite number above 0. Received: scale={scale}.")
-
-    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        return _generator(seed).uniform(-scale, scale, shape)
-
-    return PromptInitializer(f"random_uniform(scale={scale})", draw)
+    return PromptInitializer(f"random_uniform(scale={scale})", partial(uniform_rows, scale))
 
 
 def sampled_vocabulary(population_size: int = 5000) -> PromptInitializer:
@@ -93,18 +88,9 @@ def sampled_vocabulary(population_size: int = 5000) -> PromptInitializer:
     """
     if population_size < 1:
         raise PromptError(f"`population_size` must be a positive integer. Received: population_size={population_size}.")
-
-    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        num_pieces = vocabulary.num_pieces or len(vocabulary.embeddings)
-        population = np.arange(NUM_SPECIAL_IDS, min(NUM_SPECIAL_IDS + population_size, num_pieces))
-        if not population.size:
-            raise PromptError(
-                f"`sampled_vocabulary` needs more than {NUM_SPECIAL_IDS} pieces. Received: {num_pieces} pieces."
-            )
-        ids = _generator(seed).choice(population, shape[0], replace=shape[0] > population.size)
-        return np.asarray(vocabulary.embeddings[ids])  # [P, H]
-
-    return PromptInitializer(f"sampled_vocabulary(population_size={population_size})", draw)
+    return PromptInitializer(
+        f"sampled_vocabulary(population_size={population_size})", partial(sampled_rows, population_size)
+    )
 
 
 def class_labels(labels: Sequence[str], fallback: PromptInitializer | None = None) -> PromptInitializer:
@@ -120,17 +106,8 @@ def class_labels(labels: Sequence[str], fallback: PromptInitializer | None = Non
     if isinstance(labels, str) or not labels or not all(isinstance(label, str) and label for label in labels):
         raise PromptError(f"`labels` must be a list of non-empty strings. Received: labels={labels!r}.")
     names, rest = tuple(labels), fallback or sampled_vocabulary()
-
-    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        if len(names) > shape[0]:
-            raise PromptError(
-                f"A prompt must have a row for each class label. Received: {len(names)} labels, length={shape[0]}. "
-                "Make the prompt longer or use `sampled_vocabulary`."
-            )
-        rows = np.stack([token_rows(vocabulary, name).mean(axis=0) for name in names])  # [C, H]
-        return _fill(rows, rest, vocabulary, seed, shape)
-
-    return PromptInitializer(f"class_labels({list(names)}, fallback={rest.description})", draw)
+    description = f"class_labels({list(names)}, fallback={rest.description})"
+    return PromptInitializer(description, partial(label_rows, names, rest))
 
 
 def from_text(text: str, fallback: PromptInitializer | None = None) -> PromptInitializer:
@@ -148,17 +125,7 @@ def from_text(text: str, fallback: PromptInitializer | None = None) -> PromptIni
     if not text.strip():
         raise PromptError(f"`text` must not be empty. Received: text={text!r}.")
     rest = fallback or sampled_vocabulary()
-
-    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        rows = token_rows(vocabulary, text)  # [tokens, H]
-        if len(rows) > shape[0]:
-            warnings.warn(
-                f"The text of the prompt is cut: it has {len(rows)} tokens and the prompt {shape[0]} rows.",
-                stacklevel=2,
-            )
-        return _fill(rows[: shape[0]], rest, vocabulary, seed, shape)
-
-    return PromptInitializer(f"from_text({text!r}, fallback={rest.description})", draw)
+    return PromptInitializer(f"from_text({text!r}, fallback={rest.description})", partial(text_rows, text, rest))
 
 
 def from_array(array: np.ndarray) -> PromptInitializer:
@@ -175,11 +142,7 @@ def from_array(array: np.ndarray) -> PromptInitializer:
     if values.ndim != 2 or not np.isfinite(values).all():
         raise PromptError(f"`array` must be a finite [P, H] array. Received: shape {list(values.shape)}.")
     digest = hashlib.sha256(values.tobytes()).hexdigest()[:12]
-
-    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        return _exactly(values, shape, "The array").copy()
-
-    return PromptInitializer(f"from_array(shape={list(values.shape)}, sha256={digest})", draw)
+    return PromptInitializer(f"from_array(shape={list(values.shape)}, sha256={digest})", partial(array_rows, values))
 
 
 def from_file(path: str | Path) -> PromptInitializer:
@@ -196,19 +159,7 @@ def from_file(path: str | Path) -> PromptInitializer:
     Examples:
       >>> prompt = sp.prompt_tuning(length=5, init=sp.init.from_file("film.safetensors"))
     """
-
-    def draw(vocabulary: Vocabulary, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        task = load_prompt(path)
-        rows = _exactly(task.prompt, shape, f"The prompt file {path}")
-        if task.backbone_fingerprint and vocabulary.fingerprint() not in ("", task.backbone_fingerprint):
-            warnings.warn(
-                f"The prompt file {path} was trained on another backbone, {task.backbone}, so it is a poor start. "
-                "Recycle it for this one: softprompt recycle.",
-                stacklevel=2,
-            )
-        return rows
-
-    return PromptInitializer(f"from_file({str(path)!r})", draw)
+    return PromptInitializer(f"from_file({str(path)!r})", partial(file_rows, path))
 
 
 def from_name(text: str, labels: Sequence[str] | None = None, *, population_size: int = 5000) -> PromptInitializer:
@@ -243,26 +194,3 @@ def from_name(text: str, labels: Sequence[str] | None = None, *, population_size
     has_other = bool(nearest) and nearest[0] != text
     hint = f"Did you mean {nearest[0]!r}?" if has_other else "A text or a path follows `text:` and `file:`."
     raise PromptError(f"`init` must be one of {', '.join(NAMES)}. Received: init={text!r}. {hint}")
-
-
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed))
-
-
-def _fill(
-    rows: np.ndarray, fallback: PromptInitializer, vocabulary: Vocabulary, seed: int, shape: tuple[int, int]
-) -> np.ndarray:
-    """Return `rows` and below them rows of the fallback, [P, H] together."""
-    missing = shape[0] - len(rows)
-    if not missing:
-        return rows
-    return np.concatenate([rows, fallback(vocabulary)(seed, (missing, shape[1]))])
-
-
-def _exactly(values: np.ndarray, shape: tuple[int, int], subject: str) -> np.ndarray:
-    if values.shape != tuple(shape):
-        raise PromptError(
-            f"{subject} must have the prompt's exact shape. Received: {list(values.shape)} for a prompt {list(shape)}. "
-            f"Set the prompt's length to {values.shape[0]} where only the length differs."
-        )
-    return values

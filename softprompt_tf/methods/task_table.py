@@ -14,6 +14,14 @@ Fold = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """The trained variables, by name -> the tensors that a task has, both [K, ...] or both without K."""
 
 
+_HAS_TASK_AXIS = "has_task_axis"
+
+
+def has_task_axis(variable: Any) -> bool:
+    """Say whether a variable is of a table of several tasks and has a row for each, so that an optimizer keeps them apart."""
+    return bool(getattr(variable, _HAS_TASK_AXIS, False))
+
+
 @keras.saving.register_keras_serializable(package="softprompt_tf")
 class TaskTable(keras.layers.Layer):
     """A table of what tasks train, a variable for each name: [...] for one task or where tasks share it, [K, ...] for K tasks.
@@ -75,6 +83,9 @@ class TaskTable(keras.layers.Layer):
             )
             for name in self.shapes
         }
+
+        for name, variable in self.variables_by_name.items():
+            setattr(variable, _HAS_TASK_AXIS, self.num_tasks is not None and name not in self.shared)
 
     def _full_shape(self, name: str) -> tuple[int, ...]:
         tasks = () if self.num_tasks is None or name in self.shared else (self.num_tasks,)

@@ -5,6 +5,7 @@ from typing import Any
 
 from softprompt_tf.backbones import FrozenT5
 from softprompt_tf.errors import BackboneError, DataError, PromptError
+from softprompt_tf.keras_backend import check_backend
 from softprompt_tf.texts.text_arguments import checked_limit
 
 
@@ -13,7 +14,9 @@ def check_parts(t5: Any, labels: Any) -> tuple[Any, ...] | None:
 
     Raises:
       BackboneError, PromptError: with what was received.
+      BackendError: where Keras is set up for what cannot run here.
     """
+    check_backend()
     if not isinstance(t5, FrozenT5):
         raise BackboneError(
             f"`t5` must be a T5 from load_t5. Received: {t5 if isinstance(t5, str) else type(t5).__name__!r}. "

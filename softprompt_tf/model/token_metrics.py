@@ -217,7 +217,7 @@ class LabelAccuracy(_Share):
 def _logits_of(ids: Tensor, logits: Tensor) -> Tensor:
     """Pick the logits of ids [C, U] out of [B, U, V], B of which may be 0; return [B, C, U]."""
     batch, width, size = ops.shape(logits)
-    places = ids + ops.arange(width)[None] * size  # [C, U]
+    places = ids + ops.arange(width, dtype="int32")[None] * size  # [C, U]
     return ops.take(ops.reshape(logits, (batch, width * size)), places, axis=1)
 
 

@@ -161,21 +161,18 @@ def _train(
             "this run was finished before: nothing is trained. For more, raise its steps or start a new run", flush=True
         )
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=proto)
-    train_batches, held_out_batches = (
-        PretrainingBatches(
-            PassageSource(corpus, dict(kind_weights or {})),
-            tokenizer,
-            mixture,
-            first_sentinel=first_sentinel,
-            seed=trainer.run.seed,
-        )
-        for corpus in corpora
-    )
-    fixed_batches = _fixed_batches(held_out_batches, mixture) if held_out.num_documents else {}
+
+    def batches_of(corpus: Corpus) -> PretrainingBatches:
+        source = PassageSource(corpus, dict(kind_weights or {}))
+        return PretrainingBatches(source, tokenizer, mixture, first_sentinel=first_sentinel, seed=trainer.run.seed)
+
+    # Of the kinds that are drawn, none may have enough documents for one that is held out.
+    can_measure = any((kind_weights or {}).get(kind, 1.0) > 0 for kind in held_out.kinds)
+    fixed_batches = _fixed_batches(batches_of(held_out), mixture) if can_measure else {}
     text = None
     if measured:
         text = MeasuredText(trainer.backbone, tokenizer, cut_windows(measured, tokenizer, window=mixture.window))
-    trainer.fit(train_batches, fixed_batches, text)
+    trainer.fit(batches_of(train), fixed_batches, text)
     preset = trainer.directory / _PRESET
     write_preset(trainer.backbone, proto, preset)
     print(f"wrote {preset}", flush=True)

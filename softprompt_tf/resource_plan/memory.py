@@ -79,8 +79,9 @@ def slot_values(injected: Injected, optimizer: str, num_tasks: int) -> int:
         return _SLOTS[optimizer] * variable_values(injected, num_tasks, injected.trained)
     total = 0
     for name, shape in injected.trained.items():
-        full = shape if num_tasks == 1 or name in injected.shared else (num_tasks, *shape)
-        total += sum(map(math.prod, slot_shapes(full)))
+        has_tasks = num_tasks > 1 and name not in injected.shared
+        full = (num_tasks, *shape) if has_tasks else shape
+        total += sum(map(math.prod, slot_shapes(full, has_tasks=has_tasks)))
     return total
 
 

@@ -11,6 +11,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.methods.task_table import has_task_axis
 
 Tensor = Any
 MIN_DIM_SIZE_TO_FACTOR = 128
@@ -27,8 +28,9 @@ class Adafactor(keras.optimizers.Optimizer):
         p <- (1 - weight_decay_rate) p - learning_rate y
 
     A variable of rank 3 [K, P, H] is K independent prompts: factoring and RMS are taken per prompt, and a prompt whose
-    gradient is completely zero (its task is not in the batch) keeps its value and its slots. A variable of rank 1 or 2 is
-    treated exactly as T5X treats it; so is one of rank 4 or more.
+    gradient is completely zero (its task is not in the batch) keeps its value and its slots. A variable of another rank is
+    treated exactly as T5X treats it. Where a `TaskTable` says that the first axis is that of tasks, whatever the rank is, each
+    task moves as it would alone, and stays where its gradient is completely zero.
 
     Args:
       learning_rate: float or a Keras `LearningRateSchedule`. The RMS of the largest step. Default 0.3.
@@ -90,24 +92,28 @@ class Adafactor(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
+        # Of Keras's variables, as under TensorFlow a step gets others, which say nothing of tasks.
+        self._axes = [_axes_of_one(tuple(variable.shape), has_task_axis(variable)) for variable in variables]
         self._slots = [self._add_slots(variable) for variable in variables]
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         gradient = ops.cast(gradient, "float32")
         value = ops.cast(ops.convert_to_tensor(variable), "float32")
-        slots = self._slots[self._get_variable_index(variable)]
+        index = self._get_variable_index(variable)
+        slots, axes = self._slots[index], self._axes[index]
         old_slots = [ops.convert_to_tensor(slot) for slot in slots]
 
-        new_slots, update = self._second_moment(gradient, old_slots)
-        axes = _axes_of_one_prompt(gradient.shape)
+        new_slots, update = self._second_moment(gradient, old_slots, axes)
         rms = ops.sqrt(ops.mean(ops.square(update), axis=axes, keepdims=True))
         update = update / ops.maximum(1.0, rms / self.clipping_threshold)
         new_value = (1.0 - self.weight_decay_rate) * value - ops.cast(learning_rate, "float32") * update
 
-        if len(gradient.shape) == 3:
+        num_in_front = len(gradient.shape) - len(axes)
+        if num_in_front:
             has_gradient = ops.any(ops.not_equal(gradient, 0.0), axis=axes, keepdims=True)  # [K, 1, 1]
             new_value = ops.where(has_gradient, new_value, value)
-            new_slots = [_where_prompt(has_gradient, new, old) for new, old in zip(new_slots, old_slots, strict=True)]
+            which = ops.reshape(has_gradient, gradient.shape[:num_in_front])  # [K]
+            new_slots = [_where_prompt(which, new, old) for new, old in zip(new_slots, old_slots, strict=True)]
         for slot, new_slot in zip(slots, new_slots, strict=True):
             self.assign(slot, new_slot)
         self.assign(variable, ops.cast(new_value, variable.dtype))
@@ -127,7 +133,8 @@ class Adafactor(keras.optimizers.Optimizer):
         return config
 
     def _add_slots(self, variable: keras.Variable) -> list[keras.Variable]:
-        shapes = slot_shapes(tuple(variable.shape), self.min_dim_size_to_factor)
+        has_tasks = has_task_axis(variable)
+        shapes = slot_shapes(tuple(variable.shape), self.min_dim_size_to_factor, has_tasks=has_tasks)
         name = getattr(variable, "path", variable.name).replace("/", "_")
         endings = ("v",) if len(shapes) == 1 else ("v_row", "v_col")
         return [
@@ -135,13 +142,15 @@ class Adafactor(keras.optimizers.Optimizer):
             for shape, ending in zip(shapes, endings, strict=True)
         ]
 
-    def _second_moment(self, gradient: Tensor, slots: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    def _second_moment(
+        self, gradient: Tensor, slots: list[Tensor], axes: tuple[int, ...]
+    ) -> tuple[list[Tensor], Tensor]:
         """Return the new slots and the gradient divided by the root of the second moment."""
         # 1 - beta2 is computed as it is: after a million steps, 1 - (1 - x) in float32 would be off by 0.4 %.
         step = ops.cast(self.iterations + self.initial_step + 1, "float32")
         mixing = ops.power(step, -self.decay_rate)
         squared = ops.square(gradient) + self.epsilon1
-        factored = _factored_axes(tuple(gradient.shape), self.min_dim_size_to_factor)
+        factored = _factored_axes(tuple(gradient.shape), axes, self.min_dim_size_to_factor)
         if factored is None:
             v = (1.0 - mixing) * slots[0] + mixing * squared
             return [v], gradient * ops.rsqrt(v)
@@ -155,22 +164,26 @@ class Adafactor(keras.optimizers.Optimizer):
         return [v_row, v_col], update
 
 
-def slot_shapes(shape: tuple[int, ...], min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR) -> list[tuple[int, ...]]:
+def slot_shapes(
+    shape: tuple[int, ...], min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR, *, has_tasks: bool = False
+) -> list[tuple[int, ...]]:
     """Return the shapes of a variable's slots: its own shape, or where it is factored those of rows and of columns."""
-    factored = _factored_axes(shape, min_dim_size_to_factor)
+    factored = _factored_axes(shape, _axes_of_one(shape, has_tasks), min_dim_size_to_factor)
     if factored is None:
         return [shape]
     row, column = factored
     return [_without(shape, column), _without(shape, row)]
 
 
-def _axes_of_one_prompt(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _axes_of_one(shape: tuple[int, ...], has_tasks: bool) -> tuple[int, ...]:
+    """Return the axes of what moves by itself: a prompt [P, H], or all of a variable. Those in front of them number such."""
+    if has_tasks:
+        return tuple(1 + axis for axis in _axes_of_one(shape[1:], False))
     return (1, 2) if len(shape) == 3 else tuple(range(len(shape)))
 
 
-def _factored_axes(shape: tuple[int, ...], min_size: int) -> tuple[int, int] | None:
-    """Return the axes (row, column) of the second largest and the largest dimension, or None."""
-    axes = _axes_of_one_prompt(shape)
+def _factored_axes(shape: tuple[int, ...], axes: tuple[int, ...], min_size: int) -> tuple[int, int] | None:
+    """Return the axes (row, column) of the second largest and the largest dimension among `axes`, or None."""
     if len(axes) < 2:
         return None
     row, column = sorted(axes, key=lambda axis: shape[axis])[-2:]
@@ -182,8 +195,9 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def _where_prompt(has_gradient: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Choose per prompt; a slot is [K, P, H] or, factored, [K, P] and [K, H]."""
-    return ops.where(ops.reshape(has_gradient, [-1] + [1] * (len(new.shape) - 1)), new, old)
+    """Choose per prompt by flags [K]; a slot is [K, P, H] or, factored, [K, P] and [K, H]."""
+    missing = len(new.shape) - len(has_gradient.shape)
+    return ops.where(ops.reshape(has_gradient, (*has_gradient.shape, *[1] * missing)), new, old)
 
 
 def _as_float(learning_rate: float | LearningRateSchedule) -> float | LearningRateSchedule:

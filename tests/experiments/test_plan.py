@@ -6,6 +6,7 @@ from tiny_run import mood_rows, write_rows, write_yaml
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.settings import ARMS, read_sweep
+from softprompt_tf.methods import METHODS
 
 EVERY = list(ARMS)
 
@@ -33,6 +34,17 @@ def test_a_run_is_called_by_the_method_that_it_trains(place):
     plan = planned(place, {"late": late, "words": {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1]}})
 
     assert list(map(str, plan.scorings)) == ["late, late_prompts, mood, seed 1", "words, random_prompt, mood, seed 1"]
+
+
+def test_a_random_prompt_is_planned_beside_every_method(place):
+    arms = {"tasks": [place.mood], "arms": ["random_prompt"], "seeds": [1], "vary": {"prompt.method": list(METHODS)}}
+
+    trials = {each.x: each.trial for each in planned(place, {"methods": arms}).scorings}
+
+    assert list(trials) == list(METHODS)
+    assert trials["low_rank"].config["prompt"] == {"length": 3}  # as the sweep has it
+    for name in ("lora", "ia3", "adapters", "mad_x"):
+        assert trials[name].config["prompt"] == {"length": 20}  # prompt tuning's
 
 
 def test_methods_that_no_seed_changes_run_once(place):

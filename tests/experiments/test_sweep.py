@@ -24,7 +24,7 @@ from softprompt_tf.experiments import runner, sweep
 from softprompt_tf.experiments.data_files import check_data_files
 from softprompt_tf.experiments.plan import make_plan
 from softprompt_tf.experiments.rows import training_data
-from softprompt_tf.experiments.settings import ARMS, read_sweep
+from softprompt_tf.experiments.settings import ARMS, RunSettings, read_sweep
 from softprompt_tf.experiments.sweep import plan_lines, result_store, run_sweep
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.methods import load_prompt
@@ -440,6 +440,40 @@ def test_files_of_one_name_in_folders_of_one_name_are_told_apart(place, tmp_path
 
     with pytest.raises(ConfigError, match=r"data must stay the same. Received: film/data/rows\.jsonl with digest"):
         check_data_files(tmp_path / "data.json", tasks)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prompt": {"init": "file:FILE"}},
+        {"prompt": {"method": "attempt", "sources": ["FILE"]}},
+        {"prompt": {"method": "mad_x", "language": "FILE"}},
+        {"training": {"distill_from": "FILE"}},
+        {"training": {"distill_from": {"mood": "FILE"}}},
+    ],
+    ids=["first values", "source", "language", "teacher", "teacher of a task"],
+)
+def test_prompts_that_runs_begin_with_must_stay_the_same_too(tmp_path, settings):
+    (tmp_path / "old").mkdir()
+    file, path = tmp_path / "old" / "film.safetensors", tmp_path / "data.json"
+    file.write_bytes(b"one prompt")
+    runs = [RunSettings.model_validate(json.loads(json.dumps(settings).replace("FILE", str(file))))]
+    check_data_files(path, [], runs)
+    check_data_files(path, [], runs)
+    file.write_bytes(b"another prompt")
+
+    with pytest.raises(ConfigError, match=r"data must stay the same. Received: old/film\.safetensors with digest"):
+        check_data_files(path, [], runs)
+
+
+def test_a_sweep_of_a_prompt_to_start_from_that_changed_is_refused(place, tmp_path):
+    np.save(tmp_path / "start.npy", np.zeros((3, 16), np.float32))
+    start = {"tasks": [place.mood], "seeds": [1], "prompt": {"init": f"file:{tmp_path / 'start.npy'}"}}
+    run(plan_of(place, {"one": start}), tmp_path / "out")
+    np.save(tmp_path / "start.npy", np.ones((3, 16), np.float32))
+
+    with pytest.raises(ConfigError, match=r"data must stay the same. Received: .*start\.npy with digest"):
+        run(plan_of(place, {"one": {**start, "seeds": [1, 2]}}), tmp_path / "out")
 
 
 def test_a_sweeps_directory_in_use_is_refused(methods, tmp_path):

@@ -13,7 +13,7 @@ from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import BackboneMismatchError, DataError, PromptError
 from softprompt_tf.interpretability import draw_heat_map, inspect_prompts, write_heat_map
 from softprompt_tf.interpretability.inspection import initial_value
-from softprompt_tf.methods import TaskPrompt, init, prompt_tuning, write_prompt
+from softprompt_tf.methods import METHODS, TaskPrompt, TaskStart, init, prompt_tuning, write_prompt
 from softprompt_tf.model.prompted_t5 import PromptedT5
 
 projector_config = pytest.importorskip("tensorboard.plugins.projector.projector_config_pb2")
@@ -82,6 +82,24 @@ def test_the_initial_prompt_is_made_again_as_the_model_made_it(tiny_t5, names):
     value = initial_value(trained, tiny_t5)
 
     np.testing.assert_array_equal(value, model.prompt_value("mood" if names else None))
+
+
+# A network, shared rows, products: of these the first prompt is not the rows that the initializer gives.
+OTHERWISE_MADE = ("residual", "multitask_prompts", "mpt", "superpos", "low_rank", "ulpt", "p_tuning")
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "dept", "soft_words", "warp", "attempt", *OTHERWISE_MADE])
+def test_the_initial_prompt_of_a_method_is_the_models_or_unknown(tiny_t5, method):
+    section = METHODS[method].config(method=method, length=4)
+    model = PromptedT5(tiny_t5, section.make([TaskStart("mood", LABELS)], seed=7), labels=LABELS)
+    config = {"prompt": section.model_dump(mode="json"), "seed": 7, "task": {"name": "mood"}}
+
+    value = initial_value(model.task_prompt("mood", training_config=config), tiny_t5)
+
+    if method in OTHERWISE_MADE:
+        assert value is None
+    else:
+        np.testing.assert_array_equal(value, model.prompt_value())
 
 
 def test_the_initial_prompt_is_unknown_without_a_run_or_its_file(tiny_t5):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_user import INPUTS, TARGETS, make_model
 
 import softprompt_tf as sp
-from softprompt_tf.errors import BackboneError, ConfigError, DataError, PromptError, TrainingError
+from softprompt_tf.errors import BackboneError, BackendError, ConfigError, DataError, PromptError, TrainingError
 
 pytestmark = pytest.mark.thorough
 
@@ -73,6 +73,19 @@ def test_the_global_policy_of_keras_does_not_round_the_weights(t5, row_losses, p
     losses, tokens = row_losses
     assert loss == pytest.approx(losses.sum() / tokens.sum(), rel=1e-5)
     assert not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+@pytest.mark.parametrize("floatx", ["bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("make", ["T5", "model"])
+def test_another_global_float_type_is_refused_before_a_kernel_fails(t5, floatx, make):
+    keras.config.set_floatx(floatx)
+    try:
+        with pytest.raises(
+            BackendError, match=rf"must be float32. Received: keras.config.floatx\(\)='{floatx}'. Leave"
+        ):
+            sp.load_t5("mini") if make == "T5" else make_model(t5)
+    finally:
+        keras.config.set_floatx("float32")
 
 
 @pytest.mark.parametrize(

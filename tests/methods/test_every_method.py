@@ -1,5 +1,7 @@
 """Every method with its defaults: what trains, the slope of the loss, and the file that it leaves."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -53,6 +55,10 @@ def test_a_name_alone_gives_the_defaults(model):
         "late_prompts",
     ):  # which know the labels, or the size of the T5's states, by now
         assert model.method.settings() == default.settings()
+
+
+def test_it_can_be_pickled(model):
+    assert pickle.loads(pickle.dumps(model.method)) == model.method
 
 
 def test_gradients_reach_all_that_trains_and_are_slopes(model):

@@ -1,6 +1,7 @@
 """Initializers, over a table whose row i is filled with i, so that a row tells which id it came from."""
 
 import dataclasses
+import pickle
 import warnings
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_an_initializer_returns_float32_rows_and_repeats_them(name, seed, vocabu
     assert first.shape == (6, 4)
     assert first.dtype == np.float32
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_an_initializer_can_be_pickled_for_another_process(name, vocabulary, prompt_path):
+    initializer = INITIALIZERS[name](prompt_path)
+
+    read = pickle.loads(pickle.dumps(initializer))
+
+    assert read == initializer
+    np.testing.assert_array_equal(read(vocabulary)(3, (6, 4)), initializer(vocabulary)(3, (6, 4)))
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)

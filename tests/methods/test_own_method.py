@@ -95,6 +95,18 @@ def test_what_no_task_could_have_is_refused_before_the_training(one_layer_t5, se
         sp.PromptedT5(one_layer_t5, Gated(**settings))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
+@pytest.mark.parametrize("task_ids", [None, ("a", "b")], ids=["one task", "two tasks"])
+def test_first_values_that_are_no_numbers_are_refused_before_the_training(one_layer_t5, monkeypatch, wrong, task_ids):
+    gates = np.array([[2.0], [wrong]], "float32")
+    monkeypatch.setattr(Gated, "draw", lambda *_: {"rows": ROWS, "gate": gates})
+
+    with pytest.raises(
+        PromptError, match="must be finite. Received: NaN or infinite ones of `gate`, which the method gated"
+    ):
+        sp.PromptedT5(one_layer_t5, gated(task_ids=task_ids))
+
+
 def test_a_config_knows_it_when_it_is_registered(registered, monkeypatch, tmp_path):
     task = {"name": "it", "train": "t.jsonl", "validation": "t.jsonl", "inputs": "{text}", "targets": "{label}"}
     values = {"backbone": "mini", "task": task, "output_dir": "x"}

@@ -97,6 +97,17 @@ def test_too_little_text_for_held_out_documents_still_trains(pretrained, corpus,
     assert "loss" in line
 
 
+def test_held_out_documents_of_kinds_that_are_left_out_are_not_measured(pretrained, corpus, tmp_path):
+    long, short = corpus.documents[0], corpus.documents[1]
+    enough = [*long] * (200 // len(long) + 1)  # every 200th document is held out
+    texts = [("left out", enough), ("trained on", short)]
+
+    adapt(pretrained / "preset", texts, tmp_path, RUN, mixture=PREFIXES, kind_weights={"left out": 0.0})
+
+    assert not (tmp_path / "log.jsonl").exists()  # nothing was measured
+    assert (tmp_path / "preset").is_dir()
+
+
 def test_bits_per_byte_of_a_text_are_logged_from_the_start_on(pretrained, corpus, tokenizer, tmp_path):
     measured, run = (
         list(corpus.documents[1]),

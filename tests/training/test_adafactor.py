@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.methods import TaskTable
 from softprompt_tf.training.adafactor import Adafactor
 
 STEPS = 6
@@ -135,6 +136,68 @@ def test_prompts_of_several_tasks_move_as_if_alone(shape):
     for task, (own_value, own_gradients) in enumerate(problems):
         *_, expected = numpy_adafactor(own_value, own_gradients)
         np.testing.assert_allclose(values[-1][task], expected, rtol=2e-5, atol=1e-6)
+
+
+TASK_SHAPES = {  # of one task
+    "number": (),
+    "vector": (7,),
+    "wide vector": (200,),
+    "matrix": (130, 128),
+    "LoRA": (2, 3, 140),
+    "keys and values": (5, 2, 2, 3, 6),
+}
+
+
+def twin_of_one(value, gradients):
+    """Return the last value of what one task trains: rank 3 is prompts that move apart, as without tasks."""
+    if value.ndim == 3:
+        columns = zip(value, np.stack(gradients).swapaxes(0, 1), strict=True)
+        return np.stack([twin_of_one(*column) for column in columns])
+    *_, last = numpy_adafactor(value.reshape(value.shape or 1), [g.reshape(g.shape or 1) for g in gradients])
+    return last.reshape(value.shape)
+
+
+@pytest.mark.parametrize("shape", TASK_SHAPES.values(), ids=TASK_SHAPES.keys())
+def test_tasks_of_a_table_move_as_if_alone_whatever_a_method_trains(shape):
+    problems = [random_problem((*shape,), seed) for seed in range(3)]
+    values = {"it": np.stack([value for value, _ in problems])}
+    table = TaskTable({"it": shape}, num_tasks=3, initial_values=values)
+    optimizer, variable = Adafactor(), table.variables_by_name["it"]
+    optimizer.build([variable])
+    step = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+
+    for rows in zip(*(gradients for _, gradients in problems), strict=True):
+        step(tf.constant(np.stack(rows)))
+
+    for task, problem in enumerate(problems):
+        np.testing.assert_allclose(variable.numpy()[task], twin_of_one(*problem), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", TASK_SHAPES.values(), ids=TASK_SHAPES.keys())
+def test_a_task_of_a_table_that_is_not_in_the_batch_stays(shape):
+    (value, gradients), absent = random_problem((2, *shape)), np.zeros(shape, "float32")
+    table = TaskTable({"it": shape}, num_tasks=2, initial_values={"it": value})
+    optimizer, variable = Adafactor(weight_decay_rate=0.1), table.variables_by_name["it"]
+    optimizer.apply([tf.constant(gradients[0])], [variable])
+    before = [array.numpy()[0] for array in [variable, *optimizer.variables[2:]]]
+
+    optimizer.apply([tf.constant(np.stack([absent, gradients[1][1]]))], [variable])
+
+    for old, new in zip(before, [variable, *optimizer.variables[2:]], strict=True):
+        np.testing.assert_array_equal(new.numpy()[0], old)
+    assert np.all(variable.numpy()[1] != value[1])
+
+
+def test_variables_that_tasks_share_have_no_axis_of_tasks():
+    value, gradients = random_problem((20, 16))
+    table = TaskTable({"it": (20, 16)}, num_tasks=3, shared=["it"], initial_values={"it": value})
+
+    optimizer, variable = Adafactor(), table.variables_by_name["it"]
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)], [variable])
+
+    *_, expected = numpy_adafactor(value, gradients)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 20, 16), (2, 130, 128)], ids=["whole", "factored"])

@@ -140,7 +140,19 @@ class PromptMethod:
 
         Returns:
           Name -> float32 [...], or [K, ...] where `task_ids` is given and the variable is no shared one.
+
+        Raises:
+          PromptError: if one is NaN or infinite.
         """
+        values = self._drawn(vocabulary, sizes)
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise PromptError(
+                    f"First values must be finite. Received: NaN or infinite ones of `{name}`, which the method {self.name} drew."
+                )
+        return values
+
+    def _drawn(self, vocabulary: Vocabulary, sizes: BackboneSizes) -> dict[str, np.ndarray]:
         if self.task_ids is None:
             return self.draw(vocabulary, sizes, self.seed, None)
         drawn = [
