@@ -188,14 +188,17 @@ class Injection(NamedTuple):
         return self.adds_to_front or self.sight is not None
 
     @property
-    def moves_cross(self) -> bool:
-        """Whether something goes into the decoder's attention to the encoder output, which cannot be absorbed then."""
-        return self.cross is not None or "cross" in self.changed_places
+    def moves_cross_keys(self) -> bool:
+        """Whether rows have keys or values of their own in the decoder's attention to the encoder output: it cannot be absorbed
+        then, nor shared. Scales are none: those of keys go to the queries, and those of values to what is attended to."""
+        return self.cross is not None or any(
+            part.place == "cross" and part.kind in ("key_delta", "value_delta") for part in self.changes
+        )
 
     @property
     def moves_layers(self) -> bool:
         """Whether something goes into the layers of any stack."""
-        return self.moves_encoder or self.moves_cross or self.decoder is not None or bool(self.changes)
+        return self.moves_encoder or self.cross is not None or self.decoder is not None or bool(self.changes)
 
     @property
     def moves_decoding(self) -> bool:

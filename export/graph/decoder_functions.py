@@ -66,7 +66,7 @@ def decode_streams(t5: FrozenT5, row_shapes: RowShapes, sampler: Sampler) -> Cal
                 encoder_output, mask = streams.spread(rows)
                 return decode(sampler, t5, Encoded(encoder_output, mask, injection), longest, row_limits=limits)
 
-            if sharing is None or injected(names, parts).moves_cross:  # each row has keys and values of its own
+            if sharing is None or injected(names, parts).moves_cross_keys:  # each row has keys and values of its own
                 return others(0)
 
             def groups():  # type: ignore[no-untyped-def]
@@ -126,7 +126,7 @@ def score_streams(t5: FrozenT5, row_shapes: RowShapes) -> Callable[..., tf.Tenso
                 encoder_output, mask = streams.spread(rows)
                 return score_targets(t5, ids, encoder_output, mask, injection, is_short=is_short)
 
-            if injected(names, parts).moves_cross:  # each row has keys and values of its own
+            if injected(names, parts).moves_cross_keys:  # each row has keys and values of its own
                 return others(0, is_short=False)
             if not t5.forward.is_able:
                 return groups()

@@ -57,5 +57,5 @@ def by_cheaper_view(
         source_length,
         few=lambda: search(absorb_encoder_output(t5, encoder_output, padding_mask, injection)),
         many=lambda: search(project_encoder_output(t5, encoder_output, padding_mask, injection)),
-        can_absorb=not injection.moves_cross,
+        can_absorb=not injection.moves_cross_keys,
     )

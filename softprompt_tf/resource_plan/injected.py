@@ -98,9 +98,9 @@ class Injected:
         return self.key_values["encoder"] > 0 or bool(self.kinds("encoder"))
 
     @property
-    def moves_cross(self) -> bool:
-        """Whether something goes into the attention to the encoder output, which cannot be absorbed then."""
-        return self.key_values["cross"] > 0 or bool(self.kinds("cross"))
+    def moves_cross_keys(self) -> bool:
+        """Whether something goes into keys or values of the attention to the encoder output, which cannot be absorbed then."""
+        return self.key_values["cross"] > 0 or not self.kinds("cross").keys().isdisjoint(("key_delta", "value_delta"))
 
     @property
     def entry(self) -> int | None:

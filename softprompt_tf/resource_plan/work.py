@@ -91,7 +91,7 @@ class Work:
     @property
     def is_absorbed(self) -> bool:
         """Whether the attention to the encoder output uses it as it is, without keys and values."""
-        if self.injected.moves_cross or not self.is_fused:
+        if self.injected.moves_cross_keys or not self.is_fused:
             return False
         sizes = self.form.sizes
         return bool(is_cheaper(self.queries, self.source, sizes.hidden_dim, sizes.head_dim))

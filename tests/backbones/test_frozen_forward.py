@@ -17,6 +17,7 @@ from softprompt_tf.backbones.passes.absorbed_attention import is_cheaper
 from softprompt_tf.backbones.passes.cheaper_passes import by_cost, encode_embeddings
 from softprompt_tf.backbones.passes.frozen_forward import FrozenForward
 from softprompt_tf.backbones.passes.target_scores import score_targets
+from softprompt_tf.injection import Front, Injection, LayerChange
 
 pytestmark = pytest.mark.thorough
 
@@ -202,6 +203,28 @@ def test_rows_in_front_have_the_whole_gradient_and_the_others_none(t5, num_token
     _, whole = states_and_gradient(tune_of(t5), *batch)
     assert_near(gradient[:, :num_moving], whole[:, :num_moving], 1e-5)
     assert not gradient[:, num_moving:].any()
+
+
+@pytest.mark.parametrize("num_tokens", [FEW, MANY])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_rows_behind_the_encoder_have_the_gradient_of_the_layers(t5, num_tokens, is_changed):
+    states, mask, ids = rows(num_tokens)
+    behind = tf.constant(np.random.default_rng(3).normal(size=(B, 3, H)), tf.float32)
+    # A scale of ones changes nothing, but an attention with one has no gradient of its own.
+    ones = LayerChange("cross", "output_scale", tf.ones([B, 1, 2, H]))
+    injection = Injection(behind=Front(behind), changes=(ones,) * is_changed)
+
+    with tf.GradientTape() as tape:
+        tape.watch(behind)
+        loss = tf.reduce_sum(tf.sin(tune(t5, states, mask, ids, injection, first=None)))
+    gradient = tape.gradient(loss, behind)
+
+    with tf.GradientTape() as tape:
+        tape.watch(behind)
+        output, seen = tf.concat([behind, states], axis=1), tf.pad(mask, [[0, 0], [3, 0]], constant_values=1)
+        expected = tf.reduce_sum(tf.sin(t5.decode(ids, output, seen)))
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert_near(gradient, tape.gradient(expected, behind), 2e-5)
 
 
 def test_a_graph_of_unknown_sizes_takes_the_same_two_ways(t5):

@@ -58,6 +58,19 @@ def in_decoder(tiny_t5):
     }
 
 
+@pytest.fixture(scope="module")
+def of_queries(tiny_t5):
+    """Tasks that change the attention to the encoder output, but no key and no value that rows of other tasks see."""
+    return {
+        "behind": task_of(tiny_t5, 14, prompt_behind_encoder=3, cross_output_scale=1),
+        "long": task_of(tiny_t5, 15, prompt_behind_encoder=5, cross_attention_adapter=2),
+        "keys": task_of(tiny_t5, 16, cross_key_scale=1, cross_query_scale=1),
+        "delta": task_of(tiny_t5, 17, cross_query_delta=2, cross_output_delta=1),
+        "scale": task_of(tiny_t5, 18, cross_value_scale=1, cross_output_delta=2),
+        "front": task_of(tiny_t5, 19, prompt=2, cross_key_scale=1, cross_value_scale=1),
+    }
+
+
 @pytest.fixture
 def small_groups(monkeypatch):
     """Groups of three rows and more, however small."""
@@ -77,7 +90,9 @@ def asked(pairs):
 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("small_groups")
-@pytest.mark.parametrize(("kind", "is_short"), [("tasks", True), ("tasks", False), ("in_decoder", True)])
+@pytest.mark.parametrize(
+    ("kind", "is_short"), [("tasks", True), ("tasks", False), ("in_decoder", True), ("of_queries", True)]
+)
 def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, is_short, request, monkeypatch):
     tasks, parts = request.getfixturevalue(kind), []
 
@@ -97,7 +112,7 @@ def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, is_short, 
         twin, output = twin_and_output(tiny_t5, tasks[name], text)
         expected = numpy_t5.target_log_probability(twin, ids, output)
         assert found["log_likelihood"][row].numpy() == pytest.approx(expected, rel=1e-5), (name, text)
-    assert set(parts) == {kind == "tasks"}
+    assert set(parts) == {kind != "in_decoder"}
 
 
 @pytest.mark.thorough
@@ -134,13 +149,13 @@ def in_cross(tiny_t5, tasks):
 @pytest.mark.thorough
 @pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("sampler", [sp.Greedy(), sp.Beam(num_beams=3)], ids=repr)
-@pytest.mark.parametrize("kind", ["tasks", "in_decoder", "in_cross"])
+@pytest.mark.parametrize("kind", ["tasks", "in_decoder", "in_cross", "of_queries"])
 def test_rows_in_groups_are_answered_as_plain_numpy_does(tiny_t5, kind, sampler, request, monkeypatch):
     tasks, seen = dict(request.getfixturevalue(kind)), []
     tasks["long"] = dataclasses.replace(tasks["long"], max_target_tokens=3, labels=())  # the others write six tokens
 
     def noted(t5, source, injection):
-        seen.append((source.own is not None, injection.moves_cross))
+        seen.append((source.own is not None, injection.moves_cross_keys))
         return of_shared(t5, source, injection)
 
     of_shared = decoding.project_shared

@@ -11,6 +11,7 @@ from softprompt_tf import PromptedT5
 from softprompt_tf.backbones.tokenization.text_rules import AddedToken, TextRules, with_rules
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.export import write_saved_model
+from softprompt_tf.export.graph.encoded_streams import FOR_ANSWERS
 from softprompt_tf.export.graph.served_backbone import ExportRecord
 from softprompt_tf.export.graph.served_tasks import build_served_tasks
 from softprompt_tf.export.graph.serving_module import ServingModule
@@ -112,7 +113,7 @@ def test_sentinels_that_are_pieces_are_left_out_of_served_texts():
     answer = module.generate(task_ids, texts)
 
     model = PromptedT5(t5, prompts["story"])
-    encoded = module._encode(module._look_up(task_ids, texts))
+    encoded = module._encode(module._look_up(task_ids, texts), FOR_ANSWERS)
     ids, _ = module._shared.value.decode(*encoded.output, *encoded.decoding, tf.fill([6], 10))
     assert (ids.numpy() == 3).any()
     assert [output.decode() for output in answer["output"].numpy()] == model.generate(TEXTS)

@@ -12,9 +12,9 @@ from keras import ops
 
 from softprompt_tf.backbones.passes.attention import attend
 from softprompt_tf.backbones.passes.frozen_blocks import norm, norm_gradient
-from softprompt_tf.backbones.passes.frozen_kernels import Kernel, frozen
+from softprompt_tf.backbones.passes.frozen_kernels import Kernel, Projection, frozen
 from softprompt_tf.backbones.passes.heads import Shape, move_small
-from softprompt_tf.backbones.passes.layer_changes import Changes
+from softprompt_tf.backbones.passes.layer_changes import Changes, with_changed_cross
 from softprompt_tf.typing import Tensor
 
 
@@ -28,21 +28,21 @@ class KeptCross(NamedTuple):
 
 
 class AbsorbedAttention(NamedTuple):
-    """A cross-attention block of kernels alone. Nothing can be injected, as it has no keys and values.
+    """A cross-attention block. Nothing can be injected, as it has no keys and values.
 
     Args:
       scale: [H], the norm's.
-      query: [H] to [N * D].
+      query: [H] to [N * D], a kernel alone but for what changes it; so is output.
       key, value: [N, H, D], by head.
       output: [N * D] to [H].
       epsilon: the norm's.
     """
 
     scale: Tensor
-    query: Kernel
+    query: Projection
     key: Tensor
     value: Tensor
-    output: Kernel
+    output: Projection
     epsilon: float
 
     @classmethod
@@ -65,13 +65,14 @@ class AbsorbedAttention(NamedTuple):
         )
 
     def changed(self, changes: Changes) -> "AbsorbedAttention":
-        """Return the block itself: nothing changes it, as a changed attention takes `ProjectedAttention`."""
-        return self
+        """Return the block with what changes its projections of tokens; deltas of keys and values take `ProjectedAttention`."""
+        changed: AbsorbedAttention = with_changed_cross(self, changes)
+        return changed
 
     @property
     def has_gradient(self) -> bool:
         """Whether `gradient` can run."""
-        return True
+        return isinstance(self.query, Kernel) and isinstance(self.output, Kernel)
 
     def see(self, encoder_output: Tensor, prefix: Tensor | None, shape: Shape) -> Tensor:
         """Return the encoder output [B, S, H] as it is."""

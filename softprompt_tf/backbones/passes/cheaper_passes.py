@@ -106,7 +106,7 @@ def tune(
         few=lambda: decode(True),
         many=lambda: decode(False),
         can_branch=can_branch,
-        can_absorb=not injection.moves_cross,
+        can_absorb=not injection.moves_cross_keys,
     )
     return HiddenStates(encoder_output, states)
 

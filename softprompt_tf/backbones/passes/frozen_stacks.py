@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import keras
+from keras import ops
 
 from softprompt_tf.backbones.passes.absorbed_attention import AbsorbedAttention
 from softprompt_tf.backbones.passes.called_feed_forward import CalledFeedForward
@@ -203,7 +204,8 @@ def attend_to_source(
     prefixes = () if prefix is None else (prefix,)
     if not (tuning and block.has_gradient):
         shape = _movable(shape, tuning=tuning)
-        return block.forward(states, encoder_output, *prefixes, bias=bias, shape=shape)[0]
+        source = encoder_output if moving is None or count == 0 else _with_moving(moving, encoder_output)
+        return block.forward(states, source, *prefixes, bias=bias, shape=shape)[0]
 
     def forward(states: Tensor, source: Tensor, *prefix: Tensor) -> tuple[Tensor, Any]:
         source = source if moving is None else encoder_output
@@ -214,6 +216,11 @@ def attend_to_source(
         return block.gradient(upstream, *kept, shape=shape, count=count)
 
     return run_block(forward, gradient, states, encoder_output if moving is None else moving, *prefixes)
+
+
+def _with_moving(moving: Tensor, encoder_output: Tensor) -> Tensor:
+    """Return an encoder output whose first positions are those of `moving`, which has a gradient."""
+    return ops.concatenate([moving, encoder_output[:, ops.shape(moving)[1] :]], axis=1)
 
 
 def _movable(shape: Shape, *, tuning: bool) -> Shape:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from softprompt_tf.backbones.passes.frozen_blocks import SelfAttention
 from softprompt_tf.injection import LayerChange
 from softprompt_tf.typing import Tensor
 
@@ -54,6 +53,22 @@ class Scaled(NamedTuple):
     def __call__(self, states: Tensor) -> Tensor:
         """Project states [M, F_in] to [M, F_out]."""
         return scaled(self.base(states), self.rows)
+
+
+class OfScaled(NamedTuple):
+    """A projection [F_in] to [F_out] whose inputs are scaled.
+
+    Args:
+      base: the projection.
+      rows: [B, 1, F_in], in its dtype.
+    """
+
+    base: Any
+    rows: Tensor
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Project states [M, F_in] to [M, F_out]."""
+        return self.base(scaled(states, self.rows))
 
 
 class Adapted(NamedTuple):
@@ -131,7 +146,7 @@ def with_prompt_addition(states: Tensor, changes: Changes, num_front: Any) -> Te
     return ops.reshape(ops.concatenate(parts, axis=1), (-1, states.shape[-1]))
 
 
-def with_changes(block: SelfAttention, changes: Changes) -> SelfAttention:
+def with_changes(block: Any, changes: Changes) -> Any:
     """Return an attention block with what changes its projections."""
     parts = {name: getattr(block, name) for name in _PROJECTIONS}
     for name in _PROJECTIONS:
@@ -142,6 +157,23 @@ def with_changes(block: SelfAttention, changes: Changes) -> SelfAttention:
     if "attention_adapter" in changes:
         parts["output"] = Adapted(parts["output"], changes["attention_adapter"])
     return block._replace(**parts)
+
+
+def with_changed_cross(block: Any, changes: Changes) -> Any:
+    """Return a block that attends to the encoder output with what changes its projections.
+
+    Scales of keys go to the queries, and those of values to what is attended to: the sums are the same, and the positions of the
+    encoder output, which are more than the decoder's tokens, keep the keys and values that all rows have.
+    """
+    scales = {name: changes.get(f"{name}_scale") for name in ("key", "value")}
+    block = with_changes(
+        block, {kind: rows for kind, rows in changes.items() if kind not in ("key_scale", "value_scale")}
+    )
+    if scales["key"] is not None:
+        block = block._replace(query=Scaled(block.query, scales["key"]))
+    if scales["value"] is not None:
+        block = block._replace(output=OfScaled(block.output, scales["value"]))
+    return block
 
 
 def with_changed_feed_forward(block: Any, changes: Changes) -> Any:

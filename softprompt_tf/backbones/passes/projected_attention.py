@@ -17,7 +17,7 @@ from softprompt_tf.backbones.passes.frozen_blocks import (
     split_injected,
 )
 from softprompt_tf.backbones.passes.heads import Shape, join_heads, split_heads
-from softprompt_tf.backbones.passes.layer_changes import Changes, with_changes
+from softprompt_tf.backbones.passes.layer_changes import Changes, with_changed_cross
 from softprompt_tf.typing import Tensor
 
 
@@ -39,7 +39,7 @@ class ProjectedAttention(NamedTuple):
 
     def changed(self, changes: Changes) -> "ProjectedAttention":
         """Return the block with what changes its projections."""
-        return self._replace(weights=with_changes(self.weights, changes))
+        return self._replace(weights=with_changed_cross(self.weights, changes))
 
     @property
     def has_gradient(self) -> bool:

@@ -63,7 +63,7 @@ def score_targets(
             ops.shape(encoder_output)[1],
             few=lambda: run(True),
             many=lambda: run(False),
-            can_absorb=not injection.moves_cross,
+            can_absorb=not injection.moves_cross_keys,
         )
 
     return _scores(t5, target_ids, injection, decode)
