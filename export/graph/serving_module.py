@@ -188,16 +188,15 @@ class ServingModule(tf.Module):
     def _look_up(self, task_id: tf.Tensor, text: tf.Tensor) -> _Rows:
         """Find each row's task and put the task's template around its text."""
         task, task_status = self.tables.find(task_id)
-        is_known = task_status == ""
-        first_known = tf.argmax(tf.cast(is_known, tf.int32))  # the first row where none is
-        task = tf.where(is_known, task, task[first_known])
+        task = tf.where(task_status == "", task, tf.reduce_max(task))  # unknown ones are 0
         text, text_status = valid_text(text, "text")
         text, marker_status = self._texts_of_tasks.rendered(text, task)
         status = first_of(task_status, text_status)
         if marker_status is not None:
             status = first_of(status, marker_status)
-        counts = tf.where(status == "", self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
-        return _Rows(task, tf.where(status == "", text, ""), status, MemberRows.of(counts))
+        is_good = status == ""
+        counts = tf.where(is_good, self.tables.of(MEMBERS, task), 1)  # a bad row is not worth more than one
+        return _Rows(task, tf.where(is_good, text, ""), status, MemberRows.of(counts))
 
     def _encode(self, rows: _Rows, worth: WorthSharing) -> EncodedRows:
         return self._encoder.encode(rows.text, rows.task, rows.members, worth)
