@@ -273,8 +273,10 @@ def test_a_missing_directory_and_one_version_are_clear_errors(tmp_path, exported
         start(tmp_path / "nowhere").start()
     with pytest.raises(ServingError, match=f"Hint: this is one version; serve {exported}"):
         start(exported / "1").start()
-    with pytest.raises(ServingError, match=f"Hint: serve one of the exports in it, such as {exported}"):
-        start(exported.parent).start()
+    exports = tmp_path / "exports"
+    shutil.copytree(exported, exports / "t5")
+    with pytest.raises(ServingError, match=f"Hint: serve one of the exports in it, such as {exports / 't5'}"):
+        start(exports).start()
 
 
 def test_a_model_without_a_version_is_waited_for(tmp_path, exported, caplog):
