@@ -116,6 +116,8 @@ class DecodingOrder(NamedTuple):
     def of(cls, of_row: tf.Tensor, row_bytes: tf.Tensor, least: WorthSharing) -> "DecodingOrder":
         """Return the order of rows whose streams are int32 [B], from 0, and of which each has so many bytes of encoder output.
 
+        With fewer rows of a text or fewer bytes than `least`, none stand in groups.
+
         The size is the one with which most rows stand in groups, of equally good ones the largest: that of a request which asks
         the same number of tasks of every text leaves no row over.
         """

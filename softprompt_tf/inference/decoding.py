@@ -51,7 +51,7 @@ def decode_shared(
       sampler: from `sharing_sampler`.
       t5: the frozen T5.
       source: what the rows see of the encoder output.
-      injection: what the rows' tasks inject into the decoder; nothing into its attention to the encoder output.
+      injection: what the rows' tasks inject into the decoder; one where `moves_cross_keys` does not hold.
       max_tokens: U, where every answer is cut.
       row_limits: int [B].
     """

@@ -92,7 +92,7 @@ def project_shared(t5: FrozenT5, source: SharedSource, injection: Injection = NO
     Args:
       t5: the frozen T5.
       source: what the rows see.
-      injection: what the rows' tasks inject into the decoder; nothing into its attention to the encoder output.
+      injection: what the rows' tasks inject into the decoder; one where `moves_cross_keys` does not hold.
     """
     stack, parts = t5.forward.decoder(ProjectedAttention, injection.changes), _SeenParts.of(t5, source)
     seen = []
@@ -110,7 +110,7 @@ def decode_shared(t5: FrozenT5, embeddings: Tensor, bias: Tensor, source: Shared
       embeddings: [B, U, H], of the start id and then the targets.
       bias: of self-attention [1 or B, 1 or N, U, P + U], injected keys in front.
       source: what the rows see.
-      injection: what the rows' tasks inject into the decoder; nothing into its attention to the encoder output.
+      injection: what the rows' tasks inject into the decoder; one where `moves_cross_keys` does not hold.
 
     Returns:
       Decoder states [B, U, H], those of `t5.forward.decode` on each row's own encoder output.

@@ -76,7 +76,7 @@ def score_targets_of_shared(t5: FrozenT5, target_ids: Tensor, source: SharedSour
       t5: the frozen T5.
       target_ids: int [B, C, U].
       source: what the rows see of the encoder output.
-      injection: what the rows' tasks inject into the decoder; nothing into its attention to the encoder output.
+      injection: what the rows' tasks inject into the decoder; one where `moves_cross_keys` does not hold.
     """
     return _scores(
         t5, target_ids, injection, lambda embeddings, bias: decode_shared(t5, embeddings, bias, source, injection)
