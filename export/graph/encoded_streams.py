@@ -20,7 +20,7 @@ class WorthSharing(NamedTuple):
     Args:
       rows: of a group. For fewer, a text's keys and values cost more than absorbed ones (`absorbed_attention.is_cheaper`).
       bytes: of the copies of the encoder output that rows in groups are spared. Fewer stay in a processor's cache, and reading
-        them there costs less than the operations of a group.
+        them from there costs less than the operations of a group.
     """
 
     rows: int
