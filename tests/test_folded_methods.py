@@ -338,7 +338,7 @@ def test_a_batch_that_mixes_every_method_is_served_as_each_alone(tiny_t5):
     asked, target = list(tasks), "nobody could say"
     texts = [TEXTS[number % 2] for number in range(len(asked) - 2)] + ["a {prompt:2} charming film", "so {prompt:1}"]
 
-    found = module_of(tiny_t5, tasks).signatures()["score"](
+    found = module_of(tiny_t5, tasks).signature("score")(
         task_id=tf.constant(asked), text=tf.constant(texts), target=tf.constant([target] * len(asked))
     )
 

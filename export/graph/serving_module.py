@@ -168,19 +168,24 @@ class ServingModule(tf.Module):
 
         The functions are made here and not kept as attributes, which would store each of them a second time.
         """
-        task_id, text, target = (tf.TensorSpec([None], tf.string, name=name) for name in ("task_id", "text", "target"))
-        prompt = tf.TensorSpec([None, None, self._t5.value.hidden_dim], tf.float32, name="prompt")
-        prefix = tf.TensorSpec([None], tf.string, name="prefix")
-        inputs: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
-            "serving_default": (self.generate, [task_id, text]),
-            "classify": (self.classify, [task_id, text]),
-            "score": (self.score, [task_id, text, target]),
-            "generate_with_prompt": (self.generate_with_prompt, [prompt, text]),
-            "tasks": (self.tasks, [prefix]),
-        }
+        return {name: self.signature(name) for name in self._methods}
+
+    def signature(self, name: str) -> tf.types.experimental.ConcreteFunction:
+        """Return one of the signatures; nothing of the others is traced."""
+        method, inputs = self._methods[name]
+        shapes = {"prompt": ([None, None, self._t5.value.hidden_dim], tf.float32)}
+        specs = [tf.TensorSpec(*shapes.get(each, ([None], tf.string)), name=each) for each in inputs]
+        return tf.function(with_a_row(method), input_signature=specs, autograph=False).get_concrete_function()
+
+    @property
+    def _methods(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[str]]]:
+        """Signature -> the method that answers, and the names of its inputs."""
         return {
-            name: tf.function(with_a_row(method), input_signature=specs, autograph=False).get_concrete_function()
-            for name, (method, specs) in inputs.items()
+            "serving_default": (self.generate, ["task_id", "text"]),
+            "classify": (self.classify, ["task_id", "text"]),
+            "score": (self.score, ["task_id", "text", "target"]),
+            "generate_with_prompt": (self.generate_with_prompt, ["prompt", "text"]),
+            "tasks": (self.tasks, ["prefix"]),
         }
 
     # === Parts ===

@@ -103,7 +103,7 @@ def test_rows_in_groups_are_scored_as_plain_numpy_does(tiny_t5, kind, is_short, 
     of_shared = decoder_functions.score_targets_of_shared
     monkeypatch.setattr(decoder_functions, "score_targets_of_shared", seen)
     targets_are_short(monkeypatch, is_short)
-    signature = module_of(tiny_t5, tasks).signatures()["score"]
+    signature = module_of(tiny_t5, tasks).signature("score")
 
     found = signature(**asked(ASKED), target=tf.constant([TARGET] * len(ASKED)))
 
@@ -122,7 +122,7 @@ def test_labels_of_rows_in_groups_are_those_of_rows_alone(tiny_t5, tasks, monkey
     huge = task_of(tiny_t5, 8, prompt_behind_encoder=2)
     huge.tensors["prompt_behind_encoder"].setflags(write=True)
     huge.tensors["prompt_behind_encoder"][0] = 3e38
-    signature = module_of(tiny_t5, {**tasks, "huge": huge}).signatures()["classify"]
+    signature = module_of(tiny_t5, {**tasks, "huge": huge}).signature("classify")
     pairs = [*ASKED[:3], ("huge", FILM), ("nobody", FILM), ("huge", RAIN), *ASKED[3:]]
 
     together = signature(**asked(pairs))
@@ -160,7 +160,7 @@ def test_rows_in_groups_are_answered_as_plain_numpy_does(tiny_t5, kind, sampler,
 
     of_shared = decoding.project_shared
     monkeypatch.setattr(decoding, "project_shared", noted)
-    signature = module_of(tiny_t5, tasks, sampler=sampler).signatures()["serving_default"]
+    signature = module_of(tiny_t5, tasks, sampler=sampler).signature("serving_default")
 
     found = signature(**asked(ASKED))
 
@@ -188,7 +188,7 @@ def test_a_sampler_of_ones_own_gets_the_encoder_output_of_each_row(tiny_t5, task
             shapes.append(encoder_output.shape.rank)
             return super().__call__(t5, encoder_output, *rest, **others)
 
-    signature = module_of(tiny_t5, tasks, sampler=Noting()).signatures()["serving_default"]
+    signature = module_of(tiny_t5, tasks, sampler=Noting()).signature("serving_default")
 
     found = signature(**asked(ASKED))
 
@@ -206,7 +206,7 @@ def test_a_bad_row_of_a_group_is_told_and_hurts_no_neighbour(tiny_t5, tasks):
     huge.tensors["prompt_behind_encoder"][0] = 3e38
     pairs = [*ASKED[:3], ("huge", FILM), ("nobody", FILM), ("huge", RAIN), *ASKED[3:]]
 
-    found = module_of(tiny_t5, {**tasks, "huge": huge}).signatures()["serving_default"](**asked(pairs))
+    found = module_of(tiny_t5, {**tasks, "huge": huge}).signature("serving_default")(**asked(pairs))
 
     assert [bool(status) for status in found["status"].numpy()] == [row in (3, 4, 5) for row in range(len(pairs))]
     for row in (0, 2, 6, 7):

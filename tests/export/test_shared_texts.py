@@ -125,7 +125,7 @@ def test_bad_rows_leave_those_alone_that_share_their_text(tiny_t5, tasks):
     huge = task_of(tiny_t5, 8, prompt_behind_encoder=2)
     huge.tensors["prompt_behind_encoder"].setflags(write=True)
     huge.tensors["prompt_behind_encoder"][0] = 3e38
-    signature = module_of(tiny_t5, {**tasks, "huge": huge}).signatures()["classify"]
+    signature = module_of(tiny_t5, {**tasks, "huge": huge}).signature("classify")
     good = [("behind", FILM), ("cross", FILM)]
     expected = signature(**asked(good))["log_probabilities"]
 
@@ -273,7 +273,7 @@ def test_a_served_vote_of_late_prompts_encodes_its_text_once(tiny_t5, tasks, vot
     module = module_of(tiny_t5, {"voters": tuple(voters), "front": tasks["front"]})
     pairs = [("voters", FILM), ("front", FILM), ("voters", RAIN), ("voters", FILM)]
 
-    found = module.signatures()["classify"](**asked(pairs))
+    found = module.signature("classify")(**asked(pairs))
 
     assert rows_encoded(module, pairs, monkeypatch) == [3]
     for row in (0, 2, 3):
