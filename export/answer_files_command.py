@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.export.bulk.choices import BATCH_SIZE, CHUNK_ROWS, DIRECT_RUNNER, FORMATS, SIGNATURES
 from softprompt_tf.quiet import LEVEL
+from softprompt_tf.shown_numbers import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
             beam_options=arguments.beam_option,
             force=arguments.force,
         )
-    bad = f", {done.num_bad:,} bad rows in {done.bad_output}" if done.num_bad else ""
-    print(f"{done.output}: {done.num_answered:,} rows answered{bad}")
+    bad = f", {counted(done.num_bad, 'bad row')} in {done.bad_output}" if done.num_bad else ""
+    print(f"{done.output}: {counted(done.num_answered, 'row')} answered{bad}")
 
 
 def _templates(values: Sequence[str]) -> dict[str, str]:

@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from softprompt_tf.backbones.backbone_option import BACKBONE_HELP, backbone_of
 from softprompt_tf.errors import ConfigError, ExportError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.settings.spelling import check_files
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.shown_text import in_one_line
 
 
@@ -97,7 +98,7 @@ def _write(directory: str, arguments: argparse.Namespace) -> None:
     )
     checked = "not checked" if arguments.no_verify else "checked against Keras"
     computes = "" if t5.compute_dtype == "float32" else f" in {t5.compute_dtype}"
-    print(f"{version}: {_tasks(prompts)} on {t5.name}{computes}, {checked}")
+    print(f"{version}: {counted(len(prompts), 'task')} on {t5.name}{computes}, {checked}")
     if left_out := [task for task in earlier if task not in prompts]:
         print(f"Not in it, but in the version before: {', '.join(left_out)}. `--add` keeps the tasks that are there.")
     print(f"Next: softprompt serve {shlex.quote(directory)}")
@@ -120,7 +121,7 @@ def _add(directory: str, arguments: argparse.Namespace) -> None:
     there = set(_newest_tasks(directory)) if arguments.replace else set()
     version = add_tasks(directory, prompts, replace=arguments.replace, verify=not arguments.no_verify)
     done = {"added": prompts.keys() - there, "replaced": prompts.keys() & there}
-    said = ", ".join(f"{_tasks(tasks)} {what}" for what, tasks in done.items() if tasks)
+    said = ", ".join(f"{counted(len(tasks), 'task')} {what}" for what, tasks in done.items() if tasks)
     print(f"{version}: {said}, {_checked(arguments)}")
 
 
@@ -128,7 +129,7 @@ def _remove(directory: str, arguments: argparse.Namespace) -> None:
     from softprompt_tf.export.versions.task_changes import remove_tasks
 
     version = remove_tasks(directory, arguments.remove, verify=not arguments.no_verify)
-    print(f"{version}: {_tasks(set(arguments.remove))} removed, {_checked(arguments)}")
+    print(f"{version}: {counted(len(set(arguments.remove)), 'task')} removed, {_checked(arguments)}")
 
 
 def _list(directory: str, arguments: argparse.Namespace) -> None:
@@ -138,8 +139,8 @@ def _list(directory: str, arguments: argparse.Namespace) -> None:
         labels = f"  labels: {', '.join(map(in_one_line, task.labels))}" if task.labels else ""
         times = f"{task.num_members} x " if task.num_members > 1 else ""
         method = "" if task.method == "prompt_tuning" else f"{task.method}, "
-        rows = f"{task.prompt_length} row{'' if task.prompt_length == 1 else 's'}"
-        print(f"{in_one_line(task.task_id)}  {method}{times}{rows}, {task.num_bytes:,} bytes{labels}")
+        rows = counted(task.prompt_length, "row")
+        print(f"{in_one_line(task.task_id)}  {method}{times}{rows}, {counted(task.num_bytes, 'byte')}{labels}")
 
 
 def _directory(arguments: argparse.Namespace) -> str:
@@ -191,10 +192,6 @@ def _files(names: str) -> list[str]:
         files.append(",".join(rest[:length]))
         rest = rest[length:]
     return files
-
-
-def _tasks(tasks: Collection[str]) -> str:
-    return f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}"
 
 
 def _checked(arguments: argparse.Namespace) -> str:

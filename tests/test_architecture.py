@@ -24,6 +24,7 @@ LAYERS = [
         "progress",
         "held_errors",
         "import_hook",
+        "shown_numbers",
         "shown_text",
     ),
     ("injection", "quiet"),

@@ -416,7 +416,7 @@ def test_score_is_the_log_probability_of_numpy(model, tiny_t5, weights):
 
 
 def test_score_needs_as_many_targets_as_texts(model):
-    with pytest.raises(DataError, match="Received: 4 texts, 1 targets"):
+    with pytest.raises(DataError, match="Received: 4 texts, 1 target"):
         model.score(TEXTS, ["a"])
 
 

@@ -58,7 +58,7 @@ def test_only_errors_and_own_words_are_seen():
     assert len(lines) == 4, done.stderr
     assert lines[0].endswith("absl has an error")
     assert lines[1].endswith("the server warns")
-    assert lines[2].startswith("Texts: 1 rows; cut: 1 of 1")
+    assert lines[2].startswith("Texts: 1 row; cut: 1 of 1")
     assert lines[3].startswith("softprompt: warning: Texts: ")
 
 

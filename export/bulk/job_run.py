@@ -15,6 +15,7 @@ from softprompt_tf.export.bulk.job import Job
 from softprompt_tf.export.bulk.work_directory import WorkDirectory, not_overwritten
 from softprompt_tf.export.bulk.worker_signals import WorkerSignals
 from softprompt_tf.progress import Progress
+from softprompt_tf.shown_numbers import counted
 
 _POLL_S = 0.5
 _STOP_S = 15.0  # longer than a run of the model takes
@@ -47,7 +48,9 @@ def run_job(job: Job, work: WorkDirectory, options: Any, *, force: bool) -> None
     if signals.is_stopped() and left_rows:
         raise _interrupted(job, work)
     if left_rows:
-        raise ServingError(f"The runner must answer every row. Received: {left_rows:,} rows without an answer.")
+        raise ServingError(
+            f"The runner must answer every row. Received: {counted(left_rows, 'row')} without an answer."
+        )
 
 
 def _interrupted(job: Job, work: WorkDirectory) -> KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_CSV_RECORD = 1 << 24  # bytes; where an open quote is not closed within them, its line is bad
@@ -156,6 +157,6 @@ def _csv_record(lines: _Lines, columns: Sequence[str] | None, *, is_first: bool)
             0, 0, b"", problem=f"Must be a well-formed CSV record. Received: {line[:80]!r}. Check its quotes."
         ), 1
     if values and columns is not None and len(values) != len(columns):
-        problem = f"Must have {len(columns)} columns ({', '.join(columns)}). Received: {len(values)}."
+        problem = f"Must have {counted(len(columns), 'column')} ({', '.join(columns)}). Received: {len(values)}."
         return Record(0, 0, b"", problem=problem), 1
     return Record(0, 0, b"", values), count

@@ -7,6 +7,7 @@ from typing import Any
 
 from softprompt_tf.errors import DataError
 from softprompt_tf.export.bulk.records import Record
+from softprompt_tf.shown_numbers import counted
 
 _DEEPEST = 100
 
@@ -94,7 +95,7 @@ def parsed_example(content: bytes) -> Any:
     try:
         return example_pb2.Example.FromString(content)
     except DecodeError as error:
-        raise DataError(f"Must be one tf.train.Example. Received: {len(content)} bytes ({error}).") from None
+        raise DataError(f"Must be one tf.train.Example. Received: {counted(len(content), 'byte')} ({error}).") from None
 
 
 def _value(feature: Any) -> Any:

@@ -23,6 +23,7 @@ from softprompt_tf.export.client.answers import (
 from softprompt_tf.export.client.client_errors import Asked, unreadable_answer
 from softprompt_tf.export.client.client_options import MAX_MESSAGE_BYTES, ClientOptions
 from softprompt_tf.export.client.task_info import TaskInfo, read_tasks
+from softprompt_tf.shown_numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,7 @@ class PredictionCall(Generic[Answer]):
             count = rows.stop - rows.start
             shapes = {name: output.shape for name, output in outputs.items() if output.shape[:1] != (count,)}
             if shapes:
-                raise DataError(f"Every output must have {count} rows. Received: {shapes}.")
+                raise DataError(f"Every output must have {counted(count, 'row')}. Received: {shapes}.")
             statuses, answers = read_statuses(outputs), self.read(outputs)
         except DataError as error:
             raise unreadable_answer(error, asked) from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +170,7 @@ def encode_column(name: str, values: Sequence[str], *, rows: int | None = None) 
         if not isinstance(value, str):
             raise DataError(f"`{name}` must hold str only. Received: {type(value).__name__} at row {index}.")
     if rows is not None and len(values) != rows:
-        raise DataError(f"`{name}` must have one entry per text. Received: {len(values)} for {rows} texts.")
+        raise DataError(f"`{name}` must have one entry per text. Received: {len(values)} for {counted(rows, 'text')}.")
     return [_encode(name, value, index) for index, value in enumerate(values)]
 
 
@@ -225,7 +226,9 @@ def read_tensor(tensor: TensorMessage) -> TensorValues:
         return TensorValues(name, shape, list(struct.unpack(f"<{math.prod(shape)}{letter}", tensor.tensor_content)))
     except struct.error as error:
         length = len(tensor.tensor_content)
-        raise DataError(f"A tensor's bytes must fill its shape. Received: {length} bytes, shape={shape}.") from error
+        raise DataError(
+            f"A tensor's bytes must fill its shape. Received: {counted(length, 'byte')}, shape={shape}."
+        ) from error
 
 
 def _encode(name: str, value: str, index: int) -> bytes:
@@ -241,6 +244,8 @@ def _encode(name: str, value: str, index: int) -> bytes:
 def _filled(dtype: str, shape: tuple[int, ...], values: list[Any], *, empty: bytes | int) -> TensorValues:
     count = math.prod(shape)
     if len(values) > count:
-        raise DataError(f"A tensor's values must fill its shape. Received: {len(values)} values, shape={shape}.")
+        raise DataError(
+            f"A tensor's values must fill its shape. Received: {counted(len(values), 'value')}, shape={shape}."
+        )
     repeated = values[-1] if values else empty
     return TensorValues(dtype, shape, values + [repeated] * (count - len(values)))

@@ -4,6 +4,7 @@ import keras
 import keras_hub
 
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.shown_numbers import counted
 
 
 def freeze(backbone: keras_hub.models.T5Backbone) -> None:
@@ -25,7 +26,7 @@ def check_untrainable(backbone: keras_hub.models.T5Backbone, name: str) -> None:
     thawed = [variable.path for variable in backbone.weights if variable.trainable]
     if thawed:
         raise BackboneError(
-            f"The weights of {name} must stay frozen. Received: {len(thawed)} trainable ones, such as {thawed[0]}. Set "
+            f"The weights of {name} must stay frozen. Received: {counted(len(thawed), 'trainable one')}, such as {thawed[0]}. Set "
             "the layers back by `t5.freeze()`; to train the T5 itself, see softprompt_tf.baselines."
         )
 

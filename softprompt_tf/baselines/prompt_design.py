@@ -16,6 +16,7 @@ from softprompt_tf.baselines.no_markers import check_has_no_markers
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.evaluation.asking import AnswersTexts, TaskAnswers, ask
 from softprompt_tf.inference.answering import answerer_without_prompt
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Example, Task
 
 ANSWER_MARK = "answer:"
@@ -130,7 +131,9 @@ def draw_shots(train: Sequence[Example], count: int, *, seed: int) -> tuple[Exam
     if count < 0:
         raise ConfigError(f"`shots` must be a whole number from 0 up. Received: shots={count}.")
     if count > len(train):
-        raise DataError(f"There must be a row for each shot. Received: {count} shots, {len(train)} rows.")
+        raise DataError(
+            f"There must be a row for each shot. Received: {counted(count, 'shot')}, {counted(len(train), 'row')}."
+        )
     order = np.random.default_rng(seed).permutation(len(train))[:count]
     return tuple(train[row] for row in order)
 

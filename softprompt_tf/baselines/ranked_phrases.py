@@ -19,6 +19,7 @@ from softprompt_tf.evaluation.mixture import likeliest_weights, mixed_logs
 from softprompt_tf.evaluation.scores import check_rows
 from softprompt_tf.methods import TaskPrompt
 from softprompt_tf.methods.task_tensors import PROMPT_OF_POSITION
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Example, Task
 
 POSITIONS = ("end", "front")
@@ -77,7 +78,7 @@ def rank_phrases(
     distinct = {tuple(ids): phrase for ids, phrase in reversed(list(zip(pieces, phrases, strict=True))) if len(ids)}
     if not distinct:
         raise ConfigError(
-            f"A phrase must have a piece of the vocabulary. Received: {len(phrases)} phrases, none with one."
+            f"A phrase must have a piece of the vocabulary. Received: {counted(len(phrases), 'phrase')}, none with one."
         )
     prompts = {ids: _as_prompt(t5, task, phrase, ids, position) for ids, phrase in distinct.items()}
     logs = _log_likelihoods(t5, task, prompts, examples)

@@ -8,6 +8,7 @@ from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.methods import load_prompt, write_adapterhub_adapter, write_npy, write_peft_adapter, write_prompt
 from softprompt_tf.methods.files.adapter_config import ADAPTER_CONFIG, is_of_adapters
 from softprompt_tf.methods.task_tensors import ADAPTERS, prompt_name
+from softprompt_tf.shown_numbers import counted
 
 _PROMPT_FILES = (".safetensors", ".npy")
 
@@ -52,7 +53,7 @@ def _convert_prompt(source: Path, target: Path) -> str:
         raise ConfigError(f"An adapter's folder must be new, empty or an adapter already. Received: {target}.")
     write(target, prompt)
     if prompt_name(prompt.tensors):
-        return f"{target}: prompt of {prompt.length} rows, width {prompt.hidden_dim}"
+        return f"{target}: prompt of {counted(prompt.length, 'row')}, width {prompt.hidden_dim}"
     return f"{target}: {prompt.method}, {', '.join(prompt.tensors)}"
 
 

@@ -11,6 +11,7 @@ from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.json_lines import json_line
 from softprompt_tf.files.portable_names import own_name
 from softprompt_tf.inference.answers import Classification, Generation
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Example, Task, compute_metrics, postprocessed
 
 
@@ -80,7 +81,8 @@ def score_answers(task: Task, examples: Sequence[Example], answers: TaskAnswers)
     check_rows(task, examples)
     if len(answers) != len(examples):
         raise DataError(
-            f"There must be one answer for each row. Received: {len(answers)} answers, {len(examples)} rows of task {task.name!r}."
+            f"There must be one answer for each row. Received: {counted(len(answers), 'answer')}, "
+            f"{counted(len(examples), 'row')} of task {task.name!r}."
         )
     predictions = tuple(_prediction(task, *pair) for pair in zip(examples, answers, strict=True))
     answered = [p.output if p.answer is None else p.answer for p in predictions]

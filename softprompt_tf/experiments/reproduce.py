@@ -16,6 +16,7 @@ from softprompt_tf.experiments.precisions import with_kept_precisions
 from softprompt_tf.experiments.settings import read_sweep
 from softprompt_tf.experiments.sweep import SweepOutcome, Tell, plan_lines, result_store, run_sweep
 from softprompt_tf.report import check_plots_can_be_drawn, write_markdown_report, write_report
+from softprompt_tf.shown_numbers import counted
 
 if TYPE_CHECKING:
     from softprompt_tf.methods import TaskPrompt
@@ -65,7 +66,7 @@ def run_experiments(
     plan = with_kept_precisions(plan, output)
     if outcome.not_reached:
         what = "1 result was" if outcome.not_reached == 1 else f"{outcome.not_reached} results were"
-        tell(f"{what} not reached in {minutes:g} minutes. The same command goes on.")
+        tell(f"{what} not reached in {counted(minutes, 'minute')}. The same command goes on.")
     _report(plan, output, outcome, tell)
     if outcome.failed:
         first = "; ".join(f"{what}: {why}" for what, why in list(outcome.failed.items())[:3])
@@ -92,7 +93,7 @@ def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None
     path = write_report(
         results, output / "report.html", interpretability=_inspected(plan, output, tell), missing=missing
     )
-    tell(f"{len(results)} results in {path}")
+    tell(f"{counted(len(results), 'result')} in {path}")
 
 
 def _inspected(plan: Plan, output: Path, tell: Tell) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from softprompt_tf.experiments.runner import Runner
 from softprompt_tf.experiments.trials import Scoring, Trial, Vote
 from softprompt_tf.files.directory_lock import locked
 from softprompt_tf.progress import Progress
+from softprompt_tf.shown_numbers import counted
 
 Tell = Callable[[str], None]
 
@@ -170,7 +171,7 @@ def plan_lines(plan: Plan, output: Path) -> list[str]:
     trials = list(plan.trials().values())
     for number, scorings in enumerate(trials, start=1):
         open_ones = sum(not store.is_finished(scoring.config) for scoring in scorings)
-        more = f" and {len(scorings) - 1} more results" if len(scorings) > 1 else ""
+        more = f" and {counted(len(scorings) - 1, 'more result')}" if len(scorings) > 1 else ""
         state = "finished" if not open_ones else f"to do: {open_ones} of {len(scorings)}"
         lines.append(f"[{number}/{len(trials)}] {scorings[0]}{more}: {state}")
         open_results += open_ones
@@ -180,5 +181,5 @@ def plan_lines(plan: Plan, output: Path) -> list[str]:
         open_results += 0 if is_done else len(vote.arms)
     lines += [f"left out: {what}: {why}" for what, why in plan.left_out.items()]
     total = len(plan.scorings) + sum(len(vote.arms) for vote in plan.votes)
-    lines.append(f"{len(trials)} runs, {total} results, {total - open_results} of them finished.")
+    lines.append(f"{counted(len(trials), 'run')}, {counted(total, 'result')}, {total - open_results} of them finished.")
     return lines

@@ -13,6 +13,7 @@ from softprompt_tf.backbones.passes.target_scores import score_targets
 from softprompt_tf.errors import DataError, PromptError
 from softprompt_tf.inference.answers import Classification, Generation
 from softprompt_tf.inference.decoding import Greedy, Sampler, decode
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import check_labels, warn_of_labels
 from softprompt_tf.texts.text_batches import TextBatches, opening_id_of
 from softprompt_tf.texts.text_rows import listed
@@ -92,7 +93,8 @@ class Answerer:
         texts, targets = _rows_of(texts), _rows_of(targets, "targets")
         if len(texts) != len(targets):
             raise DataError(
-                f"There must be one target for each text. Received: {len(texts)} texts, {len(targets)} targets."
+                f"There must be one target for each text. Received: {counted(len(texts), 'text')}, "
+                f"{counted(len(targets), 'target')}."
             )
         return [float(row[0]) for row in self._scores(texts, [(target,) for target in targets], task_id)]
 

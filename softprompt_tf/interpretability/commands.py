@@ -10,6 +10,7 @@ from softprompt_tf.backbones.backbone_option import add_backbone_option, backbon
 from softprompt_tf.errors import BackboneError, BackboneMismatchError, ConfigError, DataError
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.settings.spelling import check_files
+from softprompt_tf.shown_numbers import counted
 
 if TYPE_CHECKING:
     from softprompt_tf.backbones import FrozenT5
@@ -60,7 +61,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     if arguments.initial and len(arguments.initial) != len(arguments.prompt):
         raise ConfigError(
             "`--initial` must be given once per prompt. "
-            f"Received: {len(arguments.initial)} for {len(arguments.prompt)} prompts."
+            f"Received: {len(arguments.initial)} for {counted(len(arguments.prompt), 'prompt')}."
         )
     prompts = [load_prompt(path) for path in arguments.prompt]
     named = list(zip(_names(arguments.prompt, prompts), prompts, strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods.files.prompt_file import load_prompt
 from softprompt_tf.methods.vocabulary import NUM_SPECIAL_IDS, Vocabulary, token_rows
+from softprompt_tf.shown_numbers import counted
 
 Initializer = Callable[[Vocabulary], Callable[[int, tuple[int, int]], np.ndarray]]
 
@@ -27,7 +28,7 @@ def sampled_rows(population_size: int, vocabulary: Vocabulary, seed: int, shape:
     population = np.arange(NUM_SPECIAL_IDS, min(NUM_SPECIAL_IDS + population_size, num_pieces))
     if not population.size:
         raise PromptError(
-            f"`sampled_vocabulary` needs more than {NUM_SPECIAL_IDS} pieces. Received: {num_pieces} pieces."
+            f"`sampled_vocabulary` needs more than {NUM_SPECIAL_IDS} pieces. Received: {counted(num_pieces, 'piece')}."
         )
     ids = _generator(seed).choice(population, shape[0], replace=shape[0] > population.size)
     return np.asarray(vocabulary.embeddings[ids])  # [P, H]
@@ -39,7 +40,7 @@ def label_rows(
     """Return a row for each label, the mean of its tokens' embeddings, and below them rows of `rest`."""
     if len(names) > shape[0]:
         raise PromptError(
-            f"A prompt must have a row for each class label. Received: {len(names)} labels, length={shape[0]}. "
+            f"A prompt must have a row for each class label. Received: {counted(len(names), 'label')}, length={shape[0]}. "
             "Make the prompt longer or use `sampled_vocabulary`."
         )
     rows = np.stack([token_rows(vocabulary, name).mean(axis=0) for name in names])  # [C, H]
@@ -51,7 +52,9 @@ def text_rows(text: str, rest: Initializer, vocabulary: Vocabulary, seed: int, s
     rows = token_rows(vocabulary, text)  # [tokens, H]
     if len(rows) > shape[0]:
         warnings.warn(
-            f"The text of the prompt is cut: it has {len(rows)} tokens and the prompt {shape[0]} rows.", stacklevel=2
+            f"The text of the prompt is cut: it has {counted(len(rows), 'token')} and the prompt "
+            f"{counted(shape[0], 'row')}.",
+            stacklevel=2,
         )
     return _fill(rows[: shape[0]], rest, vocabulary, seed, shape)
 

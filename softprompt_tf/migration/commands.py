@@ -9,6 +9,7 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.methods.recycling import WAYS
 from softprompt_tf.migration.settings import NO_RECYCLING, MigrationSettings, default_training
 from softprompt_tf.settings.spelling import check_files
+from softprompt_tf.shown_numbers import counted
 
 
 def add_commands(commands: Any) -> None:
@@ -131,7 +132,7 @@ def _recycle(arguments: argparse.Namespace) -> None:
     old, new = load_t5(arguments.old_backbone or backbone_of(prompt)), load_t5(arguments.backbone)
     task = recycled_task(prompt, old, new, way=arguments.way, seed=arguments.seed)
     path = write_prompt(arguments.output, task)
-    print(f"{path}: {task.length} rows on {new.name}, by {arguments.way} from {old.name}")
+    print(f"{path}: {counted(task.length, 'row')} on {new.name}, by {arguments.way} from {old.name}")
 
 
 def _settings(arguments: argparse.Namespace) -> MigrationSettings:

@@ -12,6 +12,7 @@ from softprompt_tf.methods import TaskTable
 from softprompt_tf.methods.task_tensors import prompt_name
 from softprompt_tf.model.given_numbers import is_number
 from softprompt_tf.replicas import num_replicas
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.typing import Tensor
 
 BoundTerm = Callable[[Mapping[str, Tensor], Tensor, Tensor, Tensor | None], Tensor]
@@ -78,8 +79,8 @@ class NearText:
         length = int(tensors[name].shape[-2])
         if len(ids) > length:
             raise TrainingError(
-                f"The text of NearText has at most a token for each row of the prompt. Received: {len(ids)} tokens of "
-                f"{self.text!r}, {length} rows. Use a longer prompt, or a shorter text."
+                f"The text of NearText has at most a token for each row of the prompt. Received: {counted(len(ids), 'token')} of "
+                f"{self.text!r}, {counted(length, 'row')}. Use a longer prompt, or a shorter text."
             )
 
         def term(inputs: Any, targets: Any, logits: Any, sample_weight: Any) -> Tensor:

@@ -25,6 +25,7 @@ from softprompt_tf.methods import (
 from softprompt_tf.methods.family.kept_tensors import unknown_tensors
 from softprompt_tf.methods.files.tensor_checks import check_folded
 from softprompt_tf.methods.task_tensors import LABEL_ROWS, PROMPT
+from softprompt_tf.shown_numbers import counted
 
 
 def table_of(method: PromptMethod, t5: FrozenT5) -> TaskTable:
@@ -79,7 +80,7 @@ def check_label_rows(method: PromptMethod, labels: Sequence[str], lengths: Mappi
     """
     count = lengths.get(LABEL_ROWS)
     if count is not None and (len(labels) != count or method.label_words not in ((), tuple(labels))):
-        own = ", ".join(method.label_words) or f"{count} labels"
+        own = ", ".join(method.label_words) or counted(count, "label")
         raise PromptError(
             f"The labels must be those that have rows: {own}. Received: labels {list(labels)}. Leave `labels` out."
         )

@@ -29,6 +29,7 @@ from softprompt_tf.pretraining.ranges import check_least
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.shown_numbers import counted
 
 HELD_OUT_BATCHES = 8
 _PRESET = "preset"
@@ -154,7 +155,7 @@ def _train(
 ) -> Path:
     """Run a trainer to its last step and write the preset."""
     train, held_out = corpora
-    print(f"{train.num_documents:,} documents to train on, {held_out.num_documents:,} held out", flush=True)
+    print(f"{counted(train.num_documents, 'document')} to train on, {held_out.num_documents:,} held out", flush=True)
     print("going on" if trainer.load_state() else "starting", "at step", trainer.step, flush=True)
     if trainer.step >= trainer.run.steps:
         print(

@@ -9,6 +9,7 @@ from pathlib import Path
 import sentencepiece
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 
 MAX_SENTENCE_CHARACTERS = 1000
 
@@ -54,7 +55,7 @@ def train_vocabulary(
         )
     except RuntimeError as error:
         raise DataError(
-            f"The texts must be enough for a vocabulary of {num_pieces} pieces. Received: {len(texts)} texts ({error})."
+            f"The texts must be enough for a vocabulary of {num_pieces} pieces. Received: {counted(len(texts), 'text')} ({error})."
         ) from error
     return model.getvalue()
 

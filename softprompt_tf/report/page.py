@@ -16,6 +16,7 @@ from softprompt_tf.report.result import Result, by_experiment, check_results
 from softprompt_tf.report.score_grid import SCORES_NOTE
 from softprompt_tf.report.sections import distance_section, duration, experiment_section
 from softprompt_tf.report.style import STYLE
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.version import __version__
 
 
@@ -60,7 +61,8 @@ def _top(title: str, results: Sequence[Result], headings: Sequence[str]) -> Mark
     seeds = len({result.seed for result in results})
     links = [tag("li", tag("a", heading, href=f"#section-{number}")) for number, heading in enumerate(headings)]
     about = (
-        f"{len(results)} results, {seeds} {'seed' if seeds == 1 else 'different seeds'}, {duration(seconds)} of runs."
+        f"{counted(len(results), 'result')}, {counted(seeds, 'seed' if seeds == 1 else 'different seed')}, "
+        f"{duration(seconds)} of runs."
     )
     source = "The experiments follow Lester, Al-Rfou and Constant 2021, arXiv:2104.08691."
     return join(

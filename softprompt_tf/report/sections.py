@@ -13,6 +13,7 @@ from softprompt_tf.report.published import published_for
 from softprompt_tf.report.result import Result, column_of
 from softprompt_tf.report.score_grid import MEAN_NOTE, ScoreGrid, number_text, score_grid
 from softprompt_tf.report.statistics import ScoreTable, Summary
+from softprompt_tf.shown_numbers import counted
 
 
 def experiment_section(name: str, results: Sequence[Result], *, number: int) -> Markup:
@@ -36,7 +37,7 @@ def cell(summary: Summary | None) -> Markup:
     if summary is None:
         return Markup("–")
     deviation = "" if summary.deviation is None else f" ± {summary.deviation:.2f}"
-    seeds = "1 seed" if summary.count == 1 else f"{summary.count} seeds"
+    seeds = counted(summary.count, "seed")
     return join([f"{summary.mean:.2f}{deviation}", tag("span", seeds, class_="n")])
 
 
@@ -117,7 +118,7 @@ def _runs(results: Sequence[Result]) -> Markup:
     total = sum(result.seconds or 0.0 for result in results)
     return join(
         [
-            details(f"{len(rows)} runs, {duration(total)} together", table("Every run.", header, rows)),
+            details(f"{counted(len(rows), 'run')}, {duration(total)} together", table("Every run.", header, rows)),
             details(f"Configurations: {len(configs)}", *settings),
         ]
     )

@@ -6,6 +6,7 @@ from softprompt_tf.backbones.loading.consecutive_parts import consecutive_parts
 from softprompt_tf.errors import ConfigError
 from softprompt_tf.resource_plan.backbone_form import BackboneForm
 from softprompt_tf.resource_plan.memory import weight_bytes
+from softprompt_tf.shown_numbers import counted
 
 
 def device_weights(
@@ -18,7 +19,7 @@ def device_weights(
     """
     if num_devices > form.num_layers:
         raise ConfigError(
-            f"A device must hold at least one layer. Received: devices={num_devices} for {form.num_layers} layers."
+            f"A device must hold at least one layer. Received: devices={num_devices} for {counted(form.num_layers, 'layer')}."
         )
     # Layers are divided by what they take before they are quantized.
     ends = consecutive_parts(tuple(_sizes(form, compute_bytes, None)), num_devices)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from softprompt_tf.resource_plan.memory import DTYPE_BYTES, memory_parts
 from softprompt_tf.resource_plan.work import Work
+from softprompt_tf.shown_numbers import counted
 
 _MOST_ROWS = 1 << 16
 
@@ -60,14 +61,16 @@ def fit_to(limit: int, work: Work, *, quantization: str | None, optimizer: str, 
         return Fit(limit, fits=True, largest_batch=rows)
     remedies = []
     if rows:
-        remedies.append(Remedy(f"micro-batches of {rows} rows", total(work.with_rows(rows), quantization)))
+        remedies.append(Remedy(f"micro-batches of {counted(rows, 'row')}", total(work.with_rows(rows), quantization)))
     for words, changed, kind in _changes(work, quantization):
         whole, most = total(changed, kind), largest(changed, kind)
         if whole <= limit:
             remedies.append(Remedy(words, whole))
             break
         if most > rows:
-            remedies.append(Remedy(f"{words} and micro-batches of {most} rows", total(changed.with_rows(most), kind)))
+            remedies.append(
+                Remedy(f"{words} and micro-batches of {counted(most, 'row')}", total(changed.with_rows(most), kind))
+            )
     return Fit(limit, fits=False, largest_batch=rows, remedies=tuple(remedies))
 
 

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from softprompt_tf.resource_plan.bytes_text import bytes_text, with_prefix
 from softprompt_tf.resource_plan.resource_plan import ResourcePlan
+from softprompt_tf.shown_numbers import bytes_text, counted, with_prefix
 
 
 def as_dictionary(plan: ResourcePlan) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def lines(plan: ResourcePlan) -> Iterator[str]:
     kind = " of ".join(filter(None, (settings["quantization"], settings["dtype"])))
     yield f"{plan.backbone}: {plan.parameters / 1e6:,.0f} million parameters, {kind}"
     yield (
-        f"{plan.method}: {plan.trained:,} trained values; {settings['batch_size']} rows of {settings['input_tokens']} tokens, "
-        f"targets of {settings['target_tokens']}"
+        f"{plan.method}: {counted(plan.trained, 'trained value')}; {counted(settings['batch_size'], 'row')} of "
+        f"{counted(settings['input_tokens'], 'token')}, targets of {settings['target_tokens']}"
     )
     yield ""
     yield "memory of the training process"
@@ -38,7 +38,7 @@ def lines(plan: ResourcePlan) -> Iterator[str]:
     yield ""
     yield "files"
     yield _row("one task", bytes_text(plan.task_file_bytes))
-    yield _row(f"served tables, {settings['served_tasks']:,} task(s)", bytes_text(plan.served_table_bytes))
+    yield _row(f"served tables, {counted(settings['served_tasks'], 'task')}", bytes_text(plan.served_table_bytes))
     yield from _fit_lines(plan)
 
 
@@ -56,7 +56,7 @@ def _fit_lines(plan: ResourcePlan) -> Iterator[str]:
         return
     yield ""
     if fit.fits:
-        yield f"It fits into {bytes_text(fit.limit)}. Largest batch: {fit.largest_batch:,} rows."
+        yield f"It fits into {bytes_text(fit.limit)}. Largest batch: {counted(fit.largest_batch, 'row')}."
         return
     yield f"It does not fit into {bytes_text(fit.limit)}: {bytes_text(plan.total_bytes - fit.limit)} too much."
     for remedy in fit.remedies:

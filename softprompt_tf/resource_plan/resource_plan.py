@@ -9,9 +9,9 @@ from softprompt_tf.errors import ConfigError
 from softprompt_tf.methods.family.method import PromptMethod
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.resource_plan.backbone_form import BackboneForm
-from softprompt_tf.resource_plan.bytes_text import as_bytes
 from softprompt_tf.resource_plan.device_weights import device_weights
 from softprompt_tf.resource_plan.fitting import Fit, fit_to
+from softprompt_tf.resource_plan.given_bytes import as_bytes
 from softprompt_tf.resource_plan.injected import Injected, injected_by
 from softprompt_tf.resource_plan.memory import DTYPE_BYTES, FLOAT32, QUANTIZATIONS, memory_parts
 from softprompt_tf.resource_plan.operations import forward_operations, step_operations

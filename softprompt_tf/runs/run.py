@@ -43,6 +43,7 @@ from softprompt_tf.runs.run_states import SPILLED, RunBatches, run_state_cache, 
 from softprompt_tf.runs.several_workers import check_same_run_everywhere, shared_run
 from softprompt_tf.runs.task_data import TaskData as TaskData
 from softprompt_tf.runs.task_data import read_task_data
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.states.state_file import remove_spilled
 from softprompt_tf.tasks import (
     Example,
@@ -202,7 +203,7 @@ def _score(answers: AnswersTexts, task: Task, examples: Sequence[Example], *, ha
 def _told(data: TaskData) -> Sequence[Example]:
     """Return the test rows, and say that they are being scored, which may take a while."""
     if is_chief():
-        say(f"{data.task.name}: scoring {len(data.test):,} test rows")
+        say(f"{data.task.name}: scoring {counted(len(data.test), 'test row')}")
     return data.test
 
 

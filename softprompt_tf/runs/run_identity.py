@@ -15,6 +15,7 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.methods.family.method_config import without_later_defaults
 from softprompt_tf.settings.setting_changes import setting_changes
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import LENGTH_BUCKETS, Example, Task
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest, file_facts
 from softprompt_tf.training.checkpoint import check_same_run
@@ -229,7 +230,7 @@ def _facts(source: Any, examples: Sequence[Example]) -> dict[str, object]:
 
 
 def _told(facts: Mapping[str, Any]) -> str:
-    file = f" in {facts['file']} ({facts['bytes']} bytes, of {facts['modified']})" if "file" in facts else ""
+    file = f" in {facts['file']} ({counted(facts['bytes'], 'byte')}, of {facts['modified']})" if "file" in facts else ""
     return f"{facts.get('rows')} rows{file}, digest {str(facts.get('sha256'))[:12]}"
 
 

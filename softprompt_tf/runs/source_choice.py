@@ -23,6 +23,7 @@ from softprompt_tf.methods.task_tensors import METHOD_TENSORS, PROMPT
 from softprompt_tf.progress import say
 from softprompt_tf.runs import run
 from softprompt_tf.runs.run_identity import config_digest
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import score
 from softprompt_tf.training.distribution import check_is_one_process
 from softprompt_tf.training.saved_run import Checkpoints
@@ -79,7 +80,9 @@ def _chosen(config: RunConfig, output_dir: Path, init: str) -> Path:
     write_atomically(
         output_dir / CHOICE_FILE, (json.dumps(content, indent=2) + "\n").encode(), error_type=TrainingError
     )
-    say(f"Starts from {chosen.name}, {'the most similar' if kind == 'source' else 'the best'} of {len(values)} prompts")
+    say(
+        f"Starts from {chosen.name}, {'the most similar' if kind == 'source' else 'the best'} of {counted(len(values), 'prompt')}"
+    )
     return chosen
 
 
@@ -123,7 +126,7 @@ def _fitting(sources: Mapping[Path, TaskPrompt], prompt: TaskPrompt) -> dict[Pat
     for path, source in sources.items():
         reason = why_not(source, prompt)
         if not reason and source.prompt.shape != prompt.prompt.shape:
-            reason = f"It has {source.length} rows, not {prompt.length}."
+            reason = f"It has {counted(source.length, 'row')}, not {prompt.length}."
         if reason:
             say(f"{path.name} is left out. {reason}")
         else:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from softprompt_tf.runs.run import RunResult
+from softprompt_tf.shown_numbers import counted
 
 _BASELINE = "  majority baseline"
 _NOT_USEFUL = "The prompt is no better than one answer for all rows: train more steps, or with another learning rate."
@@ -33,10 +34,10 @@ def export_command(prompts: Mapping[str, Path], output_dir: Path, *, backbone: s
 
 def _task_lines(result: RunResult, task: str) -> list[str]:
     dev, test = result.scores[task], result.test_scores.get(task)
-    rows = [(f"dev, {len(dev.predictions)} rows", dev.metrics)]
+    rows = [(f"dev, {counted(len(dev.predictions), 'row')}", dev.metrics)]
     rows += _baseline(result, task, "validation")
     if test is not None:
-        rows += [(f"test, {len(test.predictions)} rows", test.metrics), *_baseline(result, task, "test")]
+        rows += [(f"test, {counted(len(test.predictions), 'row')}", test.metrics), *_baseline(result, task, "test")]
     names, width = list(dev.metrics), max(len(what) for what, _ in rows)
     step = f"; the dev rows chose step {result.training.best_step}"
     words = [] if result.words is None else [f"in words: {result.words}"]

@@ -12,6 +12,7 @@ from softprompt_tf.errors import ConfigError, TrainingError
 from softprompt_tf.files.atomic_file import whole_file
 from softprompt_tf.files.local_paths import local_target
 from softprompt_tf.progress import Progress, say
+from softprompt_tf.shown_numbers import bytes_text, counted
 from softprompt_tf.states.encoding import DTYPES, StateEncoder, StatesOverflowError, array_dtype
 from softprompt_tf.states.host_rows import HostRows
 from softprompt_tf.states.ragged_rows import RaggedRows
@@ -156,8 +157,8 @@ class StateCache:
             except OSError as error:
                 reason = f"{path.parent} cannot hold them ({error})"
         warnings.warn(
-            f"Training goes on without cached states: {_told(num_bytes)} are more than the memory limit of "
-            f"{_told(self._memory_limit)}, and {reason}.",
+            f"Training goes on without cached states: {bytes_text(num_bytes)} are more than the memory limit of "
+            f"{bytes_text(self._memory_limit)}, and {reason}.",
             stacklevel=5,
         )
         return None
@@ -173,7 +174,7 @@ class StateCache:
                 _write(path, shape, self.dtype, [states])
             except OSError as error:
                 warnings.warn(
-                    f"The cached states are kept in memory alone: {path.parent} cannot hold {_told(states.nbytes)} ({error}).",
+                    f"The cached states are kept in memory alone: {path.parent} cannot hold {bytes_text(states.nbytes)} ({error}).",
                     stacklevel=6,
                 )
         return states
@@ -189,7 +190,7 @@ class StateCache:
                 yield states
         seconds = time.monotonic() - started
         if seconds > 1:
-            say(f"Encoded {len(rows)} texts ({_told(num_bytes)}) in {seconds:.1f} s")
+            say(f"Encoded {counted(len(rows), 'text')} ({bytes_text(num_bytes)}) in {seconds:.1f} s")
 
     def _path(self, digest: str, *, is_large: bool) -> Path | None:
         directory = self._directory or (self._spill_directory if is_large else None)
@@ -224,7 +225,3 @@ def _lengths(rows: Sequence[np.ndarray]) -> np.ndarray:
 
 def _local(directory: str | Path | None) -> Path | None:
     return None if directory is None else local_target(directory, error_type=TrainingError)
-
-
-def _told(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"

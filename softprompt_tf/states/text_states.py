@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.states.ragged_rows import RaggedRows
 
 Ids = Sequence[int] | np.ndarray
@@ -36,7 +37,9 @@ class TextStates:
         """
         numbers = [self.numbers.get(key_of(ids), -1) for ids in token_ids]
         if -1 in numbers:
-            raise DataError(f"Every text must have cached states. Received: {numbers.count(-1)} texts that have none.")
+            raise DataError(
+                f"Every text must have cached states. Received: {counted(numbers.count(-1), 'text')} without them."
+            )
         return np.array(numbers, np.int64)
 
     def windows(self, texts_of: TextsOfStep, *, first_step: int, last_step: int | None) -> Iterator[range]:

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from softprompt_tf.progress import say
 from softprompt_tf.prompt_places import NO_PLACES, TextPlaces, Tokenize
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks.task import Example
 
 # Shares past which a warning is given: a cut input often loses only its end, a cut target is never learnt whole.
@@ -48,12 +49,12 @@ class CutTexts:
         cut, unknown = "no text is cut", "no token is unknown"
         if self.cut_inputs or self.cut_targets:
             cut = (
-                f"cut: {_told(self.cut_inputs, self.rows)} inputs (at {self.max_input_tokens} tokens), "
-                f"{_told(self.cut_targets, self.rows)} targets (at {self.max_target_tokens} tokens)"
+                f"cut: {_told(self.cut_inputs, self.rows)} inputs (at {counted(self.max_input_tokens, 'token')}), "
+                f"{_told(self.cut_targets, self.rows)} targets (at {counted(self.max_target_tokens, 'token')})"
             )
         if self.unknown:
             unknown = f"unknown: {_told(self.unknown, self.pieces)} tokens"
-        return f"{self.rows} rows; {cut}{', and' if self.is_whole else ';'} {unknown}"
+        return f"{counted(self.rows, 'row')}; {cut}{', and' if self.is_whole else ';'} {unknown}"
 
     def warnings(self) -> list[str]:
         """Return what is past its threshold, each with what to do."""

@@ -11,6 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks.missing_field import separator_hint
 from softprompt_tf.tasks.parquet_source import parquet_rows
 from softprompt_tf.tasks.rows import Row
@@ -88,7 +89,7 @@ def _table_rows(path: Path, records: Iterable[tuple[int, list[str]]], columns: S
         if len(record) != len(names):
             quotes = ".csv" in path.suffixes and len(record) > len(names)
             hint = separator_hint(names) or (" Put a text with a comma in double quotes." if quotes else "")
-            count = f"{len(names)} column{'' if len(names) == 1 else 's'}"
+            count = counted(len(names), "column")
             raise DataError(f"{path}:{number}: must have {count} ({', '.join(names)}). Received: {len(record)}.{hint}")
         yield Row(dict(zip(names, record, strict=True)), f"{path}:{number}")
 

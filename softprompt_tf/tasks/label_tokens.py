@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 
 from softprompt_tf.errors import SoftPromptError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks.tokenized import ended_ids
 
 Tokenize = Callable[[list[str]], Sequence[Sequence[int]]]
@@ -72,8 +73,8 @@ def warn_of_labels(labels: Sequence[str], tokenize: Tokenize, *, max_target_toke
             )
         if len(ids) >= max_target_tokens:
             warnings.warn(
-                f"Label {word!r} is longer than max_target_tokens={max_target_tokens}. Received: {len(ids)} tokens and the "
-                f"end of sequence. Training and scoring cut it to {max_target_tokens - 1}.",
+                f"Label {word!r} is longer than max_target_tokens={max_target_tokens}. Received: {counted(len(ids), 'token')} and "
+                f"the end of sequence. Training and scoring cut it to {max_target_tokens - 1}.",
                 stacklevel=3,
             )
     for shorter, longer in _beginnings(words, [ids[: max_target_tokens - 1] for ids in whole]):

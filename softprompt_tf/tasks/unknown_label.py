@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from softprompt_tf.errors import DataError
 from softprompt_tf.settings.spelling import look_alike
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks.rows import Row
 
 _MOST_VALUES = 10
@@ -37,7 +38,7 @@ def _others(field: str, known: Collection[str], rows: Sequence[Row]) -> str:
         return ""
     told = ", ".join(f"{value!r} in {count}" for value, count in unknown.most_common(_MOST_VALUES))
     if len(unknown) > _MOST_VALUES:
-        told += f", and {len(unknown) - _MOST_VALUES} more values"
+        told += f", and {counted(len(unknown) - _MOST_VALUES, 'more value')}"
     return f" In all, {unknown.total()} of {len(rows)} rows have such values: {told}."
 
 

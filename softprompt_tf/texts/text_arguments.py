@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.shown_numbers import counted
 
 
 def check_alone(x: Any, y: Any, sample_weight: Any, batch_size: int | None, validation_split: float = 0.0) -> None:
@@ -75,7 +76,8 @@ def split_at(num_rows: int, validation_split: float) -> int:
     split = math.floor(num_rows * (1.0 - validation_split)) if 0 < validation_split < 1 else 0
     if not 0 < split < num_rows:
         raise DataError(
-            f"`validation_split` must leave rows on both sides. Received: validation_split={validation_split} of {num_rows} rows."
+            f"`validation_split` must leave rows on both sides. Received: validation_split={validation_split} of "
+            f"{counted(num_rows, 'row')}."
         )
     return split
 

@@ -17,6 +17,7 @@ from softprompt_tf.backbones.tokenization.placed_text import (
 from softprompt_tf.backbones.tokenization.text_to_ids import pieces_to_ids
 from softprompt_tf.errors import ConfigError, DataError
 from softprompt_tf.prompt_places import NO_PLACES, TOO_MANY_ROWS, TOO_MANY_ROWS_HINT, TextPlaces
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.target_format import TARGET_FORMATS
 from softprompt_tf.tasks import ended_ids, is_short_target, label_id
 from softprompt_tf.texts.text_arguments import checked_limit
@@ -166,7 +167,9 @@ class TextBatches:
         is_one = isinstance(task_id, (str, bytes)) or not (hasattr(task_id, "__len__") or tf.is_tensor(task_id))
         each = [task_id] * num_rows if is_one else listed(task_id, "task_id")
         if len(each) != num_rows:
-            raise DataError(f"`task_id` must have one entry for each row. Received: {len(each)} for {num_rows} rows.")
+            raise DataError(
+                f"`task_id` must have one entry for each row. Received: {len(each)} for {counted(num_rows, 'row')}."
+            )
         return np.array([self._task_index(name) for name in each], np.int32)
 
     def _task_index(self, name: Any) -> int:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from softprompt_tf.errors import TrainingError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.training.best_prompt import BestSoFar
 from softprompt_tf.training.checkpoint import Checkpoint, check_same_run, read_checkpoint, write_checkpoint
 from softprompt_tf.training.shared_checkpoint import shared_checkpoint
@@ -66,7 +67,7 @@ class Checkpoints:
                 warnings.warn(f"Passing over a checkpoint: {error}", stacklevel=2)
         if paths:
             raise TrainingError(
-                f"At least one checkpoint must be whole. Received: {self._directory} with {len(paths)} damaged ones. "
+                f"At least one checkpoint must be whole. Received: {self._directory} with {counted(len(paths), 'damaged one')}. "
                 "Delete the folder to start anew."
             )
         return None

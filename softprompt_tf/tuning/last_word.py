@@ -10,6 +10,7 @@ from softprompt_tf.errors import TrainingError
 from softprompt_tf.evaluation.by_label import label_scores
 from softprompt_tf.evaluation.scores import majority_baseline, write_predictions
 from softprompt_tf.methods import load_prompt
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Example, sample
 from softprompt_tf.tuning.ladder import rows_in
 from softprompt_tf.tuning.record import PREDICTIONS
@@ -29,7 +30,7 @@ def score_best(search: Search) -> None:
     prompt = load_prompt(search.prompt_path)
     model = search.scorer.model_with(prompt.tensors, prompt.method)
     dev_rows, test_rows = _affordable(search, search.row_s(recipe))
-    search.watch.stage(f"Scoring {dev_rows + test_rows:,} rows")
+    search.watch.stage(f"Scoring {counted(dev_rows + test_rows, 'row')}")
     seen = set(map(id, search.dev))
     rest = sample([row for row in rows.dev if id(row) not in seen], dev_rows, seed=search.seed)
     dev = search.scorer.look(model, [*search.dev, *rest], known=search.best_look)

@@ -11,6 +11,7 @@ from softprompt_tf.report.markup import Markup, join, table, tag
 from softprompt_tf.report.page import html_page
 from softprompt_tf.report.plots import MARKERS, SERIES, check_plots_can_be_drawn, figure_of, finish, to_svg, to_svg_file
 from softprompt_tf.report.sections import duration
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tuning.record import LAST, Record, Tried
 from softprompt_tf.version import __version__
 
@@ -41,8 +42,8 @@ def write_page(record: Record, output: Path, *, task: str, backbone: str, next_c
     precision = record.identity.get("precision", "float32")
     told = backbone if precision == "float32" else f"{backbone} in {precision}"
     about = (
-        f"{state}{duration(record.spent_s)} of {record.minutes:g} minutes, {len(record.candidates)} "
-        f"candidate{'' if len(record.candidates) == 1 else 's'} on {told}. Written by softprompt-tf {__version__}."
+        f"{state}{duration(record.spent_s)} of {counted(record.minutes, 'minute')}, "
+        f"{counted(len(record.candidates), 'candidate')} on {told}. Written by softprompt-tf {__version__}."
     )
     parts = [
         tag("h1", title),
@@ -86,14 +87,14 @@ def _result(record: Record) -> Markup:
     rows = []
     for split, use in (("dev", "chose the prompt"), ("test", "chose nothing")):
         figures = result[split]
-        rows.append([f"{split}, {_counted(figures)}, {use}", *_values(figures["metrics"], names)])
+        rows.append([f"{split}, {rows_scored(figures)}, {use}", *_values(figures["metrics"], names)])
         if "majority" in figures:
             rows.append(["majority baseline", *_values(figures["majority"], names)])
     warned = one_answer_warning(result)
     return tag(
         "section",
         tag("h2", "Result"),
-        tag("p", f"{result['candidate']['name']}, after {result['steps']:,} steps: {result['prompt']}"),
+        tag("p", f"{result['candidate']['name']}, after {counted(result['steps'], 'step')}: {result['prompt']}"),
         tag("p", tag("strong", warned)) if warned else "",
         table("Scores of the prompt", ["rows", *names], rows),
         tag("p", "Report the test row: the dev rows chose the prompt, so their scores are optimistic.", class_="soft"),
@@ -106,17 +107,19 @@ def one_answer_warning(result: Mapping[str, Any]) -> str:
     if answer is None:
         return ""
     return (
-        f"The prompt has learned one answer for all {result['test']['rows']:,} test rows: {answer!r}. It is worth no more than the "
-        "majority baseline. Check the labels and the template, give more minutes, or take a larger T5."
+        f"The prompt has learned one answer for all {counted(result['test']['rows'], 'test row')}: {answer!r}. It is worth "
+        "no more than the majority baseline. Check the labels and the template, give more minutes, or take a larger T5."
     )
+
+
+def rows_scored(figures: Mapping[str, Any]) -> str:
+    """Return how many rows were scored, and of how many, where it was not all."""
+    of = "" if figures["rows"] == figures["of"] else f" of {figures['of']:,}"
+    return f"{counted(figures['rows'], 'row')}{of}"
 
 
 def _values(metrics: Mapping[str, float], names: Sequence[str]) -> list[str]:
     return [f"{metrics[name]:.4f}" for name in names]
-
-
-def _counted(figures: Mapping[str, Any]) -> str:
-    return f"{figures['rows']:,} rows" + ("" if figures["rows"] == figures["of"] else f" of {figures['of']:,}")
 
 
 def _curves(figure: Any) -> Markup:
@@ -139,7 +142,7 @@ def _tried(record: Record) -> Markup:
 
 
 def _rows(record: Record) -> Markup:
-    counts = [f"{count:,} {use}" for use, count in record.rows.get("counts", {}).items()]
+    counts = [counted(count, use.removesuffix("s")) for use, count in record.rows.get("counts", {}).items()]
     notes = [tag("li", note) for note in record.rows.get("notes", ())]
     return tag("section", tag("h2", "Rows"), tag("p", f"{', '.join(counts)}."), tag("ul", *notes) if notes else "")
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 from softprompt_tf.backbones.bundled import bundled_name
 from softprompt_tf.errors import ConfigError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import sample
 from softprompt_tf.tuning.ladder import (
     LEAST_SAMPLE,
@@ -102,7 +103,8 @@ def _ladder(search: Search, seconds: float, found: Sequence[Recipe]) -> Ladder:
     if steps < FEW_STEPS:
         enough = math.ceil(2 * search.record.minutes * FEW_STEPS / steps) / 2
         search.tell(
-            f"Only about {steps} steps fit into this time: the prompt will be a rough one. Give {enough:g} minutes."
+            f"Only about {counted(steps, 'step')} fit into this time: the prompt will be a rough one. "
+            f"Give {counted(enough, 'minute')}."
         )
     return ladder
 

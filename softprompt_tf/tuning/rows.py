@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Example, Task, sample, tell_of_lacking_rows, tell_of_shared_texts
 
 MOST_TRAIN_ROWS = 50_000
@@ -85,7 +86,8 @@ def divided(task: Task, rows: dict[str, list[Example]], *, seed: int) -> TuneRow
         if not kept or not held:
             raise DataError(
                 f"A search needs rows to train on, to choose by and to test on, with different texts. Received: "
-                f"{len(source)} {of} rows of task {task.name}, of which none can be held out for the {use}. Give more rows."
+                f"{counted(len(source), f'{of} row')} of task {task.name}, of which none can be held out for the {use}. "
+                "Give more rows."
             )
         notes.append(
             f"{len(held):,} of {len(source):,} {of} rows are held out for the {use} (drawn with seed {seed}); "

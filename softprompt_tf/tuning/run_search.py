@@ -22,6 +22,7 @@ from softprompt_tf.files.new_files import check_no_others
 from softprompt_tf.keras_backend import require_tensorflow
 from softprompt_tf.progress import say
 from softprompt_tf.runs.configured import check_task_labels
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Example, Task, tell_cut_examples
 from softprompt_tf.tasks.data_digest import examples_digest, file_digest
 from softprompt_tf.tuning.budget import Budget, Clock
@@ -229,5 +230,5 @@ def _planned(search: Search) -> str:
     rungs = f"{counts} candidates, {ladder.rung_s:.0f} s for each rung; " if counts else "one candidate; "
     return (
         f"Measured: {speed.step_s:.3f} s for a step, {1000 * speed.row_s:.0f} ms for a row that is scored. Plan: {rungs}"
-        f"{ladder.last_s:.0f} s for the last leg; {ladder.sample} dev rows choose"
+        f"{ladder.last_s:.0f} s for the last leg; {counted(ladder.sample, 'dev row')} choose"
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from softprompt_tf.errors import SoftPromptError, TrainingError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tuning.choice import ordered
 from softprompt_tf.tuning.ladder import coarse_steps, slot
 from softprompt_tf.tuning.recipes import Recipe, batches_of
@@ -154,7 +155,7 @@ def _told(search: Search, rung: int, going: Sequence[Recipe]) -> str:
     return (
         f"Rung {rung} of {len(search.ladder.counts)} done after {search.budget.spent_s:.0f} s: "
         f"{_numbered([recipe.number for recipe in going])} {onward}; the best, {going[0]}, has {told} on "
-        f"{search.ladder.sample} dev rows"
+        f"{counted(search.ladder.sample, 'dev row')}"
     )
 
 

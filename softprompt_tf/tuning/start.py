@@ -9,6 +9,7 @@ from typing import Any
 from softprompt_tf.backbones import FrozenT5, load_t5
 from softprompt_tf.backbones.backbone_option import check_backbone_path
 from softprompt_tf.errors import BackboneError, ConfigError, DataError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks import Task, load_task
 from softprompt_tf.texts.text_rows import as_text, listed
 from softprompt_tf.tuning.methods_tried import METHODS_TRIED, check_methods
@@ -202,6 +203,7 @@ def _rows(pairs: Any, name: str) -> list[dict[str, str]]:
     texts, labels = ([as_text(value) for value in listed(values, name)] for values in pairs)
     if len(texts) != len(labels) or not texts:
         raise DataError(
-            f"The texts and labels of {name} must be equally many, one or more. Received: {len(texts)} texts, {len(labels)} labels."
+            f"The texts and labels of {name} must be equally many, one or more. Received: "
+            f"{counted(len(texts), 'text')}, {counted(len(labels), 'label')}."
         )
     return [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]

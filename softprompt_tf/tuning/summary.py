@@ -6,7 +6,7 @@ from typing import Any
 
 from softprompt_tf.evaluation.by_label import LabelScore, label_table
 from softprompt_tf.runs.summary import export_command
-from softprompt_tf.tuning.page import HEADER, one_answer_warning, tried_rows
+from softprompt_tf.tuning.page import HEADER, one_answer_warning, rows_scored, tried_rows
 from softprompt_tf.tuning.record import PREDICTIONS, Record
 
 _MOST_LABELS = 12
@@ -32,8 +32,7 @@ def summary_lines(record: Record, output: Path, *, task: str, backbone: str) -> 
     rows = []
     for split in ("dev", "test"):
         figures = result[split]
-        of = "" if figures["rows"] == figures["of"] else f" of {figures['of']}"
-        rows.append((f"{split}, {figures['rows']}{of} rows", figures["metrics"]))
+        rows.append((f"{split}, {rows_scored(figures)}", figures["metrics"]))
         rows += [("  majority baseline", figures["majority"])] if "majority" in figures else []
     width = max(len(what) for what, _ in rows)
     warned = one_answer_warning(result)

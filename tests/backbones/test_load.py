@@ -54,7 +54,7 @@ def test_a_pair_loads_with_the_name_given(tiny_t5):
 
 
 def test_a_pair_must_have_two_parts(tiny_t5):
-    with pytest.raises(BackboneError, match=r"must be \(backbone, tokenizer\)\. Received: 1 objects"):
+    with pytest.raises(BackboneError, match=r"must be \(backbone, tokenizer\)\. Received: 1 object"):
         load_t5((tiny_t5.backbone,))
 
 

@@ -423,5 +423,5 @@ def test_the_command_tells_what_it_did(base_directory, tmp_path, capsys):
 
     printed = capsys.readouterr()
     assert (status, printed.err) == (0, "")
-    assert printed.out == f"{output}: 1 rows answered, 1 bad rows in {output}.bad.jsonl\n"
+    assert printed.out == f"{output}: 1 row answered, 1 bad row in {output}.bad.jsonl\n"
     assert list(read_rows(output)[0]["answer_log_probabilities"]) == ["negative", "positive"]

@@ -336,7 +336,7 @@ def test_output_bytes_that_are_not_utf8_are_replaced(client, server):
     ("change", "message"),
     [
         ({"status": None}, "an output `status`. Received: output, score"),
-        ({"score": np.zeros(3, np.float32)}, r"Every output must have 1 rows. Received: \{'score': \(3,\)\}"),
+        ({"score": np.zeros(3, np.float32)}, r"Every output must have 1 row\. Received: \{'score': \(3,\)\}"),
         ({"score": strings(b"1")}, "Output `score` must be floats of rank 1"),
         ({"status": np.zeros(1, np.float32)}, "Output `status` must be strings of rank 1"),
     ],

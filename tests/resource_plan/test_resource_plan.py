@@ -11,7 +11,7 @@ from softprompt_tf.cli.cli import main
 from softprompt_tf.errors import BackboneError, ConfigError
 from softprompt_tf.methods.registry import METHODS
 from softprompt_tf.resource_plan.backbone_form import KNOWN_FORMS
-from softprompt_tf.resource_plan.bytes_text import as_bytes, bytes_text
+from softprompt_tf.resource_plan.given_bytes import as_bytes
 from softprompt_tf.resource_plan.memory import weight_bytes
 from softprompt_tf.resource_plan.rate import measured_rate
 from softprompt_tf.resource_plan.source_form import form_of
@@ -167,13 +167,6 @@ def test_bytes_are_read(value, expected):
 def test_other_bytes_are_refused(value):
     with pytest.raises(ConfigError, match="such as 16GB"):
         as_bytes(value)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(22_270_664_704, "22.3 GB"), (999, "999 B"), (20_480, "20.5 kB"), (999.7e6, "1 GB")]
-)
-def test_bytes_are_written_with_three_digits(value, text):
-    assert bytes_text(value) == text
 
 
 # === What is refused ===

@@ -89,7 +89,7 @@ def test_rows_fill_batches_of_a_few_tokens(tiny_t5, monkeypatch):
 def test_a_text_without_states_is_an_error(tiny_t5):
     states = StateCache(tiny_t5, None).of(IDS)
 
-    with pytest.raises(DataError, match="Every text must have cached states. Received: 1 texts that have none"):
+    with pytest.raises(DataError, match="Every text must have cached states. Received: 1 text without them"):
         states.numbers_of([[9, 1], IDS[0]])
 
 

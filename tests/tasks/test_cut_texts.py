@@ -50,12 +50,12 @@ def test_the_counts_are_told_with_their_shares():
 @pytest.mark.parametrize(
     ("inputs", "targets", "said"),
     [
-        (["a"], ["a"], "1 rows; no text is cut, and no token is unknown"),
-        (["x"], ["a"], "1 rows; no text is cut; unknown: 1 of 2 (50.0 %) tokens"),
+        (["a"], ["a"], "1 row; no text is cut, and no token is unknown"),
+        (["x"], ["a"], "1 row; no text is cut; unknown: 1 of 2 (50.0 %) tokens"),
         (
             ["abc"],
             ["a"],
-            "1 rows; cut: 1 of 1 (100.0 %) inputs (at 3 tokens), 0 of 1 (0.0 %) targets (at 2 tokens); no token is unknown",
+            "1 row; cut: 1 of 1 (100.0 %) inputs (at 3 tokens), 0 of 1 (0.0 %) targets (at 2 tokens); no token is unknown",
         ),
     ],
     ids=["nothing", "unknown", "cut"],

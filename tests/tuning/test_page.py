@@ -98,9 +98,9 @@ def test_a_candidate_that_failed_has_no_score(record):
 def test_the_last_lines_have_both_scores_and_the_next_command(record, tmp_path):
     lines = summary_lines(record, tmp_path, task="film", backbone="mini")
 
-    assert "dev, 300 rows              0.8000" in lines
-    assert "test, 1000 of 7600 rows    0.7900" in lines
-    assert lines.count("  majority baseline        0.5000") == 2
+    assert "dev, 300 rows                0.8000" in lines
+    assert "test, 1,000 rows of 7,600    0.7900" in lines
+    assert lines.count("  majority baseline          0.5000") == 2
     assert f"Next: softprompt export --prompt film={tmp_path / 'film.safetensors'}" in lines[-1]
 
 

@@ -21,12 +21,14 @@ PACKAGE = "softprompt_client"
 OTHERS = {
     "softprompt_tf/errors.py": "errors.py",
     "softprompt_tf/inference/answers.py": "row_answers.py",
+    "softprompt_tf/shown_numbers.py": "shown_numbers.py",
     "softprompt_tf/version.py": "version.py",
 }
 RENAMED = {
     "softprompt_tf.export.client": PACKAGE,
     "softprompt_tf.errors": f"{PACKAGE}.errors",
     "softprompt_tf.inference.answers": f"{PACKAGE}.row_answers",
+    "softprompt_tf.shown_numbers": f"{PACKAGE}.shown_numbers",
 }
 _IMPORT = re.compile(r"^\s*(?:from|import) (softprompt_tf[\w.]*)", re.MULTILINE)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from softprompt_tf.backbones.checkpoints.architecture import GELU_TANH, T5Architecture
 from softprompt_tf.backbones.checkpoints.checkpoint import StoredTensor
 from softprompt_tf.errors import BackboneError
+from softprompt_tf.shown_numbers import counted
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def architecture_of(path: Path, stored: Mapping[str, StoredTensor], landmarks: L
     if absent:
         raise BackboneError(
             f"Checkpoint {path} must be an encoder-decoder T5. Received: no matrix {', '.join(absent)} among "
-            f"{len(stored)} weights ({', '.join(sorted(stored)[:4])} ...)."
+            f"{counted(len(stored), 'weight')} ({', '.join(sorted(stored)[:4])} ...)."
         )
     vocabulary_size, hidden_dim = stored[landmarks.table].shape
     num_heads, buckets = stored[landmarks.bias].shape

@@ -12,6 +12,7 @@ from softprompt_tf.backbones.loading.consecutive_parts import consecutive_parts
 from softprompt_tf.backbones.passes.placed import Placement, on_device
 from softprompt_tf.errors import BackboneError
 from softprompt_tf.keras_backend import require_tensorflow
+from softprompt_tf.shown_numbers import counted
 
 
 class DeviceLayout:
@@ -115,7 +116,8 @@ def _plan(backbone: keras_hub.models.T5Backbone, devices: tuple[str, ...]) -> Pl
     layers = [*encoder, *decoder]
     if len(devices) > len(layers):
         raise BackboneError(
-            f"A device must hold at least one layer. Received: {len(devices)} devices for {len(layers)} layers. Name fewer."
+            f"A device must hold at least one layer. Received: {counted(len(devices), 'device')} for "
+            f"{counted(len(layers), 'layer')}. Name fewer."
         )
     table = backbone.token_embedding
     sizes = [_bytes(layer.weights) for layer in layers]

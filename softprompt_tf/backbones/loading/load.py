@@ -24,6 +24,7 @@ from softprompt_tf.errors import BackboneError, first_line
 from softprompt_tf.files.large_file_pointer import refuse_pointer
 from softprompt_tf.files.local_paths import looked_at
 from softprompt_tf.keras_backend import check_backend, is_tensorflow
+from softprompt_tf.shown_numbers import counted
 
 DTYPES = ("float32", "bfloat16")
 QUANTIZATIONS = (None, "int8", "int4")
@@ -137,7 +138,7 @@ def _from_pair(
     pair: tuple[Any, ...], name: str | None, how: _How, dropout: float | None, activation: str | None
 ) -> FrozenT5:
     if len(pair) != 2:
-        raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {len(pair)} objects.")
+        raise BackboneError(f"A pair must be (backbone, tokenizer). Received: {counted(len(pair), 'object')}.")
     backbone, tokenizer = pair
     if isinstance(backbone, keras_hub.models.T5Backbone):
         change_in_place(backbone, dropout, activation)

@@ -21,6 +21,7 @@ from softprompt_tf.methods.files.prompt_file import load_prompt
 from softprompt_tf.methods.files.task_prompt import TaskPrompt
 from softprompt_tf.methods.initializers import Vocabulary, sampled_vocabulary
 from softprompt_tf.methods.task_tensors import PROMPT
+from softprompt_tf.shown_numbers import counted
 
 ROWS = "rows"
 SOURCES = "source_prompts"
@@ -146,8 +147,8 @@ def attempt(
     wrong = next((source for source in loaded if source.length != length), None)
     if wrong is not None:
         raise PromptError(
-            f"Source prompts must have the length of the prompt. Received: length={length}, {wrong.task_id!r} with {wrong.length} "
-            "rows."
+            f"Source prompts must have the length of the prompt. Received: length={length}, {wrong.task_id!r} with "
+            f"{counted(wrong.length, 'row')}."
         )
     return Attempt(
         num_sources=sources if isinstance(sources, int) else len(loaded),

@@ -22,6 +22,7 @@ from softprompt_tf.methods.task_tensors import (
     text_places,
 )
 from softprompt_tf.prompt_places import rows_of_template, too_many_rows
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.target_format import TARGET_FORMATS
 
 
@@ -98,8 +99,8 @@ class TaskPrompt(_TaskFields):
         self._check_markers()
         if LABEL_ROWS in self.tensors and len(self.tensors[LABEL_ROWS]) != len(self.labels):
             raise PromptError(
-                f"A task must have a label for each of its label rows. Received: {len(self.tensors[LABEL_ROWS])} rows, labels "
-                f"{list(self.labels)}."
+                "A task must have a label for each of its label rows. Received: "
+                f"{counted(len(self.tensors[LABEL_ROWS]), 'row')}, labels {list(self.labels)}."
             )
 
     def _check_fields(self) -> None:
@@ -230,7 +231,7 @@ def _check_rows(
         else:
             continue
         if sizes is not None and LATE_PROMPTS.get(name, 0) >= sizes.encoder_layers:
-            form, own, models = "{}", name, f"{sizes.encoder_layers} encoder layers"
+            form, own, models = "{}", name, counted(sizes.encoder_layers, "encoder layer")
         if own != models:
             raise BackboneMismatchError(
                 f"{_subject(task_prompt)} was made for {made_for} ({form.format(own)}). "

@@ -31,6 +31,7 @@ from softprompt_tf.methods.task_tensors import (
     row_shape,
 )
 from softprompt_tf.settings.spelling import nearest
+from softprompt_tf.shown_numbers import counted
 
 _FORMS = {
     **dict.fromkeys(TENSORS, "[P, H]"),
@@ -136,7 +137,7 @@ def checked_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if PROMPT_ADDITION in checked and len(checked[PROMPT_ADDITION]) != len(checked.get(PROMPT, ())):
         raise PromptError(
             f"`{PROMPT_ADDITION}` must have a row for each row of the task's prompt. Received: "
-            f"{len(checked[PROMPT_ADDITION])} rows and a prompt of {len(checked.get(PROMPT, ()))}."
+            f"{counted(len(checked[PROMPT_ADDITION]), 'row')} and a prompt of {len(checked.get(PROMPT, ()))}."
         )
     if PROMPT_SIGHT in checked and (PROMPT not in checked or not np.isin(checked[PROMPT_SIGHT], (0, 1)).all()):
         raise PromptError(

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,12 @@ class AnsweredRows:
         if len(self.references) != len(self.predictions) or not self.references:
             raise DataError(
                 "Metrics need as many predictions as targets, and at least one. "
-                f"Received: {len(self.predictions)} predictions, {len(self.references)} targets."
+                f"Received: {counted(len(self.predictions), 'prediction')}, {counted(len(self.references), 'target')}."
             )
         if self.groups and len(self.groups) != len(self.predictions):
             raise DataError(
                 "Metrics need a group for every row, or for none. "
-                f"Received: {len(self.groups)} groups, {len(self.predictions)} rows."
+                f"Received: {counted(len(self.groups), 'group')}, {counted(len(self.predictions), 'row')}."
             )
         if not all(self.references):
             number = next(number for number, answers in enumerate(self.references, start=1) if not answers)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from softprompt_tf.errors import DataError
+from softprompt_tf.shown_numbers import counted
 from softprompt_tf.tasks.preprocessors.fields import (
     Values,
     mapping_field,
@@ -70,6 +71,6 @@ def _span(text: str, entity: Values, place: str) -> str:
     start, end = number_field(entity, "start", place), number_field(entity, "end", place)
     if not 0 <= start <= end < len(text):
         raise DataError(
-            f"{place}: an entity must lie inside its passage. Received: {start} to {end} of {len(text)} characters."
+            f"{place}: an entity must lie inside its passage. Received: {start} to {end} of {counted(len(text), 'character')}."
         )
     return text[start : end + 1]

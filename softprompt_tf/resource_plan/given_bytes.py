@@ -1,4 +1,4 @@
-"""Read and write numbers of bytes, operations and seconds as people do: "16GB" is 16e9 bytes, "16GiB" is 16 * 2^30."""
+"""Read numbers of bytes as people write them: "16GB" is 16e9 bytes, "16GiB" is 16 * 2^30."""
 
 import re
 
@@ -9,7 +9,6 @@ _UNITS |= {f"{letter}B": 10 ** (3 * k) for k, letter in enumerate("KMGT", start=
 _UNITS |= {f"{letter}IB": 2 ** (10 * k) for k, letter in enumerate("KMGT", start=1)}
 _UNITS |= {letter: 10 ** (3 * k) for k, letter in enumerate("KMGT", start=1)}
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def as_bytes(value: int | str) -> int:
@@ -27,17 +26,3 @@ def as_bytes(value: int | str) -> int:
     if number < 1:
         raise ConfigError(f"A memory must be bytes or such as 16GB or 24GiB. Received: {value!r}.")
     return int(number)
-
-
-def bytes_text(value: float) -> str:
-    """Write bytes with three digits: "22.3 GB"."""
-    return f"{with_prefix(value)}B"
-
-
-def with_prefix(value: float) -> str:
-    """Write a number with three digits and a prefix: "1.25 T"."""
-    for size, prefix in _PREFIXES:
-        if value >= 0.9995 * size:  # what would be written as 1000 of the prefix below
-            number = value / size
-            return f"{number:.0f} {prefix}" if number >= 100 else f"{number:.3g} {prefix}"
-    return f"{value:.0f} "
