@@ -562,9 +562,7 @@ def test_a_task_without_a_split_is_refused(place, tmp_path, split):
     task = write_yaml(place.root / "half.yaml", values)
     config = load_config(write_yaml(tmp_path / "run.yaml", run_values(place.backbone, [task], tmp_path / "out")))
 
-    with pytest.raises(
-        ConfigError, match=f"both a train and a validation split. Received: task 'mood' without {split}"
-    ):
+    with pytest.raises(ConfigError, match=f"both train rows and dev rows. Received: task 'mood' without `{split}`"):
         train_run(config)
 
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """What a run says at its end: scores, baselines and the next command; and what it does with test rows."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,13 @@ def test_a_run_goes_without_a_test_split_that_cannot_be_read(task, name, rows):
 def test_rows_that_are_trained_on_and_scored_are_told(task):
     with pytest.warns(UserWarning, match=r"Task mood: 2 of 3 test rows have the text of a train row, so their scores"):
         read_task_data(task("mood_test.jsonl", [*mood_rows()[:2], {"text": "another one", "label": "positive"}]))
+
+
+def test_the_rows_that_choose_the_step_are_called_dev_rows(task):
+    known = task("mood_test.jsonl", [{"text": "a new one", "label": "positive"}])
+
+    with pytest.warns(UserWarning, match=r"Task mood: 16 of 16 dev rows have the text of a train row, so their scores"):
+        read_task_data(dataclasses.replace(known, validation=known.train))
 
 
 def test_what_a_split_lacks_is_told(task):

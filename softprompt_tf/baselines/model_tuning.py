@@ -1,7 +1,7 @@
 """Model tuning: train all weights of a copy of the T5 on one task or several.
 
 Adam with a linear warm-up and a constant rate behind it, gradients clipped to norm 1, no dropout. The weights that do best
-on the validation rows are kept. A run that was killed goes on from its last evaluation and ends as one that was not.
+on the dev rows are kept. A run that was killed goes on from its last evaluation and ends as one that was not.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class TunedModel:
     """How a run of model tuning went.
 
     Args:
-      metrics: task -> metrics on its validation rows, at the best step.
+      metrics: task -> metrics on its dev rows, at the best step.
       best_score: their mean, over the metrics of each task and then over the tasks, in [0, 1].
       best_step: its step; the tuner's weights are those of it.
       steps_done: batches taken.

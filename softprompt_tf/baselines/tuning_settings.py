@@ -13,7 +13,7 @@ class TuningSettings(Section):
       batch_size: rows per step.
       learning_rate: Adam's, behind the warm-up.
       warmup_steps: over which the rate rises linearly.
-      evaluate_every: steps between two looks at the validation rows, each of which also saves the state.
+      evaluate_every: steps between two looks at the dev rows, each of which also saves the state.
     """
 
     steps: int = Field(default=1_000, gt=0, description=f"{WHOLE_NUMBER} (batches)")

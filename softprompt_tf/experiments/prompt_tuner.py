@@ -36,7 +36,7 @@ class TrialRecord:
     """What a finished trial leaves in trial.json beside its prompt.
 
     Args:
-      metrics: task -> metrics on its validation rows.
+      metrics: task -> metrics on its dev rows.
       step: of the prompt or the weights.
       seconds: of training and evaluating, those before a restart included.
       seconds_per_step: median.
@@ -72,7 +72,7 @@ class PromptTuner:
           run_digest: the trial's settings in short; a checkpoint of others is refused.
 
         Returns:
-          The model with the prompt that did best on the validation rows, good until the next call, and the record.
+          The model with the prompt that did best on the dev rows, good until the next call, and the record.
         """
         directory = Path(config.output_dir)
         model = self.model_of(config, data)

@@ -62,15 +62,16 @@ def scored_split(task: TaskConfig) -> str:
 
 
 def training_data(task: TaskConfig, rows: Rows) -> "TaskData":
-    """Return a task with the training and validation rows that an experiment uses.
+    """Return a task with the train and dev rows that an experiment uses.
 
     Warns:
-      UserWarning: if validation rows have the texts of training rows.
+      UserWarning: if rows that are scored have the texts of train rows.
     """
     from softprompt_tf.runs.run import TaskData  # loads TensorFlow, without which a plan is made
 
     data = TaskData(load_task(task), list(_examples(task, "train", rows.train)), list(scored_examples(task, rows)))
-    warn_of_shared_texts(task.name, data.train, {scored_split(task): data.validation})
+    scored = "test" if task.validation is None else "dev"
+    warn_of_shared_texts(task.name, data.train, {scored: data.validation})
     return data
 
 

@@ -183,7 +183,7 @@ def _begin(model: PromptedT5, config: RunConfig, data: Sequence[TaskData], on_st
 
 def _tell_cut_rows(model: PromptedT5, data: Sequence[TaskData]) -> None:
     for each in data:
-        for split, examples in (("train", each.train), ("validation", each.validation), ("test", each.test)):
+        for split, examples in (("train", each.train), ("dev", each.validation), ("test", each.test)):
             if not examples:
                 continue
             tell_cut_examples(

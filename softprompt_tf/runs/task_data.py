@@ -29,7 +29,7 @@ def read_task_data(task: Task) -> TaskData:
     """Read all splits of a task.
 
     Raises:
-      ConfigError: if the task has no train or no validation split.
+      ConfigError: if the task has no train or no dev split.
       DataError: if one of these two cannot be read.
 
     Warns:
@@ -39,12 +39,12 @@ def read_task_data(task: Task) -> TaskData:
     if task.train is None or task.validation is None:
         missing = "train" if task.train is None else "validation"
         raise ConfigError(
-            f"A run needs both a train and a validation split. Received: task {task.name!r} without {missing}."
+            f"A run needs both train rows and dev rows. Received: task {task.name!r} without `{missing}`."
             f" Add `{missing}: FILE` to the task."
         )
     data = TaskData(task, task.examples("train"), task.examples("validation"), _test_examples(task))
-    warn_of_lacking_rows(task, {"train": data.train, "validation": data.validation, "test": data.test})
-    warn_of_shared_texts(task.name, data.train, {"validation": data.validation, "test": data.test})
+    warn_of_lacking_rows(task, {"train": data.train, "dev": data.validation, "test": data.test})
+    warn_of_shared_texts(task.name, data.train, {"dev": data.validation, "test": data.test})
     return data
 
 

@@ -46,7 +46,7 @@ def read_rows_of(task: Task) -> dict[str, list[Example]]:
 
     Raises:
       ConfigError: if it has no train split.
-      DataError: if the train or the validation split cannot be read.
+      DataError: if the train or the dev split cannot be read.
 
     Warns:
       UserWarning: if the test split cannot be read, as public ones often have no labels.

@@ -72,7 +72,7 @@ class TaskPrompt(_TaskFields):
       max_input_tokens: where inputs are cut, without the prompt's rows. None where unknown.
       max_target_tokens: where targets are cut, a sentinel in front not counted. None where unknown.
       target_format: what the decoder writes, "text" (the target alone) or "sentinel" (`<extra_id_0>` and the target).
-      metrics: name -> value on the validation split.
+      metrics: name -> value on the dev split.
       training_config: the run's resolved config, JSON values only; a file keeps the own names of paths in it.
       library_version: the version that wrote the file; empty before it is written.
 
