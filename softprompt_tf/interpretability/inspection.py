@@ -1,21 +1,23 @@
 """Everything that can be read from prompts, ready for JSON."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from softprompt_tf.backbones import FrozenT5
-from softprompt_tf.errors import PromptError
+from softprompt_tf.errors import PromptError, SoftPromptError
 from softprompt_tf.interpretability.class_labels import LabelShare, label_share
 from softprompt_tf.interpretability.clusters import cluster_rows, shared_words
 from softprompt_tf.interpretability.distances import matched_cosine, mean_cosine
-from softprompt_tf.methods import TaskPrompt, Vocabulary, init, nearest_neighbours, prompt_tuning
-from softprompt_tf.model.task_method import check_fits
-
-_START_AS_ROWS = ("prompt_tuning", "dept", "soft_words", "warp", "attempt")  # the last one without sources
+from softprompt_tf.methods import TaskPrompt, TaskStart, nearest_neighbours
+from softprompt_tf.methods.prompt_section import method_section
+from softprompt_tf.methods.task_tensors import prompt_name
+from softprompt_tf.model.kept_task import values_of_task
+from softprompt_tf.model.task_method import check_fits, settled, table_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,28 +112,32 @@ def inspect_prompts(
 
 
 def initial_value(prompt: TaskPrompt, t5: FrozenT5) -> np.ndarray | None:
-    """Make a prompt's first value [P, H] again from the settings of its run; None where the file does not hold them.
-
-    None also of a method that makes its prompt of other values, such as by a network, unless the first prompt is its rows alone.
-    """
+    """Make a prompt's first value [P, H] again from the settings of its run; None where the file does not hold them."""
     config = prompt.training_config
     settings, task = config.get("prompt", {}), config.get("task")
-    names = [entry.get("name") for entry in task] if isinstance(task, list) else None
-    if "init" not in settings or "seed" not in config or (names and prompt.task_id not in names):
+    names = [entry.get("name") for entry in task] if isinstance(task, list) else [prompt.task_id]
+    if not settings or "seed" not in config or prompt.task_id not in names or not _knows_its_files(settings):
         return None
-    if settings.get("method", "prompt_tuning") not in _START_AS_ROWS or settings.get("sources"):
-        return None
-    if settings["init"].startswith("file:") and not Path(settings["init"].removeprefix("file:")).is_absolute():
-        return None  # a prompt file keeps a file's own name, which says nothing of where it is
-    name = "sampled_vocabulary" if settings["init"] == "class_labels" and not prompt.labels else settings["init"]
-    vocabulary = Vocabulary(t5.embedding_table, lambda text: t5.tokenize([text])[0], t5.tokenizer.vocabulary_size())
     try:
-        start = init.from_name(name, prompt.labels, population_size=settings.get("population_size", 5000))
-        method = prompt_tuning(prompt.length, start, task_ids=names, seed=config["seed"])
-        value = method.start(vocabulary, t5.sizes)["prompt"]
-    except PromptError:  # such as a `file:` that has gone
+        section = method_section(settings).model_validate(settings)
+        # Of other tasks the labels are not known; each starts with a seed of its own.
+        method = section.make([TaskStart(name, prompt.labels) for name in names], seed=config["seed"])
+        if method.task_ids and method.shared_variables:
+            return None  # may start from the labels of another task
+        method = settled(method.with_labels(prompt.labels), t5)
+        tensors = values_of_task(table_of(method, t5), method.task_ids, prompt.task_id)
+    except (SoftPromptError, ValidationError):  # such as a `file:` that has gone
         return None
-    return value[names.index(prompt.task_id)] if names else value
+    value = tensors.get(prompt_name(tensors) or "")
+    return None if value is None or value.shape != prompt.prompt.shape else value
+
+
+def _knows_its_files(settings: Mapping[str, Any]) -> bool:
+    """Say whether the files of a section are there; a prompt file keeps a file's own name, which says nothing of where it is."""
+    init = str(settings.get("init", ""))
+    return not settings.get("sources") and (
+        not init.startswith("file:") or Path(init.removeprefix("file:")).is_absolute()
+    )
 
 
 def _inspect(

@@ -84,22 +84,47 @@ def test_the_initial_prompt_is_made_again_as_the_model_made_it(tiny_t5, names):
     np.testing.assert_array_equal(value, model.prompt_value("mood" if names else None))
 
 
-# A network, shared rows, products: of these the first prompt is not the rows that the initializer gives.
-OTHERWISE_MADE = ("residual", "multitask_prompts", "mpt", "superpos", "low_rank", "ulpt", "p_tuning")
+# Methods whose tasks have a prompt; a network, shared rows or a product makes that of the second line.
+WITH_A_PROMPT = (
+    *("prompt_tuning", "dept", "soft_words", "warp", "attempt"),
+    *("residual", "multitask_prompts", "mpt", "superpos", "low_rank", "ulpt", "p_tuning"),
+)
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "dept", "soft_words", "warp", "attempt", *OTHERWISE_MADE])
-def test_the_initial_prompt_of_a_method_is_the_models_or_unknown(tiny_t5, method):
-    section = METHODS[method].config(method=method, length=4)
+@pytest.mark.parametrize("method", WITH_A_PROMPT)
+def test_the_initial_prompt_of_a_method_is_the_models(tiny_t5, method):
+    section = METHODS[method].config(method=method)
     model = PromptedT5(tiny_t5, section.make([TaskStart("mood", LABELS)], seed=7), labels=LABELS)
     config = {"prompt": section.model_dump(mode="json"), "seed": 7, "task": {"name": "mood"}}
 
     value = initial_value(model.task_prompt("mood", training_config=config), tiny_t5)
 
-    if method in OTHERWISE_MADE:
-        assert value is None
-    else:
-        np.testing.assert_array_equal(value, model.prompt_value())
+    np.testing.assert_array_equal(value, model.prompt_value())
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3", "adapters", "prefix_tuning", "late_prompts"])
+def test_a_method_without_a_prompt_has_no_initial_one(tiny_t5, method):
+    section = METHODS[method].config(method=method)
+    model = PromptedT5(tiny_t5, section.make([TaskStart("mood", LABELS)], seed=7), labels=LABELS)
+    config = {"prompt": section.model_dump(mode="json"), "seed": 7, "task": {"name": "mood"}}
+
+    assert initial_value(model.task_prompt("mood", training_config=config), tiny_t5) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "not_here", "init": "class_labels"},
+        {"method": "prompt_tuning", "inti": "class_labels"},
+        {"method": "prompt_tuning", "init": "class_labels", "length": 5},
+        {"method": "multitask_prompts", "init": "class_labels", "length": 4},
+    ],
+    ids=["unknown method", "unknown setting", "another length", "rows that start from another task's labels"],
+)
+def test_the_initial_prompt_is_unknown_where_the_settings_do_not_say_it(tiny_t5, settings):
+    config = {"prompt": settings, "seed": 1, "task": [{"name": "first"}, {"name": "mood"}]}
+
+    assert initial_value(task_prompt(tiny_t5, np.zeros((4, 16)), training_config=config), tiny_t5) is None
 
 
 def test_the_initial_prompt_is_unknown_without_a_run_or_its_file(tiny_t5):
