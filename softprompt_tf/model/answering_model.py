@@ -101,8 +101,7 @@ class AnsweringModel(TextModel):
         """
         from softprompt_tf.states.state_batches import StateTextBatches
 
-        plain = batches or self.text_batches
-        return self.answers_of(StateTextBatches(**{**vars(plain), "states": states}))
+        return self.answers_of(StateTextBatches.of(batches or self.text_batches, states))
 
     def answers_of(self, batches: "TextBatches") -> "Answerer":
         """Return what answers texts that are cut and tokenized in another way, such as at the limits of one of several tasks."""

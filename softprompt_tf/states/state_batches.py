@@ -96,6 +96,20 @@ class StateTextBatches(TextBatches):
 
     states: TextStates
 
+    @classmethod
+    def of(cls, plain: TextBatches, states: TextStates) -> "StateTextBatches":
+        """Return batches of the texts that `plain` converts, with the states of their inputs."""
+        return cls(
+            t5=plain.t5,
+            max_input_tokens=plain.max_input_tokens,
+            max_target_tokens=plain.max_target_tokens,
+            task_ids=plain.task_ids,
+            opening_id=plain.opening_id,
+            places=plain.places,
+            label_words=plain.label_words,
+            states=states,
+        )
+
     @property
     def spec(self) -> dict[str, tf.TensorSpec]:
         states = tf.TensorSpec([None, None, self.t5.hidden_dim], self.states.rows.dtype)

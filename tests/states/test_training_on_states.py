@@ -11,11 +11,13 @@ from tiny_t5 import make_tiny_t5
 import softprompt_tf as sp
 from softprompt_tf.errors import ConfigError, DataError, TrainingError
 from softprompt_tf.methods import PromptMethod
+from softprompt_tf.prompt_places import TextPlaces
 from softprompt_tf.states import ENCODER_STATES
 from softprompt_tf.states.encoding import StateEncoder
-from softprompt_tf.states.state_batches import StateBatchStream
+from softprompt_tf.states.state_batches import StateBatchStream, StateTextBatches
 from softprompt_tf.tasks import BatchStream, Example, tokenize_examples
 from softprompt_tf.tasks.rows import Row
+from softprompt_tf.texts.text_batches import TextBatches
 
 pytestmark = pytest.mark.thorough
 
@@ -206,6 +208,26 @@ def test_an_interrupted_training_on_states_ends_as_one_that_was_not(tmp_path):
 
 
 # === Answers ===
+
+
+def test_texts_with_states_are_cut_as_those_without(tiny_t5):
+    model = made("output", tiny_t5)
+    states = model.state_cache(dtype="float32").of([[2, 1]])
+    settings = {
+        "t5": tiny_t5,
+        "max_input_tokens": 12,
+        "max_target_tokens": 5,
+        "task_ids": ("mood", "topic"),
+        "opening_id": 7,
+        "places": TextPlaces(2, 1),
+        "label_words": ("yes", "no"),
+    }
+
+    found = StateTextBatches.of(TextBatches(**settings), states)
+
+    assert {field.name: getattr(found, field.name) for field in dataclasses.fields(found)} == settings | {
+        "states": states
+    }
 
 
 @pytest.mark.parametrize("method", METHODS)
