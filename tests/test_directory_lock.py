@@ -84,6 +84,21 @@ def test_nothing_is_left_behind_and_the_directory_can_be_locked_again(tmp_path):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_a_lock_is_held_on_a_full_disk_and_leaves_nothing_there(tmp_path, monkeypatch):
+    def full(descriptor, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with (
+        locked(tmp_path, error_type=TrainingError),
+        pytest.raises(TrainingError, match="which another process is using"),
+        locked(tmp_path, error_type=TrainingError),
+    ):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path):
     (tmp_path / "run").write_text("mine")
 

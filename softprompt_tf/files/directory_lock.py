@@ -85,13 +85,19 @@ def _open_locked(path: Path) -> int:
             _lock(descriptor, path)
             if _is_file(descriptor, path):
                 if is_ours:
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    _write_holder(descriptor)
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # another run ended in between and took the file with it
+
+
+def _write_holder(descriptor: int) -> None:
+    """Say who holds the lock; a full disk, which has no room for that, does not take the lock away."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
 
 def _open(path: Path) -> tuple[int, bool]:

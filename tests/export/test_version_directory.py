@@ -46,6 +46,27 @@ def test_leftovers_older_than_an_hour_are_removed_and_younger_ones_stay(tmp_path
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".writing-busy", ".writing-young"]
 
 
+def test_locks_of_killed_writers_are_no_versions_and_stop_nobody(tmp_path):
+    for name in (".publish.lock", "..writing-0.lock"):
+        (tmp_path / name).touch()
+
+    with staged_version(tmp_path) as staging:
+        assert publish(staging, tmp_path / str(next_version(tmp_path)))
+
+    assert list(find_versions(tmp_path)) == [1]
+
+
+def test_a_disk_that_is_full_at_once_has_nothing_left_on_it(tmp_path, monkeypatch):
+    def full(*parts):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(ExportError, match="cannot be written: .*No space left"), staged_version(tmp_path):
+        full()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_version_that_is_compared_for_hours_is_not_removed(tmp_path):
     with staged_version(tmp_path) as staging:
         (staging / "saved_model.pb").write_text("whole")
