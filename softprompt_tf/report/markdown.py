@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from softprompt_tf.errors import DataError
-from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.atomic_file import write_together
 from softprompt_tf.report.experiments import experiment_of
 from softprompt_tf.report.plots import plot, to_svg_file
 from softprompt_tf.report.result import Result, by_experiment, check_results
@@ -38,9 +38,10 @@ def write_markdown_report(
     check_results(results)
     found = by_experiment(results)
     parts = [f"# {plain(title)}", SCORES_NOTE]
+    plots: dict[Path, bytes] = {}
     for (name, own), file_name in zip(found.items(), _file_names(found), strict=True):
         grid, plot_path = score_grid(name, own), f"{PLOTS}/{file_name}.svg"
-        write_atomically(path.parent / plot_path, to_svg_file(plot(grid)), error_type=DataError)
+        plots[path.parent / plot_path] = to_svg_file(plot(grid))
         parts += _section(grid, plot_path)
     absent = [
         f"- {plain(experiment_of(name).title)}: {plain(why)}"
@@ -49,7 +50,8 @@ def write_markdown_report(
     ]
     if absent:
         parts += ["## Not in this report", "\n".join(absent)]
-    return write_atomically(path, ("\n\n".join(parts) + "\n").encode(), error_type=DataError)
+    page = ("\n\n".join(parts) + "\n").encode()
+    return write_together({path: page, **plots}, error_type=DataError)[0]
 
 
 def plain(text: object) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt_tf.errors import ConfigError, TrainingError
-from softprompt_tf.files.atomic_file import write_atomically
+from softprompt_tf.files.atomic_file import write_together
 from softprompt_tf.report.markup import Markup, join, table, tag
 from softprompt_tf.report.page import html_page
 from softprompt_tf.report.plots import MARKERS, SERIES, check_plots_can_be_drawn, figure_of, finish, to_svg, to_svg_file
@@ -35,8 +35,7 @@ def check_picture() -> None:
 def write_page(record: Record, output: Path, *, task: str, backbone: str, next_command: str = "") -> None:
     """Write the page and the picture of a search, also of one in progress."""
     figure = _picture(record)
-    if figure is not None:
-        write_atomically(output / PICTURE, to_svg_file(figure), error_type=TrainingError)
+    picture = {} if figure is None else {output / PICTURE: to_svg_file(figure)}
     title = f"A prompt for {task}"
     state = "" if record.finished else "The search is not finished. "
     precision = record.identity.get("precision", "float32")
@@ -54,7 +53,8 @@ def write_page(record: Record, output: Path, *, task: str, backbone: str, next_c
         _rows(record),
         tag("section", tag("h2", "Next"), tag("pre", next_command)) if next_command else "",
     ]
-    write_atomically(output / PAGE, html_page(title, join(parts)).encode(), error_type=TrainingError)
+    page = html_page(title, join(parts)).encode()
+    write_together({output / PAGE: page, **picture}, error_type=TrainingError)
 
 
 def tried_rows(record: Record) -> list[list[str]]:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from softprompt_tf.config import TrainingConfig
-from softprompt_tf.errors import ConfigError, DataError, TrainingError
+from softprompt_tf.errors import ConfigError, DataError, PromptFileError, TrainingError
 from softprompt_tf.export.graph.served_tasks import ServedTask
+from softprompt_tf.files import atomic_file
 from softprompt_tf.migration import MigrationSettings, migrate, migration, work
 from softprompt_tf.migration.answers import Answers
 from softprompt_tf.migration.student import Start
@@ -295,3 +296,41 @@ def test_probabilities_survive_the_file_of_answers(tmp_path):
     assert [len(part.texts) for part in again] == [16, 2, 2]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+# === A full disk ===
+
+
+@pytest.mark.parametrize("num_written", range(15))
+def test_a_full_disk_leaves_whole_files_alone_and_the_next_start_goes_on(
+    num_written, trained, run, tmp_path, monkeypatch
+):
+    """The settings, three files of answers, then a prompt, a result and the table for each of three tasks, and the table again."""
+    synced, sync = [], atomic_file._sync
+
+    def fill(file):
+        synced.append(file)
+        if len(synced) > num_written:
+            file.truncate(1)  # what went to the disk before it was full
+            raise OSError(28, "No space left on device")
+        sync(file)
+
+    def save_prompt(model, path, *, task_id, **fields):
+        atomic_file.write_atomically(path, task_id.encode(), error_type=PromptFileError)
+
+    monkeypatch.setattr(New, "save_prompt", save_prompt)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_file, "_sync", fill)
+        if num_written < 14:
+            with pytest.raises(
+                TrainingError, match=r"^File .*\.json cannot be written\. Received: .*No space left.* is kept"
+            ):
+                run()
+        else:
+            run()
+
+    for path in [path for path in (tmp_path / "out").rglob("*") if path.is_file()]:
+        assert path.suffix in (".json", ".safetensors"), path
+        content = path.read_text("utf-8")
+        assert json.loads(content) if path.suffix == ".json" else content in ("film", "a/b", "news")
+    assert [task.agreement for task in run().tasks] == [1.0, 1.0, 1.0]

@@ -1,5 +1,7 @@
 """The Markdown report: tables that show the results' figures, plots that stand beside them as files."""
 
+import dataclasses
+import os
 import re
 from xml.etree import ElementTree
 
@@ -114,6 +116,27 @@ def test_a_second_report_replaces_the_first_and_is_equal(written, tmp_path):
 
     assert (written(METHODS), (tmp_path / "plots" / "methods.svg").read_bytes()) == first
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["methods.svg", "plots", "report.md"]
+
+
+@pytest.mark.parametrize("num_written", [0, 1])
+def test_on_a_full_disk_the_report_before_stays_with_its_plots(num_written, written, tmp_path, monkeypatch):
+    def files():
+        return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    written(METHODS)
+    before, synced, sync = files(), [], os.fsync
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) > num_written:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="cannot be written. Received: .*No space left"):
+        written([dataclasses.replace(run, score=run.score / 2) for run in METHODS])
+
+    assert files() == before
 
 
 def test_an_experiment_of_any_name_has_a_file_and_a_link_to_it(written, tmp_path):

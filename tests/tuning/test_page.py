@@ -1,10 +1,13 @@
 """What a person reads of a search: the page, the table and the last lines."""
 
 import builtins
+import dataclasses
+import os
 import re
 
 import pytest
 
+from softprompt_tf.errors import TrainingError
 from softprompt_tf.tuning.page import check_picture, one_answer_warning, tried_rows, write_page
 from softprompt_tf.tuning.record import Record, Tried
 from softprompt_tf.tuning.summary import summary_lines
@@ -115,6 +118,31 @@ def test_the_last_lines_show_the_labels_of_the_test_rows_if_they_are_few(record,
     assert f"Its answers to the test rows: {tmp_path / 'test_predictions.jsonl'}" in lines
     record.result["test"]["by_label"] = [wrong] * 13
     assert not any("bad 1" in line for line in summary_lines(record, tmp_path, task="film", backbone="mini"))
+
+
+@pytest.mark.parametrize("num_written", [0, 1])
+def test_on_a_full_disk_the_page_before_stays_with_its_picture(num_written, record, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+
+    def files():
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    write_page(record, tmp_path, task="film", backbone="mini")
+    before, synced, sync = files(), [], os.fsync
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) > num_written:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    record.tried[0] = dataclasses.replace(record.tried[0], score=0.1)
+    with pytest.raises(TrainingError, match="cannot be written. Received: .*No space left"):
+        write_page(record, tmp_path, task="film", backbone="mini")
+
+    assert files() == before
+    assert len(before) == 2
 
 
 def test_without_matplotlib_the_search_goes_on_without_a_picture(record, tmp_path, monkeypatch):
