@@ -76,5 +76,6 @@ def check_version(base: Path, version: int | None) -> None:
         raise ExportError(
             f"A new version must have a higher number than the newest, {newest} in {base}: servers serve that one unless they are "
             f"told otherwise, and the next change starts from it. Received: version={version}. Leave `version` out, or give a "
-            f"number above {newest}."
+            f"number above {newest}: a server whose config names its versions loads the new one only once it is named there. To "
+            "serve this number, write to another directory, for a model of its own."
         )
