@@ -66,7 +66,7 @@ def run_experiments(
     plan = with_kept_precisions(plan, output)
     if outcome.not_reached:
         what = "1 result was" if outcome.not_reached == 1 else f"{outcome.not_reached} results were"
-        tell(f"{what} not reached in {counted(minutes, 'minute')}. The same command goes on.")
+        tell(f"{what} not reached in {counted(minutes or 0, 'minute')}. The same command goes on.")
     _report(plan, output, outcome, tell)
     if outcome.failed:
         first = "; ".join(f"{what}: {why}" for what, why in list(outcome.failed.items())[:3])
@@ -81,7 +81,7 @@ def _report(plan: Plan, output: Path, outcome: SweepOutcome, tell: Tell) -> None
         tell("There is no result yet, so there is no report.")
         return
     if len(results) < len(found):
-        tell(f"{len(found) - len(results)} earlier results of other settings are left out of the report.")
+        tell(f"Left out of the report: {counted(len(found) - len(results), 'earlier result')} of other settings.")
     missing = dict(plan.missing)
     reported = {result.experiment for result in results}
     for scoring in plan.scorings:

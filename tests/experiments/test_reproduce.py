@@ -220,4 +220,4 @@ def test_a_report_leaves_out_results_of_settings_that_were_changed(place, tmp_pa
     report = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "25.0 ± 0.0 (2)" in report  # of seeds 1 and 2 as they are now
     assert "37.5 ± 0.0 (2)" in report
-    assert "3 earlier results of other settings are left out of the report." in tell
+    assert "Left out of the report: 3 earlier results of other settings." in tell
