@@ -1,6 +1,7 @@
 """The cache of encoder states: what it computes, when a file is used again, and what it says where it cannot keep states."""
 
 import errno
+import itertools
 
 import keras
 import numpy as np
@@ -84,6 +85,14 @@ def test_rows_fill_batches_of_a_few_tokens(tiny_t5, monkeypatch):
 
     for one, other in zip(alone, whole, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_it_is_told_how_many_texts_were_encoded_and_what_they_take(tiny_t5, monkeypatch, capfd):
+    monkeypatch.setattr(state_cache.time, "monotonic", itertools.count().__next__)  # each look takes a second
+
+    StateCache(tiny_t5, None, dtype="float32").of([[9] * 4])
+
+    assert "Encoded 1 text (256 B) in " in capfd.readouterr().err  # 4 tokens of 16 values of 4 bytes
 
 
 def test_a_text_without_states_is_an_error(tiny_t5):
