@@ -113,9 +113,10 @@ def _migrate(arguments: argparse.Namespace) -> None:
         print(f"\nNext: {export_command(result.prompts, result.output_dir, backbone=arguments.backbone)}")
     failed = [task.task_id for task in result.tasks if task.error]
     if failed:
+        others = f" The others are in {result.output_dir}." if result.prompts else ""
         raise TrainingError(
-            f"{len(failed)} of {len(result.tasks)} tasks failed: {', '.join(failed)}. The others are in {result.output_dir}. "
-            "Run the same command again to try these once more."
+            f"{len(failed)} of {counted(len(result.tasks), 'task')} failed: {', '.join(failed)}.{others} Run the same command "
+            "again to try these once more."
         )
 
 

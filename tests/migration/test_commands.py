@@ -58,6 +58,12 @@ def test_failed_tasks_are_named_after_the_table_and_the_status_says_so(run):
     assert "1 of 2 tasks failed: news. The others are in" in error
 
 
+def test_where_all_tasks_failed_no_others_are_named(run):
+    _, _, error, _ = run("--text", "all.txt", errors=("film", "news"))
+
+    assert "2 of 2 tasks failed: film, news. Run the same command again" in error
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
