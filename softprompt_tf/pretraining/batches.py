@@ -5,15 +5,16 @@ made. The rows of a few batches in a row are drawn together and sorted by length
 a batch is padding.
 """
 
+import math
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import sentencepiece
 
-from softprompt_tf.errors import DataError
+from softprompt_tf.errors import ConfigError, DataError
+from softprompt_tf.pretraining.corpus_tokenizer import CorpusTokenizer
 from softprompt_tf.pretraining.instruction_tasks import draw_row, task_weights
 from softprompt_tf.pretraining.objectives import prefix_lm, span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
@@ -21,6 +22,7 @@ from softprompt_tf.pretraining.ranges import check_least
 
 EOS_ID = 1
 _SHORTEST_WINDOW = 16
+_LONGEST_CORRUPTED = 2000  # tokens, of which 15 % are cut out in spans of 3: one for each of T5's 100 sentinels
 _MOST_DRAWS = 10_000  # until a corpus is taken for one of short documents alone
 GROUP = 64  # batches whose rows are drawn and sorted together
 
@@ -42,7 +44,8 @@ class Mixture:
         task out.
 
     Raises:
-      ConfigError: if `task_weights` names no task, or has a weight below 0; if there are no rows, or a window is too short.
+      ConfigError: if no objective has a weight above 0, or one has a weight below 0; if `task_weights` names no task, or has a
+        weight below 0; if there are no rows, or a window is too short, or too long for span corruption.
     """
 
     span_corruption: float = 0.0
@@ -57,6 +60,14 @@ class Mixture:
     def __post_init__(self) -> None:
         check_least(1, rows=self.rows, instruction_rows=self.instruction_rows)
         check_least(_SHORTEST_WINDOW, window=self.window)
+        weights = self._weights
+        if not all(0 <= weight < math.inf for weight in weights.values()) or not sum(weights.values()):
+            raise ConfigError(f"Weights of objectives must be at least 0, and one above 0. Received: {weights}.")
+        if self.span_corruption and self.window > _LONGEST_CORRUPTED:
+            raise ConfigError(
+                f"`window` must be at most {_LONGEST_CORRUPTED} tokens for span corruption, as T5 has 100 sentinels. "
+                f"Received: {self.window}."
+            )
         task_weights(self.task_weights)  # told now, and not by the thread that makes the batches
 
     @property
@@ -65,9 +76,13 @@ class Mixture:
 
         The order belongs to what a seed means: the draw of a step's objective goes through it.
         """
-        weights = {name: getattr(self, name) for name in ("span_corruption", "prefix_lm", "instructions")}
+        weights = self._weights
         total = sum(weights.values())
         return tuple(weights), np.array([weight / total for weight in weights.values()])
+
+    @property
+    def _weights(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("span_corruption", "prefix_lm", "instructions")}
 
 
 class PretrainingBatches:
@@ -75,7 +90,7 @@ class PretrainingBatches:
 
     Args:
       source: where the passages come from.
-      tokenizer: the SentencePiece model.
+      tokenizer: the SentencePiece model, or what does more.
       mixture: the objectives and their shares.
       first_sentinel: the id of sentinel 0, from which sentinels count down.
       seed: the seed of everything that is drawn.
@@ -86,7 +101,7 @@ class PretrainingBatches:
     def __init__(
         self,
         source: PassageSource,
-        tokenizer: sentencepiece.SentencePieceProcessor,
+        tokenizer: CorpusTokenizer,
         mixture: Mixture,
         *,
         first_sentinel: int,

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import sentencepiece
 import tensorflow as tf
 
 from softprompt_tf.backbones import FrozenT5, load_t5, write_preset
@@ -23,9 +22,11 @@ from softprompt_tf.pretraining.backbone import BackboneShape, build_backbone
 from softprompt_tf.pretraining.batches import Batch, Mixture, PretrainingBatches
 from softprompt_tf.pretraining.bits_per_byte import MeasuredText, cut_windows
 from softprompt_tf.pretraining.corpus import Corpus, Source, draw_documents, load_corpora
+from softprompt_tf.pretraining.corpus_tokenizer import corpus_tokenizer, without_rules
 from softprompt_tf.pretraining.passages import PassageSource
 from softprompt_tf.pretraining.pretrainer import STATE, Pretrainer, PretrainingRun
 from softprompt_tf.pretraining.ranges import check_least
+from softprompt_tf.pretraining.trained_t5 import check_all_can_train, first_sentinel
 from softprompt_tf.pretraining.vocabulary import read_vocabulary, train_vocabulary
 from softprompt_tf.settings.setting_changes import setting_changes
 from softprompt_tf.settings.spelling import nearest
@@ -114,7 +115,7 @@ def adapt(
     """Continue training a pretrained T5, with the LM objective as Lester et al. 2021 did or with any mixture.
 
     Args:
-      source: what `load_t5` takes, or what it gave; that one's backbone is trained in place.
+      source: what `load_t5` takes, or what it gave with float32 weights; that one's backbone is trained in place.
       texts, output, run, mixture, kind_weights, max_documents, measure_text, measure_documents, strategy: as for
         `pretrain`.
 
@@ -122,7 +123,8 @@ def adapt(
       The preset directory, `output/preset`.
 
     Raises:
-      BackboneError: if the backbone cannot be loaded.
+      BackboneError: if the backbone cannot be loaded, not all of its weights can be trained, or span corruption is trained
+        and it has not T5's sentinels.
       DataError: if a text is missing or holds no document.
       TrainingError: if `output` holds a run of other settings or texts, or a preset without the state of its run; or another
         process is using it.
@@ -133,14 +135,14 @@ def adapt(
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         t5 = source if isinstance(source, FrozenT5) else load_t5(source, dtype="float32")
+    check_all_can_train(t5)
+    sentinel = first_sentinel(t5) if mixture.span_corruption else t5.vocabulary_size - 1
     corpora = load_corpora(texts, max_documents=max_documents)
     with locked(output, error_type=TrainingError):
         settings = {"from": t5.fingerprint, **_settings(texts, corpora, run, mixture, kind_weights)}
         _check_settings(output / "settings.json", settings)
         trainer = Pretrainer(t5.backbone, run, output, strategy=strategy)
-        return _train(
-            trainer, corpora, measured, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=t5.sentinel_id(0)
-        )
+        return _train(trainer, corpora, measured, t5.tokenizer.proto, mixture, kind_weights, first_sentinel=sentinel)
 
 
 def _train(
@@ -155,13 +157,14 @@ def _train(
 ) -> Path:
     """Run a trainer to its last step and write the preset."""
     train, held_out = corpora
+    tokenizer = corpus_tokenizer(proto, num_rows=trainer.backbone.vocabulary_size)
+    windows = cut_windows(measured, without_rules(tokenizer), window=mixture.window) if measured else []
     print(f"{counted(train.num_documents, 'document')} to train on, {held_out.num_documents:,} held out", flush=True)
     print("going on" if trainer.load_state() else "starting", "at step", trainer.step, flush=True)
     if trainer.step >= trainer.run.steps:
         print(
             "this run was finished before: nothing is trained. For more, raise its steps or start a new run", flush=True
         )
-    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=proto)
 
     def batches_of(corpus: Corpus) -> PretrainingBatches:
         source = PassageSource(corpus, dict(kind_weights or {}))
@@ -170,9 +173,7 @@ def _train(
     # Of the kinds that are drawn, none may have enough documents for one that is held out.
     can_measure = any((kind_weights or {}).get(kind, 1.0) > 0 for kind in held_out.kinds)
     fixed_batches = _fixed_batches(batches_of(held_out), mixture) if can_measure else {}
-    text = None
-    if measured:
-        text = MeasuredText(trainer.backbone, tokenizer, cut_windows(measured, tokenizer, window=mixture.window))
+    text = MeasuredText(trainer.backbone, without_rules(tokenizer), windows) if windows else None
     trainer.fit(batches_of(train), fixed_batches, text)
     preset = trainer.directory / _PRESET
     write_preset(trainer.backbone, proto, preset)

@@ -11,6 +11,7 @@ from softprompt_tf.pretraining import batches
 from softprompt_tf.pretraining.batches import Mixture, PretrainingBatches, pad_batch
 from softprompt_tf.pretraining.corpus import Corpus
 from softprompt_tf.pretraining.instruction_tasks import INSTRUCTION_TASKS
+from softprompt_tf.pretraining.objectives import span_corruption
 from softprompt_tf.pretraining.passages import PassageSource
 
 FIRST_SENTINEL = 119
@@ -211,6 +212,24 @@ def test_instruction_tasks_are_drawn_by_the_weights_of_the_mixture(corpus):
 def test_wrong_weights_of_tasks_are_refused(weights, message):
     with pytest.raises(ConfigError, match=message):
         Mixture(task_weights=weights)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf])
+def test_wrong_weights_of_objectives_are_refused(weight):
+    with pytest.raises(ConfigError, match="Weights of objectives must be at least 0, and one above 0"):
+        Mixture(span_corruption=weight, prefix_lm=0.0, instructions=0.0)
+
+
+def test_the_longest_window_of_span_corruption_has_a_sentinel_for_each_span():
+    mixture = Mixture(span_corruption=1.0, window=2000)
+    window = np.full(mixture.window, 5)
+
+    _, targets = span_corruption(window, np.random.default_rng(0), first_sentinel=199)
+
+    assert sorted(set(targets)) == [5, *range(100, 200)]
+    with pytest.raises(ConfigError, match="at most 2000 tokens for span corruption"):
+        Mixture(span_corruption=1.0, window=2001)
+    assert Mixture(span_corruption=0.0, window=2001).window == 2001
 
 
 def test_inputs_of_instructions_are_cut_and_their_targets_are_not(make):

@@ -94,6 +94,10 @@ def test_every_option_reaches_the_run(called, tmp_path):
         ("--seed -1", "`seed` must be a whole number from 0 up to 2^32. Received: -1."),
         ("--batch-size 0", "`rows` must be a whole number from 1 up. Received: 0."),
         ("--window 8", "`window` must be a whole number from 16 up. Received: 8."),
+        (
+            "--objective span_corruption=1 --window 2001",
+            "`window` must be at most 2000 tokens for span corruption, as T5 has 100 sentinels. Received: 2001.",
+        ),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(called, tmp_path, capsys, words, message):

@@ -8,10 +8,14 @@ import numpy as np
 import numpy_t5
 import pytest
 import tensorflow as tf
+from sentinel_t5 import make_sentinel_t5
+from tiny_t5 import make_tiny_t5, tiny_vocabulary
 
 from softprompt_tf.backbones import load_t5
-from softprompt_tf.errors import TrainingError
+from softprompt_tf.backbones.tokenization.text_rules import AddedToken, TextRules, with_rules
+from softprompt_tf.errors import BackboneError, TrainingError
 from softprompt_tf.files.directory_lock import locked
+from softprompt_tf.pretraining import training_directory
 from softprompt_tf.pretraining.backbone import BackboneShape
 from softprompt_tf.pretraining.batches import Mixture
 from softprompt_tf.pretraining.bits_per_byte import cut_windows
@@ -77,6 +81,53 @@ def test_adaptation_moves_every_weight_and_keeps_the_vocabulary(pretrained, text
     assert after.tokenizer_fingerprint == before.tokenizer_fingerprint
     for old, new in zip(weights_of(before), weights_of(after), strict=True):
         assert np.abs(new - old).max() > 0
+
+
+def test_adaptation_reads_texts_as_the_t5_does(texts, tmp_path, monkeypatch):
+    t5 = make_sentinel_t5(with_rules(tiny_vocabulary(), TextRules(steps=(("lower",),))))
+    used = []
+    make = training_directory.PretrainingBatches
+    monkeypatch.setattr(
+        training_directory,
+        "PretrainingBatches",
+        lambda source, tokenizer, *args, **how: used.append(tokenizer) or make(source, tokenizer, *args, **how),
+    )
+
+    adapt(t5, texts, tmp_path, RUN, mixture=PREFIXES)
+
+    (small,) = t5.tokenize(["the old miller"])
+    assert used
+    assert all(tokenizer.encode("THE Old Miller") == small for tokenizer in used)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_a_t5_whose_weights_a_step_would_not_move_is_refused(dtype, texts, tmp_path):
+    t5 = make_tiny_t5("bfloat16" if dtype == "bfloat16" else "float32", num_layers=1)
+    if dtype == "int8":
+        t5.quantize("int8")
+
+    with pytest.raises(BackboneError, match=f"Training all weights needs .* {dtype}"):
+        adapt(t5, texts, tmp_path / "run", RUN, mixture=PREFIXES)
+
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
+def test_a_t5_without_sentinels_is_adapted_where_none_are_needed(texts, tmp_path):
+    t5 = make_tiny_t5(num_layers=1)  # 128 rows: no room for a hundred behind 120 pieces
+
+    preset = adapt(t5, texts, tmp_path / "prefixes", RUN, mixture=PREFIXES)
+
+    assert preset.is_dir()
+    with pytest.raises(BackboneError, match="must have a row for sentinel <extra_id_0>"):
+        adapt(t5, texts, tmp_path / "spans", RUN, mixture=SPANS)
+
+
+def test_sentinels_that_count_up_are_refused_for_span_corruption(texts, tmp_path):
+    sentinels = tuple(AddedToken(f"<extra_id_{k}>", 120 + k) for k in range(100))
+    t5 = make_sentinel_t5(with_rules(tiny_vocabulary(), TextRules(added=sentinels)))
+
+    with pytest.raises(BackboneError, match="<extra_id_0> with id 120 and <extra_id_1> with id 121"):
+        adapt(t5, texts, tmp_path, RUN, mixture=SPANS)
 
 
 def test_text_may_come_from_tf_data(pretrained, corpus, tmp_path):
