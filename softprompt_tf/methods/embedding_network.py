@@ -9,6 +9,7 @@ WIDTH = 4  # of the hidden layer, in widths of the target
 BATCH_SIZE = 50
 EPOCHS = 25
 LEARNING_RATE = 3e-4
+_INTERRUPTED = "Training interrupted by user"  # how scikit-learn's warning begins
 
 
 def fitted_network(
@@ -20,6 +21,9 @@ def fitted_network(
       inputs: [C, H].
       targets: [C, H'].
       seed: of the first values and of the order of the rows.
+
+    Raises:
+      KeyboardInterrupt: as it came. Scikit-learn takes it for the end of the training, and only warns.
 
     Source: google-research/prompt-tuning, `prompt_tuning/recycling/recycle.py`: width, batch size, epochs and rate.
     """
@@ -37,5 +41,9 @@ def fitted_network(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is given
-        network.fit(inputs.astype(np.float32), targets.astype(np.float32))  # in half the time of float64
+        warnings.filterwarnings("error", _INTERRUPTED, UserWarning)
+        try:
+            network.fit(inputs.astype(np.float32), targets.astype(np.float32))  # in half the time of float64
+        except UserWarning as warning:
+            raise KeyboardInterrupt from warning
     return lambda rows: network.predict(rows.astype(np.float32)).reshape(-1, targets.shape[1])

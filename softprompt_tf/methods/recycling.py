@@ -5,7 +5,8 @@ google-research/prompt-tuning, `prompt_tuning/recycling/recycle.py`.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -65,21 +66,54 @@ def recycled_rows(
     Source: Lester et al. 2022, arXiv:2208.05577. The paper takes pieces of an English word list, 4,000 after the first 1,000;
     here they are the shared pieces of the same ranks, and all of them where there are fewer.
     """
-    if way not in WAYS:
-        raise PromptError(f"`way` must be one of {', '.join(WAYS)}. Received: way={way!r}.{nearest(str(way), WAYS)}")
-    rows = np.asarray(prompt, np.float64)
-    if rows.ndim != 2 or rows.shape[1] != source.embeddings.shape[1]:
-        raise PromptError(
-            "A prompt to recycle must be as wide as its own backbone. "
-            f"Received: prompt {list(rows.shape)}, {source.name} with H={source.embeddings.shape[1]}."
-        )
-    old, new = shared_embeddings(source, target)
-    if way == "v2v-lin":
-        return (rows @ np.linalg.lstsq(old, new, rcond=None)[0]).astype(np.float32)
-    if way == "lin-comb":
-        weights = np.linalg.lstsq(old.T, rows.T, rcond=None)[0]  # [C, P]
-        return (weights.T @ new).astype(np.float32)
-    return fitted_network(old, new, seed=seed)(rows).astype(np.float32)
+    return Recycler(source, target, way=way, seed=seed).rows(prompt)
+
+
+class Recycler:
+    """Recycles prompts of one backbone for another one; what does not depend on a prompt is computed once for all.
+
+    Args:
+      source, target, way, seed: as for `recycled_rows`.
+
+    Raises:
+      PromptError: if the way is unknown.
+    """
+
+    def __init__(self, source: EmbeddedPieces, target: EmbeddedPieces, *, way: str = "v2v-lin", seed: int = 0):
+        if way not in WAYS:
+            raise PromptError(
+                f"`way` must be one of {', '.join(WAYS)}. Received: way={way!r}.{nearest(str(way), WAYS)}"
+            )
+        self._source, self._target, self._way, self._seed = source, target, way, seed
+
+    def rows(self, prompt: np.ndarray) -> np.ndarray:
+        """Return the rows float32 [P, H'] of a prompt [P, H] for the target.
+
+        Raises:
+          PromptError: if the prompt is not as wide as the source, or the backbones share too few pieces.
+        """
+        rows, source = np.asarray(prompt, np.float64), self._source
+        if rows.ndim != 2 or rows.shape[1] != source.embeddings.shape[1]:
+            raise PromptError(
+                "A prompt to recycle must be as wide as its own backbone. "
+                f"Received: prompt {list(rows.shape)}, {source.name} with H={source.embeddings.shape[1]}."
+            )
+        if self._way == "lin-comb":
+            old, new = self._shared
+            weights = np.linalg.lstsq(old.T, rows.T, rcond=None)[0]  # [C, P]
+            return (weights.T @ new).astype(np.float32)
+        return self._map(rows).astype(np.float32)
+
+    @cached_property
+    def _shared(self) -> tuple[np.ndarray, np.ndarray]:
+        return shared_embeddings(self._source, self._target)
+
+    @cached_property
+    def _map(self) -> Callable[[np.ndarray], np.ndarray]:
+        if self._way == "v2v-nn":
+            return fitted_network(*self._shared, seed=self._seed)
+        kernel = np.linalg.lstsq(*self._shared, rcond=None)[0]  # [H, H']
+        return lambda rows: rows @ kernel
 
 
 def shared_embeddings(source: EmbeddedPieces, target: EmbeddedPieces) -> tuple[np.ndarray, np.ndarray]:

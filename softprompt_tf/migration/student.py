@@ -12,11 +12,10 @@ from softprompt_tf.backbones import EOS_ID, FrozenT5
 from softprompt_tf.errors import ConfigError, PromptError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.methods import PromptInitializer, Vocabulary, init, prompt_tuning
-from softprompt_tf.methods.recycling import EmbeddedPieces, recycled_rows
+from softprompt_tf.methods.recycling import Recycler
 from softprompt_tf.methods.task_tensors import PROMPT_OF_POSITION, prompt_name
 from softprompt_tf.migration.answers import Answers
-from softprompt_tf.migration.recycle import embedded_pieces
-from softprompt_tf.migration.settings import DEFAULT_LENGTH, NO_RECYCLING, MigrationSettings
+from softprompt_tf.migration.settings import DEFAULT_LENGTH, MigrationSettings
 from softprompt_tf.migration.soft_targets import WeightedBatches, weighted_rows
 from softprompt_tf.model.prompted_t5 import PromptedT5
 from softprompt_tf.progress import say
@@ -38,8 +37,7 @@ class Start:
 def start_of(
     task: ServedTask,
     prompt: np.ndarray | None,
-    old: EmbeddedPieces | None,
-    t5: FrozenT5,
+    recycler: Recycler | None,
     settings: MigrationSettings,
 ) -> Start:
     """Return the recycled prompt, or where there is none to recycle the task's labels or pieces of the vocabulary.
@@ -47,16 +45,15 @@ def start_of(
     Args:
       task: the task.
       prompt: its rows [P, H] on the old backbone; None where it has none.
-      old: the old vocabulary; None where nothing is to be recycled.
-      t5: the new backbone.
+      recycler: from the old backbone to the new one; None where nothing is to be recycled.
       settings: of the migration.
     """
     plain = init.class_labels(task.labels) if _can_start_from_labels(task, settings) else init.sampled_vocabulary()
     otherwise = Start(plain, "labels" if plain.description.startswith("class_labels") else "vocabulary")
-    if prompt is None or old is None or settings.recycle == NO_RECYCLING:
+    if prompt is None or recycler is None:
         return otherwise
     try:
-        rows = recycled_rows(prompt, old, embedded_pieces(t5), way=settings.recycle, seed=settings.seed)
+        rows = recycler.rows(prompt)
     except PromptError as error:
         say(f"{task.task_id}: starts from {otherwise.text}. {error}")
         return otherwise

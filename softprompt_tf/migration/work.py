@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from softprompt_tf.errors import TrainingError
 from softprompt_tf.export.graph.served_tasks import ServedTask
 from softprompt_tf.files.atomic_file import write_atomically
 from softprompt_tf.files.portable_names import file_names
-from softprompt_tf.methods.recycling import EmbeddedPieces
+from softprompt_tf.methods.recycling import Recycler
 from softprompt_tf.migration.agreement import (
     TaskAgreement,
     agreement_metrics,
@@ -23,6 +24,7 @@ from softprompt_tf.migration.agreement import (
 from softprompt_tf.migration.answers import Answers
 from softprompt_tf.migration.kept_answers import asked_once
 from softprompt_tf.migration.lines import SplitLines, split_lines
+from softprompt_tf.migration.recycle import embedded_pieces
 from softprompt_tf.migration.settings import NO_RECYCLING, MigrationSettings
 from softprompt_tf.migration.student import (
     answers_of,
@@ -64,7 +66,6 @@ class MigrationWork:
     ):
         self._output, self._teacher, self._t5 = output, teacher, t5
         self._backbone, self._settings, self._identity, self._lines = backbone, settings, identity, lines
-        self._old: EmbeddedPieces | None = None
         self._files = file_names(teacher.tasks)  # of all, so that one has the same name whichever are chosen
 
     def run(self, tasks: Mapping[str, ServedTask], lines: Mapping[str, Sequence[str]]) -> tuple[TaskAgreement, ...]:
@@ -93,7 +94,7 @@ class MigrationWork:
 
     def _distilled(self, task: ServedTask, split: SplitLines, old: tuple[Answers, Answers, Answers]) -> TaskAgreement:
         train, dev, held_out = (rendered(task, part) for part in (split.train, split.dev, split.held_out))
-        start = start_of(task, self._teacher.prompt_of(task), self._vocabulary(), self._t5, self._settings)
+        start = start_of(task, self._teacher.prompt_of(task), self._recycler, self._settings)
         model = new_model(task, start, self._t5, self._settings)
         at_start = share_of_same(old[2], answers_of(model, held_out))
         trained = train_student(
@@ -174,12 +175,13 @@ class MigrationWork:
         write_atomically(self._output / "agreement.json", content.encode("utf-8"), error_type=TrainingError)
         return rows
 
-    def _vocabulary(self) -> EmbeddedPieces | None:
-        if self._settings.recycle == NO_RECYCLING:
+    @cached_property
+    def _recycler(self) -> Recycler | None:
+        """From the old backbone to the new one, one for all tasks."""
+        way = self._settings.recycle
+        if way == NO_RECYCLING:
             return None
-        if self._old is None:
-            self._old = self._teacher.vocabulary()
-        return self._old
+        return Recycler(self._teacher.vocabulary(), embedded_pieces(self._t5), way=way, seed=self._settings.seed)
 
     def _place(self, name: str, ending: str) -> Path:
         return self._output / "work" / f"{self._files[name]}.{ending}"

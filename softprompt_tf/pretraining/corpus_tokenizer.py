@@ -1,7 +1,7 @@
 """Tokenize a corpus as the T5 that is trained does: by SentencePiece alone, or with all that its tokenizer does besides."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import sentencepiece
 
@@ -19,11 +19,7 @@ class RuledTokenizer:
     def __init__(self, pieces: TextPieces):
         self._pieces = pieces
 
-    @overload
-    def encode(self, texts: str) -> list[int]: ...
-    @overload
-    def encode(self, texts: Sequence[str]) -> list[list[int]]: ...
-    def encode(self, texts: Any) -> Any:
+    def encode(self, texts: str | Sequence[str]) -> Any:
         """Turn a text into ids, or several into lists of them."""
         return self._pieces.encode([texts])[0] if isinstance(texts, str) else self._pieces.encode(texts)
 

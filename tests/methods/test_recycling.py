@@ -5,7 +5,7 @@ import pytest
 
 from softprompt_tf.errors import PromptError
 from softprompt_tf.methods import embedding_network, recycling
-from softprompt_tf.methods.recycling import WAYS, EmbeddedPieces, recycled_rows, shared_embeddings
+from softprompt_tf.methods.recycling import WAYS, EmbeddedPieces, Recycler, recycled_rows, shared_embeddings
 
 PIECES = ("<pad>", "</s>", "<unk>", *(f"▁w{k}" for k in range(40)), "<extra_id_0>")
 GENERATOR = np.random.default_rng(5)
@@ -52,6 +52,41 @@ def test_the_network_learns_the_map_and_a_seed_gives_it_again():
     first, again, other = (recycled_rows(PROMPT, SOURCE, TARGET, way="v2v-nn", seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
+
+
+def test_an_interrupt_ends_the_fit_of_the_network(monkeypatch):
+    """Scikit-learn goes on with what is fitted so far, which was taken for the complete network."""
+    from sklearn.neural_network import MLPRegressor
+
+    taken = []
+    step = MLPRegressor._backprop
+
+    def interrupted(self, *args, **how):
+        taken.append(1)
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return step(self, *args, **how)
+
+    monkeypatch.setattr(MLPRegressor, "_backprop", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        recycled_rows(PROMPT, SOURCE, TARGET, way="v2v-nn")
+    assert len(taken) == 3
+
+
+def test_one_network_is_fitted_for_several_prompts(monkeypatch):
+    fits = []
+
+    def fit(old, new, *, seed):
+        fits.append(seed)
+        return lambda rows: rows @ MAP
+
+    monkeypatch.setattr(recycling, "fitted_network", fit)
+    recycler = Recycler(SOURCE, TARGET, way="v2v-nn", seed=3)
+
+    np.testing.assert_allclose(recycler.rows(PROMPT), PROMPT @ MAP, atol=1e-5)
+    np.testing.assert_allclose(recycler.rows(2 * PROMPT[:1]), 2 * PROMPT[:1] @ MAP, atol=1e-5)
+    assert fits == [3]
 
 
 def test_pieces_are_matched_by_their_texts_and_special_ones_are_left_out():
