@@ -595,3 +595,21 @@ def test_without_sizes_keys_and_values_are_checked_by_the_fingerprint():
     check_backbone(PREFIX, **FITTING)
     with pytest.raises(BackboneMismatchError, match=r"fingerprint b1\).*fingerprint b2"):
         check_backbone(dataclasses.replace(PREFIX, backbone_fingerprint="b1"), **FITTING | {"fingerprint": "b2"})
+
+
+def test_one_prompt_is_always_the_same_file(tmp_path):
+    tensors = {"prompt": np.ones((2, 3), np.float32), "label_rows": np.zeros((2, 3), np.float32)}
+    prompt = TaskPrompt(
+        tensors=tensors, method="warp", task_id="\u00e9t\u00e9", labels=("x", "y"), metrics={"b": 1.0, "a": 0.5}
+    )
+
+    files = [write_prompt(tmp_path / f"{k}.safetensors", prompt).read_bytes() for k in range(8)]
+
+    assert len(set(files)) == 1
+    length = int.from_bytes(files[0][:8], "little")
+    assert length % 8 == 0
+    assert list(json.loads(files[0][8 : 8 + length])["__metadata__"])[:2] == ["backbone", "backbone_fingerprint"]
+    again = load_prompt(tmp_path / "0.safetensors")
+    assert (again.task_id, again.labels, again.metrics) == ("\u00e9t\u00e9", ("x", "y"), {"b": 1.0, "a": 0.5})
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(again.tensors[name], value)

@@ -63,7 +63,7 @@ def write_prompt(path: str | Path, task_prompt: TaskPrompt) -> Path:
         raise PromptFileError(f"`path` must end in .safetensors. Received: {path}.")
     tensors = {name: np.ascontiguousarray(value) for name, value in task_prompt.tensors.items()}
     content = safetensors.numpy.save(tensors, metadata=_to_metadata(task_prompt))
-    return write_atomically(path, content, error_type=PromptFileError)
+    return write_atomically(path, _in_order(content), error_type=PromptFileError)
 
 
 def load_prompt(path: str | Path) -> TaskPrompt:
@@ -99,6 +99,14 @@ def load_prompt(path: str | Path) -> TaskPrompt:
     else:
         tensors = read_tensors(path, dtypes=("F32",))
     return task_prompt_of(path, tensors=tensors, **_from_metadata(path, metadata))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its header sorted: safetensors writes metadata in another order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # values begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _check_format(path: Path, tag: str | None) -> None:
