@@ -148,7 +148,7 @@ def test_phrases_of_one_length_are_those_of_the_likeliest_mixture():
     ("phrases", "position", "message"),
     [
         ([], "end", "must have a piece of the vocabulary. Received: 0 phrases"),
-        ([Phrase("", "own")], "end", "Received: 1 phrases, none with one"),
+        ([Phrase("", "own")], "end", "Received: 1 phrase, none with one"),
         (PHRASES, "marked", "`position` must be one of end, front. Received: position='marked'"),
     ],
     ids=["none", "empty", "position"],

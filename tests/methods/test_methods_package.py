@@ -27,6 +27,7 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_models
         "lazy_names",
         "prompt_places",
         "settings",
+        "shown_numbers",
         "target_format",
         "typing",
         "version",

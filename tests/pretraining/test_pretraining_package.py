@@ -46,6 +46,7 @@ def test_the_package_imports_only_itself_and_modules_that_know_nothing_of_prompt
             "lazy_names",
             "progress",
             "settings",
+            "shown_numbers",
             "tasks.rows",
             "tasks.tensorflow_sources",
             "training.distribution",
