@@ -16,7 +16,9 @@ from typing import Any
 from benchmarks.measured_tables import (
     batch_growth,
     late_builds,
+    late_equal_seconds,
     late_layers,
+    late_seconds,
     load_memory,
     many_workers,
     method_costs,
@@ -39,7 +41,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 MEASUREMENTS: dict[str, Any] = {
     "batch_growth": batch_growth.KEPT,
     "late_builds": late_builds,
+    "late_equal_seconds": late_equal_seconds,
     "late_layers": late_layers,
+    "late_seconds": late_seconds.KEPT,
     "load_memory": load_memory.KEPT,
     "many_workers": many_workers.KEPT,
     "method_costs": method_costs.KEPT,

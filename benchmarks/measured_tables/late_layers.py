@@ -35,7 +35,7 @@ def table(results: Path) -> str:
     lines = [f"| layer | {' | '.join(scores.columns)} |", "|---" * (1 + len(scores.columns)) + "|"]
     for row in scores.rows:
         cells = [_cell(scores.cells.get((row, task))) for task in scores.columns]
-        lines.append(f"| {_layer_name(row[2])} | {' | '.join(cells)} |")
+        lines.append(f"| {layer_name(row[2])} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *_conditions(kept)])
 
 
@@ -48,6 +48,12 @@ def draw(results: Path) -> None:
 def made_from(results: Path) -> str:
     """Return the comment at the end of the plot: which results it was drawn from."""
     return f"<!-- {NAME}.json, sha256 {hashlib.sha256(KEPT.file(results).read_bytes()).hexdigest()} -->"
+
+
+def layer_name(layer: int | str) -> str:
+    """Return what tables call a layer, given as in a config, or as the number that the plot has."""
+    names = {0: "0 (prompt tuning)", ENCODER_LAYERS: "after the encoder", BEHIND: "after the encoder"}
+    return names.get(layer, str(layer))
 
 
 def _row(result: RunResult) -> Row:
@@ -97,10 +103,6 @@ def _conditions(kept: Kept) -> list[str]:
         f"{rows['train']:,} training rows and {rows['validation']:,} dev rows,",
         f"which also chose the step; {over_seeds}. Empty cells were not measured.",
     ]
-
-
-def _layer_name(layer: int) -> str:
-    return {0: "0 (prompt tuning)", ENCODER_LAYERS: "after the encoder"}.get(layer, str(layer))
 
 
 def _cell(summary: Summary | None) -> str:

@@ -8,7 +8,9 @@ import pytest
 from benchmarks.measured_tables import (
     batch_growth,
     late_builds,
+    late_equal_seconds,
     late_layers,
+    late_seconds,
     methods_by_tasks,
     precision,
     prodigy,
@@ -57,7 +59,7 @@ def test_a_page_keeps_its_table_where_nothing_is_measured_yet():
     assert written_page(page, {"x": None}) == page
 
 
-def sweep(directory, *runs, steps=400, backbone="mini"):
+def sweep(directory, *runs, steps=400, backbone="mini", experiment="late_layers"):
     """Write results (task, seed, layer, score) as a sweep does."""
     for task, seed, layer, score in runs:
         prompt = {"method": "late_prompts", "length": 20, "layer": layer}
@@ -71,7 +73,7 @@ def sweep(directory, *runs, steps=400, backbone="mini"):
             "seed": seed,
             "tasks": [task],
         }
-        settings = {"experiment": "late_layers", "arm": "a", "x": layer, "task": task, "eval_task": task, "seed": seed}
+        settings = {"experiment": experiment, "arm": "a", "x": layer, "task": task, "eval_task": task, "seed": seed}
         result = RunResult(
             **settings,
             metrics={},
@@ -128,6 +130,44 @@ def test_builds_of_mini_stand_in_the_order_of_their_tokens(tmp_path):
         "| 22 million | 60.0 | 50.0 |  |",
         "| 150 million | 82.0 ± 2.8 (2) |  | 75.0 |",
     ]
+
+
+def test_late_prompts_with_more_steps_stand_below_those_in_front(tmp_path):
+    assert late_equal_seconds.table(tmp_path) is None
+    front = sweep(tmp_path / "1", ("trec", 1, 0, 80.0), ("trec", 2, 0, 84.0), ("trec", 1, "output", 70.0))
+    longer = sweep(tmp_path / "2", ("trec", 1, "output", 75.0), steps=1400, experiment="trec_output")
+    late_layers.take([front], tmp_path)
+
+    late_equal_seconds.take([longer], tmp_path)
+
+    assert late_equal_seconds.table(tmp_path).splitlines() == [
+        "| layer | TREC | steps |",
+        "|---|---|---|",
+        "| 0 (prompt tuning) | 82.0 ± 2.8 (2) | 400 |",
+        "| 2 |  |  |",
+        "| 3 |  |  |",
+        "| after the encoder | 75.0 | 1,400 |",
+    ]
+
+
+def test_a_step_of_a_late_prompt_is_compared_with_one_in_front_of_the_same_round():
+    seconds = [(0.1, 0.08, 0.06, 0.04, 0.02), (0.2, 0.16, 0.12, 0.08, 0.08), (0.4, 0.32, 0.24, 0.16, 0.08)]
+    rounds = [dict(zip(("0", "1", "2", "3", "output"), each, strict=True)) for each in seconds]
+    tasks = [
+        {"task": name, "rows": 2000, "encoding_s": {"output": 3.0}, "rounds_s": rounds}
+        for name in ("trec", "glue_sst2")
+    ]
+    machine = {"processor": "P", "cores": 2, "tensorflow": "2.21.0"}
+
+    table = late_seconds.table_of({"machine": machine, "load": [0.0, 1.0], "date": "2026-11-30", "tasks": tasks})
+
+    assert table.splitlines()[:3] == [
+        "| layer | TREC, ms | ratio | SST-2, ms | ratio |",
+        "|---|---|---|---|---|",
+        "| 0 (prompt tuning) | 200 |  | 200 |  |",
+    ]
+    assert table.splitlines()[6] == "| after the encoder | 80 | 0.20 (0.20 to 0.30) | 80 | 0.20 (0.20 to 0.30) |"
+    assert table.splitlines()[8].endswith("that takes 1.50 ms of TREC and 1.50 ms of SST-2.")
 
 
 def family(directory, *runs, prompt=None, **changed):
