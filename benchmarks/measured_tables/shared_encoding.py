@@ -16,6 +16,8 @@ NAME = "shared_encoding"
 NAMES = {
     "prompt_tuning": "prompt in front, {length} vectors (its own encoding for each task)",
     "late_prompts": "late prompt after the encoder, {length} vectors",
+    "more_late_prompts": "late prompt after the encoder, {length} vectors",
+    "late_prompts_key_values": "late prompt after the encoder, {length} vectors, with as many keys and values in the decoder",
     "p_tuning_v2": "keys and values in the decoder, {length} of each",
     "lora": "LoRA in the decoder, rank {rank}",
     "ia3": "(IA)^3 in the decoder",

@@ -32,6 +32,12 @@ def _of_learning_rates(title: str) -> Experiment:
     return Experiment(title, "Which learning rate?", x_name="learning rate", is_log_scaled=True)
 
 
+def _of_equal_seconds(task: str, where: str) -> Experiment:
+    return Experiment(
+        f"A late prompt on {task}, {where}", "What does it learn in the time of 400 steps in front?", x_name="layer"
+    )
+
+
 EXPERIMENTS = {
     "methods": Experiment(
         "Methods",
@@ -42,6 +48,15 @@ EXPERIMENTS = {
     ),
     "late_layers": Experiment(
         "Late prompts", "How late in the encoder may a prompt enter?", x_name="first layer that sees the rows"
+    ),
+    **{
+        f"{key}_{layer}": _of_equal_seconds(task, where)
+        for key, task in (("trec", "TREC"), ("sst2", "SST-2"), ("ag_news", "AG News"))
+        for layer, where in (("output", "after the encoder"), (3, "before layer 3"), (2, "before layer 2"))
+    },
+    "more_late_prompts": Experiment("A longer late prompt", "Do more vectors help after the encoder?"),
+    "late_prompts_key_values": Experiment(
+        "Late prompts with keys and values", "Do keys and values in the decoder help after the encoder?"
     ),
     "precision": Experiment("Precision", "Does bfloat16 cost accuracy?", x_name="precision"),
     "initialization": Experiment(
