@@ -1,11 +1,11 @@
 """The Markdown report: tables that show the results' figures, plots that stand beside them as files."""
 
 import dataclasses
-import os
 import re
 from xml.etree import ElementTree
 
 import pytest
+from full_disk import fill_disk
 from report_runs import Run
 
 from softprompt_tf.errors import DataError
@@ -124,15 +124,9 @@ def test_on_a_full_disk_the_report_before_stays_with_its_plots(num_written, writ
         return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     written(METHODS)
-    before, synced, sync = files(), [], os.fsync
+    before = files()
 
-    def full(descriptor):
-        synced.append(descriptor)
-        if len(synced) > num_written:
-            raise OSError(28, "No space left on device")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
+    fill_disk(monkeypatch, num_written=num_written)
     with pytest.raises(DataError, match="cannot be written. Received: .*No space left"):
         written([dataclasses.replace(run, score=run.score / 2) for run in METHODS])
 

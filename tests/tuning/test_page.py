@@ -2,10 +2,10 @@
 
 import builtins
 import dataclasses
-import os
 import re
 
 import pytest
+from full_disk import fill_disk
 
 from softprompt_tf.errors import TrainingError
 from softprompt_tf.tuning.page import check_picture, one_answer_warning, tried_rows, write_page
@@ -128,15 +128,9 @@ def test_on_a_full_disk_the_page_before_stays_with_its_picture(num_written, reco
         return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     write_page(record, tmp_path, task="film", backbone="mini")
-    before, synced, sync = files(), [], os.fsync
+    before = files()
 
-    def full(descriptor):
-        synced.append(descriptor)
-        if len(synced) > num_written:
-            raise OSError(28, "No space left on device")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
+    fill_disk(monkeypatch, num_written=num_written)
     record.tried[0] = dataclasses.replace(record.tried[0], score=0.1)
     with pytest.raises(TrainingError, match="cannot be written. Received: .*No space left"):
         write_page(record, tmp_path, task="film", backbone="mini")
