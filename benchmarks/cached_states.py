@@ -31,6 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 import softprompt_tf as sp
+from benchmarks.prompt_steps import compiled, step_of
 from benchmarks.speed import inputs
 from benchmarks.speed.machine import processor
 from benchmarks.speed.protocol import VOCABULARY
@@ -75,13 +76,13 @@ def steps(arguments: argparse.Namespace) -> dict[str, Any]:
     t5 = _small()
     tokens = _tokens(arguments.rows)
     order = BatchStream(tokens, batch_size=ROWS, seed=1)
-    front, behind = _compiled(t5, sp.prompt_tuning(LENGTH, seed=1)), _compiled(t5, sp.late_prompts(LENGTH, seed=1))
+    front, behind = (compiled(t5, make(LENGTH, seed=1), 0.3) for make in (sp.prompt_tuning, sp.late_prompts))
     cache = behind.state_cache()
     cache.of(tokens.encoder_token_ids[:1])  # traces the encoder's graph
     encoding = _seconds(lambda: cache.of(tokens.encoder_token_ids))
     states = cache.of(tokens.encoder_token_ids)
     assert states is not None
-    kinds = {"front": _step(front, order), "behind": _step(behind, StateBatchStream(order, states))}
+    kinds = {"front": step_of(front, order), "behind": step_of(behind, StateBatchStream(order, states))}
     rounds = [{name: _seconds(step) for name, step in kinds.items()} for _ in range(arguments.rounds + 2)][2:]
     return {"rows": arguments.rows, "encoding": encoding, **_ratios(rounds, encoding, arguments.rows)}
 
@@ -99,12 +100,6 @@ def _ratios(rounds: list[dict[str, dict[str, float]]], encoding: dict[str, float
             "ratio_without_encoding": front / behind,
         }
     return result
-
-
-def _step(model: sp.PromptedT5, batches: Any) -> Callable[[], object]:
-    model.make_train_function()
-    iterator = iter(batches.dataset(first_step=0))
-    return lambda: float(model.train_function(iterator)["loss"])
 
 
 def _small() -> sp.FrozenT5:
@@ -128,9 +123,10 @@ def sst2(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate, and time the parts."""
     task, t5 = load_task(TASK), sp.load_t5("mini")
     train, dev = _drawn(task.examples("train"), arguments.texts), task.examples("validation")
-    model = _compiled(
-        t5, sp.late_prompts(LENGTH, sp.init.class_labels(task.label_words), seed=arguments.seed), arguments
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, arguments.steps, warmup_target=arguments.learning_rate, warmup_steps=20
     )
+    model = compiled(t5, sp.late_prompts(LENGTH, sp.init.class_labels(task.label_words), seed=arguments.seed), rate)
     seconds, started = {}, time.perf_counter()
     tokens = tokenize_examples(
         train, t5.tokenize, max_input_tokens=task.max_input_tokens, max_target_tokens=model.max_target_tokens
@@ -194,17 +190,6 @@ def _trec(directory: Path, seed: int, arguments: argparse.Namespace) -> RunConfi
 
 
 # === All ===
-
-
-def _compiled(t5: sp.FrozenT5, method: Any, arguments: argparse.Namespace | None = None) -> sp.PromptedT5:
-    model = sp.PromptedT5(t5, method, max_input_tokens=512, max_target_tokens=16)
-    rate: Any = 0.3
-    if arguments is not None:
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, arguments.steps, warmup_target=arguments.learning_rate, warmup_steps=20
-        )
-    model.compile(sp.Adafactor(rate), sp.TargetCrossEntropy(z_loss=1e-4))
-    return model
 
 
 def _seconds(run: Callable[[], object]) -> dict[str, float]:
